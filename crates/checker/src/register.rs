@@ -1,0 +1,152 @@
+//! One key: a value or nothing.
+
+use crate::history::{Entry, Operation};
+use crate::model::{Call, Model};
+use std::collections::BTreeMap;
+
+/// A value by its number; 0 stands for "the key does not exist".
+pub type ValueId = u32;
+
+/// The key does not exist.
+pub const ABSENT: ValueId = 0;
+
+/// The sequential specification of one key: a value, or none. The first reduction and the second apply to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Register;
+
+/// An operation on one key with its answer; `None` where no answer was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RegisterOperation {
+    /// Asked for the value.
+    Read {
+        /// What was seen.
+        found: Option<ValueId>,
+    },
+    /// Set the value, whatever was there.
+    Write {
+        /// The new value.
+        value: ValueId,
+    },
+    /// Removed the value.
+    Delete {
+        /// Whether there was one.
+        existed: Option<bool>,
+    },
+    /// Set the value if it was `expected`, else changed nothing.
+    CompareAndSet {
+        /// What it had to be, perhaps [`ABSENT`].
+        expected: ValueId,
+        /// The new value.
+        value: ValueId,
+        /// Whether it was set.
+        succeeded: Option<bool>,
+    },
+}
+
+impl Model for Register {
+    type State = ValueId;
+    type Operation = RegisterOperation;
+
+    fn initial(&self) -> ValueId {
+        ABSENT
+    }
+
+    fn step(&self, state: &ValueId, operation: &RegisterOperation) -> Option<ValueId> {
+        match *operation {
+            RegisterOperation::Read { found } => agrees(found, *state).then_some(*state),
+            RegisterOperation::Write { value } => Some(value),
+            RegisterOperation::Delete { existed } => agrees(existed, *state != ABSENT).then_some(ABSENT),
+            RegisterOperation::CompareAndSet { expected, value, succeeded } => {
+                let equal = *state == expected;
+                agrees(succeeded, equal).then_some(if equal { value } else { *state })
+            }
+        }
+    }
+
+    fn without_answer(&self, operation: &RegisterOperation) -> RegisterOperation {
+        match *operation {
+            RegisterOperation::Read { .. } => RegisterOperation::Read { found: None },
+            RegisterOperation::Write { value } => RegisterOperation::Write { value },
+            RegisterOperation::Delete { .. } => RegisterOperation::Delete { existed: None },
+            RegisterOperation::CompareAndSet { expected, value, .. } => {
+                RegisterOperation::CompareAndSet { expected, value, succeeded: None }
+            }
+        }
+    }
+
+    fn changes_nothing(&self, operation: &RegisterOperation) -> bool {
+        match *operation {
+            RegisterOperation::Read { .. } => true,
+            RegisterOperation::Write { .. } => false,
+            RegisterOperation::Delete { existed } => existed == Some(false),
+            RegisterOperation::CompareAndSet { expected, value, succeeded } => {
+                succeeded == Some(false) || expected == value
+            }
+        }
+    }
+
+    fn overwrites(&self, operation: &RegisterOperation) -> bool {
+        matches!(operation, RegisterOperation::Write { .. } | RegisterOperation::Delete { existed: None })
+    }
+}
+
+fn agrees<T: PartialEq>(seen: Option<T>, real: T) -> bool {
+    seen.is_none_or(|seen| seen == real)
+}
+
+/// One key's entries as calls, in the same order, with values as numbers.
+///
+/// Values that nobody observed all get the same number: no answer depends on which of them is there, and the
+/// search then need not care which of several lost writes took effect.
+pub(crate) fn calls_of(entries: &[Entry]) -> Vec<Call<RegisterOperation>> {
+    let numbers = Numbers::observed_in(entries);
+    let call =
+        |entry: &Entry| Call { called_at: entry.call, returned_at: entry.ret, operation: numbers.operation_of(entry) };
+    entries.iter().map(call).collect()
+}
+
+/// A value that some operation wrote and none observed.
+const UNOBSERVED: ValueId = 1;
+
+/// Numbers for the values that were read or compared with, from 2.
+struct Numbers<'a> {
+    observed: BTreeMap<&'a [u8], ValueId>,
+}
+
+impl<'a> Numbers<'a> {
+    fn observed_in(entries: &'a [Entry]) -> Numbers<'a> {
+        let mut observed = BTreeMap::new();
+        for entry in entries {
+            let value = match &entry.operation {
+                Operation::Read { found } if entry.ret.is_some() => found.as_deref(),
+                Operation::CompareAndSet { expected, .. } => expected.as_deref(),
+                Operation::Read { .. } | Operation::Write { .. } | Operation::Delete { .. } => None,
+            };
+            if let Some(value) = value {
+                let next = ValueId::try_from(observed.len()).expect("four billion values do not fit in memory")
+                    + UNOBSERVED
+                    + 1;
+                observed.entry(value).or_insert(next);
+            }
+        }
+        Numbers { observed }
+    }
+
+    fn of(&self, value: Option<&[u8]>) -> ValueId {
+        value.map_or(ABSENT, |value| self.observed.get(value).copied().unwrap_or(UNOBSERVED))
+    }
+
+    fn operation_of(&self, entry: &Entry) -> RegisterOperation {
+        let answered = entry.ret.is_some();
+        match &entry.operation {
+            Operation::Read { found } => RegisterOperation::Read { found: answered.then(|| self.of(found.as_deref())) },
+            Operation::Write { value } => RegisterOperation::Write { value: self.of(Some(value)) },
+            Operation::Delete { existed } => RegisterOperation::Delete { existed: existed.filter(|_| answered) },
+            Operation::CompareAndSet { expected, value, succeeded } => RegisterOperation::CompareAndSet {
+                expected: self.of(expected.as_deref()),
+                value: self.of(Some(value)),
+                succeeded: succeeded.filter(|_| answered),
+            },
+        }
+    }
+}

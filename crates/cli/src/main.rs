@@ -1,0 +1,65 @@
+//! The `quorate` program: a replicated store that etcd clients can use, and the tools to look inside it.
+
+mod client;
+mod endpoint;
+mod lab;
+mod serve;
+mod up;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A replicated store that speaks etcd's API, and the consensus under it, in the open.
+#[derive(Parser)]
+#[command(name = "quorate", version, max_term_width = 110, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a whole cluster on this machine, one process a node, and stay until Ctrl-C
+    Up(up::UpArguments),
+    /// Run one node, as an operator would
+    Serve(serve::ServeArguments),
+    /// Write a key
+    Put(client::PutArguments),
+    /// Read a key or a range
+    Get(client::GetArguments),
+    /// Delete a key or a range
+    Del(client::DelArguments),
+    /// Show members, leader, revision and how far each node is
+    Status(client::StatusArguments),
+    /// Let single-decree Paxos agree on one value, and tell how
+    Decide(lab::DecideArguments),
+    /// Run the cluster on virtual time, disk and network, with faults, from a seed
+    Sim(lab::SimArguments),
+    /// Tell a simulated run, or a scenario file, in words
+    Explain(lab::ExplainArguments),
+    /// Search all schedules of a small cluster, within a bound
+    Explore(lab::ExploreArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Up(arguments) => up::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Put(arguments) => client::put(arguments),
+        Command::Get(arguments) => client::get(arguments),
+        Command::Del(arguments) => client::del(arguments),
+        Command::Status(arguments) => client::status(arguments),
+        Command::Decide(arguments) => lab::decide(arguments),
+        Command::Sim(arguments) => lab::sim(arguments),
+        Command::Explain(arguments) => lab::explain(arguments),
+        Command::Explore(arguments) => lab::explore(arguments),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("quorate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

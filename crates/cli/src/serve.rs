@@ -1,0 +1,35 @@
+//! `quorate serve`: one node, as an operator runs it.
+
+mod backend;
+mod plan;
+mod process;
+mod settings;
+
+use anyhow::Result;
+use clap::Args;
+use settings::{Settings, refuse_unknown_variables};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments of `quorate serve`. Flags win over QUORATE_* variables, and these over the file.
+#[derive(Args)]
+pub struct ServeArguments {
+    /// A YAML file with the settings below under the same names
+    #[arg(long, env = "QUORATE_CONFIG_FILE", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    /// End when standard input ends; `quorate up` starts its nodes this way
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+/// `quorate serve`.
+pub fn run(arguments: ServeArguments) -> Result<ExitCode> {
+    refuse_unknown_variables(std::env::vars().map(|(name, _)| name))?;
+    let file = match &arguments.config_file {
+        Some(path) => Settings::from_file(path)?,
+        None => Settings::default(),
+    };
+    process::serve(arguments.settings.or(file).plan()?, arguments.stop_with_stdin)
+}

@@ -1,0 +1,162 @@
+//! What an operator can set: flags, environment, a YAML file; the first that speaks wins, in that order.
+//!
+//! Names are etcd's where the meaning is etcd's.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Every setting of `quorate serve`, unset unless given.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// A name for people, unique in the cluster [default: default]
+    #[arg(long, env = "QUORATE_NAME")]
+    pub name: Option<String>,
+
+    /// Where this node keeps its data [default: NAME.quorate]
+    #[arg(long, env = "QUORATE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// The consensus protocol; only raft in this version [default: raft]
+    #[arg(long, env = "QUORATE_PROTOCOL")]
+    pub protocol: Option<String>,
+
+    /// Where to listen for clients, comma-separated [default: http://127.0.0.1:2379]
+    #[arg(long, env = "QUORATE_LISTEN_CLIENT_URLS", value_name = "URLS")]
+    pub listen_client_urls: Option<String>,
+
+    /// Where clients are told to reach this node [default: the listen URLs]
+    #[arg(long, env = "QUORATE_ADVERTISE_CLIENT_URLS", value_name = "URLS")]
+    pub advertise_client_urls: Option<String>,
+
+    /// Where to listen for the other members [default: http://127.0.0.1:2380]
+    #[arg(long, env = "QUORATE_LISTEN_PEER_URLS", value_name = "URLS")]
+    pub listen_peer_urls: Option<String>,
+
+    /// Where the other members reach this node [default: the listen URLs]
+    #[arg(long, env = "QUORATE_INITIAL_ADVERTISE_PEER_URLS", value_name = "URLS")]
+    pub initial_advertise_peer_urls: Option<String>,
+
+    /// All founding members: NAME=URL,NAME=URL,... [default: this node alone]
+    #[arg(long, env = "QUORATE_INITIAL_CLUSTER", value_name = "MEMBERS")]
+    pub initial_cluster: Option<String>,
+
+    /// `new` founds a cluster; `existing` would join one, which this version cannot do [default: new]
+    #[arg(long, env = "QUORATE_INITIAL_CLUSTER_STATE", value_name = "STATE")]
+    pub initial_cluster_state: Option<String>,
+
+    /// Tells clusters with the same members apart [default: quorate-cluster]
+    #[arg(long, env = "QUORATE_INITIAL_CLUSTER_TOKEN", value_name = "TOKEN")]
+    pub initial_cluster_token: Option<String>,
+
+    /// Milliseconds between a leader's heartbeats [default: 100]
+    #[arg(long, env = "QUORATE_HEARTBEAT_INTERVAL", value_name = "MS")]
+    pub heartbeat_interval: Option<u64>,
+
+    /// Milliseconds without a leader before an election; at least 5 heartbeats [default: 1000]
+    #[arg(long, env = "QUORATE_ELECTION_TIMEOUT", value_name = "MS")]
+    pub election_timeout: Option<u64>,
+
+    /// What to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, env = "QUORATE_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// How to log: text or json [default: text]
+    #[arg(long, env = "QUORATE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// The environment variables that mean something.
+const VARIABLES: &[&str] = &[
+    "QUORATE_NAME",
+    "QUORATE_DATA_DIR",
+    "QUORATE_PROTOCOL",
+    "QUORATE_LISTEN_CLIENT_URLS",
+    "QUORATE_ADVERTISE_CLIENT_URLS",
+    "QUORATE_LISTEN_PEER_URLS",
+    "QUORATE_INITIAL_ADVERTISE_PEER_URLS",
+    "QUORATE_INITIAL_CLUSTER",
+    "QUORATE_INITIAL_CLUSTER_STATE",
+    "QUORATE_INITIAL_CLUSTER_TOKEN",
+    "QUORATE_HEARTBEAT_INTERVAL",
+    "QUORATE_ELECTION_TIMEOUT",
+    "QUORATE_LOG_LEVEL",
+    "QUORATE_LOG_FORMAT",
+    "QUORATE_CONFIG_FILE",
+    "QUORATE_ENDPOINTS",
+];
+
+/// Refuses `QUORATE_*` variables that nothing reads: a typing error there would otherwise pass unnoticed.
+pub fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<()> {
+    for name in names.filter(|name| name.starts_with("QUORATE_")) {
+        if !VARIABLES.contains(&name.as_str()) {
+            bail!("the environment variable {name} means nothing to quorate; known are {}", VARIABLES.join(", "));
+        }
+    }
+    Ok(())
+}
+
+impl Settings {
+    /// The settings of a YAML file with etcd's key names.
+    pub fn from_file(path: &Path) -> Result<Settings> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+        Settings::from_yaml(&text).with_context(|| format!("in the configuration file {}", path.display()))
+    }
+
+    fn from_yaml(text: &str) -> Result<Settings> {
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Settings::default());
+        }
+        Ok(serde_norway::from_str(text)?)
+    }
+
+    /// These settings, with `weaker` filling the gaps.
+    pub fn or(self, weaker: Settings) -> Settings {
+        Settings {
+            name: self.name.or(weaker.name),
+            data_dir: self.data_dir.or(weaker.data_dir),
+            protocol: self.protocol.or(weaker.protocol),
+            listen_client_urls: self.listen_client_urls.or(weaker.listen_client_urls),
+            advertise_client_urls: self.advertise_client_urls.or(weaker.advertise_client_urls),
+            listen_peer_urls: self.listen_peer_urls.or(weaker.listen_peer_urls),
+            initial_advertise_peer_urls: self.initial_advertise_peer_urls.or(weaker.initial_advertise_peer_urls),
+            initial_cluster: self.initial_cluster.or(weaker.initial_cluster),
+            initial_cluster_state: self.initial_cluster_state.or(weaker.initial_cluster_state),
+            initial_cluster_token: self.initial_cluster_token.or(weaker.initial_cluster_token),
+            heartbeat_interval: self.heartbeat_interval.or(weaker.heartbeat_interval),
+            election_timeout: self.election_timeout.or(weaker.election_timeout),
+            log_level: self.log_level.or(weaker.log_level),
+            log_format: self.log_format.or(weaker.log_format),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_fills_what_flags_leave_open() {
+        let file = Settings::from_yaml("name: a\nheartbeat-interval: 50\n").unwrap();
+        let flags = Settings { name: Some("b".to_owned()), ..Settings::default() };
+        let both = flags.or(file);
+        assert_eq!(both.name.as_deref(), Some("b"));
+        assert_eq!(both.heartbeat_interval, Some(50));
+    }
+
+    #[test]
+    fn unknown_keys_and_variables_are_refused_by_name() {
+        let error = Settings::from_yaml("nmae: a\n").unwrap_err().to_string();
+        assert!(error.contains("nmae"), "{error}");
+        let error = refuse_unknown_variables(["QUORATE_NMAE".to_owned()].into_iter()).unwrap_err().to_string();
+        assert!(error.contains("QUORATE_NMAE"), "{error}");
+        refuse_unknown_variables(["HOME".to_owned(), "QUORATE_NAME".to_owned()].into_iter()).unwrap();
+    }
+
+    #[test]
+    fn an_empty_file_sets_nothing() {
+        assert!(Settings::from_yaml("# nothing\n\n").unwrap().name.is_none());
+    }
+}

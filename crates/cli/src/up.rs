@@ -1,0 +1,140 @@
+//! `quorate up`: a whole cluster on this machine, one process a node.
+
+mod children;
+mod directory;
+mod report;
+
+use crate::up::children::{Child, Event, Fleet};
+use crate::up::directory::{ClusterFile, prepare};
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Arguments of `quorate up`.
+#[derive(Args)]
+pub struct UpArguments {
+    /// How many nodes: 1, 3 or 5 [default: 3, or what the data directory holds]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(["1", "3", "5"]))]
+    nodes: Option<String>,
+    /// Where the nodes keep their data
+    #[arg(long, value_name = "DIR", default_value = "quorate-data")]
+    data_dir: PathBuf,
+    /// The consensus protocol; only raft in this version
+    #[arg(long, default_value = "raft")]
+    protocol: String,
+    /// Client port of the first node; the others follow 20000, 30000, ... above [default: 2379], or, for other ports, 10 apart
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    client_port: Option<u16>,
+    /// Delete what is in the data directory first; asks
+    #[arg(long)]
+    fresh: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// One node as `up` lays it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePlan {
+    /// `node1`, ...
+    pub name: String,
+    /// Clients.
+    pub client_port: u16,
+    /// Members.
+    pub peer_port: u16,
+}
+
+/// `quorate up`.
+pub fn run(arguments: UpArguments) -> Result<ExitCode> {
+    ensure!(arguments.protocol == "raft", "--protocol {}: this version serves raft only", arguments.protocol);
+    let wanted = ClusterFile::wanted(arguments.nodes.as_deref(), arguments.client_port);
+    let cluster = prepare(&arguments.data_dir, &wanted, arguments.fresh, arguments.yes)?;
+    let plans = layout(cluster.nodes, cluster.client_port)?;
+    refuse_taken_ports(&plans)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(supervise(Fleet::new(arguments.data_dir, plans)))
+}
+
+/// Ports 2379, 22379, 32379, ... as everybody expects them; for another first port, 10 apart.
+fn layout(nodes: u16, first: u16) -> Result<Vec<NodePlan>> {
+    (0..nodes)
+        .map(|index| {
+            let offset = match (first, index) {
+                (_, 0) => 0,
+                (2379, _) => (index + 1) * 10_000,
+                _ => index * 10,
+            };
+            let Some(peer_port) = first.checked_add(offset).and_then(|port| port.checked_add(1)) else {
+                bail!("--client-port {first} leaves no room for {nodes} nodes below port 65536");
+            };
+            Ok(NodePlan { name: format!("node{}", index + 1), client_port: peer_port - 1, peer_port })
+        })
+        .collect()
+}
+
+fn refuse_taken_ports(plans: &[NodePlan]) -> Result<()> {
+    for plan in plans {
+        for (port, whose) in [(plan.client_port, "client"), (plan.peer_port, "peer")] {
+            if let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
+                bail!("port {port}, the {whose} port of {}, cannot be used ({error}); choose others with --client-port", plan.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn supervise(mut fleet: Fleet) -> Result<ExitCode> {
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    fleet.start_all()?;
+    let endpoints = fleet.endpoints();
+    let announced = tokio::spawn(report::announce(endpoints, fleet.log_hint()));
+    let code = loop {
+        tokio::select! {
+            _ = interrupt.recv() => break ExitCode::SUCCESS,
+            _ = terminate.recv() => break ExitCode::SUCCESS,
+            event = fleet.next_event() => match event {
+                Event::Killed { child, how } => {
+                    eprintln!("{} was {how}; starting it again", child.name());
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    fleet.start(&child)?;
+                }
+                Event::GaveUp { child, last_words } => {
+                    eprintln!("{} stopped by itself and stays down: {last_words}", child.name());
+                    if fleet.running() == 0 {
+                        eprintln!("no node is left");
+                        break ExitCode::FAILURE;
+                    }
+                }
+            },
+        }
+    };
+    announced.abort();
+    println!("stopping {} nodes", fleet.running());
+    fleet.stop_all().await;
+    Ok(code)
+}
+
+impl Child {
+    /// For messages.
+    fn name(&self) -> &str {
+        &self.plan().name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_the_usual_ones_or_ten_apart() {
+        let ports = |nodes, first| layout(nodes, first).unwrap().iter().map(|plan| plan.client_port).collect::<Vec<_>>();
+        assert_eq!(ports(3, 2379), [2379, 22379, 32379]);
+        assert_eq!(ports(5, 2379), [2379, 22379, 32379, 42379, 52379]);
+        assert_eq!(ports(3, 4000), [4000, 4010, 4020]);
+        assert!(layout(5, 65500).is_err());
+    }
+}

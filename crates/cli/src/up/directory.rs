@@ -1,0 +1,146 @@
+//! The data directory of a whole cluster, and what it remembers.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+const FILE: &str = "cluster.json";
+
+/// What a data directory was made for: node ids are drawn from ports, so neither may change under existing data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterFile {
+    /// How many nodes.
+    pub nodes: u16,
+    /// The first node's client port.
+    pub client_port: u16,
+    /// The protocol.
+    pub protocol: String,
+}
+
+/// What the user asked for; `None` is whatever is there.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    nodes: Option<u16>,
+    client_port: Option<u16>,
+}
+
+impl ClusterFile {
+    /// From the flags.
+    pub fn wanted(nodes: Option<&str>, client_port: Option<u16>) -> Wanted {
+        Wanted { nodes: nodes.and_then(|nodes| nodes.parse().ok()), client_port }
+    }
+}
+
+/// Makes the directory ready and says what it holds.
+pub fn prepare(directory: &Path, wanted: &Wanted, fresh: bool, yes: bool) -> Result<ClusterFile> {
+    if fresh {
+        delete(directory, yes)?;
+    }
+    let file = directory.join(FILE);
+    if file.exists() {
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let found: ClusterFile = serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
+        return agree(directory, found, wanted);
+    }
+    ensure!(
+        is_empty(directory)?,
+        "{} is not empty and no cluster of `quorate up`; choose another --data-dir",
+        directory.display()
+    );
+    let made =
+        ClusterFile { nodes: wanted.nodes.unwrap_or(3), client_port: wanted.client_port.unwrap_or(2379), protocol: "raft".to_owned() };
+    write(directory, &made).with_context(|| format!("cannot use {} as data directory", directory.display()))?;
+    Ok(made)
+}
+
+fn agree(directory: &Path, found: ClusterFile, wanted: &Wanted) -> Result<ClusterFile> {
+    let way_out = "leave the flag out, choose another --data-dir, or start over with --fresh";
+    ensure!(found.protocol == "raft", "{} holds a {} cluster; this version serves raft only", directory.display(), found.protocol);
+    if let Some(nodes) = wanted.nodes {
+        ensure!(nodes == found.nodes, "{} holds a cluster of {} nodes, not {nodes}; {way_out}", directory.display(), found.nodes);
+    }
+    if let Some(port) = wanted.client_port {
+        ensure!(
+            port == found.client_port,
+            "{} holds a cluster with client port {}, not {port}; {way_out}",
+            directory.display(),
+            found.client_port
+        );
+    }
+    Ok(found)
+}
+
+/// Deletes a cluster's directory, and only that: anything else in its place is left alone.
+fn delete(directory: &Path, yes: bool) -> Result<()> {
+    if !directory.exists() || is_empty(directory)? {
+        return Ok(());
+    }
+    ensure!(
+        directory.join(FILE).exists(),
+        "{} is no cluster of `quorate up` ({FILE} is missing), so --fresh does not delete it",
+        directory.display()
+    );
+    if !yes {
+        ensure!(std::io::stdin().is_terminal(), "--fresh deletes all data in {}; add --yes if that is meant", directory.display());
+        print!("Delete all data in {}? [y/N] ", directory.display());
+        std::io::stdout().flush()?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            bail!("nothing deleted");
+        }
+    }
+    std::fs::remove_dir_all(directory).with_context(|| format!("cannot delete {}", directory.display()))
+}
+
+fn is_empty(directory: &Path) -> Result<bool> {
+    match std::fs::read_dir(directory) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("cannot use {} as data directory", directory.display())),
+    }
+}
+
+fn write(directory: &Path, cluster: &ClusterFile) -> Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let draft = directory.join("cluster.json.new");
+    std::fs::write(&draft, serde_json::to_string_pretty(cluster)?)?;
+    std::fs::File::open(&draft)?.sync_all()?;
+    std::fs::rename(&draft, directory.join(FILE))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let directory = std::env::temp_dir().join(format!("quorate-up-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        directory
+    }
+
+    #[test]
+    fn a_directory_remembers_its_cluster_and_refuses_another_shape() {
+        let directory = scratch("remembers");
+        let made = prepare(&directory, &ClusterFile::wanted(Some("1"), Some(4000)), false, false).unwrap();
+        assert_eq!(prepare(&directory, &Wanted::default(), false, false).unwrap(), made);
+        let error = prepare(&directory, &ClusterFile::wanted(Some("3"), None), false, false).unwrap_err();
+        assert!(error.to_string().contains("holds a cluster of 1 nodes"), "{error}");
+        let again = prepare(&directory, &ClusterFile::wanted(Some("3"), None), true, true).unwrap();
+        assert_eq!(again.nodes, 3);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_a_cluster_is_neither_used_nor_deleted() {
+        let directory = scratch("other");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("thesis.txt"), "years of work").unwrap();
+        assert!(prepare(&directory, &Wanted::default(), false, true).is_err());
+        assert!(prepare(&directory, &Wanted::default(), true, true).is_err());
+        assert!(directory.join("thesis.txt").exists());
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}

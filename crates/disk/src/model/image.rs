@@ -1,0 +1,84 @@
+//! A file's bytes at one moment: sparse, and cheap to clone.
+
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const PAGE_BYTES: usize = 4096;
+
+/// A missing page reads as zeros; pages are shared between clones until one of them writes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Image {
+    length: u64,
+    pages: BTreeMap<u64, Arc<[u8; PAGE_BYTES]>>,
+}
+
+impl Image {
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn grow(&mut self, length: u64) {
+        self.length = self.length.max(length);
+    }
+
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
+        self.grow(offset + bytes.len() as u64);
+        let mut rest = bytes;
+        let mut at = offset;
+        while !rest.is_empty() {
+            let (page, start) = place(at);
+            let count = rest.len().min(PAGE_BYTES - start);
+            let (now, later) = rest.split_at(count);
+            self.page_mut(page)[start..start + count].copy_from_slice(now);
+            rest = later;
+            at += count as u64;
+        }
+    }
+
+    /// Up to `length` bytes at `offset`; fewer only at the end.
+    pub(super) fn read(&self, offset: u64, length: usize) -> Bytes {
+        let available = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut out = vec![0; length.min(available)];
+        let mut done = 0;
+        while done < out.len() {
+            let (page, start) = place(offset + done as u64);
+            let count = (out.len() - done).min(PAGE_BYTES - start);
+            if let Some(bytes) = self.pages.get(&page) {
+                out[done..done + count].copy_from_slice(&bytes[start..start + count]);
+            }
+            done += count;
+        }
+        Bytes::from(out)
+    }
+
+    /// Bytes past the cut are gone: growing again shows zeros.
+    pub(super) fn truncate(&mut self, length: u64) {
+        if length >= self.length {
+            return;
+        }
+        self.length = length;
+        let (page, start) = place(length);
+        self.pages.split_off(&(page + 1));
+        if let Some(bytes) = self.pages.get_mut(&page) {
+            Arc::make_mut(bytes)[start..].fill(0);
+        }
+    }
+
+    /// Does nothing past the end.
+    pub(super) fn flip_bit(&mut self, bit: u64) {
+        if bit / 8 < self.length {
+            let (page, start) = place(bit / 8);
+            self.page_mut(page)[start] ^= 1 << (bit % 8);
+        }
+    }
+
+    fn page_mut(&mut self, page: u64) -> &mut [u8; PAGE_BYTES] {
+        Arc::make_mut(self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE_BYTES])))
+    }
+}
+
+/// The page of a byte, and the byte's place within it.
+fn place(offset: u64) -> (u64, usize) {
+    (offset / PAGE_BYTES as u64, (offset % PAGE_BYTES as u64) as usize)
+}

@@ -1,0 +1,1 @@
+//! Bounded exhaustive search over a protocol's own replicas.

@@ -1,0 +1,61 @@
+//! The durable form of a machine.
+
+use crate::sessions::Sessions;
+use crate::state_machine::RestoreError;
+use bytes::Bytes;
+use quorate_types::Slot;
+use quorate_wire::{Reader, Wire, WireError};
+use thiserror::Error;
+
+/// The version of [`MachineImage::meta`] that this build writes and reads.
+const META_VERSION: u64 = 1;
+
+/// A machine as of one slot, as it comes back from a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineImage {
+    /// Everything up to here is in it.
+    pub applied: Slot,
+    /// The machine's own part: the session table.
+    pub meta: Bytes,
+    /// The state machine's part that changes in place.
+    pub head: Bytes,
+    /// The state machine's items.
+    pub items: Vec<Bytes>,
+}
+
+/// Why a machine cannot be opened from an image. The node does not start.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OpenMachineError {
+    /// The session table cannot be read.
+    #[error("the stored session table cannot be read: {0}")]
+    Sessions(WireError),
+    /// The session table has a version that this build does not know.
+    #[error("the stored session table has version {found}; this build reads version {META_VERSION}")]
+    Version {
+        /// The version found.
+        found: u64,
+    },
+    /// The state machine refuses its part.
+    #[error(transparent)]
+    State(#[from] RestoreError),
+}
+
+pub(crate) fn encode_meta(sessions: &Sessions) -> Bytes {
+    let mut out = Vec::new();
+    META_VERSION.encode(&mut out);
+    sessions.encode(&mut out);
+    Bytes::from(out)
+}
+
+pub(crate) fn decode_meta(meta: Bytes) -> Result<Sessions, OpenMachineError> {
+    let mut reader = Reader::new(meta);
+    let found = reader.u64("session table version").map_err(OpenMachineError::Sessions)?;
+    if found != META_VERSION {
+        return Err(OpenMachineError::Version { found });
+    }
+    let sessions = Sessions::decode(&mut reader).map_err(OpenMachineError::Sessions)?;
+    match reader.remaining() {
+        0 => Ok(sessions),
+        count => Err(OpenMachineError::Sessions(WireError::Trailing { count })),
+    }
+}

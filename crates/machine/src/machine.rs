@@ -1,0 +1,406 @@
+//! The parts joined.
+
+use crate::command::{Command, decode_batch};
+use crate::config::MachineConfig;
+use crate::image::{MachineImage, OpenMachineError, decode_meta, encode_meta};
+use crate::message::MachineMessage;
+use crate::output::{MachineError, MachineOutput, MachineStatus};
+use crate::proposer::{Proposer, refusals};
+use crate::reads::Reads;
+use crate::request::{ClientTag, Consistency, RequestError};
+use crate::sessions::{Admission, Sessions, mix};
+use crate::state_machine::{ApplyContext, StateMachine};
+use crate::writes::Writes;
+use bytes::Bytes;
+use quorate_protocol::{Decision, ReadToken, Refusal, Refused, RequestId};
+use quorate_types::{Incarnation, NodeId, Session, Slot, Time};
+use std::collections::BTreeMap;
+
+/// Who leads, as the replica of this node last said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Lead {
+    era: u64,
+    who: Option<NodeId>,
+    ready: bool,
+}
+
+type Out<S> = Vec<MachineOutput<<S as StateMachine>::Reply>>;
+
+/// A state machine with everything that a replica does not do for it.
+///
+/// Whoever joins it with a replica hands over client requests, messages of other machines, and what the replica says
+/// (`Decide`, `ReadAt`, `Refuse`, `Lead`) in the replica's order; then calls [`Machine::settle`] once, and carries out
+/// the outputs in order. Every method takes `now`, this node's monotonic clock, where it needs one.
+#[derive(Clone, Debug)]
+pub struct Machine<S: StateMachine> {
+    me: Session,
+    config: MachineConfig,
+    state: S,
+    applied: Slot,
+    applied_bytes: u64,
+    sessions: Sessions,
+    writes: Writes,
+    proposer: Proposer,
+    reads: Reads<S::Query>,
+    lead: Lead,
+    /// Where another node pointed us, while our own replica knows no better.
+    hint: Option<NodeId>,
+    /// One redirection per tick: two nodes that point at each other must not send at the speed of the network.
+    redirected: bool,
+    timer_armed: bool,
+    dropped_messages: u64,
+}
+
+impl<S: StateMachine> Machine<S> {
+    /// The machine of node `me` in its present incarnation, from the last checkpoint if there is one.
+    ///
+    /// # Errors
+    /// When the image is not one of this machine.
+    pub fn open(
+        me: NodeId,
+        incarnation: Incarnation,
+        config: MachineConfig,
+        image: Option<MachineImage>,
+    ) -> Result<Machine<S>, OpenMachineError> {
+        let (state, sessions, applied) = match image {
+            None => (S::empty(), Sessions::default(), Slot::ZERO),
+            Some(image) => {
+                let sessions = decode_meta(image.meta)?;
+                (S::restore(image.head, &mut image.items.into_iter())?, sessions, image.applied)
+            }
+        };
+        Ok(Machine {
+            me: Session { owner: me.0, incarnation },
+            config,
+            state,
+            applied,
+            applied_bytes: 0,
+            sessions,
+            writes: Writes::new(),
+            proposer: Proposer::default(),
+            reads: Reads::new(me, incarnation),
+            lead: Lead::default(),
+            hint: None,
+            redirected: false,
+            timer_armed: false,
+            dropped_messages: 0,
+        })
+    }
+
+    /// A client wants a command applied. It is answered by a `Reply` with this tag: later, or at once if there is no room.
+    pub fn submit(&mut self, now: Time, tag: ClientTag, payload: Bytes, out: &mut Out<S>) {
+        if let Err(error) = self.writes.accept(now, tag, payload, &self.config) {
+            out.push(MachineOutput::Reply { tag, result: Err(error) });
+        }
+    }
+
+    /// A client asks. It is answered by a `Reply` with this tag.
+    pub fn read(&mut self, now: Time, tag: ClientTag, query: S::Query, consistency: Consistency, out: &mut Out<S>) {
+        match consistency {
+            Consistency::Local => out.push(MachineOutput::Reply { tag, result: Ok(self.state.query(&query)) }),
+            Consistency::Linearizable => {
+                if let Err(error) = self.reads.accept(now, tag, query, &self.config) {
+                    out.push(MachineOutput::Reply { tag, result: Err(error) });
+                }
+            }
+        }
+    }
+
+    /// The replica says who leads.
+    pub fn lead(&mut self, era: u64, who: Option<NodeId>, ready: bool, out: &mut Out<S>) {
+        let lead = Lead { era, who, ready };
+        if lead == self.lead {
+            return;
+        }
+        let another = lead.era != self.lead.era || lead.who != self.lead.who;
+        self.lead = lead;
+        self.hint = None;
+        self.redirected = false;
+        self.reads.resume();
+        if !another {
+            self.writes.wake_resting();
+            return;
+        }
+        self.writes.leader_changed();
+        self.proposer.forget_proposals();
+        if who != Some(self.node()) {
+            let refused = self.proposer.refuse_waiting(who);
+            out.extend(refused.into_iter().map(|(to, message)| MachineOutput::Send { to, message }));
+        }
+    }
+
+    /// The replica decided a slot.
+    ///
+    /// # Errors
+    /// When the slot does not follow the last one, or its bytes are no batch. Nothing of it is applied then, and the node must stop.
+    pub fn decide(&mut self, slot: Slot, decision: Decision, out: &mut Out<S>) -> Result<(), MachineError> {
+        let expected = self.applied.next();
+        if slot != expected {
+            return Err(MachineError::OutOfOrder { decided: slot, expected });
+        }
+        if let Decision::Commands(batch) = decision {
+            self.applied_bytes += batch.len() as u64;
+            let commands = decode_batch(batch).map_err(|why| MachineError::Undecodable { slot, why })?;
+            for (index, command) in (0u32..).zip(&commands) {
+                self.apply(slot, index, command, out);
+            }
+        }
+        self.applied = slot;
+        out.push(MachineOutput::Applied { slot, digest: self.digest() });
+        self.answer_ready_reads(out);
+        Ok(())
+    }
+
+    fn apply(&mut self, slot: Slot, index: u32, command: &Command, out: &mut Out<S>) {
+        self.proposer.decided(command.session, command.sequence);
+        if self.sessions.admit(command) != Admission::First {
+            return;
+        }
+        let context = ApplyContext { slot, index, stamp: command.stamp };
+        let reply = self.state.apply(&context, &command.payload);
+        if command.session == self.me
+            && let Some(tag) = self.writes.applied(command.sequence)
+        {
+            out.push(MachineOutput::Reply { tag, result: Ok(reply) });
+        }
+    }
+
+    /// The replica releases a read round.
+    pub fn read_at(&mut self, token: ReadToken, slot: Slot, out: &mut Out<S>) {
+        self.reads.release(token, slot);
+        self.answer_ready_reads(out);
+    }
+
+    fn answer_ready_reads(&mut self, out: &mut Out<S>) {
+        for read in self.reads.take_ready(self.applied) {
+            out.push(MachineOutput::Reply { tag: read.tag, result: Ok(self.state.query(&read.query)) });
+        }
+    }
+
+    /// The replica refuses a proposal or a read round.
+    pub fn refuse(&mut self, refused: Refused, why: &Refusal, out: &mut Out<S>) {
+        match refused {
+            Refused::Request(request) => self.refuse_proposal(request, why, out),
+            Refused::Read(token) => match why {
+                Refusal::Unsupported(what) => {
+                    let result = Err(RequestError::Unsupported(what));
+                    let replies = self.reads.abandon(token).into_iter();
+                    out.extend(replies.map(|read| MachineOutput::Reply { tag: read.tag, result: result.clone() }));
+                }
+                Refusal::NotLeader { .. } | Refusal::LeaderChanged | Refusal::Overloaded | Refusal::AlreadyDecided => {
+                    self.reads.refused(token)
+                }
+            },
+        }
+    }
+
+    fn refuse_proposal(&mut self, request: RequestId, why: &Refusal, out: &mut Out<S>) {
+        let definite = match why {
+            Refusal::Unsupported(what) => Some(RequestError::Unsupported(what)),
+            Refusal::AlreadyDecided => Some(RequestError::AlreadyDecided),
+            Refusal::Overloaded => {
+                self.proposer.hold_back();
+                None
+            }
+            Refusal::NotLeader { .. } | Refusal::LeaderChanged => None,
+        };
+        let mut forwarded: BTreeMap<Session, Vec<u64>> = BTreeMap::new();
+        for (session, sequence) in self.proposer.refused(request) {
+            if session != self.me {
+                forwarded.entry(session).or_default().push(sequence);
+                continue;
+            }
+            self.writes.refused_here(sequence);
+            if let Some(error) = &definite
+                && let Some(given_up) = self.writes.give_up(sequence)
+            {
+                let error = if given_up.exposed { RequestError::Unknown } else { error.clone() };
+                out.push(MachineOutput::Reply { tag: given_up.tag, result: Err(error) });
+            }
+        }
+        if *why == Refusal::Overloaded {
+            // Held back, not refused for good: they go with the first proposal after the next decision.
+            self.writes.wake_resting();
+        }
+        let hint = match why {
+            Refusal::NotLeader { hint } => *hint,
+            _ => self.lead.who,
+        };
+        out.extend(refusals(forwarded, hint).into_iter().map(|(to, message)| MachineOutput::Send { to, message }));
+    }
+
+    /// Another node's machine says something. `from` is as authenticated by the driver.
+    pub fn receive(&mut self, from: NodeId, message: MachineMessage, out: &mut Out<S>) {
+        match message {
+            MachineMessage::Forward { session, acked_below, commands } => {
+                self.receive_forward(from, session, acked_below, commands, out);
+            }
+            MachineMessage::ForwardRefused { session, sequences, hint } => {
+                if session != self.me {
+                    self.dropped_messages += 1;
+                    return;
+                }
+                for sequence in sequences {
+                    self.writes.refused_there(from, sequence);
+                }
+                self.follow_hint(from, hint);
+            }
+        }
+    }
+
+    fn receive_forward(
+        &mut self,
+        from: NodeId,
+        session: Session,
+        acked_below: u64,
+        commands: Vec<(u64, Bytes)>,
+        out: &mut Out<S>,
+    ) {
+        // A node speaks for its own session only: replies and refusals find their way by the owner's id.
+        if session.owner != from.0 || session.incarnation == Incarnation(0) || from == self.node() {
+            self.dropped_messages += 1;
+            return;
+        }
+        // While we lead and are not ready, forwards wait here: sending them back would cost a retry delay at every election.
+        let leads = self.lead.who == Some(self.node());
+        let mut refused = BTreeMap::new();
+        for (sequence, payload) in commands {
+            if sequence < acked_below {
+                self.dropped_messages += 1;
+                continue;
+            }
+            let taken = self.sessions.is_settled(session, sequence)
+                || (leads && self.proposer.accept(session, sequence, acked_below, payload, &self.config));
+            if !taken {
+                refused.entry(session).or_insert_with(Vec::new).push(sequence);
+            }
+        }
+        let refused = refusals(refused, self.lead.who);
+        out.extend(refused.into_iter().map(|(to, message)| MachineOutput::Send { to, message }));
+    }
+
+    fn follow_hint(&mut self, from: NodeId, hint: Option<NodeId>) {
+        let Some(hint) = hint else { return };
+        if hint != from && hint != self.node() && !self.redirected && self.lead.who != Some(self.node()) {
+            self.redirected = true;
+            self.hint = Some(hint);
+            self.writes.wake_resting();
+        }
+    }
+
+    /// The delay asked for by `SetTimer` is over: what has waited too long is answered, and what may be lost is tried again.
+    pub fn expired(&mut self, now: Time, out: &mut Out<S>) {
+        self.timer_armed = false;
+        self.redirected = false;
+        self.hint = None;
+        self.proposer.resume();
+        for given_up in self.writes.time_out(now) {
+            let error = match (given_up.exposed, self.lead.who) {
+                (true, _) => RequestError::Unknown,
+                (false, None) => RequestError::NoLeader,
+                (false, Some(_)) => RequestError::TooManyRequests,
+            };
+            out.push(MachineOutput::Reply { tag: given_up.tag, result: Err(error) });
+        }
+        let error = if self.lead.who.is_none() { RequestError::NoLeader } else { RequestError::TimedOut };
+        for tag in self.reads.time_out(now) {
+            out.push(MachineOutput::Reply { tag, result: Err(error.clone()) });
+        }
+        self.writes.retry(now);
+        self.reads.retry(now);
+    }
+
+    /// Ends a batch of inputs: proposals, forwards and read rounds leave here.
+    pub fn settle(&mut self, now: Time, out: &mut Out<S>) {
+        let me = self.node();
+        match self.hint.or(self.lead.who) {
+            Some(node) if node != me => self.forward(now, node, out),
+            Some(_) if self.lead.ready => self.propose(now, out),
+            Some(_) | None => {}
+        }
+        if self.lead.who.is_some()
+            && let Some(token) = self.reads.start_round(now, &self.config)
+        {
+            out.push(MachineOutput::Read { token });
+        }
+        if !self.timer_armed && (self.writes.len() > 0 || self.reads.len() > 0) {
+            self.timer_armed = true;
+            out.push(MachineOutput::SetTimer(self.config.request_tick));
+        }
+    }
+
+    fn propose(&mut self, now: Time, out: &mut Out<S>) {
+        while let Some((request, batch)) =
+            self.proposer.next_proposal(now, self.me, &mut self.writes, &self.sessions, &self.config)
+        {
+            out.push(MachineOutput::Propose { request, batch });
+        }
+    }
+
+    fn forward(&mut self, now: Time, to: NodeId, out: &mut Out<S>) {
+        let acked_below = self.writes.acked_below();
+        while self.writes.first_unsent().is_some() {
+            let mut commands = Vec::new();
+            let mut bytes = 0;
+            while let Some((_, size)) = self.writes.first_unsent()
+                && commands.len() < self.config.max_batch_commands.max(1)
+                && (commands.is_empty() || bytes + size <= self.config.max_batch_bytes)
+            {
+                bytes += size;
+                commands.extend(self.writes.forward_first(now, to, &self.config));
+            }
+            let message = MachineMessage::Forward { session: self.me, acked_below, commands };
+            out.push(MachineOutput::Send { to, message });
+        }
+    }
+
+    /// Applied up to here.
+    #[must_use]
+    pub fn applied(&self) -> Slot {
+        self.applied
+    }
+
+    /// Bytes of batches applied in this incarnation: how much a checkpoint would save a restart.
+    #[must_use]
+    pub fn applied_bytes(&self) -> u64 {
+        self.applied_bytes
+    }
+
+    /// A rolling hash of state, sessions and applied mark: equal on all replicas at equal slots.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        mix(mix(self.state.digest(), self.sessions.digest()), self.applied.0)
+    }
+
+    /// The state as applied so far.
+    #[must_use]
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// The machine's own part of an image as of now; the state machine's head and items complete it.
+    #[must_use]
+    pub fn meta(&self) -> Bytes {
+        encode_meta(&self.sessions)
+    }
+
+    /// For people and metrics.
+    #[must_use]
+    pub fn status(&self) -> MachineStatus {
+        MachineStatus {
+            applied: self.applied,
+            digest: self.digest(),
+            outstanding_writes: self.writes.len(),
+            outstanding_bytes: self.writes.bytes(),
+            outstanding_reads: self.reads.len(),
+            forwarded_commands: self.proposer.waiting(),
+            proposals_in_flight: self.proposer.in_flight(),
+            sessions: self.sessions.len(),
+            dropped_messages: self.dropped_messages,
+        }
+    }
+
+    fn node(&self) -> NodeId {
+        NodeId(self.me.owner)
+    }
+}

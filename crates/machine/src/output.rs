@@ -1,0 +1,93 @@
+//! What a machine asks of whoever joins it with a replica.
+
+use crate::message::MachineMessage;
+use crate::request::{ClientTag, RequestError};
+use quorate_protocol::{Batch, ReadToken, RequestId};
+use quorate_types::{NodeId, Slot};
+use quorate_wire::WireError;
+use std::time::Duration;
+use thiserror::Error;
+
+/// What a machine wants done, in order. `Reply` is the state machine's.
+#[derive(Clone, Debug)]
+pub enum MachineOutput<Reply> {
+    /// Hand this to the replica of this node.
+    Propose {
+        /// For refusing it.
+        request: RequestId,
+        /// The commands.
+        batch: Batch,
+    },
+    /// Ask the replica of this node for a read round.
+    Read {
+        /// Covers every read that waited.
+        token: ReadToken,
+    },
+    /// Send to another node's machine. May be lost.
+    Send {
+        /// Receiver.
+        to: NodeId,
+        /// What.
+        message: MachineMessage,
+    },
+    /// Answer a client.
+    Reply {
+        /// Which request.
+        tag: ClientTag,
+        /// The answer.
+        result: Result<Reply, RequestError>,
+    },
+    /// A slot was applied.
+    Applied {
+        /// Which.
+        slot: Slot,
+        /// Rolling hash of state and sessions behind it: equal on all replicas.
+        digest: u64,
+    },
+    /// Call [`crate::Machine::expired`] once after this long.
+    SetTimer(Duration),
+}
+
+/// Why a machine cannot go on: serving on could give wrong answers.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MachineError {
+    /// Decided bytes are no commands.
+    #[error("slot {slot} was decided to be something that is no batch of commands: {why}")]
+    Undecodable {
+        /// Where.
+        slot: Slot,
+        /// How they fail.
+        why: WireError,
+    },
+    /// A slot was left out or repeated.
+    #[error("slot {decided} was handed out where slot {expected} comes next")]
+    OutOfOrder {
+        /// The slot handed out.
+        decided: Slot,
+        /// The slot behind the applied mark.
+        expected: Slot,
+    },
+}
+
+/// A machine as people and metrics see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineStatus {
+    /// Applied up to here.
+    pub applied: Slot,
+    /// Rolling hash behind it.
+    pub digest: u64,
+    /// Writes of own clients without an answer.
+    pub outstanding_writes: usize,
+    /// Their payloads together.
+    pub outstanding_bytes: usize,
+    /// Reads of own clients without an answer.
+    pub outstanding_reads: usize,
+    /// Commands of other nodes that wait to be proposed here.
+    pub forwarded_commands: usize,
+    /// Batches proposed here and undecided.
+    pub proposals_in_flight: usize,
+    /// Sessions in the table.
+    pub sessions: usize,
+    /// Messages dropped because they could not be meant: a forward of somebody else's session, or of a settled sequence.
+    pub dropped_messages: u64,
+}

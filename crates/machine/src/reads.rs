@@ -1,0 +1,158 @@
+//! Reads of this node's own clients, from arrival to answer: all that wait share one round.
+
+use crate::config::MachineConfig;
+use crate::request::{ClientTag, RequestError};
+use quorate_protocol::ReadToken;
+use quorate_types::{Incarnation, NodeId, Slot, Time};
+use std::collections::{BTreeMap, VecDeque};
+
+/// One read.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingRead<Query> {
+    pub(crate) tag: ClientTag,
+    pub(crate) query: Query,
+    deadline: Time,
+}
+
+#[derive(Clone, Debug)]
+struct Round<Query> {
+    reads: Vec<PendingRead<Query>>,
+    retry_at: Time,
+}
+
+/// Unanswered reads: waiting for a round, in one, or waiting for the applied mark.
+#[derive(Clone, Debug)]
+pub(crate) struct Reads<Query> {
+    node: NodeId,
+    incarnation: Incarnation,
+    waiting: VecDeque<PendingRead<Query>>,
+    rounds: BTreeMap<u64, Round<Query>>,
+    released: BTreeMap<Slot, Vec<PendingRead<Query>>>,
+    last_round: u64,
+    /// A round was refused: no other starts before the next tick or change of leader, or the two of us would spin.
+    paused: bool,
+}
+
+impl<Query> Reads<Query> {
+    pub(crate) fn new(node: NodeId, incarnation: Incarnation) -> Reads<Query> {
+        Reads {
+            node,
+            incarnation,
+            waiting: VecDeque::new(),
+            rounds: BTreeMap::new(),
+            released: BTreeMap::new(),
+            last_round: 0,
+            paused: false,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let in_rounds: usize = self.rounds.values().map(|round| round.reads.len()).sum();
+        self.waiting.len() + in_rounds + self.released.values().map(Vec::len).sum::<usize>()
+    }
+
+    pub(crate) fn accept(
+        &mut self,
+        now: Time,
+        tag: ClientTag,
+        query: Query,
+        config: &MachineConfig,
+    ) -> Result<(), RequestError> {
+        if self.len() >= config.max_outstanding_reads.max(1) {
+            return Err(RequestError::TooManyRequests);
+        }
+        self.waiting.push_back(PendingRead { tag, query, deadline: now + config.request_timeout });
+        Ok(())
+    }
+
+    /// Starts a round for everything that waits. The token must reach the replica after every one of these reads
+    /// arrived here, which is what makes its answer fresh enough for them.
+    pub(crate) fn start_round(&mut self, now: Time, config: &MachineConfig) -> Option<ReadToken> {
+        if self.paused || self.waiting.is_empty() || self.rounds.len() >= config.max_read_rounds.max(1) {
+            return None;
+        }
+        self.last_round += 1;
+        let round = Round { reads: self.waiting.drain(..).collect(), retry_at: now + config.retry_after };
+        self.rounds.insert(self.last_round, round);
+        Some(ReadToken { node: self.node, incarnation: self.incarnation, number: self.last_round })
+    }
+
+    /// A round ended: its reads may be answered from any state with `slot` applied. Rounds that were given up meanwhile,
+    /// and other nodes' and incarnations', release nothing.
+    pub(crate) fn release(&mut self, token: ReadToken, slot: Slot) {
+        if let Some(round) = self.take_round(token) {
+            self.released.entry(slot).or_default().extend(round.reads);
+        }
+    }
+
+    /// What may be answered now.
+    pub(crate) fn take_ready(&mut self, applied: Slot) -> Vec<PendingRead<Query>> {
+        let mut ready = Vec::new();
+        while let Some(entry) = self.released.first_entry()
+            && *entry.key() <= applied
+        {
+            ready.extend(entry.remove());
+        }
+        ready
+    }
+
+    /// A round had no effect; its reads wait for another, which gets a fresh token.
+    pub(crate) fn refused(&mut self, token: ReadToken) {
+        if let Some(round) = self.take_round(token) {
+            self.wait_again(round);
+            self.paused = true;
+        }
+    }
+
+    /// A round that can never succeed: its reads.
+    pub(crate) fn abandon(&mut self, token: ReadToken) -> Vec<PendingRead<Query>> {
+        self.take_round(token).map(|round| round.reads).unwrap_or_default()
+    }
+
+    fn take_round(&mut self, token: ReadToken) -> Option<Round<Query>> {
+        if token.node != self.node || token.incarnation != self.incarnation {
+            return None;
+        }
+        self.rounds.remove(&token.number)
+    }
+
+    fn wait_again(&mut self, round: Round<Query>) {
+        for read in round.reads.into_iter().rev() {
+            self.waiting.push_front(read);
+        }
+    }
+
+    /// Rounds may start again at once.
+    pub(crate) fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Rounds without news for too long are given up and their reads wait for another.
+    pub(crate) fn retry(&mut self, now: Time) {
+        self.paused = false;
+        let late: Vec<u64> =
+            self.rounds.iter().filter(|(_, round)| round.retry_at <= now).map(|(number, _)| *number).collect();
+        for number in late.into_iter().rev() {
+            if let Some(round) = self.rounds.remove(&number) {
+                self.wait_again(round);
+            }
+        }
+    }
+
+    /// Takes away what has waited too long, in order of arrival within each stage.
+    pub(crate) fn time_out(&mut self, now: Time) -> Vec<ClientTag> {
+        let mut late = Vec::new();
+        let mut keep = |read: &PendingRead<Query>| {
+            if read.deadline <= now {
+                late.push(read.tag);
+            }
+            read.deadline > now
+        };
+        self.released.values_mut().for_each(|reads| reads.retain(&mut keep));
+        self.rounds.values_mut().for_each(|round| round.reads.retain(&mut keep));
+        self.waiting.retain(&mut keep);
+        self.released.retain(|_, reads| !reads.is_empty());
+        self.rounds.retain(|_, round| !round.reads.is_empty());
+        late
+    }
+}

@@ -1,0 +1,42 @@
+//! What clients ask, and why they may get no reply of the state machine.
+
+use thiserror::Error;
+
+/// The driver's name for a client request; comes back once, with the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientTag(pub u64);
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Consistency {
+    /// Reflects every write acknowledged anywhere before the read arrived.
+    Linearizable,
+    /// Whatever this node has applied.
+    Local,
+}
+
+/// Why a client request has no reply of the state machine.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// Too much is outstanding on this node or its leader. Definite: it had no effect.
+    #[error("too many requests")]
+    TooManyRequests,
+    /// Larger than a command may be. Definite.
+    #[error("request is too large")]
+    TooLarge,
+    /// Nobody leads and the wait is over. Definite: a read, or a write that was never handed to a log.
+    #[error("no leader")]
+    NoLeader,
+    /// A read whose wait is over although somebody leads. Definite.
+    #[error("request timed out")]
+    TimedOut,
+    /// It may or may not take effect later.
+    #[error("request timed out; its outcome is unknown")]
+    Unknown,
+    /// The protocol or this version cannot do it. Definite.
+    #[error("not supported: {0}")]
+    Unsupported(&'static str),
+    /// The single decree is taken. Definite.
+    #[error("already decided")]
+    AlreadyDecided,
+}

@@ -1,0 +1,219 @@
+//! What a node is told, what it asks for, and what it says to other nodes.
+
+use bytes::Bytes;
+use quorate_disk::Operation;
+use quorate_machine::{MachineMessage, StateMachine};
+use quorate_protocol::{Event, LinkState, Replica};
+use quorate_types::{Membership, NodeId, Slot};
+use quorate_wire::{Reader, Wire, WireError};
+use std::time::Duration;
+use thiserror::Error;
+
+/// The driver's name for a client request; comes back once, in [`NodeOutput::Reply`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientTag(pub u64);
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Consistency {
+    /// Reflects every write acknowledged anywhere before the read arrived.
+    Linearizable,
+    /// Whatever this node has applied.
+    Local,
+}
+
+/// Which directory a disk write goes to. Each lane has at most one write under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// The journal: everything waits for it.
+    Journal,
+    /// The store: in the background.
+    Store,
+}
+
+/// Timers of the whole node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeTimer<T> {
+    /// One of the protocol's.
+    Protocol(T),
+    /// Retries and time-outs of requests.
+    Requests,
+    /// The next checkpoint.
+    Checkpoint,
+}
+
+/// Node to node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NodeMessage<R: Replica> {
+    /// The protocol's.
+    Protocol(R::Message),
+    /// The machine's: forwarded commands and their refusals.
+    Machine(MachineMessage),
+}
+
+impl<R: Replica> Wire for NodeMessage<R> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            NodeMessage::Protocol(message) => {
+                out.push(0);
+                message.encode(out);
+            }
+            NodeMessage::Machine(message) => {
+                out.push(1);
+                message.encode(out);
+            }
+        }
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        match input.byte("node message")? {
+            0 => Ok(NodeMessage::Protocol(R::Message::decode(input)?)),
+            1 => Ok(NodeMessage::Machine(MachineMessage::decode(input)?)),
+            kind => Err(WireError::UnknownKind { what: "node message", kind }),
+        }
+    }
+}
+
+/// Why a client request has no reply of the state machine.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// Too much is outstanding on this node. Definite: it had no effect.
+    #[error("too many requests")]
+    TooManyRequests,
+    /// Larger than a command may be. Definite.
+    #[error("request is too large")]
+    TooLarge,
+    /// Nobody leads and the wait is over. Definite for reads; a write given up before it was ever handed to a log is definite too.
+    #[error("no leader")]
+    NoLeader,
+    /// It may or may not take effect later.
+    #[error("request timed out; its outcome is unknown")]
+    Unknown,
+    /// The protocol or this version cannot do it. Definite.
+    #[error("not supported: {0}")]
+    Unsupported(&'static str),
+    /// This node is stopping or stopped. Definite: the request was not taken.
+    #[error("server stopped")]
+    Stopped,
+    /// The single decree is taken. Definite.
+    #[error("already decided")]
+    AlreadyDecided,
+}
+
+/// What can happen to a node.
+#[derive(Clone, Debug)]
+pub enum NodeInput<R: Replica, S: StateMachine> {
+    /// A message arrived from an authenticated member.
+    Message {
+        /// Sender.
+        from: NodeId,
+        /// What.
+        message: NodeMessage<R>,
+    },
+    /// A timer fired.
+    Expired(NodeTimer<R::Timer>),
+    /// All operations of a write were performed. A failure is not an input: the driver stops the node.
+    DiskDone {
+        /// Where.
+        lane: Lane,
+        /// Which, as [`NodeOutput::Disk`] named it.
+        write: u64,
+    },
+    /// A client wants a command applied.
+    Write {
+        /// For the reply.
+        tag: ClientTag,
+        /// The command.
+        payload: Bytes,
+    },
+    /// A client asks.
+    Read {
+        /// For the reply.
+        tag: ClientTag,
+        /// What.
+        query: S::Query,
+        /// How fresh.
+        consistency: Consistency,
+    },
+    /// News of a connection.
+    Link {
+        /// Peer.
+        peer: NodeId,
+        /// News.
+        state: LinkState,
+    },
+}
+
+/// Why a node must stop for good in this incarnation.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StopReason {
+    /// An invariant is broken: serving on could give wrong answers.
+    #[error("{0}")]
+    Violation(quorate_protocol::Violation),
+    /// Decided bytes are no commands, or a durable part contradicts another.
+    #[error("{0}")]
+    Inconsistent(String),
+    /// No longer a member.
+    #[error("this node is retired: {0}")]
+    Retired(&'static str),
+}
+
+/// What a node wants done, in order.
+#[derive(Clone, Debug)]
+pub enum NodeOutput<R: Replica, S: StateMachine> {
+    /// Send now; the gate inside has done its part. May be lost.
+    Send {
+        /// Receiver.
+        to: NodeId,
+        /// What.
+        message: NodeMessage<R>,
+    },
+    /// (Re)start a timer; the driver draws the deadline.
+    SetTimer {
+        /// Which.
+        timer: NodeTimer<R::Timer>,
+        /// Not before.
+        at_least: Duration,
+        /// Not after.
+        at_most: Duration,
+    },
+    /// Stop a timer.
+    CancelTimer(NodeTimer<R::Timer>),
+    /// Perform these in order, then say [`NodeInput::DiskDone`].
+    Disk {
+        /// Where.
+        lane: Lane,
+        /// Names it.
+        write: u64,
+        /// What.
+        operations: Vec<Operation>,
+    },
+    /// Answer a client.
+    Reply {
+        /// Which request.
+        tag: ClientTag,
+        /// The answer.
+        result: Result<S::Reply, RequestError>,
+    },
+    /// Who leads, as far as known here.
+    Lead {
+        /// Term, ballot, view or epoch.
+        era: u64,
+        /// Who.
+        who: Option<NodeId>,
+        /// Whether this node takes proposals itself.
+        ready: bool,
+    },
+    /// The membership in force.
+    Members(Membership),
+    /// A slot was applied here; `digest` is the machine's rolling hash behind it. Checkers compare it between nodes.
+    Applied {
+        /// Which.
+        slot: Slot,
+        /// Rolling hash.
+        digest: u64,
+    },
+    /// Why something was or was not done.
+    Trace(Event),
+    /// Stop this incarnation.
+    Stop(StopReason),
+}

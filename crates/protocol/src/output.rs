@@ -1,0 +1,167 @@
+//! What a replica can ask for.
+
+use crate::{Event, ReadToken, Replica, RequestId, SnapshotId};
+use bytes::Bytes;
+use quorate_types::{Membership, NodeId, Slot, Ticket};
+use std::time::Duration;
+
+/// What a slot was decided to be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// A batch of commands, as proposed.
+    Commands(Bytes),
+    /// A membership change that took effect in the log here.
+    Members(Membership),
+    /// Nothing to apply: a no-op or the protocol's own entry.
+    Nothing,
+}
+
+/// What is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refused {
+    /// A proposal, membership change or transfer.
+    Request(RequestId),
+    /// A read.
+    Read(ReadToken),
+}
+
+/// Why. A refusal is definite: the request never entered a log here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Somebody else leads, if anyone is known to.
+    NotLeader {
+        /// The one believed to lead.
+        hint: Option<NodeId>,
+    },
+    /// Leadership changed while a read waited; it had no effect and may be tried again.
+    LeaderChanged,
+    /// Too much is undecided already.
+    Overloaded,
+    /// This version cannot do it.
+    Unsupported(&'static str),
+    /// The one slot of a single-decree protocol is decided.
+    AlreadyDecided,
+}
+
+/// Why the membership in force on this replica changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MembersChange {
+    /// In force since the replica opened.
+    Opened,
+    /// Its entry was appended.
+    Appended,
+    /// The entry that brought the previous one was truncated.
+    RolledBack,
+    /// It came with a snapshot.
+    Installed,
+}
+
+/// Everything a replica can ask of its driver. The duties are on the crate's first page.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output<R: Replica> {
+    /// Write these records behind all earlier ones, durably.
+    Persist {
+        /// Names the write.
+        ticket: Ticket,
+        /// In order.
+        records: Vec<R::Record>,
+    },
+    /// Write the baseline behind all earlier records, durably; afterwards everything written under tickets
+    /// before `drop_before` may be forgotten. The baseline repeats whatever of that is still needed.
+    Compact {
+        /// Names the write of the baseline.
+        ticket: Ticket,
+        /// Still needed, though older than `drop_before`.
+        baseline: Vec<R::Record>,
+        /// First ticket to keep.
+        drop_before: Ticket,
+    },
+    /// Send once `after` is durable.
+    Send {
+        /// Receiver; never the sender itself.
+        to: NodeId,
+        /// What.
+        message: R::Message,
+        /// What must be durable first; [`Ticket::NONE`] for nothing.
+        after: Ticket,
+    },
+    /// (Re)start a timer; its deadline is drawn by the driver within the bounds.
+    SetTimer {
+        /// Which.
+        timer: R::Timer,
+        /// Not before this long from now.
+        at_least: Duration,
+        /// Not after this long from now.
+        at_most: Duration,
+    },
+    /// Stop a timer.
+    CancelTimer(R::Timer),
+    /// Slots are decided in order, without gaps, once per incarnation, starting behind `Durable::applied`; each
+    /// is locally durable when it is handed out.
+    Decide {
+        /// Which slot.
+        slot: Slot,
+        /// What it is.
+        decision: Decision,
+    },
+    /// Answer this read from any state with everything up to `slot` applied.
+    ReadAt {
+        /// Which read.
+        token: ReadToken,
+        /// How far must be applied.
+        slot: Slot,
+    },
+    /// A definite no.
+    Refuse {
+        /// To what.
+        refused: Refused,
+        /// Why.
+        why: Refusal,
+    },
+    /// Who is believed to lead, for forwarding. `ready` is this replica's own readiness to take proposals.
+    Lead {
+        /// Term, ballot, view or epoch.
+        era: u64,
+        /// The leader, if known. A protocol without leaders names the replica itself.
+        who: Option<NodeId>,
+        /// Whether proposals handed to this replica now would be taken.
+        ready: bool,
+    },
+    /// The membership in force here.
+    Members {
+        /// It.
+        members: Membership,
+        /// Why it changed.
+        change: MembersChange,
+    },
+    /// Pin a view at the applied mark and send it.
+    SendSnapshot {
+        /// Receiver.
+        to: NodeId,
+        /// The view must cover this slot.
+        at_least: Slot,
+    },
+    /// Replace the state machine's state, once `after` is durable.
+    InstallSnapshot {
+        /// Which.
+        id: SnapshotId,
+        /// The write that names it.
+        after: Ticket,
+    },
+    /// This replica is no longer needed and must be stopped for good.
+    Retire {
+        /// In words.
+        why: &'static str,
+    },
+    /// Two messages that no correct member could have sent both.
+    Evidence {
+        /// The member they convict.
+        against: NodeId,
+        /// The first.
+        first: R::Message,
+        /// The second.
+        second: R::Message,
+    },
+    /// Why something was or was not done.
+    Trace(Event),
+}

@@ -1,0 +1,513 @@
+//! A whole cluster of bare replicas in one value, moved one event at a time.
+//!
+//! Paper tests, golden traces and the explorer use it: replicas, gates, durable records, writes under way, messages in
+//! flight and armed timers, and a method for every single thing that can happen. Nothing happens by itself and no time
+//! passes. The simulator, in contrast, runs whole nodes on virtual time.
+
+use crate::{
+    Batch, Decision, Durable, Env, Event, Gate, Input, Outbox, Output, ReadToken, Refusal, Refused, Replica, RequestId,
+    Setup, Start, Violation,
+};
+use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket, Time};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// A message in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Flight<R: Replica> {
+    /// Sender.
+    pub from: NodeId,
+    /// Receiver.
+    pub to: NodeId,
+    /// What.
+    pub message: R::Message,
+}
+
+/// One durable write: plain records, or a compaction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct DiskWrite<R: Replica> {
+    records: Vec<R::Record>,
+    drop_before: Option<Ticket>,
+}
+
+/// One member of the testbed.
+#[derive(Clone, Debug)]
+pub struct TestNode<R: Replica> {
+    setup: Setup,
+    replica: Option<R>,
+    gate: Gate<R::Message>,
+    outbox: Outbox<R>,
+    records: Vec<(Ticket, R::Record)>,
+    outstanding: VecDeque<(Ticket, DiskWrite<R>)>,
+    armed: BTreeSet<R::Timer>,
+    decided: BTreeMap<Slot, Decision>,
+    applied_durable: Slot,
+    lead: Option<(u64, Option<NodeId>, bool)>,
+    refusals: Vec<(Refused, Refusal)>,
+    reads: Vec<(ReadToken, Slot)>,
+    events: Vec<Event>,
+}
+
+impl<R: Replica> TestNode<R> {
+    /// The replica, unless crashed.
+    pub fn replica(&self) -> Option<&R> {
+        self.replica.as_ref()
+    }
+    /// Slots decided in this incarnation or durably applied before.
+    pub fn decided(&self) -> &BTreeMap<Slot, Decision> {
+        &self.decided
+    }
+    /// Armed timers.
+    pub fn armed(&self) -> &BTreeSet<R::Timer> {
+        &self.armed
+    }
+    /// Durable records in order.
+    pub fn records(&self) -> impl Iterator<Item = &R::Record> {
+        self.records.iter().map(|(_, record)| record)
+    }
+    /// How many durable writes are under way.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+    /// The latest `Lead` output: era, leader, ready.
+    pub fn lead(&self) -> Option<(u64, Option<NodeId>, bool)> {
+        self.lead
+    }
+    /// Everything refused so far.
+    pub fn refusals(&self) -> &[(Refused, Refusal)] {
+        &self.refusals
+    }
+    /// Reads released so far.
+    pub fn reads(&self) -> &[(ReadToken, Slot)] {
+        &self.reads
+    }
+    /// Guards reported and not yet taken by [`Testbed::take_events`].
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+}
+
+/// Time stands still; choices are scripted, then 0.
+#[derive(Clone, Debug, Default)]
+struct ScriptedEnv {
+    now: Time,
+    choices: VecDeque<u64>,
+    asked: Vec<u64>,
+}
+
+impl Env for ScriptedEnv {
+    fn now(&self) -> Time {
+        self.now
+    }
+    fn choose(&mut self, bound: u64) -> u64 {
+        self.asked.push(bound);
+        self.choices.pop_front().unwrap_or(0).min(bound.saturating_sub(1))
+    }
+}
+
+/// The cluster.
+#[derive(Clone, Debug)]
+pub struct Testbed<R: Replica> {
+    config: R::Config,
+    /// Shared between clones until one of them changes: the explorer keeps very many clones.
+    nodes: BTreeMap<NodeId, Arc<TestNode<R>>>,
+    flights: Vec<Flight<R>>,
+    chosen: BTreeMap<Slot, Decision>,
+    violation: Option<Violation>,
+    env: ScriptedEnv,
+    check_ghost: bool,
+    tracing: bool,
+}
+
+impl<R: Replica> Testbed<R> {
+    /// A founded cluster of voters 1 to `count`, all open, with tracing on.
+    #[must_use]
+    pub fn new(count: u64, config: R::Config) -> Testbed<R> {
+        Testbed::with_members(Membership::of_voters(count), config)
+    }
+
+    /// A founded cluster of these members.
+    #[must_use]
+    pub fn with_members(members: Membership, config: R::Config) -> Testbed<R> {
+        let mut testbed = Testbed {
+            config,
+            nodes: BTreeMap::new(),
+            flights: Vec::new(),
+            chosen: BTreeMap::new(),
+            violation: None,
+            env: ScriptedEnv::default(),
+            check_ghost: true,
+            tracing: true,
+        };
+        for member in members.members() {
+            testbed.nodes.insert(member.id, Arc::new(TestNode::closed(member.id, Start::Found(members.clone()))));
+            testbed.restart(member.id);
+        }
+        testbed
+    }
+
+    /// A node.
+    ///
+    /// # Panics
+    /// When there is none of this id.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &TestNode<R> {
+        self.nodes.get(&id).expect("the testbed has this node")
+    }
+
+    /// A running replica.
+    ///
+    /// # Panics
+    /// When it is crashed or absent.
+    #[must_use]
+    pub fn replica(&self, id: NodeId) -> &R {
+        self.node(id).replica.as_ref().expect("the node is running")
+    }
+
+    /// All ids.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.keys().copied()
+    }
+
+    /// Messages in flight, oldest first.
+    #[must_use]
+    pub fn flights(&self) -> &[Flight<R>] {
+        &self.flights
+    }
+
+    /// The first broken promise: an invariant, agreement, or the durability ghost.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// What was decided anywhere, ever.
+    #[must_use]
+    pub fn chosen(&self) -> &BTreeMap<Slot, Decision> {
+        &self.chosen
+    }
+
+    /// Switches the durability ghost off, for speed or for showing a flaw further downstream.
+    pub fn without_ghost(mut self) -> Testbed<R> {
+        self.check_ghost = false;
+        self
+    }
+
+    /// Switches tracing off in every node, for speed: replicas behave the same and report no guards.
+    pub fn without_tracing(mut self) -> Testbed<R> {
+        self.tracing = false;
+        for node in self.nodes.values_mut() {
+            let node = Arc::make_mut(node);
+            node.outbox = Outbox::new(node.outbox.last_ticket(), false);
+            node.events.clear();
+        }
+        self
+    }
+
+    /// The clock that replicas read from now on.
+    pub fn set_now(&mut self, now: Time) {
+        self.env.now = now;
+    }
+
+    /// Answers for the next calls of `Env::choose`; 0 when exhausted.
+    pub fn script_choices(&mut self, choices: impl IntoIterator<Item = u64>) {
+        self.env.choices.extend(choices);
+    }
+
+    /// The bounds asked of `Env::choose` since the last call.
+    pub fn take_asked(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.env.asked)
+    }
+
+    /// Takes the guards a node reported.
+    pub fn take_events(&mut self, id: NodeId) -> Vec<Event> {
+        std::mem::take(&mut self.node_mut(id).events)
+    }
+
+    /// Hands one input to a running node and settles. Crashed nodes ignore it.
+    pub fn input(&mut self, id: NodeId, input: Input<R>) {
+        let Some(node) = self.nodes.get_mut(&id).map(Arc::make_mut) else { return };
+        let Some(replica) = node.replica.as_mut() else { return };
+        replica.step(&mut self.env, input, &mut node.outbox);
+        replica.settle(&mut self.env, &mut node.outbox);
+        self.carry_out(id);
+    }
+
+    /// Delivers the flight at this index.
+    pub fn deliver(&mut self, index: usize) {
+        let Flight { from, to, message } = self.flights.remove(index);
+        self.input(to, Input::Receive { from, message });
+    }
+
+    /// Delivers a copy of the flight at this index and leaves the original in flight.
+    pub fn deliver_copy(&mut self, index: usize) {
+        let Flight { from, to, message } = self.flights[index].clone();
+        self.input(to, Input::Receive { from, message });
+    }
+
+    /// Loses the flight at this index.
+    pub fn lose(&mut self, index: usize) {
+        self.flights.remove(index);
+    }
+
+    /// Loses every flight the predicate picks; returns how many.
+    pub fn lose_where(&mut self, mut picked: impl FnMut(&Flight<R>) -> bool) -> usize {
+        let before = self.flights.len();
+        self.flights.retain(|flight| !picked(flight));
+        before - self.flights.len()
+    }
+
+    /// Fires a timer if it is armed; says whether it was.
+    pub fn expire(&mut self, id: NodeId, timer: R::Timer) -> bool {
+        let armed = self.node_mut(id).armed.remove(&timer);
+        if armed {
+            self.input(id, Input::Expired(timer));
+        }
+        armed
+    }
+
+    /// Completes the oldest `count` durable writes of a node in one flush.
+    pub fn complete_writes(&mut self, id: NodeId, count: usize) {
+        let node = self.node_mut(id);
+        let count = count.min(node.outstanding.len());
+        let mut durable = None;
+        for (ticket, write) in node.outstanding.drain(..count).collect::<Vec<_>>() {
+            node.write(ticket, write);
+            durable = Some(ticket);
+        }
+        if let Some(durable) = durable {
+            let released = self.node_mut(id).gate.advance(durable);
+            for (to, message) in released {
+                self.launch(id, to, message);
+            }
+            self.input(id, Input::Persisted(durable));
+        }
+    }
+
+    /// Crashes a node: memory, gate and timers are gone; of the writes under way the oldest `surviving` are durable.
+    pub fn crash(&mut self, id: NodeId, surviving: usize) {
+        let node = self.node_mut(id);
+        let writes: Vec<_> = node.outstanding.drain(..).collect();
+        for (ticket, write) in writes.into_iter().take(surviving) {
+            node.write(ticket, write);
+        }
+        let applied_durable = node.applied_durable;
+        node.decided.retain(|slot, _| *slot <= applied_durable);
+        node.replica = None;
+        node.gate = Gate::new(Ticket::NONE);
+        node.armed.clear();
+        node.lead = None;
+    }
+
+    /// Opens a crashed (or new) node from what is durable.
+    ///
+    /// # Panics
+    /// When the replica refuses to open: in a testbed nothing damages records.
+    pub fn restart(&mut self, id: NodeId) {
+        let node = Arc::make_mut(self.nodes.get_mut(&id).expect("the testbed has this node"));
+        let last = node.records.last().map_or(Ticket::NONE, |(ticket, _)| *ticket);
+        node.setup.incarnation = Incarnation(node.setup.incarnation.0 + 1);
+        node.gate = Gate::new(last);
+        node.outbox = Outbox::new(last, self.tracing);
+        let found = Durable { records: node.records.clone(), anchor: None, applied: node.applied_durable };
+        let replica = R::open(&node.setup, &self.config, found, &mut node.outbox).expect("undamaged records open");
+        node.replica = Some(replica);
+        self.carry_out(id);
+    }
+
+    /// Makes what a node has applied survive crashes without the log.
+    pub fn checkpoint(&mut self, id: NodeId) {
+        let node = self.node_mut(id);
+        if let Some(through) = node.decided.keys().next_back().copied() {
+            node.applied_durable = through;
+            self.input(id, Input::Applied { through, durable: through, digest: 0 });
+        }
+    }
+
+    /// Proposes commands at a node.
+    pub fn propose(&mut self, id: NodeId, request: u64, commands: impl Into<bytes::Bytes>) {
+        self.input(id, Input::Propose { request: RequestId(request), batch: Batch::new(commands.into()) });
+    }
+
+    /// Completes writes and delivers messages, oldest first, until nothing is left or `limit` deliveries are done. No timer
+    /// fires. `passes` may hold a message back by answering false.
+    pub fn run(&mut self, limit: usize, mut passes: impl FnMut(&Flight<R>) -> bool) {
+        for _ in 0..limit {
+            for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+                while self.node(id).outstanding() > 0 {
+                    self.complete_writes(id, usize::MAX);
+                }
+            }
+            match self.flights.iter().position(&mut passes) {
+                Some(index) => self.deliver(index),
+                None => return,
+            }
+        }
+    }
+
+    /// A hash of everything that matters for the future. The order of flights does not; ticket numbers do not.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (id, node) in &self.nodes {
+            id.hash(&mut hasher);
+            node.hash(&mut hasher);
+        }
+        self.chosen.hash(&mut hasher);
+        let flights = self.flights.iter().fold(0u64, |sum, flight| {
+            let mut one = DefaultHasher::new();
+            flight.hash(&mut one);
+            sum.wrapping_add(one.finish())
+        });
+        flights.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> &mut TestNode<R> {
+        Arc::make_mut(self.nodes.get_mut(&id).expect("the testbed has this node"))
+    }
+
+    fn launch(&mut self, from: NodeId, to: NodeId, message: R::Message) {
+        if self.check_ghost && !self.ghost_vouches(from, to, &message) {
+            let detail = format!("{from} sends {message:?} to {to}, which its synced records alone do not support");
+            self.violate("DurabilityGhost", detail);
+        }
+        self.flights.push(Flight { from, to, message });
+    }
+
+    fn ghost_vouches(&self, from: NodeId, to: NodeId, message: &R::Message) -> bool {
+        let node = self.node(from);
+        let found = Durable { records: node.records.clone(), anchor: None, applied: node.applied_durable };
+        let mut silent = Outbox::new(Ticket(u64::MAX / 2), false);
+        R::open(&node.setup, &self.config, found, &mut silent).is_ok_and(|ghost| ghost.vouches(to, message))
+    }
+
+    fn violate(&mut self, invariant: &'static str, detail: String) {
+        self.violation.get_or_insert(Violation { invariant, detail });
+    }
+
+    fn carry_out(&mut self, id: NodeId) {
+        loop {
+            let outputs = self.node_mut(id).outbox.take();
+            if outputs.is_empty() {
+                break;
+            }
+            let mut applied = None;
+            for output in outputs {
+                if let Output::Decide { slot, .. } = &output {
+                    applied = Some(*slot);
+                }
+                self.carry_out_one(id, output);
+            }
+            if let Some(through) = applied {
+                let durable = self.node(id).applied_durable;
+                let node = Arc::make_mut(self.nodes.get_mut(&id).expect("the testbed has this node"));
+                if let Some(replica) = node.replica.as_mut() {
+                    replica.step(&mut self.env, Input::Applied { through, durable, digest: 0 }, &mut node.outbox);
+                    replica.settle(&mut self.env, &mut node.outbox);
+                }
+            }
+        }
+        let checked = self.node(id).replica.as_ref().map_or(Ok(()), Replica::check_deep);
+        if let Err(violation) = checked {
+            self.violation.get_or_insert(violation);
+        }
+    }
+
+    fn carry_out_one(&mut self, id: NodeId, output: Output<R>) {
+        let node = Arc::make_mut(self.nodes.get_mut(&id).expect("the testbed has this node"));
+        match output {
+            Output::Persist { ticket, records } => {
+                node.outstanding.push_back((ticket, DiskWrite { records, drop_before: None }))
+            }
+            Output::Compact { ticket, baseline, drop_before } => {
+                node.outstanding.push_back((ticket, DiskWrite { records: baseline, drop_before: Some(drop_before) }));
+            }
+            Output::Send { to, message, after } => {
+                if to == id {
+                    self.violate("NeverToYourself", format!("{id} sends {message:?} to itself"));
+                } else if let Some((to, message)) = node.gate.pass(after, to, message) {
+                    self.launch(id, to, message);
+                }
+            }
+            Output::SetTimer { timer, .. } => {
+                node.armed.insert(timer);
+            }
+            Output::CancelTimer(timer) => {
+                node.armed.remove(&timer);
+            }
+            Output::Decide { slot, decision } => self.note_decision(id, slot, decision),
+            Output::ReadAt { token, slot } => node.reads.push((token, slot)),
+            Output::Refuse { refused, why } => node.refusals.push((refused, why)),
+            Output::Lead { era, who, ready } => node.lead = Some((era, who, ready)),
+            Output::Trace(event) => node.events.push(event),
+            Output::Members { .. }
+            | Output::SendSnapshot { .. }
+            | Output::InstallSnapshot { .. }
+            | Output::Retire { .. }
+            | Output::Evidence { .. } => {}
+        }
+    }
+
+    fn note_decision(&mut self, id: NodeId, slot: Slot, decision: Decision) {
+        let node = self.node_mut(id);
+        let expected = node.decided.keys().next_back().map_or(node.applied_durable.next(), |last| last.next());
+        if slot != expected {
+            self.violate("DecidedInOrder", format!("{id} decides slot {slot} where {expected} comes next"));
+        }
+        self.node_mut(id).decided.insert(slot, decision.clone());
+        let first = self.chosen.entry(slot).or_insert_with(|| decision.clone()).clone();
+        if first != decision {
+            self.violate(
+                "Agreement",
+                format!("slot {slot} was decided to be {first:?}, and {id} decides {decision:?}"),
+            );
+        }
+    }
+}
+
+impl<R: Replica> TestNode<R> {
+    fn closed(id: NodeId, start: Start) -> TestNode<R> {
+        TestNode {
+            setup: Setup { cluster: ClusterId(1), me: id, disk: DiskId(id.0), incarnation: Incarnation(0), start },
+            replica: None,
+            gate: Gate::new(Ticket::NONE),
+            outbox: Outbox::new(Ticket::NONE, true),
+            records: Vec::new(),
+            outstanding: VecDeque::new(),
+            armed: BTreeSet::new(),
+            decided: BTreeMap::new(),
+            applied_durable: Slot::ZERO,
+            lead: None,
+            refusals: Vec::new(),
+            reads: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    fn write(&mut self, ticket: Ticket, write: DiskWrite<R>) {
+        if let Some(drop_before) = write.drop_before {
+            self.records.retain(|(written, _)| *written >= drop_before);
+        }
+        self.records.extend(write.records.into_iter().map(|record| (ticket, record)));
+    }
+}
+
+impl<R: Replica> Hash for TestNode<R> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.replica.hash(state);
+        self.gate.hash(state);
+        for record in self.records() {
+            record.hash(state);
+        }
+        for (_, write) in &self.outstanding {
+            write.records.hash(state);
+            write.drop_before.is_some().hash(state);
+        }
+        self.armed.hash(state);
+        self.decided.hash(state);
+        self.applied_durable.hash(state);
+    }
+}

@@ -1,0 +1,85 @@
+//! The clients' way to the node.
+
+use bytes::Bytes;
+use quorate_machine::StateMachine;
+use quorate_node::{Consistency, NodeStatus, RequestError};
+use quorate_types::NodeId;
+use std::collections::BTreeMap;
+use tokio::sync::{mpsc, oneshot};
+
+/// A client's request on its way into the loop.
+pub(crate) enum ClientArrival<S: StateMachine> {
+    Write { payload: Bytes, reply: oneshot::Sender<Result<S::Reply, RequestError>> },
+    Read { query: S::Query, consistency: Consistency, reply: oneshot::Sender<Result<S::Reply, RequestError>> },
+    Status { reply: oneshot::Sender<RuntimeStatus> },
+    Shutdown,
+}
+
+/// The node's marks and the runtime's own counts.
+#[derive(Clone, Debug)]
+pub struct RuntimeStatus {
+    /// The node's.
+    pub node: NodeStatus,
+    /// Messages to peers dropped because a queue was full, since start.
+    pub messages_dropped: u64,
+    /// Where clients reach each member that was spoken to since start, this one included.
+    pub client_urls: BTreeMap<NodeId, Vec<String>>,
+}
+
+/// Asks the node of this process. Cheap to clone. Queues are bounded: a full one is [`RequestError::TooManyRequests`] at once.
+pub struct NodeHandle<S: StateMachine> {
+    requests: mpsc::Sender<ClientArrival<S>>,
+}
+
+impl<S: StateMachine> Clone for NodeHandle<S> {
+    fn clone(&self) -> NodeHandle<S> {
+        NodeHandle { requests: self.requests.clone() }
+    }
+}
+
+impl<S: StateMachine> NodeHandle<S> {
+    pub(crate) fn new(requests: mpsc::Sender<ClientArrival<S>>) -> NodeHandle<S> {
+        NodeHandle { requests }
+    }
+
+    /// Has a command applied once, and answers with what it gave.
+    ///
+    /// # Errors
+    /// As the variants say; after [`RequestError::Unknown`] it may still take effect.
+    pub async fn write(&self, payload: Bytes) -> Result<S::Reply, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(ClientArrival::Write { payload, reply }).map_err(refused)?;
+        // A loop that ends drops the reply: whether the command will be applied is not known any more.
+        answer.await.unwrap_or(Err(RequestError::Unknown))
+    }
+
+    /// Asks without changing anything.
+    ///
+    /// # Errors
+    /// As the variants say.
+    pub async fn read(&self, query: S::Query, consistency: Consistency) -> Result<S::Reply, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(ClientArrival::Read { query, consistency, reply }).map_err(refused)?;
+        answer.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// The node's marks; `None` once it has stopped.
+    pub async fn status(&self) -> Option<RuntimeStatus> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(ClientArrival::Status { reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Stops the node. Nothing needs to be saved: whatever was acknowledged is durable.
+    pub async fn shut_down(&self) {
+        // A node that is gone already is as wanted.
+        let _ = self.requests.send(ClientArrival::Shutdown).await;
+    }
+}
+
+fn refused<T>(error: mpsc::error::TrySendError<T>) -> RequestError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => RequestError::TooManyRequests,
+        mpsc::error::TrySendError::Closed(_) => RequestError::Stopped,
+    }
+}

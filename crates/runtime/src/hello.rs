@@ -1,0 +1,224 @@
+//! Who may talk to whom: the check of the hello that opens every peer connection.
+
+use quorate_types::{DiskId, NodeId};
+use quorate_wire::{Hello, Reader, Wire, WireError};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a connection is refused. Every text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum HelloRefusal {
+    /// Another cluster.
+    #[error("it belongs to cluster {theirs:x}, this node to {ours:x}: check the initial cluster and its token")]
+    OtherCluster {
+        /// The caller's.
+        theirs: u64,
+        /// The answerer's.
+        ours: u64,
+    },
+    /// Another protocol.
+    #[error("it speaks {theirs}, this node {ours}: all members of a cluster run one protocol")]
+    OtherProtocol {
+        /// The caller's.
+        theirs: String,
+        /// The answerer's.
+        ours: String,
+    },
+    /// No version in common.
+    #[error("it reads wire versions {theirs_oldest} to {theirs_newest}, this node {ours_oldest} to {ours_newest}: upgrade one release at a time")]
+    NoCommonVersion {
+        /// Caller's oldest.
+        theirs_oldest: u64,
+        /// Caller's newest.
+        theirs_newest: u64,
+        /// Answerer's oldest.
+        ours_oldest: u64,
+        /// Answerer's newest.
+        ours_newest: u64,
+    },
+    /// The caller dialled a wrong address, or this node's.
+    #[error("it wants to reach {wanted:x}, this node is {ours:x}: check the peer addresses")]
+    WrongNode {
+        /// Whom the caller wants.
+        wanted: u64,
+        /// The answerer.
+        ours: u64,
+    },
+    /// The caller's disk is not the one this member had.
+    #[error(
+        "member {node:x} comes with another disk than before ({theirs:x} instead of {known:x}): its data was lost or replaced, \
+         and a wiped node must not vote under its old identity; remove the member and add it again as a new one"
+    )]
+    OtherDisk {
+        /// The caller.
+        node: u64,
+        /// Its disk now.
+        theirs: u64,
+        /// Its disk as known.
+        known: u64,
+    },
+}
+
+/// The answer to a hello.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HelloAnswer {
+    /// Welcome; the answerer's own hello.
+    Accepted(Hello),
+    /// No, in words. `fatal` means that no retry can help: the caller must stop.
+    Refused {
+        /// In words.
+        why: String,
+        /// Whether the caller must stop.
+        fatal: bool,
+    },
+}
+
+impl Wire for HelloAnswer {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            HelloAnswer::Accepted(hello) => {
+                out.push(0);
+                hello.encode(out);
+            }
+            HelloAnswer::Refused { why, fatal } => {
+                out.push(1);
+                why.encode(out);
+                fatal.encode(out);
+            }
+        }
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        match input.byte("hello answer")? {
+            0 => Ok(HelloAnswer::Accepted(Hello::decode(input)?)),
+            1 => Ok(HelloAnswer::Refused { why: String::decode(input)?, fatal: bool::decode(input)? }),
+            kind => Err(WireError::UnknownKind { what: "hello answer", kind }),
+        }
+    }
+}
+
+/// Which disk each peer was first seen with, kept in a file of the data directory so that a restart does not forget it.
+#[derive(Debug)]
+pub(crate) struct KnownDisks {
+    path: PathBuf,
+    disks: BTreeMap<NodeId, DiskId>,
+}
+
+impl KnownDisks {
+    pub(crate) fn load(path: &Path) -> io::Result<KnownDisks> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let mut disks = BTreeMap::new();
+        for line in text.lines() {
+            let mut fields = line.split_whitespace().map(|field| u64::from_str_radix(field, 16));
+            let (Some(Ok(node)), Some(Ok(disk)), None) = (fields.next(), fields.next(), fields.next()) else {
+                let why = format!("{}: `{line}` is not a node and a disk in hex", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            };
+            disks.insert(NodeId(node), DiskId(disk));
+        }
+        Ok(KnownDisks { path: path.to_owned(), disks })
+    }
+
+    fn note(&mut self, node: NodeId, disk: DiskId) -> io::Result<()> {
+        self.disks.insert(node, disk);
+        let text: String = self.disks.iter().map(|(node, disk)| format!("{:016x} {:016x}\n", node.0, disk.0)).collect();
+        let draft = self.path.with_extension("new");
+        std::fs::write(&draft, text)?;
+        std::fs::File::open(&draft)?.sync_all()?;
+        std::fs::rename(&draft, &self.path)?;
+        match self.path.parent() {
+            Some(directory) => std::fs::File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the caller's disk; notes it, durably, at first contact. A note that cannot be written is only logged: it costs
+    /// the protection against a swap, and the journal will meet the sick disk itself.
+    fn check(&mut self, node: NodeId, disk: DiskId) -> Result<(), HelloRefusal> {
+        match self.disks.get(&node) {
+            Some(known) if *known != disk => Err(HelloRefusal::OtherDisk { node: node.0, theirs: disk.0, known: known.0 }),
+            Some(_) => Ok(()),
+            None => {
+                if let Err(error) = self.note(node, disk) {
+                    tracing::warn!(%error, file = %self.path.display(), "cannot note a peer's disk");
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether the sender of `theirs` may talk to the sender of `ours`.
+pub(crate) fn judge(ours: &Hello, theirs: &Hello, known: &mut KnownDisks) -> Result<(), HelloRefusal> {
+    if theirs.cluster != ours.cluster {
+        return Err(HelloRefusal::OtherCluster { theirs: theirs.cluster.0, ours: ours.cluster.0 });
+    }
+    if theirs.protocol != ours.protocol {
+        return Err(HelloRefusal::OtherProtocol { theirs: theirs.protocol.clone(), ours: ours.protocol.clone() });
+    }
+    if theirs.version_newest < ours.version_oldest || ours.version_newest < theirs.version_oldest {
+        return Err(HelloRefusal::NoCommonVersion {
+            theirs_oldest: theirs.version_oldest,
+            theirs_newest: theirs.version_newest,
+            ours_oldest: ours.version_oldest,
+            ours_newest: ours.version_newest,
+        });
+    }
+    if theirs.to != ours.node {
+        return Err(HelloRefusal::WrongNode { wanted: theirs.to.0, ours: ours.node.0 });
+    }
+    known.check(theirs.node, theirs.disk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_types::{ClusterId, Incarnation};
+    use quorate_wire::{WIRE_VERSION, WIRE_VERSION_OLDEST};
+
+    fn hello(node: u64, to: u64, disk: u64) -> Hello {
+        Hello {
+            cluster: ClusterId(7),
+            node: NodeId(node),
+            to: NodeId(to),
+            disk: DiskId(disk),
+            incarnation: Incarnation(1),
+            protocol: "raft".to_owned(),
+            version_oldest: WIRE_VERSION_OLDEST,
+            version_newest: WIRE_VERSION,
+            client_urls: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_wiped_node_is_refused_by_name_also_after_a_restart_of_the_one_who_knew_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("known-disks");
+        let ours = hello(1, 0, 100);
+        let mut known = KnownDisks::load(&path).unwrap();
+        assert_eq!(judge(&ours, &hello(2, 1, 200), &mut known), Ok(()));
+        let mut known = KnownDisks::load(&path).unwrap();
+        assert_eq!(judge(&ours, &hello(2, 1, 200), &mut known), Ok(()));
+        let refusal = judge(&ours, &hello(2, 1, 201), &mut known).unwrap_err();
+        assert!(refusal.to_string().contains("remove the member and add it again"), "{refusal}");
+    }
+
+    #[test]
+    fn strangers_are_refused_with_the_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut known = KnownDisks::load(&directory.path().join("known-disks")).unwrap();
+        let ours = hello(1, 0, 100);
+        let other_cluster = Hello { cluster: ClusterId(8), ..hello(2, 1, 200) };
+        assert!(matches!(judge(&ours, &other_cluster, &mut known), Err(HelloRefusal::OtherCluster { .. })));
+        let other_protocol = Hello { protocol: "zab".to_owned(), ..hello(2, 1, 200) };
+        assert!(matches!(judge(&ours, &other_protocol, &mut known), Err(HelloRefusal::OtherProtocol { .. })));
+        let newer = Hello { version_oldest: 9, version_newest: 9, ..hello(2, 1, 200) };
+        assert!(matches!(judge(&ours, &newer, &mut known), Err(HelloRefusal::NoCommonVersion { .. })));
+        assert!(matches!(judge(&ours, &hello(2, 3, 200), &mut known), Err(HelloRefusal::WrongNode { .. })));
+    }
+}

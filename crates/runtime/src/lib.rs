@@ -1,0 +1,23 @@
+//! The production driver of a node: sockets, files, clock, threads.
+//!
+//! One thread runs everything that decides: peer connections, client requests, the node itself. One thread a disk lane does
+//! nothing but perform and flush writes. Everything between them is a bounded queue.
+//!
+//! [`start`] must be called inside a `tokio::task::LocalSet`. It opens the node (repairing and flushing what must be, on the
+//! calling thread), listens for peers and returns a [`NodeHandle`] for clients and a [`Running`] that ends when the node
+//! does, with the reason.
+
+mod disk_thread;
+mod file_disk;
+mod handle;
+mod hello;
+mod node_loop;
+mod peers;
+mod start;
+mod timers;
+
+pub use file_disk::{DirectoryLock, FileDisk};
+pub use handle::{NodeHandle, RuntimeStatus};
+pub use hello::{HelloAnswer, HelloRefusal};
+pub use node_loop::StopCause;
+pub use start::{RuntimeConfig, Running, StartError, start};

@@ -1,0 +1,290 @@
+//! The loop: gather inputs, step each, settle once, carry out.
+
+use crate::disk_thread::DiskLane;
+use crate::handle::{ClientArrival, RuntimeStatus};
+use crate::peers::{PeerContext, PeerSender};
+use crate::timers::Timers;
+use quorate_disk::DiskError;
+use quorate_machine::StateMachine;
+use quorate_node::{ClientTag, Lane, Node, NodeInput, NodeMessage, NodeOutput, NodeTimer, RequestError, StopReason};
+use quorate_protocol::{Env, LinkState, Replica};
+use quorate_types::{Membership, NodeId, Time};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Inputs taken into one step/settle round, of each kind.
+const ROUND_INPUTS_MAX: usize = 1024;
+
+/// News from this process's own tasks and threads.
+pub(crate) enum Internal<R: Replica> {
+    Message { from: NodeId, message: NodeMessage<R> },
+    Link { peer: NodeId, state: LinkState },
+    DiskDone { lane: Lane, write: u64 },
+    DiskFailed(DiskError),
+    Fatal(String),
+}
+
+/// Why a node ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StopCause {
+    /// It was asked to.
+    #[error("stopped on request")]
+    Requested,
+    /// Going on could give wrong answers.
+    #[error("{0}")]
+    Node(StopReason),
+    /// The disk failed. What a failed flush left behind is unknown until it is read again from the medium.
+    #[error("the disk failed ({0}); the process stops so that nothing is claimed that is not durable. Check the disk, then start it again")]
+    Disk(DiskError),
+    /// The other members refuse this node for good.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// The clock and a seeded generator.
+struct RuntimeEnv {
+    origin: Instant,
+    now: Instant,
+    random: u64,
+}
+
+impl RuntimeEnv {
+    fn next_random(&mut self) -> u64 {
+        // SplitMix64: seeded once at start, with the seed in the log.
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn fraction(&mut self) -> f64 {
+        (self.next_random() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+impl Env for RuntimeEnv {
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.now.duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn choose(&mut self, bound: u64) -> u64 {
+        self.next_random() % bound.max(1)
+    }
+}
+
+/// One node with everything it needs to run.
+pub(crate) struct NodeLoop<R: Replica, S: StateMachine> {
+    pub(crate) node: Node<R, S>,
+    pub(crate) internal: mpsc::Receiver<Internal<R>>,
+    pub(crate) clients: mpsc::Receiver<ClientArrival<S>>,
+    pub(crate) journal: DiskLane,
+    pub(crate) store: DiskLane,
+    pub(crate) context: Rc<PeerContext<R>>,
+    /// Where peers are reached if the membership does not say.
+    pub(crate) addresses: BTreeMap<NodeId, String>,
+    pub(crate) seed: u64,
+}
+
+type Reply<S> = oneshot::Sender<Result<<S as StateMachine>::Reply, RequestError>>;
+
+/// What the loop keeps besides the node.
+struct Driver<R: Replica, S: StateMachine> {
+    env: RuntimeEnv,
+    timers: Timers<NodeTimer<R::Timer>>,
+    replies: HashMap<u64, Reply<S>>,
+    next_tag: u64,
+    peers: BTreeMap<NodeId, PeerSender<R>>,
+    stop: Option<StopCause>,
+}
+
+impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
+    /// Runs until something ends the node. `boot_outputs` are what opening the node asked for.
+    pub(crate) async fn run(mut self, boot_outputs: Vec<NodeOutput<R, S>>) -> StopCause {
+        let now = Instant::now();
+        let mut driver = Driver {
+            env: RuntimeEnv { origin: now, now, random: self.seed },
+            timers: Timers::new(),
+            replies: HashMap::new(),
+            next_tag: 0,
+            peers: BTreeMap::new(),
+            stop: None,
+        };
+        let mut outputs = boot_outputs;
+        let mut internal = Vec::new();
+        let mut clients = Vec::new();
+        let sleep = tokio::time::sleep_until(now);
+        tokio::pin!(sleep);
+        loop {
+            self.carry_out(&mut driver, &mut outputs);
+            if let Some(cause) = driver.stop.take() {
+                return cause;
+            }
+            // A sleep that is too early only costs an empty round, so it is moved forward, not back on every reset.
+            let earliest = driver.timers.earliest();
+            if let Some(deadline) = earliest
+                && (deadline < sleep.deadline() || sleep.is_elapsed())
+            {
+                sleep.as_mut().reset(deadline);
+            }
+            tokio::select! {
+                _ = self.internal.recv_many(&mut internal, ROUND_INPUTS_MAX) => {}
+                count = self.clients.recv_many(&mut clients, ROUND_INPUTS_MAX) => {
+                    if count == 0 {
+                        // Every handle is gone: nobody can ask or stop this node any more.
+                        driver.stop.get_or_insert(StopCause::Requested);
+                    }
+                }
+                () = &mut sleep, if earliest.is_some() => {}
+            }
+            drain_ready(&mut self.internal, &mut internal);
+            drain_ready(&mut self.clients, &mut clients);
+            driver.env.now = Instant::now();
+            for news in internal.drain(..) {
+                self.take_internal(&mut driver, news);
+            }
+            for arrival in clients.drain(..) {
+                self.take_client(&mut driver, arrival);
+            }
+            for timer in driver.timers.take_expired(driver.env.now) {
+                self.node.step(&mut driver.env, NodeInput::Expired(timer));
+            }
+            self.node.settle(&mut driver.env, &mut outputs);
+        }
+    }
+
+    fn take_internal(&mut self, driver: &mut Driver<R, S>, news: Internal<R>) {
+        let input = match news {
+            Internal::Message { from, message } => NodeInput::Message { from, message },
+            Internal::Link { peer, state } => NodeInput::Link { peer, state },
+            Internal::DiskDone { lane, write } => NodeInput::DiskDone { lane, write },
+            Internal::DiskFailed(error) => {
+                driver.stop.get_or_insert(StopCause::Disk(error));
+                return;
+            }
+            Internal::Fatal(why) => {
+                driver.stop.get_or_insert(StopCause::Refused(why));
+                return;
+            }
+        };
+        self.node.step(&mut driver.env, input);
+    }
+
+    fn take_client(&mut self, driver: &mut Driver<R, S>, arrival: ClientArrival<S>) {
+        let input = match arrival {
+            ClientArrival::Write { payload, reply } => NodeInput::Write { tag: driver.expect_reply(reply), payload },
+            ClientArrival::Read { query, consistency, reply } => {
+                NodeInput::Read { tag: driver.expect_reply(reply), query, consistency }
+            }
+            ClientArrival::Status { reply } => {
+                let messages_dropped = driver.peers.values().map(PeerSender::dropped).sum();
+                // Nobody waiting any more is no fault.
+                let client_urls = self.context.client_urls.borrow().clone();
+                let _ = reply.send(RuntimeStatus { node: self.node.status(), messages_dropped, client_urls });
+                return;
+            }
+            ClientArrival::Shutdown => {
+                driver.stop.get_or_insert(StopCause::Requested);
+                return;
+            }
+        };
+        self.node.step(&mut driver.env, input);
+    }
+
+    fn carry_out(&mut self, driver: &mut Driver<R, S>, outputs: &mut Vec<NodeOutput<R, S>>) {
+        for output in outputs.drain(..) {
+            match output {
+                NodeOutput::Send { to, message } => {
+                    if let Some(peer) = driver.peers.get_mut(&to) {
+                        peer.send(message);
+                    }
+                }
+                NodeOutput::SetTimer { timer, at_least, at_most } => {
+                    let fraction = driver.env.fraction();
+                    driver.timers.set(timer, driver.env.now, at_least, at_most, fraction);
+                }
+                NodeOutput::CancelTimer(timer) => driver.timers.cancel(timer),
+                NodeOutput::Disk { lane, write, operations } => match lane {
+                    Lane::Journal => self.journal.perform(write, operations),
+                    Lane::Store => self.store.perform(write, operations),
+                },
+                NodeOutput::Reply { tag, result } => {
+                    if let Some(reply) = driver.replies.remove(&tag.0) {
+                        // A client that went away does not want its answer.
+                        let _ = reply.send(result);
+                    }
+                }
+                NodeOutput::Lead { era, who, ready } => {
+                    let leader = who.map_or_else(|| "nobody".to_owned(), |who| who.to_string());
+                    tracing::info!(era, leader, ready, "leadership");
+                }
+                NodeOutput::Members(members) => self.connect(driver, &members),
+                NodeOutput::Applied { .. } => {}
+                NodeOutput::Trace(event) => {
+                    tracing::debug!(rule = event.rule.id, verdict = ?event.verdict, values = ?event.values, votes = ?event.votes);
+                }
+                NodeOutput::Stop(reason) => {
+                    driver.stop.get_or_insert(StopCause::Node(reason));
+                }
+            }
+        }
+    }
+
+    /// Dials the members that are new and lets go of those that are gone.
+    fn connect(&mut self, driver: &mut Driver<R, S>, members: &Membership) {
+        let me = self.context.hello.node;
+        driver.peers.retain(|id, _| members.contains(*id));
+        for id in members.others(me) {
+            if driver.peers.contains_key(&id) {
+                continue;
+            }
+            let from_membership = members.get(id).and_then(|member| member.peer_urls.first()).and_then(|url| address_of(url));
+            match from_membership.or_else(|| self.addresses.get(&id).cloned()) {
+                Some(address) => {
+                    driver.peers.insert(id, PeerSender::spawn(Rc::clone(&self.context), id, address));
+                }
+                None => tracing::warn!(peer = %id, "no peer URL is known for this member"),
+            }
+        }
+    }
+}
+
+impl<R: Replica, S: StateMachine> Driver<R, S> {
+    fn expect_reply(&mut self, reply: Reply<S>) -> ClientTag {
+        self.next_tag += 1;
+        self.replies.insert(self.next_tag, reply);
+        ClientTag(self.next_tag)
+    }
+}
+
+/// Takes what else is there without waiting, so that one round serves all that came meanwhile.
+fn drain_ready<T>(queue: &mut mpsc::Receiver<T>, into: &mut Vec<T>) {
+    while into.len() < ROUND_INPUTS_MAX {
+        match queue.try_recv() {
+            Ok(arrival) => into.push(arrival),
+            Err(_) => return,
+        }
+    }
+}
+
+/// `host:port` of a URL such as `http://10.0.0.1:2380`.
+pub(crate) fn address_of(url: &str) -> Option<String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    authority.contains(':').then(|| authority.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_url_gives_host_and_port() {
+        assert_eq!(address_of("http://127.0.0.1:2380"), Some("127.0.0.1:2380".to_owned()));
+        assert_eq!(address_of("http://[::1]:2380/x"), Some("[::1]:2380".to_owned()));
+        assert_eq!(address_of("http://host"), None);
+    }
+}

@@ -1,0 +1,261 @@
+//! Connections to the other members.
+//!
+//! Each node dials every other one and sends on the connection it dialled; what the others say comes in on theirs. A queue to a
+//! peer is bounded, and a message that finds it full is dropped: protocols live with loss, a node does not live without memory.
+
+use crate::hello::{HelloAnswer, HelloRefusal, KnownDisks, judge};
+use crate::node_loop::Internal;
+use bytes::Bytes;
+use quorate_node::NodeMessage;
+use quorate_protocol::{LinkState, Replica};
+use quorate_types::NodeId;
+use quorate_wire::{FRAME_HEADER_BYTES, Hello, Wire, decode_exact, decode_frame_header, encode_frame, encode_to_bytes, verify_frame};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// No frame is longer: above the largest batch with room to spare.
+const FRAME_BYTES_MAX: u32 = 64 * 1024 * 1024;
+/// Messages waiting for one peer.
+const QUEUE_MESSAGES_MAX: usize = 4096;
+/// Messages written with one system call.
+const WRITE_MESSAGES_MAX: usize = 256;
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+const REDIAL_MIN: Duration = Duration::from_millis(20);
+const REDIAL_MAX: Duration = Duration::from_millis(500);
+
+/// What every connection of this node shares.
+pub(crate) struct PeerContext<R: Replica> {
+    /// This node's hello; `to` is filled in per peer.
+    pub(crate) hello: Hello,
+    pub(crate) known_disks: RefCell<KnownDisks>,
+    /// Where clients reach each member that was spoken to since start.
+    pub(crate) client_urls: RefCell<BTreeMap<NodeId, Vec<String>>>,
+    pub(crate) events: mpsc::Sender<Internal<R>>,
+}
+
+impl<R: Replica> PeerContext<R> {
+    /// Checks a hello and, if it is welcome, notes what it says of its sender.
+    fn admit(&self, theirs: &Hello) -> Result<(), HelloRefusal> {
+        judge(&self.hello, theirs, &mut self.known_disks.borrow_mut())?;
+        self.client_urls.borrow_mut().insert(theirs.node, theirs.client_urls.clone());
+        Ok(())
+    }
+}
+
+/// The loop's end of the connection to one peer.
+pub(crate) struct PeerSender<R: Replica> {
+    queue: mpsc::Sender<NodeMessage<R>>,
+    dropped: u64,
+}
+
+impl<R: Replica> PeerSender<R> {
+    /// Starts dialling `address` (host:port) and keeps at it for as long as this value lives.
+    pub(crate) fn spawn(context: Rc<PeerContext<R>>, peer: NodeId, address: String) -> PeerSender<R> {
+        let (queue, inbox) = mpsc::channel(QUEUE_MESSAGES_MAX);
+        tokio::task::spawn_local(keep_dialling(context, peer, address, inbox));
+        PeerSender { queue, dropped: 0 }
+    }
+
+    /// Queues a message, or drops it if the queue is full.
+    pub(crate) fn send(&mut self, message: NodeMessage<R>) {
+        if self.queue.try_send(message).is_err() {
+            self.dropped += 1;
+        }
+    }
+
+    /// Messages dropped because the queue was full.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+async fn keep_dialling<R: Replica>(
+    context: Rc<PeerContext<R>>,
+    peer: NodeId,
+    address: String,
+    mut inbox: mpsc::Receiver<NodeMessage<R>>,
+) {
+    let mut pause = REDIAL_MIN;
+    let mut last_complaint = String::new();
+    loop {
+        match dial(&context, peer, &address).await {
+            Ok(stream) => {
+                pause = REDIAL_MIN;
+                last_complaint.clear();
+                // Whatever queued up while nobody listened is old: the protocols re-send what still matters.
+                while inbox.try_recv().is_ok() {}
+                tracing::info!(%peer, %address, "connected to peer");
+                report(&context, peer, LinkState::Up).await;
+                let ended = write_messages(stream, &mut inbox).await;
+                report(&context, peer, LinkState::Down).await;
+                match ended {
+                    Ok(()) => return,
+                    Err(error) => tracing::info!(%peer, %address, %error, "connection to peer lost"),
+                }
+            }
+            Err(DialError::Io(error)) => {
+                let state = if error.kind() == io::ErrorKind::ConnectionRefused { LinkState::Refused } else { LinkState::Down };
+                complain(&mut last_complaint, peer, &address, &error.to_string());
+                report(&context, peer, state).await;
+            }
+            Err(DialError::Refused { why, fatal }) => {
+                complain(&mut last_complaint, peer, &address, &why);
+                if fatal {
+                    let why = format!("member {peer} at {address} refuses this node: {why}");
+                    let _ = context.events.send(Internal::Fatal(why)).await;
+                    return;
+                }
+            }
+        }
+        if inbox.is_closed() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(REDIAL_MAX);
+    }
+}
+
+/// Says a reason once, not at every try.
+fn complain(last: &mut String, peer: NodeId, address: &str, why: &str) {
+    if last != why {
+        tracing::warn!(%peer, address, why, "cannot talk to peer; trying on");
+        why.clone_into(last);
+    }
+}
+
+async fn report<R: Replica>(context: &PeerContext<R>, peer: NodeId, state: LinkState) {
+    // If the loop is gone, so is everybody who could care.
+    let _ = context.events.send(Internal::Link { peer, state }).await;
+}
+
+enum DialError {
+    Io(io::Error),
+    Refused { why: String, fatal: bool },
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> DialError {
+        DialError::Io(error)
+    }
+}
+
+async fn dial<R: Replica>(context: &PeerContext<R>, peer: NodeId, address: &str) -> Result<TcpStream, DialError> {
+    let mut stream = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await.map_err(timed_out)??;
+    stream.set_nodelay(true)?;
+    let hello = Hello { to: peer, ..context.hello.clone() };
+    let answer = tokio::time::timeout(HELLO_TIMEOUT, async {
+        stream.write_all(&encode_frame(&encode_to_bytes(&hello))).await?;
+        read_frame(&mut stream).await
+    })
+    .await
+    .map_err(timed_out)??;
+    match decode_exact::<HelloAnswer>(answer).map_err(invalid)? {
+        HelloAnswer::Refused { why, fatal } => Err(DialError::Refused { why, fatal }),
+        HelloAnswer::Accepted(theirs) => {
+            // Here the *other* side is the odd one out, so this node has no reason to stop.
+            context.admit(&theirs).map_err(|refusal| DialError::Refused { why: format!("this node refuses it: {refusal}"), fatal: false })?;
+            Ok(stream)
+        }
+    }
+}
+
+async fn write_messages<R: Replica>(mut stream: TcpStream, inbox: &mut mpsc::Receiver<NodeMessage<R>>) -> io::Result<()> {
+    let mut messages = Vec::new();
+    let mut buffer = Vec::new();
+    let mut payload = Vec::new();
+    loop {
+        let mut closed = [0u8; 1];
+        tokio::select! {
+            count = inbox.recv_many(&mut messages, WRITE_MESSAGES_MAX) => {
+                if count == 0 {
+                    return Ok(());
+                }
+            }
+            // The other side never writes here; a read that ends means that it is gone, which a write would notice too late.
+            read = stream.read(&mut closed) => {
+                read?;
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+        }
+        buffer.clear();
+        for message in messages.drain(..) {
+            payload.clear();
+            message.encode(&mut payload);
+            buffer.extend_from_slice(&encode_frame(&payload));
+        }
+        stream.write_all(&buffer).await?;
+    }
+}
+
+/// Accepts peers for as long as the loop lives.
+pub(crate) async fn accept_peers<R: Replica>(listener: TcpListener, context: Rc<PeerContext<R>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let context = Rc::clone(&context);
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = serve_peer(stream, &context).await {
+                        tracing::debug!(%from, %error, "peer connection ended");
+                    }
+                });
+            }
+            Err(error) => {
+                // Typically out of file descriptors: accepting again at once would only spin.
+                tracing::warn!(%error, "cannot accept a peer connection");
+                tokio::time::sleep(REDIAL_MAX).await;
+            }
+        }
+    }
+}
+
+async fn serve_peer<R: Replica>(stream: TcpStream, context: &PeerContext<R>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::with_capacity(64 * 1024, stream);
+    let hello = tokio::time::timeout(HELLO_TIMEOUT, read_frame(&mut stream)).await.map_err(timed_out)??;
+    let theirs: Hello = decode_exact(hello).map_err(invalid)?;
+    let judged = context.admit(&theirs);
+    let answer = match &judged {
+        Ok(()) => HelloAnswer::Accepted(Hello { to: theirs.node, ..context.hello.clone() }),
+        Err(refusal) => {
+            tracing::warn!(peer = %theirs.node, why = %refusal, "peer refused");
+            HelloAnswer::Refused { why: refusal.to_string(), fatal: matches!(refusal, HelloRefusal::OtherDisk { .. }) }
+        }
+    };
+    stream.write_all(&encode_frame(&encode_to_bytes(&answer))).await?;
+    if judged.is_err() {
+        return Ok(());
+    }
+    loop {
+        let message = decode_exact::<NodeMessage<R>>(read_frame(&mut stream).await?).map_err(invalid)?;
+        // Waiting for room here pushes back on the sender through its socket.
+        if context.events.send(Internal::Message { from: theirs.node, message }).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Bytes> {
+    let mut header = [0u8; FRAME_HEADER_BYTES];
+    stream.read_exact(&mut header).await?;
+    let header = decode_frame_header(header, FRAME_BYTES_MAX).map_err(invalid)?;
+    let length = usize::try_from(header.length).map_err(invalid)?;
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).await?;
+    verify_frame(header, &payload).map_err(invalid)?;
+    Ok(Bytes::from(payload))
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+fn timed_out(_: tokio::time::error::Elapsed) -> io::Error {
+    io::ErrorKind::TimedOut.into()
+}

@@ -1,0 +1,134 @@
+//! Opening a node on real files and sockets.
+
+use crate::disk_thread::DiskLane;
+use crate::file_disk::{DirectoryLock, FileDisk};
+use crate::handle::NodeHandle;
+use crate::hello::KnownDisks;
+use crate::node_loop::{NodeLoop, StopCause, address_of};
+use crate::peers::{PeerContext, accept_peers};
+use quorate_disk::DiskError;
+use quorate_machine::StateMachine;
+use quorate_node::{Boot, BootError, Lane, Node, NodeConfig};
+use quorate_protocol::{Replica, Start};
+use quorate_types::{ClusterId, DiskId, NodeId};
+use quorate_wire::{Hello, WIRE_VERSION, WIRE_VERSION_OLDEST};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+/// What a node needs to run.
+#[derive(Debug)]
+pub struct RuntimeConfig<R: Replica> {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Itself.
+    pub me: NodeId,
+    /// How it came to be, where there is no data yet.
+    pub start: Start,
+    /// Its settings.
+    pub node: NodeConfig<R>,
+    /// Where its data is: `journal/`, `store/`, `LOCK` and `known-disks`.
+    pub data_directory: PathBuf,
+    /// Where clients reach this node; told to the other members for their member lists.
+    pub client_urls: Vec<String>,
+    /// Client requests that may wait for the loop; more are refused at once.
+    pub queued_requests_max: usize,
+    /// News from peers and disks that may wait; more push back on the sockets.
+    pub queued_messages_max: usize,
+}
+
+/// Why a node does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory: {0}")]
+    Directory(#[from] DiskError),
+    /// What is in it is damaged or somebody else's.
+    #[error("{0}")]
+    Boot(#[from] BootError),
+    /// A file or thread could not be had.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The system's words.
+        source: std::io::Error,
+    },
+}
+
+/// A node that runs.
+pub struct Running<S: StateMachine> {
+    /// The way in.
+    pub handle: NodeHandle<S>,
+    /// Ends with the node.
+    pub ended: tokio::task::JoinHandle<StopCause>,
+    /// Its disk's id.
+    pub disk: DiskId,
+}
+
+/// Opens the node and starts it. Must be called inside a `LocalSet`.
+///
+/// # Errors
+/// When the data directory is in use, unusable, damaged, or another cluster's, node's or protocol's.
+pub fn start<R, S>(config: RuntimeConfig<R>, peer_listeners: Vec<TcpListener>) -> Result<Running<S>, StartError>
+where
+    R: Replica,
+    R::Message: Send,
+    S: StateMachine,
+{
+    let lock = DirectoryLock::take(&config.data_directory)?;
+    let mut journal_disk = FileDisk::open(&config.data_directory.join("journal"))?;
+    let mut store_disk = FileDisk::open(&config.data_directory.join("store"))?;
+    let random = |what| move |error: getrandom::Error| StartError::System { what, source: error.into() };
+    let new_disk = DiskId(getrandom::u64().map_err(random("cannot draw a disk id"))?);
+    let seed = getrandom::u64().map_err(random("cannot draw a seed"))?;
+    let addresses = addresses_of(&config.start);
+    let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
+    let (node, outputs) = Node::<R, S>::boot(boot, config.node, &mut journal_disk, &mut store_disk)?;
+    let status = node.status();
+    tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, "node open");
+
+    let (events, internal) = mpsc::channel(config.queued_messages_max);
+    let (requests, clients) = mpsc::channel(config.queued_requests_max);
+    let system = |what| move |source| StartError::System { what, source };
+    let journal = DiskLane::spawn(Lane::Journal, journal_disk, events.clone()).map_err(system("cannot start the journal thread"))?;
+    let store = DiskLane::spawn(Lane::Store, store_disk, events.clone()).map_err(system("cannot start the store thread"))?;
+    let known_disks = KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
+    let hello = Hello {
+        cluster: config.cluster,
+        node: config.me,
+        to: config.me,
+        disk: status.disk,
+        incarnation: status.incarnation,
+        protocol: R::PROTOCOL.to_owned(),
+        version_oldest: WIRE_VERSION_OLDEST,
+        version_newest: WIRE_VERSION,
+        client_urls: config.client_urls.clone(),
+    };
+    let client_urls = BTreeMap::from([(config.me, config.client_urls)]);
+    let context = Rc::new(PeerContext { hello, known_disks: RefCell::new(known_disks), client_urls: RefCell::new(client_urls), events });
+    let acceptors: Vec<_> = peer_listeners
+        .into_iter()
+        .map(|listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context))))
+        .collect();
+    let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed };
+    let ended = tokio::task::spawn_local(async move {
+        let cause = node_loop.run(outputs).await;
+        for acceptor in acceptors {
+            acceptor.abort();
+        }
+        drop(lock);
+        cause
+    });
+    Ok(Running { handle: NodeHandle::new(requests), ended, disk: status.disk })
+}
+
+fn addresses_of(start: &Start) -> BTreeMap<NodeId, String> {
+    let Start::Found(members) = start else { return BTreeMap::new() };
+    let address = |urls: &[String]| urls.first().and_then(|url| address_of(url));
+    members.members().iter().filter_map(|member| Some((member.id, address(&member.peer_urls)?))).collect()
+}

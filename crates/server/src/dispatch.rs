@@ -1,0 +1,238 @@
+//! Each request to where it is answered: gRPC over HTTP/2 to its service, the rest to the HTTP endpoints. What holds
+//! for all gRPC methods alike is checked here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::server::NamedService;
+use tonic::{Code, Status};
+
+use crate::auth::AuthService;
+use crate::backend::Backend;
+use crate::cluster::ClusterService;
+use crate::election::ElectionService;
+use crate::errors::BackendError;
+use crate::front::Front;
+use crate::health::HealthService;
+use crate::kv::KvService;
+use crate::lease::LeaseService;
+use crate::lock::LockService;
+use crate::maintenance::MaintenanceService;
+use crate::metrics::CountedMethod;
+use crate::proto::etcdserverpb::auth_server::AuthServer;
+use crate::proto::etcdserverpb::cluster_server::ClusterServer;
+use crate::proto::etcdserverpb::kv_server::KvServer;
+use crate::proto::etcdserverpb::lease_server::LeaseServer;
+use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
+use crate::proto::etcdserverpb::watch_server::WatchServer;
+use crate::proto::grpc::health::v1::health_server::HealthServer;
+use crate::proto::v3electionpb::election_server::ElectionServer;
+use crate::proto::v3lockpb::lock_server::LockServer;
+use crate::watch::WatchService;
+
+/// A client sets this to `true` to be refused by a member without a leader.
+const REQUIRE_LEADER: &str = "hasleader";
+const CLIENT_API_VERSION: &str = "client-api-version";
+const GRPC_CONTENT_TYPE: &str = "application/grpc";
+
+/// All services of one front.
+pub(crate) struct Dispatch<B> {
+    front: Arc<Front<B>>,
+    kv: KvServer<KvService<B>>,
+    cluster: ClusterServer<ClusterService<B>>,
+    maintenance: MaintenanceServer<MaintenanceService<B>>,
+    auth: AuthServer<AuthService<B>>,
+    health: HealthServer<HealthService<B>>,
+    watch: WatchServer<WatchService>,
+    lease: LeaseServer<LeaseService>,
+    lock: LockServer<LockService>,
+    election: ElectionServer<ElectionService>,
+    http: axum::Router,
+}
+
+/// Gives each generated server the front's message limit; they share no trait to do it through.
+impl<B: Backend> Dispatch<B> {
+    pub(crate) fn new(front: Arc<Front<B>>) -> Self {
+        let max = front.config.max_message_bytes();
+        let shared = || Arc::clone(&front);
+        Self {
+            kv: KvServer::new(KvService(shared())).max_decoding_message_size(max),
+            cluster: ClusterServer::new(ClusterService(shared())).max_decoding_message_size(max),
+            maintenance: MaintenanceServer::new(MaintenanceService(shared())).max_decoding_message_size(max),
+            auth: AuthServer::new(AuthService(shared())).max_decoding_message_size(max),
+            health: HealthServer::new(HealthService(shared())).max_decoding_message_size(max),
+            watch: WatchServer::new(WatchService).max_decoding_message_size(max),
+            lease: LeaseServer::new(LeaseService).max_decoding_message_size(max),
+            lock: LockServer::new(LockService).max_decoding_message_size(max),
+            election: ElectionServer::new(ElectionService).max_decoding_message_size(max),
+            http: crate::http::router(shared()),
+            front,
+        }
+    }
+
+    /// Answers any request that arrives on the client port.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if request.version() == Version::HTTP_2 && claims_grpc(request.headers()) {
+            self.answer_grpc(request).await
+        } else {
+            infallible(self.http.clone().call(request).await).map(Body::new)
+        }
+    }
+
+    async fn answer_grpc(&self, request: Request<Incoming>) -> Response<Body> {
+        if request.method() != Method::POST {
+            return refused_by_http(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        if !is_protobuf_grpc(request.headers()) {
+            return refused_by_http(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        }
+        let path = request.uri().path().to_owned();
+        let (service, method) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or((&path, ""));
+        let counted = CountedMethod::find(service, method);
+        self.front.counts.start(counted);
+        let mut response = match self.admit(request.headers()) {
+            Ok(()) => self.call(service, request).await,
+            Err(refusal) => Status::from(refusal).into_http(),
+        };
+        let mut code = Code::Ok;
+        if response.headers().contains_key(Status::GRPC_STATUS) {
+            let status = Status::from_header_map(response.headers()).map(|status| worded(status, service, method));
+            if let Some(status) = status {
+                code = status.code();
+                response = status.into_http();
+            }
+        }
+        self.front.counts.finish(counted, code);
+        response
+    }
+
+    /// etcd's checks before any unary method or stream.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), BackendError> {
+        if let Some(version) = headers.get(CLIENT_API_VERSION)
+            && std::str::from_utf8(version.as_bytes()).is_err()
+        {
+            return Err(BackendError::InvalidClientApiVersion);
+        }
+        let requires_leader = headers.get(REQUIRE_LEADER).is_some_and(|value| value == "true");
+        if requires_leader && self.front.backend.local().leader_id == 0 {
+            return Err(BackendError::NoLeader);
+        }
+        Ok(())
+    }
+
+    async fn call(&self, service: &str, request: Request<Incoming>) -> Response<Body> {
+        if service == HealthServer::<HealthService<B>>::NAME {
+            // An overloaded server must still be able to say that it is alive.
+            return infallible(self.health.clone().call(request).await);
+        }
+        let Ok(_slot) = self.front.request_slots.try_acquire() else {
+            self.front.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
+            return Status::from(BackendError::TooManyRequests).into_http();
+        };
+        let answered = match service {
+            KvServer::<KvService<B>>::NAME => self.kv.clone().call(request).await,
+            ClusterServer::<ClusterService<B>>::NAME => self.cluster.clone().call(request).await,
+            MaintenanceServer::<MaintenanceService<B>>::NAME => self.maintenance.clone().call(request).await,
+            AuthServer::<AuthService<B>>::NAME => self.auth.clone().call(request).await,
+            WatchServer::<WatchService>::NAME => self.watch.clone().call(request).await,
+            LeaseServer::<LeaseService>::NAME => self.lease.clone().call(request).await,
+            LockServer::<LockService>::NAME => self.lock.clone().call(request).await,
+            ElectionServer::<ElectionService>::NAME => self.election.clone().call(request).await,
+            unknown => return Status::unimplemented(format!("unknown service {unknown}")).into_http(),
+        };
+        infallible(answered)
+    }
+}
+
+fn infallible<T>(result: Result<T, std::convert::Infallible>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}
+
+fn claims_grpc(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|kind| kind.starts_with(GRPC_CONTENT_TYPE))
+}
+
+/// `application/grpc`, alone, with parameters, or naming protobuf: no other encoding is spoken here.
+fn is_protobuf_grpc(headers: &HeaderMap) -> bool {
+    let Some(rest) = content_type(headers).and_then(|kind| kind.strip_prefix(GRPC_CONTENT_TYPE)) else {
+        return false;
+    };
+    let rest = rest.strip_prefix("+proto").unwrap_or(rest);
+    rest.is_empty() || rest.starts_with(';')
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+}
+
+fn refused_by_http(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+/// Gives the refusals that tonic words itself the words and codes of Go's gRPC, which etcd's clients know.
+fn worded(status: Status, service: &str, method: &str) -> Status {
+    if status.code() == Code::Unimplemented && status.message().is_empty() {
+        return Status::unimplemented(format!("unknown method {method} for service {service}"));
+    }
+    let too_long = status.message().strip_prefix("Error, decoded message length too large: found ");
+    match too_long.and_then(|rest| rest.split_once(" bytes, the limit is: ")) {
+        Some((found, limit)) if status.code() == Code::OutOfRange => {
+            let limit = limit.trim_end_matches(" bytes");
+            Status::resource_exhausted(format!("grpc: received message larger than max ({found} vs. {limit})"))
+        }
+        _ => status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(content_type: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))])
+    }
+
+    #[test]
+    fn protobuf_is_the_only_grpc_encoding_spoken() {
+        for spoken in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"] {
+            assert!(is_protobuf_grpc(&headers(spoken)), "{spoken}");
+        }
+        for other in ["application/grpc+json", "application/grpc-web", "application/grpcish", "application/json"] {
+            assert!(!is_protobuf_grpc(&headers(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_message_over_the_transport_limit_is_refused_in_the_words_of_go() {
+        let ours = Status::out_of_range("Error, decoded message length too large: found 12 bytes, the limit is: 7 bytes");
+        let worded = worded(ours, "etcdserverpb.KV", "Put");
+        assert_eq!(worded.code(), Code::ResourceExhausted);
+        assert_eq!(worded.message(), "grpc: received message larger than max (12 vs. 7)");
+    }
+
+    #[test]
+    fn a_refusal_of_the_store_keeps_its_words() {
+        let worded = worded(BackendError::FutureRevision.into(), "etcdserverpb.KV", "Range");
+        assert_eq!(worded.code(), Code::OutOfRange);
+        assert_eq!(worded.message(), "etcdserver: mvcc: required revision is a future revision");
+    }
+
+    #[test]
+    fn an_unknown_method_is_named() {
+        let worded = worded(Status::unimplemented(""), "etcdserverpb.KV", "Swap");
+        assert_eq!(worded.message(), "unknown method Swap for service etcdserverpb.KV");
+    }
+}

@@ -1,0 +1,1 @@
+//! Virtual network, disk, clock and faults; scenario scripts.

@@ -1,0 +1,156 @@
+//! Rare things that a campaign must have seen: without them its silence says little.
+
+/// Something that happens sometimes, if a campaign is any good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mark {
+    /// A node became ready to lead after another had.
+    LeaderChange,
+    /// A log got shorter.
+    LogTruncated,
+    /// A crash took something that was written and not flushed.
+    CrashWithUnsynced,
+    /// A crash while a write was half way, between its first and its last flush.
+    CrashMidWrite,
+    /// A crash during recovery.
+    CrashInRecovery,
+    /// Recovery found and repaired damage at the end of the journal.
+    TornTailRepaired,
+    /// A node started from a checkpoint.
+    StartFromCheckpoint,
+    /// A log was compacted.
+    Compaction,
+    /// A node forwarded a write to a leader.
+    Forwarded,
+    /// A forwarded write was sent again.
+    ForwardRetried,
+    /// A command was decided again and not applied again.
+    DuplicateSkipped,
+    /// A linearizable read was answered by a node that did not lead.
+    ReadByFollower,
+    /// A local read was answered.
+    LocalRead,
+    /// A write's outcome stayed unknown.
+    UnknownOutcome,
+    /// A write was refused for certain.
+    DefiniteRefusal,
+    /// A message was delivered to another incarnation of its receiver than it was sent to, or from a past one.
+    MessageAcrossIncarnations,
+    /// A message arrived damaged and was dropped.
+    DamagedDropped,
+    /// A message overtook an earlier one.
+    Reordered,
+    /// A leader was cut off from a majority.
+    LeaderIsolated,
+    /// A leader was suspended.
+    LeaderPaused,
+    /// The durability ghost was asked about a claim.
+    GhostAsked,
+}
+
+impl Mark {
+    /// All of them.
+    pub const ALL: [Mark; 21] = [
+        Mark::LeaderChange,
+        Mark::LogTruncated,
+        Mark::CrashWithUnsynced,
+        Mark::CrashMidWrite,
+        Mark::CrashInRecovery,
+        Mark::TornTailRepaired,
+        Mark::StartFromCheckpoint,
+        Mark::Compaction,
+        Mark::Forwarded,
+        Mark::ForwardRetried,
+        Mark::DuplicateSkipped,
+        Mark::ReadByFollower,
+        Mark::LocalRead,
+        Mark::UnknownOutcome,
+        Mark::DefiniteRefusal,
+        Mark::MessageAcrossIncarnations,
+        Mark::DamagedDropped,
+        Mark::Reordered,
+        Mark::LeaderIsolated,
+        Mark::LeaderPaused,
+        Mark::GhostAsked,
+    ];
+
+    /// For people, such as `leader-change`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Mark::LeaderChange => "leader-change",
+            Mark::LogTruncated => "log-truncated",
+            Mark::CrashWithUnsynced => "crash-with-unsynced",
+            Mark::CrashMidWrite => "crash-mid-write",
+            Mark::CrashInRecovery => "crash-in-recovery",
+            Mark::TornTailRepaired => "torn-tail-repaired",
+            Mark::StartFromCheckpoint => "start-from-checkpoint",
+            Mark::Compaction => "compaction",
+            Mark::Forwarded => "forwarded",
+            Mark::ForwardRetried => "forward-retried",
+            Mark::DuplicateSkipped => "duplicate-skipped",
+            Mark::ReadByFollower => "read-by-follower",
+            Mark::LocalRead => "local-read",
+            Mark::UnknownOutcome => "unknown-outcome",
+            Mark::DefiniteRefusal => "definite-refusal",
+            Mark::MessageAcrossIncarnations => "message-across-incarnations",
+            Mark::DamagedDropped => "damaged-dropped",
+            Mark::Reordered => "reordered",
+            Mark::LeaderIsolated => "leader-isolated",
+            Mark::LeaderPaused => "leader-paused",
+            Mark::GhostAsked => "ghost-asked",
+        }
+    }
+}
+
+/// How often each was hit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    hits: [u64; Mark::ALL.len()],
+}
+
+impl Marks {
+    /// Counts one.
+    pub fn hit(&mut self, mark: Mark) {
+        self.hits[mark as usize] += 1;
+    }
+
+    /// How often this one was hit.
+    #[must_use]
+    pub fn count(&self, mark: Mark) -> u64 {
+        self.hits[mark as usize]
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Marks) {
+        for (mine, theirs) in self.hits.iter_mut().zip(other.hits) {
+            *mine += theirs;
+        }
+    }
+
+    /// Every mark with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (Mark, u64)> + '_ {
+        Mark::ALL.into_iter().map(|mark| (mark, self.count(mark)))
+    }
+
+    /// Those never hit.
+    pub fn missing(&self) -> impl Iterator<Item = Mark> + '_ {
+        self.iter().filter(|(_, count)| *count == 0).map(|(mark, _)| mark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mark_has_its_own_place_and_name() {
+        for (at, mark) in Mark::ALL.into_iter().enumerate() {
+            assert_eq!(mark as usize, at);
+            assert_eq!(Mark::ALL.iter().filter(|other| other.name() == mark.name()).count(), 1);
+        }
+        let mut marks = Marks::default();
+        marks.hit(Mark::LeaderChange);
+        assert_eq!(marks.count(Mark::LeaderChange), 1);
+        assert_eq!(marks.missing().count(), Mark::ALL.len() - 1);
+    }
+}

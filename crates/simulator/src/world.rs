@@ -1,0 +1,294 @@
+//! A whole cluster on virtual time.
+
+mod boot;
+mod clients;
+mod config;
+mod control;
+mod delivery;
+mod disks;
+mod event;
+mod host;
+mod processing;
+mod promises;
+
+pub use clients::{OperationId, OperationResult, Outcome};
+pub use config::{Batching, Checks, DiskModel, WorldConfig};
+pub use promises::BrokenPromise;
+
+use crate::marks::{Mark, Marks};
+use crate::network::{Filters, Flight, Network};
+use crate::queue::EventQueue;
+use crate::random::Random;
+use crate::transcript::Transcript;
+use clients::Clients;
+use event::WorldEvent;
+use host::Host;
+use promises::Promises;
+use quorate_machine::StateMachine;
+use quorate_narrator::{Happening, What};
+use quorate_node::Node;
+use quorate_protocol::{Replica, Start, Status};
+use quorate_types::{NodeId, Time};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A cluster of whole nodes with their disks, clocks, network and clients, on one queue of events. Nothing in it depends on
+/// anything but its configuration, its seed and the calls made on it.
+///
+/// Whoever drives it calls [`World::step`] or one of the `run` methods, and between them anything else: clients'
+/// requests, crashes, cuts, filters. The first broken promise stops the world ([`World::broken_promise`]).
+pub struct World<R: Replica, S: StateMachine> {
+    config: WorldConfig<R>,
+    now: Time,
+    queue: EventQueue<WorldEvent<R::Timer>>,
+    /// Events in the queue that are neither timers nor alarms.
+    busy: u64,
+    events: u64,
+    hosts: BTreeMap<NodeId, Host<R, S>>,
+    network: Network,
+    filters: Filters,
+    held: Vec<Flight>,
+    flights: u64,
+    clients: Clients<S::Reply>,
+    alarms: Vec<u64>,
+    manual_timers: bool,
+    transcript: Transcript,
+    promises: Promises,
+    marks: Marks,
+    /// How often each guard gave each verdict, while tracing is on.
+    guards: BTreeMap<(&'static str, quorate_narrator::GuardVerdict), u64>,
+    crash_random: Random,
+    schedule_random: Random,
+    check_random: Random,
+    seed: u64,
+}
+
+impl<R: Replica, S: StateMachine> World<R, S> {
+    /// A founded cluster of the configured members, all started, at time zero.
+    #[must_use]
+    pub fn new(config: WorldConfig<R>, seed: u64) -> World<R, S> {
+        let mut network = Network::new(config.usual_link, Random::stream(seed, "network", 0));
+        for (from, to, link) in &config.links {
+            network.set_link(*from, *to, *link);
+        }
+        let mut world = World {
+            now: Time::ZERO,
+            queue: EventQueue::new(),
+            busy: 0,
+            events: 0,
+            hosts: BTreeMap::new(),
+            network,
+            filters: Filters::default(),
+            held: Vec::new(),
+            flights: 0,
+            clients: Clients::new(),
+            alarms: Vec::new(),
+            manual_timers: false,
+            transcript: Transcript::new(config.keep),
+            promises: Promises::new(config.checks.one_leader_per_era),
+            marks: Marks::default(),
+            guards: BTreeMap::new(),
+            crash_random: Random::stream(seed, "crash", 0),
+            schedule_random: Random::stream(seed, "schedule", 0),
+            check_random: Random::stream(seed, "check", 0),
+            seed,
+            config,
+        };
+        let members = world.config.members.clone();
+        for member in members.members() {
+            world.add_node(member.id, Start::Found(members.clone()));
+        }
+        world
+    }
+
+    /// Adds and starts a node. One that exists already is left alone.
+    pub fn add_node(&mut self, id: NodeId, start: Start) {
+        if self.hosts.contains_key(&id) {
+            return;
+        }
+        let host = Host::new(id, start, &self.config, self.seed);
+        self.hosts.insert(id, host);
+        self.restart(id);
+    }
+
+    /// The world's time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Lets the next event happen. `false` when nothing is left to happen or a promise is broken.
+    pub fn step(&mut self) -> bool {
+        if self.broken_promise().is_some() {
+            return false;
+        }
+        let Some((at, event)) = self.queue.pop() else { return false };
+        self.now = at;
+        if event.is_busy() {
+            self.busy -= 1;
+        }
+        self.events += 1;
+        self.happen(event);
+        true
+    }
+
+    /// Runs everything that happens up to `until`, then sets the time to it. Stops early at a broken promise.
+    pub fn run_until(&mut self, until: Time) {
+        while self.queue.next_at().is_some_and(|next| next <= until) {
+            if !self.step() {
+                return;
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Runs for this long.
+    pub fn run_for(&mut self, duration: Duration) {
+        self.run_until(self.now + duration);
+    }
+
+    /// Runs until no message is under way, no disk and no node works, or `limit` has passed. Timers that come due meanwhile
+    /// fire; timers alone do not make a world busy, nor do messages and disks that are held. Says whether it is quiet.
+    pub fn run_until_quiet(&mut self, limit: Duration) -> bool {
+        let end = self.now + limit;
+        while self.busy > 0 && self.queue.next_at().is_some_and(|next| next <= end) {
+            if !self.step() {
+                return false;
+            }
+        }
+        self.busy == 0
+    }
+
+    /// Runs until `done` says so, looking after every event, or `limit` has passed. Says whether it is done.
+    pub fn run_until_true(&mut self, limit: Duration, mut done: impl FnMut(&World<R, S>) -> bool) -> bool {
+        let end = self.now + limit;
+        while !done(self) {
+            if self.queue.next_at().is_none_or(|next| next > end) || !self.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks for `token` to be in [`World::take_alarms`] once `at` has come: how a driver does things at set times.
+    pub fn set_alarm(&mut self, at: Time, token: u64) {
+        self.schedule(at, WorldEvent::Alarm(token));
+    }
+
+    /// The alarms that went off since the last call.
+    pub fn take_alarms(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.alarms)
+    }
+
+    /// All ids, ascending.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.hosts.keys().copied()
+    }
+
+    /// A running node; `None` if it is down or there is none of this id.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Node<R, S>> {
+        self.hosts.get(&id)?.node.as_ref()
+    }
+
+    /// A running node's protocol status.
+    #[must_use]
+    pub fn status(&self, id: NodeId) -> Option<Status> {
+        Some(self.node(id)?.replica().status())
+    }
+
+    /// Whether this node is running. Paused nodes are.
+    #[must_use]
+    pub fn is_running(&self, id: NodeId) -> bool {
+        self.node(id).is_some()
+    }
+
+    /// Whether this node is suspended.
+    #[must_use]
+    pub fn is_paused(&self, id: NodeId) -> bool {
+        self.hosts.get(&id).is_some_and(|host| host.paused)
+    }
+
+    /// The running node that takes proposals itself in the highest era, if any does.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        let ready = self.hosts.values().filter(|host| host.node.is_some() && host.lead.is_some_and(|lead| lead.ready));
+        ready.max_by_key(|host| host.lead.map(|lead| lead.era)).map(|host| host.id)
+    }
+
+    /// What happened, as far as kept, and its hash.
+    #[must_use]
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// What happened, as far as kept, oldest first.
+    pub fn happenings(&self) -> impl DoubleEndedIterator<Item = &Happening> + ExactSizeIterator {
+        self.transcript.kept()
+    }
+
+    /// The first promise that was broken.
+    #[must_use]
+    pub fn broken_promise(&self) -> Option<&BrokenPromise> {
+        self.promises.broken.as_ref()
+    }
+
+    /// Which rare things happened.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// How often each rule gave each verdict. Empty unless nodes trace.
+    #[must_use]
+    pub fn guards(&self) -> &BTreeMap<(&'static str, quorate_narrator::GuardVerdict), u64> {
+        &self.guards
+    }
+
+    /// How many events have happened.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Adds a remark to the transcript.
+    pub fn remark(&mut self, text: impl Into<String>) {
+        self.note(None, What::Note { text: text.into() });
+    }
+
+    /// Reports a promise that somebody outside found broken; the world stops.
+    pub fn report_broken(&mut self, property: &'static str, node: Option<NodeId>, detail: String) {
+        if self.promises.broken.is_none() {
+            self.note(node, What::Violated { property, detail: detail.clone() });
+            self.promises.broken = Some(BrokenPromise { property, detail, at: self.now, node });
+        }
+    }
+
+    fn happen(&mut self, event: WorldEvent<R::Timer>) {
+        match event {
+            WorldEvent::Arrive(flight) => self.arrive(flight),
+            WorldEvent::Work { node, life } => self.work(node, life),
+            WorldEvent::DiskStep { node, life, lane } => self.disk_step(node, life, lane),
+            WorldEvent::Deadline { node, life, timer, generation } => self.deadline(node, life, timer, generation),
+            WorldEvent::Hint { node, peer, state } => self.hint(node, peer, state),
+            WorldEvent::Restart { node } => self.restart(node),
+            WorldEvent::Resume { node, pause } => self.resume_after(node, pause),
+            WorldEvent::Alarm(token) => self.alarms.push(token),
+        }
+    }
+
+    fn schedule(&mut self, at: Time, event: WorldEvent<R::Timer>) {
+        if event.is_busy() {
+            self.busy += 1;
+        }
+        self.queue.schedule(at.max(self.now), event);
+    }
+
+    fn note(&mut self, node: Option<NodeId>, what: What) {
+        self.transcript.note(Happening { at: self.now, node, what });
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        self.marks.hit(mark);
+    }
+}

@@ -1,0 +1,37 @@
+//! What can be in the queue.
+
+use crate::network::Flight;
+use quorate_node::{Lane, NodeTimer};
+use quorate_protocol::LinkState;
+use quorate_types::NodeId;
+
+/// One future event. `life` counts a host's starts and crashes: events of an earlier life are void.
+#[derive(Clone, Debug)]
+pub(super) enum WorldEvent<T> {
+    /// A message arrives.
+    Arrive(Flight),
+    /// A node takes a batch from its inbox.
+    Work { node: NodeId, life: u64 },
+    /// A lane's flush completes.
+    DiskStep { node: NodeId, life: u64, lane: Lane },
+    /// A timer comes due, if it was not set again since.
+    Deadline { node: NodeId, life: u64, timer: NodeTimer<T>, generation: u64 },
+    /// A node hears news of a connection.
+    Hint { node: NodeId, peer: NodeId, state: LinkState },
+    /// A crashed node starts again.
+    Restart { node: NodeId },
+    /// A pause is over, if it is still this one.
+    Resume { node: NodeId, pause: u64 },
+    /// The driver wanted to be called.
+    Alarm(u64),
+}
+
+impl<T> WorldEvent<T> {
+    /// Whether it is work under way and not something that waits for its time.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(
+            self,
+            WorldEvent::Arrive(_) | WorldEvent::Work { .. } | WorldEvent::DiskStep { .. } | WorldEvent::Hint { .. }
+        )
+    }
+}
