@@ -9,15 +9,17 @@ use thiserror::Error;
 /// How much work a search may be. The same history and budget always give the same verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Operations tried per key. A million steps take well under a second and at most some 100 MB.
+    /// Operations looked at per key. A million take about 50 ms.
     pub steps_per_key: u64,
+    /// Configurations remembered per key. A million take some 150 MB.
+    pub configurations_per_key: usize,
     /// Operations of unknown outcome per key. Each can double the work, though it seldom does.
     pub unknown_per_key: usize,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { steps_per_key: 5_000_000, unknown_per_key: 1_000 }
+        Budget { steps_per_key: 20_000_000, configurations_per_key: 2_000_000, unknown_per_key: 1_000 }
     }
 }
 
@@ -29,6 +31,14 @@ pub enum UnknownReason {
     TooManySteps {
         /// The budget.
         most: u64,
+    },
+    /// The search remembered as many configurations as it might.
+    #[error(
+        "gave up after remembering {most} configurations: fewer concurrent operations per key make a history easier"
+    )]
+    TooManyConfigurations {
+        /// The budget.
+        most: usize,
     },
     /// Too many operations never returned.
     #[error("{found} operations without a return are more than the {most} allowed")]

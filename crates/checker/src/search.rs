@@ -128,6 +128,10 @@ impl<'a, M: Model> Search<'a, M> {
             if self.steps > self.budget.steps_per_key {
                 return Linearization::Unknown(UnknownReason::TooManySteps { most: self.budget.steps_per_key });
             }
+            if self.seen.len() > self.budget.configurations_per_key {
+                let most = self.budget.configurations_per_key;
+                return Linearization::Unknown(UnknownReason::TooManyConfigurations { most });
+            }
             let index = self.index_of(pick);
             let Some(state) = self.model.step(&frame.state, &self.calls[index].operation) else { continue };
             let must_observe = matches!(pick, Pick::Optional(_));

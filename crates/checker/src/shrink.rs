@@ -121,8 +121,11 @@ impl<M: Model> Shrinking<'_, M> {
 
     fn is_impossible(&mut self, calls: &[Call<M::Operation>]) -> bool {
         let steps_per_key = MOST_STEPS_PER_ATTEMPT.min(MOST_STEPS - self.steps.min(MOST_STEPS));
-        let (impossible, steps) =
-            is_impossible(self.model, calls, &Budget { steps_per_key, unknown_per_key: usize::MAX });
+        let (impossible, steps) = is_impossible(
+            self.model,
+            calls,
+            &Budget { steps_per_key, unknown_per_key: usize::MAX, ..Budget::default() },
+        );
         self.steps += steps;
         impossible
     }

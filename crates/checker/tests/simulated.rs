@@ -228,6 +228,8 @@ fn a_history_too_hard_for_its_budget_is_unknown_and_never_passes() {
         let budget = Budget { steps_per_key, ..Budget::default() };
         assert!(matches!(check(&history, &budget), Verdict::Unknown { .. }), "{steps_per_key} steps");
     }
+    let forgetful = Budget { configurations_per_key: 1, ..Budget::default() };
+    assert!(matches!(check(&history, &forgetful), Verdict::Unknown { .. }), "one configuration");
     let strict = Budget { unknown_per_key: 0, ..Budget::default() };
     let Verdict::Unknown { why, .. } = check(&history, &strict) else { panic!("there are lost answers") };
     assert!(why.to_string().ends_with("operations without a return are more than the 0 allowed"), "{why}");

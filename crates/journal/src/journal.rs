@@ -470,23 +470,63 @@ mod tests {
     use super::*;
     use crate::config::Expected;
     use crate::error::JournalError;
+    use crate::format::{FLUSH_HEADER_BYTES, FlushHeader, Parsed};
     use quorate_disk::{Disk, model::ModelDisk};
     use quorate_types::{ClusterId, DiskId, NodeId};
 
-    #[test]
-    fn a_record_kind_of_a_newer_release_is_refused_by_name() {
+    fn journal_on(disk: &mut ModelDisk) -> Journal {
         let identity =
             Identity { cluster: ClusterId(1), node: NodeId(2), disk: DiskId(3), protocol: "raft".to_owned() };
-        let mut disk = ModelDisk::new();
-        let (mut journal, operations) = Journal::create(&disk, identity, JournalConfig::default()).unwrap();
+        let (journal, operations) = Journal::create(disk, identity, JournalConfig::default()).unwrap();
         disk.perform_all(&operations).unwrap();
+        journal
+    }
+
+    fn refusal(disk: &ModelDisk) -> JournalError {
+        Journal::open(disk, &Expected::default(), JournalConfig::default()).unwrap_err()
+    }
+
+    #[test]
+    fn a_record_kind_of_a_newer_release_is_refused_by_name() {
+        let mut disk = ModelDisk::new();
+        let mut journal = journal_on(&mut disk);
         journal.enqueue(Ticket(1), vec![Bytes::from("from the future")], 99, None).unwrap();
         disk.perform_all(&journal.next_write().unwrap().operations).unwrap();
-
-        let error = Journal::open(&disk, &Expected::default(), JournalConfig::default()).unwrap_err();
+        let error = refusal(&disk);
         assert!(
             matches!(&error, JournalError::UnknownVersion { what: "record kind", version: 99, known: 2, .. }),
             "{error}"
         );
+    }
+
+    #[test]
+    fn records_out_of_order_are_refused_even_under_good_checksums() {
+        let mut disk = ModelDisk::new();
+        let mut journal = journal_on(&mut disk);
+        for ticket in 1..=3 {
+            journal.append(Ticket(ticket), vec![Bytes::from("x")]).unwrap();
+        }
+        journal.queue.swap(0, 1);
+        disk.perform_all(&journal.next_write().unwrap().operations).unwrap();
+        assert!(refusal(&disk).to_string().contains("a record's ticket is out of order"));
+    }
+
+    #[test]
+    fn a_record_is_checked_by_itself_besides_its_flush() {
+        let mut disk = ModelDisk::new();
+        let mut journal = journal_on(&mut disk);
+        journal.append(Ticket(1), vec![Bytes::from("yes")]).unwrap();
+        let start = journal.end.link.offset;
+        disk.perform_all(&journal.next_write().unwrap().operations).unwrap();
+        // A fault in memory before the flush was sealed: flush and header are whole, the record is not.
+        let file = segment_file(0);
+        let mut flush = disk.read(&file, start, 512).unwrap().to_vec();
+        let at = flush.windows(3).position(|bytes| bytes == b"yes").unwrap();
+        flush[at..at + 3].copy_from_slice(b"no!");
+        let Parsed::Valid((mut header, _)) = FlushHeader::parse(&flush) else { panic!("the header is whole") };
+        header.body_checksum = crc32c::crc32c(&flush[FLUSH_HEADER_BYTES..]);
+        flush[..FLUSH_HEADER_BYTES].copy_from_slice(&header.encode());
+        disk.perform(&write_at(file, start, Bytes::from(flush))).unwrap();
+        assert!(refusal(&disk).to_string().contains("a record does not fit its checksum"));
     }
 }

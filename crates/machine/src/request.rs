@@ -30,6 +30,9 @@ pub enum RequestError {
     /// A read whose wait is over although somebody leads. Definite.
     #[error("request timed out")]
     TimedOut,
+    /// This node has stopped and took nothing. Definite.
+    #[error("this node has stopped")]
+    Stopped,
     /// It may or may not take effect later.
     #[error("request timed out; its outcome is unknown")]
     Unknown,

@@ -95,7 +95,7 @@ impl World {
                 self.messages.push((node, to.0, message));
             }
             MachineOutput::Reply { tag, result } => {
-                let fate = &mut self.fates[usize::try_from(tag.0).unwrap()];
+                let fate = &mut self.fates[usize::try_from(tag.0).expect("small")];
                 assert_eq!(*fate, Fate::Waiting, "answered twice");
                 *fate = match result {
                     Ok(_) => Fate::Applied,
@@ -126,8 +126,8 @@ impl World {
 
     fn apply_next(&mut self, node: u64) -> bool {
         let slot = self.machines[&node].applied().next();
-        let Some(commands) = self.log.get(usize::try_from(slot.0 - 1).unwrap()).cloned() else { return false };
-        self.with(node, |machine, _, out| machine.decide(slot, Decision::Commands(commands), out).unwrap());
+        let Some(commands) = self.log.get(usize::try_from(slot.0 - 1).expect("small")).cloned() else { return false };
+        self.with(node, |machine, _, out| machine.decide(slot, Decision::Commands(commands), out).expect("in order"));
         true
     }
 
@@ -151,7 +151,7 @@ impl World {
         let incarnation = self.incarnations[&node] + 1;
         self.incarnations.insert(node, incarnation);
         let machine: Machine<AppendingList> =
-            Machine::open(NodeId(node), Incarnation(incarnation), World::config(), Some(image)).unwrap();
+            Machine::open(NodeId(node), Incarnation(incarnation), World::config(), Some(image)).expect("our own image");
         self.machines.insert(node, machine);
     }
 
@@ -197,7 +197,7 @@ impl World {
                 self.now = self.now + Duration::from_millis(pick as u64 % 1500);
                 self.with(node, |machine, now, out| machine.expired(now, out));
             }
-            21 if pick % 3 == 0 => {
+            21 => {
                 self.crash(node);
                 for (owner, fate) in owners.iter().zip(&mut self.fates) {
                     if *owner == node && *fate == Fate::Waiting {
@@ -232,7 +232,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_answer_tells_the_truth(steps in proptest::collection::vec((0u8..22, 0usize..1000), 0..300)) {

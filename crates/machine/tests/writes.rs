@@ -218,6 +218,18 @@ fn a_refused_proposal_gives_own_writes_back_and_refuses_forwarded_ones() {
 }
 
 #[test]
+fn a_forward_that_our_replica_refused_is_taken_when_it_comes_again() {
+    let (mut machine, mut out) = leading(MachineConfig::default());
+    for _ in 0..2 {
+        out.clear();
+        machine.receive(OTHER, forward(2, [1]), &mut out);
+        machine.settle(at(0), &mut out);
+        let [(request, _)] = proposals(&out).try_into().expect("one proposal");
+        machine.refuse(Refused::Request(request), &Refusal::LeaderChanged, &mut out);
+    }
+}
+
+#[test]
 fn an_overloaded_replica_gets_nothing_more_until_something_is_decided() {
     let (mut machine, mut out) = leading(MachineConfig::default());
     submit(&mut machine, at(0), 1, "a", &mut out);

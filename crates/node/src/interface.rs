@@ -2,25 +2,12 @@
 
 use bytes::Bytes;
 use quorate_disk::Operation;
-use quorate_machine::{MachineMessage, StateMachine};
+use quorate_machine::{ClientTag, Consistency, MachineMessage, RequestError, StateMachine};
 use quorate_protocol::{Event, LinkState, Replica};
 use quorate_types::{Membership, NodeId, Slot};
 use quorate_wire::{Reader, Wire, WireError};
 use std::time::Duration;
 use thiserror::Error;
-
-/// The driver's name for a client request; comes back once, in [`NodeOutput::Reply`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientTag(pub u64);
-
-/// How fresh a read must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Consistency {
-    /// Reflects every write acknowledged anywhere before the read arrived.
-    Linearizable,
-    /// Whatever this node has applied.
-    Local,
-}
 
 /// Which directory a disk write goes to. Each lane has at most one write under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +27,8 @@ pub enum NodeTimer<T> {
     Requests,
     /// The next checkpoint.
     Checkpoint,
+    /// The journal has been quiet for a while: time for its housekeeping.
+    JournalIdle,
 }
 
 /// Node to node.
@@ -71,32 +60,6 @@ impl<R: Replica> Wire for NodeMessage<R> {
             kind => Err(WireError::UnknownKind { what: "node message", kind }),
         }
     }
-}
-
-/// Why a client request has no reply of the state machine.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum RequestError {
-    /// Too much is outstanding on this node. Definite: it had no effect.
-    #[error("too many requests")]
-    TooManyRequests,
-    /// Larger than a command may be. Definite.
-    #[error("request is too large")]
-    TooLarge,
-    /// Nobody leads and the wait is over. Definite for reads; a write given up before it was ever handed to a log is definite too.
-    #[error("no leader")]
-    NoLeader,
-    /// It may or may not take effect later.
-    #[error("request timed out; its outcome is unknown")]
-    Unknown,
-    /// The protocol or this version cannot do it. Definite.
-    #[error("not supported: {0}")]
-    Unsupported(&'static str),
-    /// This node is stopping or stopped. Definite: the request was not taken.
-    #[error("server stopped")]
-    Stopped,
-    /// The single decree is taken. Definite.
-    #[error("already decided")]
-    AlreadyDecided,
 }
 
 /// What can happen to a node.

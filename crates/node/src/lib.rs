@@ -1,8 +1,36 @@
 //! One node as a deterministic value: replica, gate, journal, machine and store, joined.
 //!
 //! The production runtime and the simulator drive this same type; neither contains a second copy of how the parts are
-//! joined. A driver feeds [`NodeInput`]s, calls settle, and carries out [`NodeOutput`]s.
+//! joined. A driver feeds [`NodeInput`]s, calls settle, and carries out [`NodeOutput`]s. The contract is on [`Node`].
+//!
+//! # How the parts are joined
+//! ```text
+//!   peers ──► replica ──Persist/Compact──► journal ──► disk        machine ──slices──► store ──► disk
+//!               │  ▲                          │                      ▲  │                │
+//!               │  └──────Persisted───────────┤                      │  │                │
+//!               ├──Send──► gate ◄──durable────┘                      │  │                │
+//!               ├──Decide, ReadAt, Refuse, Lead──────────────────────┘  │                │
+//!               └◄─────────Propose, Read, Applied{through, durable}─────┴────────────────┘
+//! ```
+//!
+//! # Invariants
+//! 1. `DurableBeforeSent`: a message leaves only when the write it waits for is durable.
+//! 2. `OneWriteEach`: the journal has at most one write under way, and the store has.
+//! 3. `NothingAfterStop`: once a node has said `Stop`, it says nothing more; of the batch in which an invariant broke,
+//!    nothing but traces leaves.
+//! 4. `CheckpointBehindJournal`: a checkpoint covers only slots that were decided, which are durable in the journal, so a crash
+//!    between the two disks never leaves a state ahead of the log's memory of it.
 
+mod boot;
+mod checkpoint;
+mod config;
 mod interface;
+mod node;
+mod status;
 
-pub use interface::{ClientTag, Consistency, Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, RequestError, StopReason};
+pub use boot::{Boot, BootError};
+pub use config::{CheckpointConfig, NodeConfig};
+pub use interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
+pub use node::Node;
+pub use quorate_machine::{ClientTag, Consistency, RequestError};
+pub use status::NodeStatus;

@@ -55,18 +55,17 @@ impl Recovered {
         }
     }
 
+    /// An acceptance below the promise is no contradiction: a baseline repeats it, and of the records before the
+    /// baseline some may be left, a later promise among them.
     fn add_accepted(&mut self, proposal: &Proposal) -> Result<(), OpenError> {
         match &self.acceptor.accepted {
             Some(known) if known == proposal => return Ok(()),
-            Some(known) if known.ballot == proposal.ballot => {
-                return inconsistent("one ballot has two accepted values");
-            }
+            Some(known) if known.ballot == proposal.ballot => return inconsistent("one ballot has two accepted values"),
+            Some(known) if known.ballot > proposal.ballot => return inconsistent("the accepted ballot goes down"),
             _ => {}
         }
-        if proposal.ballot < self.acceptor.promised {
-            return inconsistent("a proposal is accepted below the promise");
-        }
-        self.acceptor = Acceptor { promised: proposal.ballot, accepted: Some(proposal.clone()) };
+        self.acceptor.promised = self.acceptor.promised.max(proposal.ballot);
+        self.acceptor.accepted = Some(proposal.clone());
         Ok(())
     }
 }

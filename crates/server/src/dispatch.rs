@@ -55,8 +55,8 @@ pub(crate) struct Dispatch<B> {
     http: axum::Router,
 }
 
-/// Gives each generated server the front's message limit; they share no trait to do it through.
 impl<B: Backend> Dispatch<B> {
+    /// Each generated server gets the message limit by itself; they share no trait to do it through.
     pub(crate) fn new(front: Arc<Front<B>>) -> Self {
         let max = front.config.max_message_bytes();
         let shared = || Arc::clone(&front);
@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn a_message_over_the_transport_limit_is_refused_in_the_words_of_go() {
-        let ours = Status::out_of_range("Error, decoded message length too large: found 12 bytes, the limit is: 7 bytes");
+        let ours =
+            Status::out_of_range("Error, decoded message length too large: found 12 bytes, the limit is: 7 bytes");
         let worded = worded(ours, "etcdserverpb.KV", "Put");
         assert_eq!(worded.code(), Code::ResourceExhausted);
         assert_eq!(worded.message(), "grpc: received message larger than max (12 vs. 7)");

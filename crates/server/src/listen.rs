@@ -120,10 +120,7 @@ fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
 }
 
 /// Takes a slot first, so that connections above the limit stay in the listen queue.
-async fn next_connection<B: Backend>(
-    listener: &TcpListener,
-    front: &Front<B>,
-) -> (TcpStream, OwnedSemaphorePermit) {
+async fn next_connection<B: Backend>(listener: &TcpListener, front: &Front<B>) -> (TcpStream, OwnedSemaphorePermit) {
     let slot = Arc::clone(&front.connection_slots).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {

@@ -141,11 +141,7 @@ fn write_optional_metrics(text: &mut MetricsText, status: &NodeStatus) {
     let counts = &status.counts;
     let counters = [
         ("etcd_server_leader_changes_seen_total", "The number of leader changes seen.", counts.leader_changes_seen),
-        (
-            "etcd_server_proposals_failed_total",
-            "The total number of failed proposals seen.",
-            counts.proposals_failed,
-        ),
+        ("etcd_server_proposals_failed_total", "The total number of failed proposals seen.", counts.proposals_failed),
         ("etcd_mvcc_range_total", "Total number of ranges seen by this member.", counts.ranges),
         ("etcd_mvcc_put_total", "Total number of puts seen by this member.", counts.puts),
         ("etcd_mvcc_delete_total", "Total number of deletes seen by this member.", counts.deletes),

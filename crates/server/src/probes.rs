@@ -105,6 +105,16 @@ async fn report<B: Backend>(front: &Front<B>, checks: &[Check], parameters: &[(S
         return (StatusCode::SERVICE_UNAVAILABLE, PLAIN_TEXT, listing).into_response();
     }
     let verbose = parameters.iter().any(|(name, _)| name == "verbose");
-    let body = if verbose { listing + "ok\n" } else { "ok\n".to_owned() };
+    let body = if verbose { listing + &unknown_exclusions(parameters) + "ok\n" } else { "ok\n".to_owned() };
     (PLAIN_TEXT, body).into_response()
+}
+
+/// Says which `?exclude=` names no check, in the words of Kubernetes' probes.
+fn unknown_exclusions(parameters: &[(String, String)]) -> String {
+    let is_known = |name: &str| READYZ_CHECKS.iter().chain(LIVEZ_CHECKS).any(|check| check.name() == name);
+    parameters
+        .iter()
+        .filter(|(name, value)| name == "exclude" && !is_known(value))
+        .map(|(_, value)| format!("warn: some health checks cannot be excluded: no matches for {value:?}\n"))
+        .collect()
 }

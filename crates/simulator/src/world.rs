@@ -13,6 +13,7 @@ mod promises;
 
 pub use clients::{OperationId, OperationResult, Outcome};
 pub use config::{Batching, Checks, DiskModel, WorldConfig};
+pub use processing::GuardCounts;
 pub use promises::BrokenPromise;
 
 use crate::marks::{Mark, Marks};
@@ -49,6 +50,8 @@ pub struct World<R: Replica, S: StateMachine> {
     filters: Filters,
     held: Vec<Flight>,
     flights: u64,
+    /// The highest number delivered on each directed link.
+    last_delivered: BTreeMap<(NodeId, NodeId), u64>,
     clients: Clients<S::Reply>,
     alarms: Vec<u64>,
     manual_timers: bool,
@@ -56,7 +59,7 @@ pub struct World<R: Replica, S: StateMachine> {
     promises: Promises,
     marks: Marks,
     /// How often each guard gave each verdict, while tracing is on.
-    guards: BTreeMap<(&'static str, quorate_narrator::GuardVerdict), u64>,
+    guards: BTreeMap<&'static str, GuardCounts>,
     crash_random: Random,
     schedule_random: Random,
     check_random: Random,
@@ -81,6 +84,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             filters: Filters::default(),
             held: Vec::new(),
             flights: 0,
+            last_delivered: BTreeMap::new(),
             clients: Clients::new(),
             alarms: Vec::new(),
             manual_timers: false,
@@ -241,7 +245,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// How often each rule gave each verdict. Empty unless nodes trace.
     #[must_use]
-    pub fn guards(&self) -> &BTreeMap<(&'static str, quorate_narrator::GuardVerdict), u64> {
+    pub fn guards(&self) -> &BTreeMap<&'static str, GuardCounts> {
         &self.guards
     }
 

@@ -148,6 +148,37 @@ fn the_mark_costs_no_flush_under_load_and_one_when_idle() {
 }
 
 #[test]
+fn the_two_mark_slots_are_written_in_turn_over_restarts_too() {
+    let marks_in = |operations: &[Operation]| {
+        let offsets = operations.iter().filter_map(|operation| match operation {
+            Operation::Write { offset: offset @ (4096 | 8192), .. } => Some(*offset),
+            _ => None,
+        });
+        offsets.collect::<Vec<u64>>()
+    };
+    let mut node = Node::create(config(100));
+    let mut offsets = Vec::new();
+    for _ in 0..5 {
+        for _ in 0..2 {
+            node.append(1, 10);
+            let write = node.journal.next_write().unwrap();
+            offsets.extend(marks_in(&write.operations));
+            node.finish(&write);
+        }
+        let write = node.journal.idle_write().unwrap();
+        offsets.extend(marks_in(&write.operations));
+        node.finish(&write);
+        node.append_and_write(1, 10);
+        let (opening, operations) = Node::opening(node.disk, node.history, node.config);
+        node = opening;
+        offsets.extend(marks_in(&operations));
+        node.perform_all(&operations).unwrap();
+    }
+    assert!(offsets.len() >= 15, "{offsets:?}");
+    assert!(offsets.windows(2).all(|pair| pair[0] != pair[1]), "the newest mark was overwritten: {offsets:?}");
+}
+
+#[test]
 fn a_record_may_look_like_anything() {
     let mut node = Node::create(config(64));
     node.append_and_write(1, 10);

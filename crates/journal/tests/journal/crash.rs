@@ -105,6 +105,23 @@ fn a_killed_process_leaves_unflushed_bytes_that_the_next_one_makes_durable() {
 }
 
 #[test]
+fn a_power_failure_while_the_next_process_opens_is_no_damage() {
+    for (number, frame) in film().iter().enumerate() {
+        if !Journal::exists(&frame.disk).unwrap() {
+            continue;
+        }
+        let (opening, operations) = Node::opening(frame.disk.clone(), frame.history.clone(), config(SECTORS));
+        for done in 0..=operations.len() {
+            let mut node = opening.clone();
+            node.perform_all(&operations[..done]).unwrap();
+            for seed in 0..12 {
+                survives(crashed(&node.disk, seed * 1000 + number as u64), &frame.history);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_torn_tail_is_reported_once_and_never_comes_back() {
     let mut node = Node::create(config(20));
     node.append_and_write(1, 40);

@@ -1,12 +1,12 @@
 //! Rot, cuts and misplaced blocks: either everything is there, or open refuses. Never wrong data.
 
-use crate::driver::{FLUSHES_OFFSET, History, Node, config, open};
+use crate::driver::{FLUSHES_OFFSET, History, Node, config, identity, open};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_disk::model::ModelDisk;
 use quorate_disk::{Disk, Operation};
-use quorate_journal::{Expected, Journal, JournalError};
-use quorate_types::Ticket;
+use quorate_journal::{Expected, Identity, Journal, JournalError};
+use quorate_types::{DiskId, Ticket};
 
 /// Three segments, several flushes in each; with `idle`, the last one is marked.
 fn journal(idle: bool) -> Node {
@@ -168,6 +168,97 @@ fn a_flush_replayed_behind_the_end_is_cut() {
     assert!(all_or_refused(&node.disk, &node, "replayed"));
     let node = Node::open(node.disk, node.history, node.config);
     assert_eq!(open(&node.disk, &node.config).unwrap().found.repaired, None);
+}
+
+#[test]
+fn the_first_flush_of_a_segment_is_never_torn() {
+    let node = Node::create(config(20));
+    let mut disk = node.disk.clone();
+    disk.flip_bit("journal-0000000000000000.seg", (FLUSHES_OFFSET + 1) * 8).unwrap();
+    assert!(!all_or_refused(&disk, &node, "a new journal"));
+}
+
+#[test]
+fn a_longer_file_is_refused() {
+    let node = journal(true);
+    let mut disk = node.disk.clone();
+    put(&mut disk, "journal-0000000000000001.seg", node.journal.segments()[1].length_bytes, &[0]);
+    assert!(!all_or_refused(&disk, &node, "one byte more"));
+}
+
+#[test]
+fn a_block_of_another_journal_is_not_believed() {
+    let node = Node::create(config(20));
+    let mut other = ModelDisk::new();
+    let identity = Identity { disk: DiskId(0xbad), ..identity() };
+    let (_, operations) = Journal::create(&other, identity, config(20)).unwrap();
+    other.perform_all(&operations).unwrap();
+    let file = "journal-0000000000000000.seg";
+    let flush = other.read(file, FLUSHES_OFFSET, 512).unwrap();
+    let mut disk = node.disk.clone();
+    put(&mut disk, file, FLUSHES_OFFSET, &flush);
+    assert!(!all_or_refused(&disk, &node, "the same flush of another disk"));
+}
+
+/// Two nodes that go on from one journal, as when a directory was copied: they share identity, numbers and
+/// positions. They differ in what they wrote as `ticket`; 1 to 3 are in one segment, 4 to 6 in the next.
+fn two_copies(ticket: u64) -> (Node, Node) {
+    let with = |length: usize| {
+        let mut node = Node::create(config(4));
+        for now in 1..=6 {
+            node.append_and_write(1, if now == ticket { length } else { 150 });
+        }
+        node.idle();
+        assert_eq!(node.journal.segments().len(), 2);
+        node
+    };
+    (with(150), with(151))
+}
+
+#[test]
+fn flushes_and_segments_of_two_copies_do_not_mix() {
+    let (one, two) = ("journal-0000000000000000.seg", "journal-0000000000000001.seg");
+    for (ticket, file, offset, length) in [
+        (2, one, FLUSHES_OFFSET + 1024, 512),
+        (2, one, FLUSHES_OFFSET + 1536, 512),
+        (2, two, 0, 1 << 16),
+        (6, two, FLUSHES_OFFSET + 1024, 512),
+    ] {
+        let (first, second) = two_copies(ticket);
+        let bytes = second.disk.read(file, offset, length).unwrap();
+        let mut disk = first.disk.clone();
+        put(&mut disk, file, offset, &bytes);
+        assert!(!all_or_refused(&disk, &first, &format!("{file} from {offset} of the copy")));
+    }
+}
+
+#[test]
+fn a_later_flush_is_looked_for_and_torn_bytes_are_cut_megabytes_away() {
+    let mut node = Node::create(config(10_000));
+    node.append_and_write(1, 150);
+    let end = node.journal.segments()[0].used_bytes;
+    node.append_and_write(1, 2_500_000);
+    let file = "journal-0000000000000000.seg";
+    let later = node.journal.segments()[0].used_bytes;
+    let before_later = node.disk.clone();
+    node.append_and_write(1, 150);
+    // Without its header nothing says how long the flush was, and without the marks nothing else vouches for it.
+    let wound = |disk: &mut ModelDisk| {
+        put(disk, file, 4096, &[0; 512]);
+        put(disk, file, 8192, &[0; 512]);
+        put(disk, file, end, &[0; 512]);
+    };
+    wound(&mut node.disk);
+    let error = open(&node.disk, &node.config).unwrap_err().to_string();
+    assert!(error.contains(&format!("byte {end}")) && error.contains(&later.to_string()), "{error}");
+
+    let mut disk = before_later;
+    wound(&mut disk);
+    let opened = open(&disk, &node.config).unwrap();
+    assert_eq!(opened.found.repaired.unwrap().bytes_cut, later - end);
+    disk.perform_all(&opened.operations).unwrap();
+    let rest = disk.read(file, end + 512, 1 << 24).unwrap();
+    assert!(rest.iter().all(|byte| *byte == 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::random::Chance;
 use crate::transcript::Keep;
 use quorate_node::NodeConfig;
 use quorate_protocol::Replica;
-use quorate_types::{Membership, NodeId};
+use quorate_types::{ClusterId, Membership, NodeId};
 use std::time::Duration;
 
 /// How many of the inputs that wait go into one settle.
@@ -56,6 +56,8 @@ impl Checks {
 /// Everything about a world but its seed.
 #[derive(Clone, Debug)]
 pub struct WorldConfig<R: Replica> {
+    /// The cluster's id.
+    pub cluster: ClusterId,
     /// The founding members; all of them are started.
     pub members: Membership,
     /// Every node's settings.
@@ -88,6 +90,7 @@ impl<R: Replica> WorldConfig<R> {
     #[must_use]
     pub fn perfect(voters: u64, node: NodeConfig<R>, one_way: Duration) -> WorldConfig<R> {
         WorldConfig {
+            cluster: ClusterId(1),
             members: Membership::of_voters(voters),
             node,
             usual_link: Link::perfect(Latency::exactly(one_way)),

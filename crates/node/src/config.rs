@@ -1,0 +1,59 @@
+//! Settings of a whole node.
+
+use quorate_journal::JournalConfig;
+use quorate_machine::MachineConfig;
+use quorate_protocol::Replica;
+use quorate_store::StoreConfig;
+use std::time::Duration;
+
+/// Settings of every part of a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig<R: Replica> {
+    /// The protocol's.
+    pub protocol: R::Config,
+    /// Requests, batches, retries.
+    pub machine: MachineConfig,
+    /// Segment and batch sizes.
+    pub journal: JournalConfig,
+    /// Slice sizes.
+    pub store: StoreConfig,
+    /// When to checkpoint.
+    pub checkpoint: CheckpointConfig,
+    /// How long the journal must be quiet before its last write is marked durable and freed segments are unlinked.
+    pub journal_idle: Duration,
+    /// Whether guards are reported as `Trace`. Behaviour is the same either way.
+    pub tracing: bool,
+}
+
+impl<R: Replica> NodeConfig<R> {
+    /// Defaults around these protocol settings.
+    #[must_use]
+    pub fn new(protocol: R::Config) -> NodeConfig<R> {
+        NodeConfig {
+            protocol,
+            machine: MachineConfig::default(),
+            journal: JournalConfig::default(),
+            store: StoreConfig::default(),
+            checkpoint: CheckpointConfig::default(),
+            journal_idle: Duration::from_millis(10),
+            tracing: false,
+        }
+    }
+}
+
+/// When a checkpoint begins: at the first of these, if anything was applied since the last one began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointConfig {
+    /// This long after the last look.
+    pub every: Duration,
+    /// So many bytes of batches were applied.
+    pub after_bytes: u64,
+    /// So many slots were applied.
+    pub after_slots: u64,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> CheckpointConfig {
+        CheckpointConfig { every: Duration::from_secs(10), after_bytes: 64 << 20, after_slots: 200_000 }
+    }
+}

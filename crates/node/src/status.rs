@@ -1,0 +1,38 @@
+//! A node as people and metrics see it.
+
+use quorate_machine::MachineStatus;
+use quorate_protocol::Status;
+use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot, Ticket};
+
+/// A node's marks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Itself.
+    pub me: NodeId,
+    /// The disk its journal was created on.
+    pub disk: DiskId,
+    /// How often the journal was opened, this time included.
+    pub incarnation: Incarnation,
+    /// The replica's.
+    pub protocol: Status,
+    /// The machine's: applied mark, digest, what is outstanding.
+    pub machine: MachineStatus,
+    /// The last durable checkpoint covers everything up to here.
+    pub checkpointed: Slot,
+    /// Whether another is being written.
+    pub checkpointing: bool,
+    /// The last durable write.
+    pub durable: Ticket,
+    /// The last write asked for.
+    pub appended: Ticket,
+    /// Bytes reserved on disk by the journal.
+    pub journal_bytes: u64,
+    /// Bytes that wait for the journal's next write.
+    pub journal_queued_bytes: usize,
+    /// Messages that wait for a durable write.
+    pub held_messages: usize,
+    /// Whether it has stopped for good.
+    pub stopped: bool,
+}

@@ -1,0 +1,222 @@
+//! A node at work: a batch of inputs, one settle, and everything the node then wants done.
+
+use super::World;
+use super::config::Batching;
+use super::event::WorldEvent;
+use super::host::{Armed, Host, HostEnv, Lead, Waiting};
+use quorate_machine::StateMachine;
+use quorate_narrator::What;
+use quorate_node::{NodeInput, NodeOutput, NodeTimer, StopReason};
+use quorate_protocol::{Event, Replica, Verdict};
+use quorate_types::{NodeId, Slot};
+use std::time::Duration;
+
+/// How often one rule gave each verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuardCounts {
+    /// It held.
+    pub allowed: u64,
+    /// It forbade.
+    pub refused: u64,
+    /// It had to wait.
+    pub waiting: u64,
+}
+
+impl<R: Replica, S: StateMachine> World<R, S> {
+    /// Puts something into a node's inbox.
+    pub(super) fn enqueue(&mut self, id: NodeId, waiting: Waiting<R, S>) {
+        if let Some(host) = self.hosts.get_mut(&id) {
+            host.inbox.push_back(waiting);
+            self.schedule_work(id);
+        }
+    }
+
+    /// Lets a node get to its inbox, after its processing delay.
+    pub(super) fn schedule_work(&mut self, id: NodeId) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        if host.node.is_none() || host.paused || host.work_scheduled || host.inbox.is_empty() {
+            return;
+        }
+        host.work_scheduled = true;
+        let event = WorldEvent::Work { node: id, life: host.life };
+        let delay = host.processing.draw(&mut host.work_random);
+        self.schedule(self.now + delay, event);
+    }
+
+    /// Inputs are dequeued first, then the node's clock is read, then they are handed over one by one; then one settle.
+    pub(super) fn work(&mut self, id: NodeId, life: u64) {
+        let now = self.now;
+        let batching = self.config.batching;
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.life == life) else { return };
+        host.work_scheduled = false;
+        if host.paused {
+            return;
+        }
+        let (inputs, fired) = host.take_batch(batching);
+        let mut outputs = Vec::new();
+        if let Some(node) = host.node.as_mut().filter(|_| !inputs.is_empty()) {
+            let mut env = HostEnv { now: host.clock.read(now), choices: &mut host.choices };
+            for input in inputs {
+                node.step(&mut env, input);
+            }
+            node.settle(&mut env, &mut outputs);
+        }
+        if let Some(timer) = fired {
+            self.note(Some(id), What::TimerFired { timer: timer_name::<R>(timer) });
+        }
+        self.carry_out(id, outputs);
+        self.check_after_settle(id);
+        self.schedule_work(id);
+    }
+
+    /// A deadline passed.
+    pub(super) fn deadline(&mut self, id: NodeId, life: u64, timer: NodeTimer<R::Timer>, generation: u64) {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.life == life) else { return };
+        let current = host.timers.get(&timer).is_some_and(|armed| armed.generation == generation);
+        if current && !self.manual_timers {
+            self.enqueue(id, Waiting::Expired { timer, generation });
+        }
+    }
+
+    /// Does what a node wants done, in order.
+    pub(super) fn carry_out(&mut self, id: NodeId, outputs: Vec<NodeOutput<R, S>>) {
+        for output in outputs {
+            match output {
+                NodeOutput::Send { to, message } => self.send(id, to, &message),
+                NodeOutput::SetTimer { timer, at_least, at_most } => self.set_timer(id, timer, at_least, at_most),
+                NodeOutput::CancelTimer(timer) => {
+                    if let Some(host) = self.hosts.get_mut(&id) {
+                        host.timers.remove(&timer);
+                    }
+                }
+                NodeOutput::Disk { lane, write, operations } => self.start_write(id, lane, write, operations),
+                NodeOutput::Reply { tag, result } => self.answer(id, tag, result),
+                NodeOutput::Lead { era, who, ready } => self.note_lead(id, Lead { era, who, ready }),
+                NodeOutput::Members(members) => {
+                    let members = members.members().iter().map(|member| member.id).collect();
+                    self.note(Some(id), What::Members { members });
+                }
+                NodeOutput::Applied { slot, digest } => self.note_applied(id, slot, digest),
+                NodeOutput::Trace(event) => self.note_guard(id, event),
+                NodeOutput::Stop(reason) => return self.stop(id, &reason),
+            }
+            if !self.is_running(id) {
+                // A disk that failed under one of the outputs took the process with it.
+                return;
+            }
+        }
+    }
+
+    /// (Re)starts a timer; its deadline is drawn within the bounds, on the node's own clock.
+    fn set_timer(&mut self, id: NodeId, timer: NodeTimer<R::Timer>, at_least: Duration, at_most: Duration) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        host.timer_generation += 1;
+        host.timers.insert(timer, Armed { generation: host.timer_generation, at_least, at_most });
+        if !self.manual_timers {
+            self.draw_deadline(id, timer);
+        }
+    }
+
+    /// Schedules the end of an armed timer.
+    pub(super) fn draw_deadline(&mut self, id: NodeId, timer: NodeTimer<R::Timer>) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let Some(armed) = host.timers.get(&timer).copied() else { return };
+        let span = host.timer_random.duration(armed.at_least, armed.at_most);
+        let event = WorldEvent::Deadline { node: id, life: host.life, timer, generation: armed.generation };
+        let span = host.clock.world_span(span);
+        self.schedule(self.now + span, event);
+    }
+
+    fn note_lead(&mut self, id: NodeId, lead: Lead) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        if host.lead == Some(lead) {
+            return;
+        }
+        host.lead = Some(lead);
+        self.note(Some(id), What::Lead { era: lead.era, who: lead.who, ready: lead.ready });
+        if lead.ready && lead.who == Some(id) {
+            self.leads(id, lead.era);
+        }
+    }
+
+    fn note_applied(&mut self, id: NodeId, slot: Slot, digest: u64) {
+        let first = self.check_applied(id, slot, digest);
+        self.note(Some(id), What::Applied { slot, digest, first });
+    }
+
+    fn note_guard(&mut self, id: NodeId, event: Event) {
+        let counts = self.guards.entry(event.rule.id).or_default();
+        match event.verdict {
+            Verdict::Allowed => counts.allowed += 1,
+            Verdict::Refused => counts.refused += 1,
+            Verdict::Waiting => counts.waiting += 1,
+        }
+        self.note(Some(id), What::Guard(event));
+    }
+
+    /// A node stopped itself. Nothing here removes members or damages what was synced, so no reason is a good one.
+    fn stop(&mut self, id: NodeId, reason: &StopReason) {
+        self.note(Some(id), What::Stopped { why: reason.to_string() });
+        let property = match reason {
+            StopReason::Violation(violation) => violation.invariant,
+            StopReason::Inconsistent(_) => "Consistent",
+            StopReason::Retired(_) => "RetiredOnlyWhenRemoved",
+        };
+        self.report_broken(property, Some(id), format!("{id} stopped: {reason}"));
+        self.crash(id);
+    }
+}
+
+impl<R: Replica, S: StateMachine> Host<R, S> {
+    /// Takes the next batch. A timer that comes due always begins a batch of its own: what stands before it in the queue may
+    /// set it again or cancel it, and then it must not be delivered.
+    fn take_batch(&mut self, batching: Batching) -> (Vec<NodeInput<R, S>>, Option<NodeTimer<R::Timer>>) {
+        let waiting = self.inbox.len() as u64;
+        let at_most = match batching {
+            Batching::Everything => waiting,
+            Batching::OneByOne => 1,
+            Batching::Drawn { at_most } => self.work_random.between(1, at_most.clamp(1, waiting.max(1))),
+        };
+        let mut inputs = Vec::new();
+        let mut fired = None;
+        while (inputs.len() as u64) < at_most {
+            match self.inbox.pop_front() {
+                None => break,
+                Some(Waiting::Input(input)) => inputs.push(input),
+                Some(Waiting::Expired { timer, generation }) if inputs.is_empty() => {
+                    if self.timers.get(&timer).is_some_and(|armed| armed.generation == generation) {
+                        self.timers.remove(&timer);
+                        inputs.push(NodeInput::Expired(timer));
+                        fired = Some(timer);
+                    }
+                }
+                Some(later) => {
+                    self.inbox.push_front(later);
+                    break;
+                }
+            }
+        }
+        (inputs, fired)
+    }
+}
+
+/// A timer's name in scenarios and transcripts.
+pub(super) fn timer_name<R: Replica>(timer: NodeTimer<R::Timer>) -> &'static str {
+    match timer {
+        NodeTimer::Protocol(timer) => {
+            R::TIMERS.iter().find(|(_, known)| *known == timer).map_or("a timer without a name", |(name, _)| *name)
+        }
+        NodeTimer::Requests => "requests",
+        NodeTimer::Checkpoint => "checkpoint",
+    }
+}
+
+/// The timer of this name.
+pub(super) fn timer_named<R: Replica>(name: &str) -> Option<NodeTimer<R::Timer>> {
+    match name {
+        "requests" => Some(NodeTimer::Requests),
+        "checkpoint" => Some(NodeTimer::Checkpoint),
+        _ => R::TIMERS.iter().find(|(known, _)| *known == name).map(|(_, timer)| NodeTimer::Protocol(*timer)),
+    }
+}
+

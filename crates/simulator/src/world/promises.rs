@@ -1,0 +1,156 @@
+//! What must always hold, whatever the faults.
+
+use super::World;
+use crate::marks::Mark;
+use quorate_machine::StateMachine;
+use quorate_node::{Node, NodeMessage};
+use quorate_protocol::Replica;
+use quorate_types::{NodeId, Slot, Time};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenPromise {
+    /// Which property.
+    pub property: &'static str,
+    /// With which values.
+    pub detail: String,
+    /// When it was noticed.
+    pub at: Time,
+    /// By or at whom; `None` for the cluster as a whole.
+    pub node: Option<NodeId>,
+}
+
+impl fmt::Display for BrokenPromise {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} is violated at {}: {}", self.property, self.at, self.detail)
+    }
+}
+
+/// What was promised so far.
+#[derive(Debug)]
+pub(super) struct Promises {
+    pub(super) broken: Option<BrokenPromise>,
+    one_leader_per_era: bool,
+    /// By slot, from 1: the digest behind it and who applied it first.
+    applied: Vec<Option<(u64, NodeId)>>,
+    leaders: BTreeMap<u64, NodeId>,
+    last_leader: Option<NodeId>,
+}
+
+impl Promises {
+    pub(super) fn new(one_leader_per_era: bool) -> Promises {
+        Promises { broken: None, one_leader_per_era, applied: Vec::new(), leaders: BTreeMap::new(), last_leader: None }
+    }
+}
+
+impl<R: Replica, S: StateMachine> World<R, S> {
+    /// The highest slot that any node has applied.
+    #[must_use]
+    pub fn highest_applied(&self) -> Slot {
+        Slot(self.promises.applied.len() as u64)
+    }
+
+    /// `Agreement`, over all nodes and incarnations: equal state behind equal slots. And a node applies every slot in order.
+    /// Says whether this is the first node to apply the slot.
+    pub(super) fn check_applied(&mut self, id: NodeId, slot: Slot, digest: u64) -> bool {
+        let Some(host) = self.hosts.get_mut(&id) else { return false };
+        let before = std::mem::replace(&mut host.seen.applied, slot);
+        if before != Slot::ZERO && slot != before.next() {
+            self.report_broken("AppliedInOrder", Some(id), format!("{id} applies slot {slot} right after {before}"));
+        }
+        let Some(at) = usize::try_from(slot.0).ok().and_then(|slot| slot.checked_sub(1)) else {
+            self.report_broken("AppliedInOrder", Some(id), format!("{id} applies slot {slot}"));
+            return false;
+        };
+        if self.promises.applied.len() <= at {
+            self.promises.applied.resize(at + 1, None);
+        }
+        match self.promises.applied[at] {
+            None => {
+                self.promises.applied[at] = Some((digest, id));
+                true
+            }
+            Some((known, _)) if known == digest => false,
+            Some((known, other)) => {
+                let detail = format!(
+                    "behind slot {slot} the state of {id} has digest {digest:016x}, but that of {other} had {known:016x}"
+                );
+                self.report_broken("Agreement", Some(id), detail);
+                false
+            }
+        }
+    }
+
+    /// `ElectionSafety`, where the protocol promises it.
+    pub(super) fn leads(&mut self, id: NodeId, era: u64) {
+        if self.promises.last_leader.replace(id).is_some_and(|before| before != id) {
+            self.mark(Mark::LeaderChange);
+        }
+        let first = *self.promises.leaders.entry(era).or_insert(id);
+        if self.promises.one_leader_per_era && first != id {
+            let detail = format!("both {first} and {id} take proposals in era {era}");
+            self.report_broken("ElectionSafety", Some(id), detail);
+        }
+    }
+
+    /// `Monotone`, and the replica's own invariants.
+    pub(super) fn check_after_settle(&mut self, id: NodeId) {
+        let deep = self.check_random.happens(self.config.checks.deep);
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let Some(node) = host.node.as_ref() else { return };
+        let checked = if deep { node.replica().check_deep() } else { Ok(()) };
+        let status = node.replica().status();
+        let seen = host.seen;
+        host.seen.era = status.era;
+        host.seen.committed = status.committed;
+        host.seen.last = status.last;
+        host.seen.first = status.first;
+        if host.journal_write.is_none() {
+            host.durable_era = host.durable_era.max(status.era);
+        }
+        if status.last < seen.last {
+            self.mark(Mark::LogTruncated);
+        }
+        if let Err(violation) = checked {
+            self.report_broken(violation.invariant, Some(id), format!("{id}: {}", violation.detail));
+        }
+        if status.era < seen.era {
+            let detail = format!("the era of {id} goes from {} back to {}", seen.era, status.era);
+            self.report_broken("Monotone", Some(id), detail);
+        }
+        if status.committed < seen.committed {
+            let detail = format!("the commit mark of {id} goes from {} back to {}", seen.committed, status.committed);
+            self.report_broken("Monotone", Some(id), detail);
+        }
+    }
+
+    /// `Monotone` over a restart: nothing that was durable is forgotten.
+    pub(super) fn check_after_start(&mut self, id: NodeId) {
+        let Some(host) = self.hosts.get(&id) else { return };
+        let Some(node) = host.node.as_ref() else { return };
+        let era = node.replica().status().era;
+        if era < host.durable_era {
+            let detail = format!("{id} comes back in era {era}, though era {} was durable", host.durable_era);
+            self.report_broken("Monotone", Some(id), detail);
+        }
+    }
+
+    /// The durability ghost: what a message claims must be recoverable from the synced-only image of its sender's disks at
+    /// the moment it is sent. Finds what a lucky crash would be needed for otherwise.
+    pub(super) fn check_ghost(&mut self, from: NodeId, to: NodeId, message: &NodeMessage<R>) {
+        let NodeMessage::Protocol(claim) = message else { return };
+        if !self.check_random.happens(self.config.checks.ghost) {
+            return;
+        }
+        let Some(host) = self.hosts.get(&from) else { return };
+        let (journal, store) = (host.journal.synced_image(), host.store.synced_image());
+        let ghost = Node::<R, S>::ghost(&host.boot(self.config.cluster), &self.config.node, &journal, &store);
+        self.mark(Mark::GhostAsked);
+        if ghost.is_none_or(|ghost| !ghost.vouches(to, claim)) {
+            let detail = format!("{from} sends {claim:?} to {to}, which its synced disks alone do not support");
+            self.report_broken("DurabilityGhost", Some(from), detail);
+        }
+    }
+}

@@ -1,0 +1,366 @@
+"""The built program, used as its users use it: `quorate up`, real etcdctl against every node, kill -9, restarts, damage.
+
+Each check is a function named check_*; a failed assertion fails the check and the run goes on. The last line counts.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.error
+import urllib.request
+
+FIRST_PORT = 14379
+
+
+class Cluster:
+    """`quorate up` on ports of its own, and its nodes' processes."""
+
+    def __init__(self, program, directory, nodes=3, port=FIRST_PORT):
+        self.program, self.directory, self.nodes, self.port = program, directory, nodes, port
+        self.process = None
+
+    def start(self):
+        command = [self.program, "up", "--nodes", str(self.nodes), "--data-dir", self.directory, "--client-port", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.lines = []
+        self.reader = threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True)
+        self.reader.start()
+        wait_for(lambda: any("Ctrl-C" in line for line in self.lines) or self.process.poll() is not None, 60, "`up` says it is ready")
+        assert self.process.poll() is None, "".join(self.lines)
+        return self
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            assert self.process.wait(20) == 0, "`up` ends with 0 on Ctrl-C"
+
+    def endpoint(self, index):
+        return f"127.0.0.1:{self.port + 10 * index}"
+
+    def endpoints(self):
+        return ",".join(self.endpoint(index) for index in range(self.nodes))
+
+    def status(self):
+        return json.loads(run(self.program, "status", "--endpoints", self.endpoints(), "--output", "json").stdout)
+
+    def leader_index(self):
+        for index, member in enumerate(self.status()["members"]):
+            if member.get("role") == "leader":
+                return index
+        return None
+
+    def pid(self, index):
+        pattern = f"serve --name node{index + 1} --data-dir {self.directory}/"
+        out = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True).stdout.split()
+        return int(out[0]) if out else None
+
+
+def run(*command, check=True, stdin=None, env=None):
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=60, input=stdin,
+        env={**os.environ, "ETCDCTL_API": "3", **(env or {})},
+    )
+    if check:
+        assert done.returncode == 0, f"{command} exits with {done.returncode}: {done.stdout}{done.stderr}"
+    return done
+
+
+def wait_for(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def http(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def check_etcdctl_works_against_every_node(world):
+    cluster = world.cluster
+    for version, etcdctl in world.etcdctls.items():
+        prefix = f"v{version}/"
+        for index in range(cluster.nodes):
+            at = (etcdctl, "--endpoints", cluster.endpoint(index))
+            key = f"{prefix}{index}"
+            assert run(*at, "put", key, "one").stdout.strip() == "OK"
+            assert run(*at, "put", key, "two", "--prev-kv").stdout.split() == ["OK", key, "one"]
+            assert run(*at, "get", key).stdout.split() == [key, "two"]
+        at = (etcdctl, "--endpoints", cluster.endpoint(1))
+        keys = [f"{prefix}{index}" for index in range(cluster.nodes)]
+        assert run(*at, "get", prefix, "--prefix", "--keys-only").stdout.split() == keys
+        assert run(*at, "get", prefix, "--prefix", "--keys-only", "--order=DESCEND", "--sort-by=KEY").stdout.split() == keys[::-1]
+        assert run(*at, "get", prefix, "--prefix", "--limit=2", "--print-value-only").stdout.split() == ["two", "two"]
+        assert run(*at, "get", keys[0], keys[2], "--keys-only").stdout.split() == keys[:2]
+        counted = run(*at, "get", prefix, "--prefix", "--count-only", "--write-out=fields").stdout
+        assert '"Count" : 3' in counted, counted
+        for consistency in ("s", "l"):
+            assert run(*at, "get", keys[0], f"--consistency={consistency}").stdout.split() == [keys[0], "two"]
+        document = json.loads(run(*at, "get", keys[0], "-w", "json").stdout)
+        pair = document["kvs"][0]
+        assert pair["version"] == 2 and pair["mod_revision"] == pair["create_revision"] + 1, document
+        old = run(*at, "get", keys[0], f"--rev={pair['create_revision']}", "--print-value-only").stdout.strip()
+        assert old == "one", old
+        assert run(*at, "del", keys[0], "--prev-kv").stdout.split() == ["1", keys[0], "two"]
+        assert run(*at, "del", prefix, "--prefix").stdout.strip() == "2"
+        assert run(*at, "get", prefix, "--prefix").stdout == ""
+
+
+def check_etcdctl_reads_members_status_and_health(world):
+    cluster = world.cluster
+    for etcdctl in world.etcdctls.values():
+        members = json.loads(run(etcdctl, "--endpoints", cluster.endpoint(0), "member", "list", "-w", "json").stdout)["members"]
+        assert sorted(member["name"] for member in members) == ["node1", "node2", "node3"], members
+        assert all(member["clientURLs"] for member in members), members
+        status = json.loads(run(etcdctl, "--endpoints", cluster.endpoints(), "endpoint", "status", "-w", "json").stdout)
+        assert len({entry["Status"]["leader"] for entry in status}) == 1 and len(status) == 3, status
+        health = run(etcdctl, "--endpoints", cluster.endpoints(), "endpoint", "health")
+        assert (health.stdout + health.stderr).count("is healthy") == 3, health
+
+
+def check_errors_are_etcds_and_absent_features_say_so(world):
+    for etcdctl in world.etcdctls.values():
+        at = (etcdctl, "--endpoints", world.cluster.endpoint(0))
+        empty = run(*at, "put", "", "x", check=False)
+        assert empty.returncode != 0 and "etcdserver: key is not provided" in empty.stderr, empty
+        future = run(*at, "get", "a", "--rev=999999", check=False)
+        assert "etcdserver: mvcc: required revision is a future revision" in future.stderr, future
+        absent = run(*at, "put", "--ignore-value", "no-such-key", check=False)
+        assert "etcdserver: key not found" in absent.stderr, absent
+        lease = run(*at, "lease", "grant", "60", check=False)
+        assert lease.returncode != 0 and "nimplemented" in lease.stderr, lease
+        txn = run(*at, "txn", stdin='version("a") = "0"\n\nput a b\n\n\n', check=False)
+        assert txn.returncode != 0 and "nimplemented" in txn.stderr, txn
+
+
+def check_own_commands_need_no_other_tool(world):
+    program, at = world.program, ("--endpoints", world.cluster.endpoints())
+    assert "revision" in run(program, "put", "own/a", "1", *at).stdout
+    assert run(program, "get", "own/a", *at).stdout.split() == ["own/a", "1"]
+    document = json.loads(run(program, "get", "own/", "--prefix", "--output", "json", *at).stdout)
+    assert document["count"] == 1 and document["kvs"][0]["value"] == "1", document
+    assert run(program, "del", "own/a", *at).stdout.startswith("1 deleted")
+    nothing = run(program, "get", "own/a", *at, check=False)
+    assert nothing.returncode == 1 and "no such key" in nothing.stderr, nothing
+    status = world.cluster.status()
+    roles = sorted(member["role"] for member in status["members"])
+    assert roles == ["follower", "follower", "leader"], status
+    assert "leader" in run(program, "status", *at).stdout
+    nobody = run(program, "get", "a", "--endpoints", "127.0.0.1:1", check=False)
+    assert nobody.returncode != 0 and "no server answers" in nobody.stderr, nobody
+
+
+def check_http_endpoints_answer_on_the_client_port(world):
+    base = f"http://{world.cluster.endpoint(2)}"
+    assert http(f"{base}/health") [0] == 200
+    assert "etcdserver" in http(f"{base}/version")[1]
+    metrics = http(f"{base}/metrics")[1]
+    assert "etcd_server_has_leader 1" in metrics, metrics[:400]
+    assert http(f"{base}/nowhere")[0] == 404
+
+
+def check_kill_of_the_leader_loses_nothing(world):
+    cluster, program = world.cluster, world.program
+    acknowledged, unknown, stop = [], [], threading.Event()
+
+    def write(writer):
+        count = 0
+        while not stop.is_set():
+            count += 1
+            key = f"kill/{writer}/{count:05d}"
+            done = run(program, "put", key, key, "--endpoints", cluster.endpoints(), check=False)
+            (acknowledged if done.returncode == 0 else unknown).append((time.monotonic(), key))
+
+    writers = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]
+    for writer in writers:
+        writer.start()
+    time.sleep(2)
+    leader = cluster.leader_index()
+    assert leader is not None, "somebody leads"
+    killed = time.monotonic()
+    os.kill(cluster.pid(leader), signal.SIGKILL)
+    time.sleep(6)
+    stop.set()
+    for writer in writers:
+        writer.join()
+    times = sorted(at for at, _ in acknowledged)
+    gap = max(after - before for before, after in zip(times, times[1:]) if after > killed)
+    print(f"    {len(acknowledged)} acknowledged, {len(unknown)} of unknown fate, longest gap {gap * 1000:.0f} ms")
+    wait_for(lambda: len([m for m in cluster.status()["members"] if m.get("role")]) == 3, 30, "the killed node is back")
+    document = json.loads(run(program, "get", "kill/", "--prefix", "--output", "json", "--endpoints", cluster.endpoints()).stdout)
+    found = {pair["key"]: pair for pair in document["kvs"]}
+    lost = [key for _, key in acknowledged if key not in found]
+    assert not lost, f"{len(lost)} acknowledged writes are lost, such as {lost[:3]}"
+    twice = [key for key, pair in found.items() if pair["version"] != 1]
+    assert not twice, f"{len(twice)} writes were applied twice, such as {twice[:3]}"
+    world.kept = sorted(found)
+
+
+def check_kill_all_and_restart_keeps_everything(world):
+    cluster = world.cluster
+    pids = [cluster.pid(index) for index in range(cluster.nodes)]
+    cluster.process.send_signal(signal.SIGKILL)
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    wait_for(lambda: all(cluster.pid(index) is None for index in range(cluster.nodes)), 20, "all nodes are gone")
+    cluster.start()
+    document = json.loads(
+        run(world.program, "get", "kill/", "--prefix", "--keys-only", "--output", "json", "--endpoints", cluster.endpoints()).stdout
+    )
+    assert [pair["key"] for pair in document["kvs"]] == world.kept, "the same keys are there after a restart"
+
+
+def newest_segment(directory):
+    journal = os.path.join(directory, "journal")
+    return os.path.join(journal, sorted(name for name in os.listdir(journal) if name.endswith(".seg"))[-1])
+
+
+def check_damage_is_named_and_never_served(world):
+    """A flipped bit in the middle of one node's journal stops that node, by file and offset; the others serve on."""
+    cluster, program = world.cluster, world.program
+    for index in range(200):
+        run(program, "put", f"damage/{index}", "x" * 64, "--endpoints", cluster.endpoints())
+    cluster.stop()
+    data = os.path.join(cluster.directory, "node1")
+    segment = newest_segment(data)
+    with open(segment, "rb") as file:
+        content = bytearray(file.read())
+    used = len(bytes(content).rstrip(b"\0"))
+    content[used // 2] ^= 0x10
+    with open(segment, "wb") as file:
+        file.write(content)
+    cluster.start()
+    wait_for(lambda: any("node1 stopped by itself" in line for line in cluster.lines), 20, "node1 refuses to start")
+    words = next(line for line in cluster.lines if "node1 stopped by itself" in line)
+    print("    " + words.strip())
+    assert os.path.basename(segment) in words and "offset" in words, words
+    count = run(program, "get", "damage/", "--prefix", "--count-only", "--endpoints", cluster.endpoints()).stdout.strip()
+    assert count == "200", count
+    cluster.stop()
+    content[used // 2] ^= 0x10
+    with open(segment, "wb") as file:
+        file.write(content)
+    cluster.start()
+    wait_for(lambda: len([m for m in cluster.status()["members"] if m.get("role")]) == 3, 30, "node1 is back once repaired")
+
+
+def check_mistakes_get_one_clear_sentence(world):
+    program = world.program
+    taken = run(program, "up", "--data-dir", os.path.join(world.scratch, "taken"), "--client-port", str(FIRST_PORT), check=False)
+    assert taken.returncode != 0 and f"port {FIRST_PORT}" in taken.stderr, taken
+    other = os.path.join(world.scratch, "other")
+    os.makedirs(other)
+    open(os.path.join(other, "thesis.txt"), "w").close()
+    refused = run(program, "up", "--data-dir", other, "--client-port", "15379", check=False)
+    assert refused.returncode != 0 and "not empty" in refused.stderr, refused
+    unknown = run(program, "serve", check=False, env={"QUORATE_NMAE": "x"})
+    assert unknown.returncode != 0 and "QUORATE_NMAE" in unknown.stderr, unknown
+    protocol = run(program, "up", "--protocol", "zab", check=False)
+    assert protocol.returncode != 0 and "raft" in protocol.stderr, protocol
+    for done in (taken, refused, unknown, protocol):
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def check_another_clusters_directory_is_refused(world):
+    """A node of one cluster, pointed at the data of another."""
+    directory = os.path.join(world.scratch, "identity")
+    first = [world.program, "serve", "--data-dir", directory, "--listen-client-urls", "http://127.0.0.1:15479",
+             "--listen-peer-urls", "http://127.0.0.1:15480"]
+    process = subprocess.Popen(first, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: run(world.program, "put", "a", "b", "--endpoints", "127.0.0.1:15479", check=False).returncode == 0, 20, "it serves")
+    second = run(*first[:-3], "http://127.0.0.1:15481", "--listen-peer-urls", "http://127.0.0.1:15482", check=False)
+    assert second.returncode != 0 and "another process" in second.stderr, second
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    other = run(*first, "--initial-cluster-token", "other", check=False)
+    assert other.returncode != 0 and "cluster" in other.stderr, other
+
+
+def check_one_seed_is_one_run_in_debug_and_release(world):
+    for seed in (1, 2, 3, 17, 99):
+        hashes = set()
+        for program in (world.program, world.program, world.debug):
+            document = json.loads(run(program, "sim", "--seed", str(seed), "--output", "json").stdout)
+            assert document["violation"] is None, document
+            hashes.add(document["trace_hash"])
+        assert len(hashes) == 1, f"seed {seed} gives {hashes}"
+
+
+def check_the_lab_tells_its_stories(world):
+    story = run(world.program, "decide", "--nodes", "3", "--propose", "a", "--propose", "b", "--seed", "7").stdout
+    assert "promise" in story.lower() and ("agree" in story.lower() or "decid" in story.lower() or "chosen" in story.lower()), story
+    scenarios = sorted(name for name in os.listdir("scenarios") if name.endswith(".scenario"))
+    assert len(scenarios) >= 9, scenarios
+    for name in scenarios:
+        told = run(world.program, "explain", os.path.join("scenarios", name))
+        assert told.stdout.strip(), name
+    assert run(world.program, "explain", "--seed", "5").stdout.strip()
+
+
+def check_a_campaign_ends_with_honest_counts(world):
+    done = run(world.program, "sim", "--seeds", "1..200", "--output", "json")
+    document = json.loads(done.stdout)
+    print(f"    {document}"[:400])
+    assert document["seeds"] == 200 and document["violations"] == [], document
+
+
+class World:
+    def __init__(self, arguments, scratch):
+        self.program, self.debug = os.path.abspath(arguments.release), os.path.abspath(arguments.debug)
+        self.etcdctls = dict(pair.split("=", 1) for pair in arguments.etcdctl)
+        self.scratch = scratch
+        self.cluster = Cluster(self.program, os.path.join(scratch, "cluster"))
+        self.kept = []
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--release", required=True)
+    parser.add_argument("--debug", required=True)
+    parser.add_argument("--etcdctl", action="append", required=True)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    scratch = tempfile.mkdtemp(prefix="quorate-e2e-")
+    world = World(arguments, scratch)
+    passed = failed = 0
+    try:
+        world.cluster.start()
+        print("".join("    " + line for line in world.cluster.lines))
+        for name, check in list(globals().items()):
+            if not name.startswith("check_") or arguments.only not in name:
+                continue
+            started = time.monotonic()
+            try:
+                check(world)
+                passed += 1
+                print(f"ok      {name} ({time.monotonic() - started:.1f} s)", flush=True)
+            except Exception:
+                failed += 1
+                print(f"FAILED  {name}\n{traceback.format_exc()}", flush=True)
+    finally:
+        if world.cluster.process and world.cluster.process.poll() is None:
+            world.cluster.process.send_signal(signal.SIGINT)
+            world.cluster.process.wait(20)
+        shutil.rmtree(scratch, ignore_errors=True)
+    print(f"e2e: {passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+main()
