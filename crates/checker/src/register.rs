@@ -10,7 +10,7 @@ pub type ValueId = u32;
 /// The key does not exist.
 pub const ABSENT: ValueId = 0;
 
-/// The sequential specification of one key: a value, or none. The first reduction and the second apply to it.
+/// The sequential specification of one key: a value, or none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Register;
 

@@ -5,6 +5,7 @@ use crate::format::{
     whole_sectors,
 };
 use bytes::Bytes;
+use quorate_disk::SECTOR_BYTES;
 use quorate_types::{DiskId, Incarnation, Ticket};
 
 /// One ticket that waits for its flush.
@@ -57,8 +58,8 @@ pub(crate) struct EncodedFlush {
 }
 
 pub(crate) fn encode_flush(place: &Place, batch: &[Queued]) -> EncodedFlush {
-    let length = flush_length(batch);
-    let mut out = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    let records: usize = batch.iter().map(|queued| queued.encoded_bytes).sum();
+    let mut out = Vec::with_capacity((FLUSH_HEADER_BYTES + records).next_multiple_of(SECTOR_BYTES));
     out.resize(FLUSH_HEADER_BYTES, 0);
     let seed = record_seed(place.disk, place.segment);
     for queued in batch {
@@ -66,9 +67,7 @@ pub(crate) fn encode_flush(place: &Place, batch: &[Queued]) -> EncodedFlush {
             push_record(&mut out, seed, place.offset, queued, record);
         }
     }
-    // As `length`, counted from what is there: the two can only differ where usize is shorter than u64.
-    let padded = whole_sectors(out.len() as u64);
-    out.resize(usize::try_from(padded).unwrap_or(out.len()), 0);
+    out.resize(out.len().next_multiple_of(SECTOR_BYTES), 0);
     let last_ticket = batch.last().map_or(place.ticket, |queued| queued.ticket);
     let drop_before = batch.iter().filter_map(|queued| queued.drop_before).fold(place.drop_before, Ticket::max);
     let header = FlushHeader {
@@ -76,7 +75,7 @@ pub(crate) fn encode_flush(place: &Place, batch: &[Queued]) -> EncodedFlush {
         segment: place.segment,
         offset: place.offset,
         sequence: place.sequence,
-        length_bytes: padded,
+        length_bytes: out.len() as u64,
         body_checksum: crc32c::crc32c(&out[FLUSH_HEADER_BYTES..]),
         record_count: batch.iter().map(|queued| queued.records.len() as u32).sum(),
         first_ticket: Ticket(place.ticket.0.saturating_add(1)),

@@ -22,8 +22,8 @@
 //!   no extra flush, and by [`Journal::idle_write`] when there is no next one.
 //! - A segment is written under the name `journal-<number>.new`, flushed with its first flush inside, then
 //!   renamed: what bears a segment's name has a good header and a good first flush, or is damaged.
-//! - A sector is never written again after it was durable, except the older mark slot: a torn write cannot
-//!   hurt a neighbour.
+//! - A sector is never written again after it was durable, except the older mark slot and a cut tail: a torn
+//!   write cannot hurt a neighbour.
 //!
 //! Every checksum (CRC-32C) covers the disk's id, the segment and the position besides the bytes, so a block
 //! written to the wrong place, or left over from another journal, is never taken for this one.

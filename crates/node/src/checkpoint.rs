@@ -3,11 +3,14 @@
 use crate::config::CheckpointConfig;
 use quorate_machine::{Machine, StateMachine};
 use quorate_types::Slot;
+use std::time::Duration;
 
 /// The pace of checkpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckpointPace {
     config: CheckpointConfig,
+    /// The timer runs.
+    armed: bool,
     /// The timer fired since the last one began.
     looked: bool,
     /// What the last one covers, or the one under way.
@@ -19,12 +22,19 @@ pub(crate) struct CheckpointPace {
 impl CheckpointPace {
     /// The last checkpoint, of an earlier incarnation, covers everything up to `durable`.
     pub(crate) fn new(config: CheckpointConfig, durable: Slot) -> CheckpointPace {
-        CheckpointPace { config, looked: false, begun_through: durable, begun_bytes: 0 }
+        CheckpointPace { config, armed: false, looked: false, begun_through: durable, begun_bytes: 0 }
     }
 
     /// The timer fired.
     pub(crate) fn look(&mut self) {
+        self.armed = false;
         self.looked = true;
+    }
+
+    /// The delay to set the timer to, if it does not run.
+    pub(crate) fn arm(&mut self) -> Option<Duration> {
+        let was_armed = std::mem::replace(&mut self.armed, true);
+        (!was_armed).then_some(self.config.every)
     }
 
     /// Whether one should begin now.

@@ -24,13 +24,15 @@
 mod boot;
 mod checkpoint;
 mod config;
+mod disks;
 mod interface;
 mod node;
+mod settle;
 mod status;
 
 pub use boot::{Boot, BootError};
 pub use config::{CheckpointConfig, NodeConfig};
 pub use interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
-pub use node::Node;
+pub use node::{Booted, Node};
 pub use quorate_machine::{ClientTag, Consistency, RequestError};
 pub use status::NodeStatus;

@@ -1,29 +1,18 @@
 //! The parts joined.
 
-use crate::boot::{Boot, BootError, applied_of, encode_store_meta, journal_failed, store_failed};
+use crate::boot::{Boot, BootError, applied_of, journal_failed, store_failed};
 use crate::checkpoint::CheckpointPace;
+use crate::disks::JournalIdle;
 use crate::config::NodeConfig;
 use crate::interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::status::NodeStatus;
 use quorate_disk::Disk;
 use quorate_journal::Journal;
 use quorate_machine::{Machine, MachineOutput, StateMachine};
-use quorate_protocol::{
-    Durable, Env, Event, Gate, Input, Outbox, Output, Replica, Rule, Setup, Violation,
-};
+use quorate_protocol::{Durable, Env, Gate, Input, Outbox, Replica, Setup};
 use quorate_store::Store;
-use quorate_types::{NodeId, Slot, Ticket};
-use quorate_wire::encode_to_bytes;
+use quorate_types::{NodeId, Slot};
 use std::time::Duration;
-
-/// Two messages of one member contradict each other.
-static EVIDENCE: Rule = Rule {
-    id: "node.evidence",
-    source: "PBFT §2; Tendermint, accountability",
-    allowed: "{me} holds proof against {against}: {first} contradicts {second}",
-    refused: "",
-    waiting: "",
-};
 
 /// One node: everything deterministic that a process runs.
 ///
@@ -39,40 +28,35 @@ static EVIDENCE: Rule = Rule {
 /// A crash is dropping the node. Everything it ever acknowledged is on the disks, as far as their writes were reported done.
 #[derive(Clone, Debug)]
 pub struct Node<R: Replica, S: StateMachine> {
-    setup: Setup,
-    checkpoint_every: Duration,
-    journal_idle: Duration,
-    replica: R,
-    outbox: Outbox<R>,
-    gate: Gate<R::Message>,
-    journal: Journal,
-    store: Store,
-    machine: Machine<S>,
-    machine_outputs: Vec<MachineOutput<S::Reply>>,
+    pub(crate) setup: Setup,
+    /// How long the journal must be quiet for housekeeping.
+    pub(crate) journal_idle: Duration,
+    pub(crate) replica: R,
+    pub(crate) outbox: Outbox<R>,
+    pub(crate) gate: Gate<R::Message>,
+    pub(crate) journal: Journal,
+    pub(crate) store: Store,
+    pub(crate) machine: Machine<S>,
+    pub(crate) machine_outputs: Vec<MachineOutput<S::Reply>>,
     /// What the machine wants the replica to hear; delivered in the next round of settle.
-    inbox: Vec<Input<R>>,
+    pub(crate) inbox: Vec<Input<R>>,
     /// What became free to send since the last settle.
-    released: Vec<(NodeId, R::Message)>,
+    pub(crate) released: Vec<(NodeId, R::Message)>,
     /// The last `Lead` the replica said.
-    lead: Option<(u64, Option<NodeId>, bool)>,
-    pace: CheckpointPace,
+    pub(crate) lead: Option<(u64, Option<NodeId>, bool)>,
+    pub(crate) pace: CheckpointPace,
     /// The last durable checkpoint.
-    checkpointed: Slot,
+    pub(crate) checkpointed: Slot,
     /// The applied and durable marks the replica was last told.
-    reported: (Slot, Slot),
-    idle: JournalIdle,
-    stop: Option<StopReason>,
+    pub(crate) reported: (Slot, Slot),
+    pub(crate) idle: JournalIdle,
+    pub(crate) stop: Option<StopReason>,
     /// `Stop` was said.
-    stopped: bool,
+    pub(crate) stopped: bool,
 }
 
-/// Whether the journal's housekeeping is due.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct JournalIdle {
-    armed: bool,
-    /// A write was begun since the timer was armed, so the journal was not quiet.
-    disturbed: bool,
-}
+/// An open node, and what it wants done first.
+pub type Booted<R, S> = (Node<R, S>, Vec<NodeOutput<R, S>>);
 
 impl<R: Replica, S: StateMachine> Node<R, S> {
     /// Opens a node on its disks, creating the journal where there is none, and returns what it wants done first. Blocks
@@ -88,7 +72,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         config: NodeConfig<R>,
         journal_disk: &mut dyn Disk,
         store_disk: &mut dyn Disk,
-    ) -> Result<(Node<R, S>, Vec<NodeOutput<R, S>>), BootError> {
+    ) -> Result<Booted<R, S>, BootError> {
         let flushes = Journal::flush_before_open(journal_disk).map_err(journal_failed)?;
         journal_disk.perform_all(&flushes).map_err(journal_failed)?;
         let found = boot.find_journal(&config, journal_disk)?;
@@ -104,7 +88,6 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         let replica = R::open(&setup, &config.protocol, durable, &mut outbox)?;
         let mut node = Node {
             setup,
-            checkpoint_every: config.checkpoint.every,
             journal_idle: config.journal_idle,
             replica,
             outbox,
@@ -119,12 +102,11 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             pace: CheckpointPace::new(config.checkpoint, applied),
             checkpointed: applied,
             reported: (applied, applied),
-            idle: JournalIdle::default(),
+            idle: JournalIdle::after_opening(),
             stop: None,
             stopped: false,
         };
         let mut outputs = Vec::new();
-        node.arm_checkpoint(&mut outputs);
         node.carry_replica_outputs(&mut outputs);
         node.carry_machine_outputs(&mut outputs);
         node.finish(0, &mut outputs);
@@ -164,7 +146,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             NodeInput::Expired(NodeTimer::Protocol(timer)) => self.tell_replica(env, Input::Expired(timer)),
             NodeInput::Expired(NodeTimer::Requests) => self.machine.expired(env.now(), &mut self.machine_outputs),
             NodeInput::Expired(NodeTimer::Checkpoint) => self.pace.look(),
-            NodeInput::Expired(NodeTimer::JournalIdle) => self.idle.armed = false,
+            NodeInput::Expired(NodeTimer::JournalIdle) => self.journal_idle_over(),
             NodeInput::DiskDone { lane: Lane::Journal, write } => self.journal_done(env, write),
             NodeInput::DiskDone { lane: Lane::Store, write } => self.store_done(write),
             NodeInput::Write { tag, payload } => {
@@ -174,6 +156,44 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 self.machine.read(env.now(), tag, query, consistency, &mut self.machine_outputs);
             }
             NodeInput::Link { peer, state } => self.tell_replica(env, Input::Link { peer, state }),
+        }
+    }
+
+    pub(crate) fn tell_replica(&mut self, env: &mut dyn Env, input: Input<R>) {
+        self.replica.step(env, input, &mut self.outbox);
+    }
+
+    /// The replica, for people, checkers and the durability ghost.
+    #[must_use]
+    pub fn replica(&self) -> &R {
+        &self.replica
+    }
+
+    /// The state as applied so far.
+    #[must_use]
+    pub fn state(&self) -> &S {
+        self.machine.state()
+    }
+
+    /// For people and metrics.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        NodeStatus {
+            cluster: self.setup.cluster,
+            me: self.setup.me,
+            disk: self.setup.disk,
+            incarnation: self.setup.incarnation,
+            applied: self.machine.applied(),
+            protocol: self.replica.status(),
+            machine: self.machine.status(),
+            checkpointed: self.checkpointed,
+            checkpointing: self.store.is_checkpointing(),
+            durable: self.journal.durable(),
+            appended: self.journal.appended(),
+            journal_bytes: self.journal.bytes_on_disk(),
+            journal_queued_bytes: self.journal.queued_bytes(),
+            held_messages: self.gate.held(),
+            stopped: self.stopped,
         }
     }
 }

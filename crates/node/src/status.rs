@@ -15,6 +15,8 @@ pub struct NodeStatus {
     pub disk: DiskId,
     /// How often the journal was opened, this time included.
     pub incarnation: Incarnation,
+    /// The state holds everything up to here.
+    pub applied: Slot,
     /// The replica's.
     pub protocol: Status,
     /// The machine's: applied mark, digest, what is outstanding.

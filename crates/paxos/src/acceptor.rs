@@ -94,11 +94,7 @@ impl Paxos {
     fn answer_with_decision(&self, from: NodeId, kind: &'static str, out: &mut Outbox<Paxos>) -> bool {
         let Some(value) = &self.learner.chosen else { return false };
         out.trace(|| {
-            Event::allowed(&rules::ANSWER_DECIDED)
-                .with("me", self.me)
-                .with("kind", kind)
-                .with("proposer", from)
-                .with("value", shown(value))
+            Event::allowed(&rules::ANSWER_DECIDED).with("kind", kind).with("proposer", from).with("value", shown(value))
         });
         out.send(from, Message::Chosen { value: value.clone() });
         true
@@ -127,7 +123,6 @@ impl Paxos {
 
     pub(crate) fn promise_event(&self, event: Event, proposer: NodeId, ballot: Ballot, before: Ballot) -> Event {
         event
-            .with("me", self.me)
             .with("proposer", proposer)
             .with("ballot", ballot.to_string())
             .with("promised", before.to_string())
@@ -137,7 +132,6 @@ impl Paxos {
 
     fn accept_event(&self, event: Event, proposal: &Proposal, before: Ballot) -> Event {
         event
-            .with("me", self.me)
             .with("proposer", proposal.ballot.node)
             .with("ballot", proposal.ballot.to_string())
             .with("value", shown(&proposal.value))

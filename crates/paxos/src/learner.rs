@@ -76,7 +76,6 @@ impl Paxos {
 
     fn tally_event(&self, event: Event, ballot: Ballot, tally: &Tally, need: usize) -> Event {
         event
-            .with("me", self.me)
             .with("ballot", ballot.to_string())
             .with("value", shown(&tally.value))
             .with("have", tally.voters.len() as u64)
@@ -113,7 +112,7 @@ impl Paxos {
     }
 
     fn told_event(&self, event: Event, from: NodeId, value: &Bytes) -> Event {
-        event.with("me", self.me).with("from", from).with("value", shown(value))
+        event.with("from", from).with("value", shown(value))
     }
 
     /// The decision is known: nothing is left to do but to make it durable, hand it out and tell who asks.

@@ -90,7 +90,7 @@ impl Paxos {
             (None, 0) => Event::allowed(&rules::PROPOSE),
             (None, _) => Event::waiting(&rules::PROPOSE).with("before", before),
         };
-        out.trace(|| event.with("me", self.me).with("value", shown(&value)));
+        out.trace(|| event.with("value", shown(&value)));
         match refusal {
             Some((why, _)) => out.refuse(Refused::Request(request), why),
             None => self.proposer.waiting.push_back(WaitingProposal { request, value, offered: false }),
@@ -110,12 +110,11 @@ impl Paxos {
         let (last_round, highest) = (self.proposer.last_round, self.proposer.highest_round);
         let Some(round) = last_round.max(highest).max(self.acceptor.promised.round).checked_add(1) else {
             let why = "there is no round above the highest seen";
-            return out.trace(|| Event::refused(&rules::BALLOT).with("me", self.me).with("why", why));
+            return out.trace(|| Event::refused(&rules::BALLOT).with("why", why));
         };
         let ballot = Ballot::new(round, self.me);
         out.trace(|| {
             Event::allowed(&rules::BALLOT)
-                .with("me", self.me)
                 .with("ballot", ballot.to_string())
                 .with("last_round", last_round)
                 .with("highest", highest)
@@ -186,7 +185,6 @@ impl Paxos {
         if !quorums.is_phase1(promises.len()) {
             out.trace(|| {
                 Event::waiting(&rules::VALUE)
-                    .with("me", self.me)
                     .with("ballot", ballot.to_string())
                     .with("have", promises.len() as u64)
                     .with("need", quorums.phase1() as u64)
@@ -242,7 +240,6 @@ impl Paxos {
             None => Event::refused(&rules::VALUE),
         };
         event
-            .with("me", self.me)
             .with("ballot", ballot.to_string())
             .with("why", why)
             .with("reports", reports.join("; "))
@@ -293,7 +290,6 @@ impl Paxos {
         let (at_least_ms, at_most_ms) = (around_ms / 2, around_ms.saturating_add(around_ms / 2));
         out.trace(|| {
             Event::allowed(&rules::BACK_OFF)
-                .with("me", self.me)
                 .with("ballot", ballot.to_string())
                 .with("why", why)
                 .with("at_least_ms", at_least_ms)
@@ -368,7 +364,7 @@ impl Paxos {
         if !self.proposer.is_active() {
             let finish = self.acceptor.accepted.is_some();
             let how = if finish { "starts a ballot to finish what it accepted" } else { "asks every member" };
-            out.trace(|| Event::allowed(&rules::INQUIRE).with("me", self.me).with("how", how));
+            out.trace(|| Event::allowed(&rules::INQUIRE).with("how", how));
             self.proposer.inquiring = finish;
             if !finish {
                 for to in self.other_members() {

@@ -76,6 +76,6 @@ impl Paxos {
     }
 
     fn read_event(&self, event: Event, token: ReadToken, why: &str) -> Event {
-        event.with("me", self.me).with("read", token.number).with("why", why)
+        event.with("read", token.number).with("why", why)
     }
 }

@@ -60,7 +60,9 @@ impl Recovered {
     fn add_accepted(&mut self, proposal: &Proposal) -> Result<(), OpenError> {
         match &self.acceptor.accepted {
             Some(known) if known == proposal => return Ok(()),
-            Some(known) if known.ballot == proposal.ballot => return inconsistent("one ballot has two accepted values"),
+            Some(known) if known.ballot == proposal.ballot => {
+                return inconsistent("one ballot has two accepted values");
+            }
             Some(known) if known.ballot > proposal.ballot => return inconsistent("the accepted ballot goes down"),
             _ => {}
         }
@@ -140,7 +142,6 @@ impl Paxos {
     fn announce_opening(&mut self, fresh: bool, out: &mut Outbox<Paxos>) {
         out.trace(|| {
             Event::allowed(&rules::OPEN)
-                .with("me", self.me)
                 .with("promised", self.acceptor.promised.to_string())
                 .with("accepted", accepted_in_words(self.accepted()))
                 .with("last_round", self.proposer.last_round)

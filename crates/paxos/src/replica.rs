@@ -116,7 +116,7 @@ impl Paxos {
     }
 
     pub(crate) fn drop_input(&self, what: &str, why: impl Into<String>, out: &mut Outbox<Paxos>) {
-        out.trace(|| Event::refused(&rules::DROPPED).with("me", self.me).with("what", what).with("why", why.into()));
+        out.trace(|| Event::refused(&rules::DROPPED).with("what", what).with("why", why.into()));
     }
 
     fn receive(&mut self, from: NodeId, message: Message, out: &mut Outbox<Paxos>) {
@@ -164,7 +164,6 @@ impl Paxos {
         let baseline = self.baseline();
         out.trace(|| {
             Event::allowed(&rules::COMPACT)
-                .with("me", self.me)
                 .with("records", self.records_kept as u64)
                 .with("baseline", baseline.len() as u64)
         });

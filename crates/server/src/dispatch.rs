@@ -92,7 +92,9 @@ impl<B: Backend> Dispatch<B> {
             return refused_by_http(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
         let path = request.uri().path().to_owned();
-        let (service, method) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or((&path, ""));
+        let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
+            return Status::unimplemented(format!("malformed method name: {path:?}")).into_http();
+        };
         let counted = CountedMethod::find(service, method);
         self.front.counts.start(counted);
         let mut response = match self.admit(request.headers()) {

@@ -184,6 +184,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         std::mem::take(&mut self.alarms)
     }
 
+    /// When the next event happens, if any.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Time> {
+        self.queue.next_at()
+    }
+
     /// All ids, ascending.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.hosts.keys().copied()

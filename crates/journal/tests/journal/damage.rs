@@ -300,8 +300,6 @@ fn files_of_garbage_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     /// Several wounds at once, anywhere.
     #[test]
     fn many_wounds_are_refused_or_harmless(

@@ -90,8 +90,6 @@ fn run(node: Node, step: Step) -> Node {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     #[test]
     fn any_schedule_keeps_every_promise(sectors in 1u64..20, steps in prop::collection::vec(step(), 1..60)) {
         let mut node = Node::create(config(sectors));

@@ -85,12 +85,13 @@ async fn every_method_is_served_or_says_by_name_that_it_is_not_there_yet() {
 }
 
 #[tokio::test]
-async fn unknown_services_and_methods_are_named() {
+async fn unknown_services_and_methods_are_refused_in_the_words_of_go() {
     let server = Server::start().await;
     let channel = server.channel().await;
     for (path, text) in [
         ("etcdserverpb.KV/Swap", "unknown method Swap for service etcdserverpb.KV"),
         ("made.up.Service/Do", "unknown service made.up.Service"),
+        ("etcdserverpb.KV", "malformed method name: \"/etcdserverpb.KV\""),
     ] {
         let status = call(&channel, path).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (Code::Unimplemented, text));

@@ -9,7 +9,7 @@ use quorate_server::proto::etcdserverpb::{DeleteRangeRequest, PutRequest};
 use quorate_server::proto::grpc::health::v1::HealthCheckRequest;
 use quorate_server::proto::grpc::health::v1::health_client::HealthClient;
 use quorate_server::{ConfigError, ServeError, ServerConfig, serve};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 
@@ -45,7 +45,7 @@ async fn far_above_the_limit_the_transport_refuses_as_go_does() {
     let server = Server::start().await;
     let mut kv = server.kv().await;
     let transport_limit = MAX_REQUEST_BYTES + 512 * 1024;
-    let found = transport_limit + 1;
+    let found = transport_limit + 100;
     let (code, text) = refusal(kv.put(put_of(found)).await);
     assert_eq!(code, Code::ResourceExhausted);
     assert_eq!(text, format!("grpc: received message larger than max ({found} vs. {transport_limit})"));
@@ -114,22 +114,6 @@ async fn a_connection_that_says_nothing_is_closed() {
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let read = tokio::time::timeout(Duration::from_secs(2), silent.read(&mut [0; 1])).await;
     assert_eq!(read.expect("closed in time").unwrap(), 0);
-}
-
-#[tokio::test]
-async fn bytes_that_are_no_protocol_harm_nobody() {
-    let server = Server::start().await;
-    for garbage in
-        [&b"\x16\x03\x01\x02\x00\x01\x00"[..], b"PRI * HTTP/2.0\r\n\r\nnonsense\r\n\r\n", b"\r\n\r\n\0\0\0\0"]
-    {
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(garbage).await.unwrap();
-        stream.shutdown().await.unwrap();
-        let mut answer = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
-        assert!(ended.is_ok(), "the connection is not closed");
-    }
-    server.kv().await.range(get("a")).await.expect("others are served");
 }
 
 #[tokio::test]

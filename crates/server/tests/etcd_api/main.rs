@@ -5,6 +5,7 @@ mod every_method;
 mod http;
 mod kv;
 mod limits;
+mod malformed;
 mod members_and_status;
 mod memory_backend;
 mod server;

@@ -10,7 +10,7 @@ use quorate_machine::StateMachine;
 use quorate_narrator::What;
 use quorate_node::{Boot, Lane, Node};
 use quorate_protocol::{LinkState, Replica};
-use quorate_types::{ClusterId, NodeId, Slot};
+use quorate_types::{ClusterId, DiskId, NodeId, Slot};
 use std::time::Duration;
 
 impl<R: Replica, S: StateMachine> World<R, S> {
@@ -48,7 +48,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if let Some((lane, operations)) = crash_after {
             host.disk_mut(lane).faults_mut().fail_after = Some((operations, DiskErrorKind::Medium));
         }
-        let boot = host.boot(self.config.cluster);
+        let boot = host.boot(self.config.cluster, DiskId(self.crash_random.bits()));
         let booted = Node::boot(boot, self.config.node.clone(), &mut host.journal, &mut host.store);
         let failed = crash_after.is_some_and(|(lane, _)| host.disk_mut(lane).faults_mut().fail_after.take().is_none());
         let (node, outputs) = match booted {
@@ -72,7 +72,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         host.incarnation = status.incarnation.0;
         host.first_flight = self.flights + 1;
         host.node = Some(node);
-        let applied = status.applied;
+        let applied = status.checkpointed;
         if applied > Slot::ZERO {
             self.marks.hit(Mark::StartFromCheckpoint);
         }
@@ -105,9 +105,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Host<R, S> {
-    /// What this node is started with, every time.
-    pub(super) fn boot(&self, cluster: ClusterId) -> Boot {
-        Boot { cluster, me: self.id, start: self.start.clone(), new_disk: self.new_disk }
+    /// What this node is started with. `new_disk` counts only where no journal is found.
+    pub(super) fn boot(&self, cluster: ClusterId, new_disk: DiskId) -> Boot {
+        Boot { cluster, me: self.id, start: self.start.clone(), new_disk }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::marks::Mark;
 use crate::network::{FilterRule, Link};
 use quorate_machine::StateMachine;
 use quorate_narrator::What;
-use quorate_protocol::Replica;
+use quorate_protocol::{LinkState, Replica};
 use quorate_types::NodeId;
 use std::time::Duration;
 
@@ -91,6 +91,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.network.is_blocked(from, to)
     }
 
+    /// Lets a node hear news of a connection, true or not.
+    pub fn tell_link(&mut self, node: NodeId, peer: NodeId, state: LinkState) {
+        self.hint(node, peer, state);
+    }
+
     /// Makes one directed link another.
     pub fn set_link(&mut self, from: NodeId, to: NodeId, link: Link) {
         self.network.set_link(from, to, link);
@@ -146,8 +151,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
-    /// Lets a timer come due now, if it is set: says whether it is. `name` is one of the protocol's timers, or `requests`
-    /// or `checkpoint`.
+    /// Lets a timer come due now, if it is set: says whether it is. `name` is one of the protocol's timers, or `requests`,
+    /// `checkpoint` or `journal-idle`.
     pub fn fire_timer(&mut self, id: NodeId, name: &str) -> bool {
         let Some(timer) = timer_named::<R>(name) else { return false };
         let Some(host) = self.hosts.get(&id).filter(|host| host.node.is_some()) else { return false };

@@ -9,7 +9,7 @@ use quorate_disk::model::ModelDisk;
 use quorate_machine::StateMachine;
 use quorate_node::{Lane, Node, NodeInput, NodeTimer};
 use quorate_protocol::{Env, Replica, Start};
-use quorate_types::{DiskId, NodeId, Slot, Time};
+use quorate_types::{NodeId, Slot, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -62,7 +62,6 @@ pub(super) struct Seen {
 pub(super) struct Host<R: Replica, S: StateMachine> {
     pub(super) id: NodeId,
     pub(super) start: Start,
-    pub(super) new_disk: DiskId,
     pub(super) node: Option<Node<R, S>>,
     pub(super) journal: ModelDisk,
     pub(super) store: ModelDisk,
@@ -106,7 +105,6 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         Host {
             id,
             start,
-            new_disk: DiskId(random.bits() | 1),
             node: None,
             journal: ModelDisk::new(),
             store: ModelDisk::new(),

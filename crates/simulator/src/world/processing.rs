@@ -208,6 +208,7 @@ pub(super) fn timer_name<R: Replica>(timer: NodeTimer<R::Timer>) -> &'static str
         }
         NodeTimer::Requests => "requests",
         NodeTimer::Checkpoint => "checkpoint",
+        NodeTimer::JournalIdle => "journal-idle",
     }
 }
 
@@ -216,6 +217,7 @@ pub(super) fn timer_named<R: Replica>(name: &str) -> Option<NodeTimer<R::Timer>>
     match name {
         "requests" => Some(NodeTimer::Requests),
         "checkpoint" => Some(NodeTimer::Checkpoint),
+        "journal-idle" => Some(NodeTimer::JournalIdle),
         _ => R::TIMERS.iter().find(|(known, _)| *known == name).map(|(_, timer)| NodeTimer::Protocol(*timer)),
     }
 }

@@ -5,7 +5,7 @@ use crate::marks::Mark;
 use quorate_machine::StateMachine;
 use quorate_node::{Node, NodeMessage};
 use quorate_protocol::Replica;
-use quorate_types::{NodeId, Slot, Time};
+use quorate_types::{DiskId, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -146,11 +146,14 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
         let Some(host) = self.hosts.get(&from) else { return };
         let (journal, store) = (host.journal.synced_image(), host.store.synced_image());
-        let ghost = Node::<R, S>::ghost(&host.boot(self.config.cluster), &self.config.node, &journal, &store);
+        let boot = host.boot(self.config.cluster, DiskId(0));
+        let ghost = Node::<R, S>::ghost(&boot, &self.config.node, &journal, &store);
         self.mark(Mark::GhostAsked);
-        if ghost.is_none_or(|ghost| !ghost.vouches(to, claim)) {
-            let detail = format!("{from} sends {claim:?} to {to}, which its synced disks alone do not support");
-            self.report_broken("DurabilityGhost", Some(from), detail);
-        }
+        let why = match ghost {
+            Ok(ghost) if ghost.vouches(to, claim) => return,
+            Ok(_) => "a replica opened from its synced disks alone does not stand by it".to_owned(),
+            Err(why) => format!("its synced disks alone do not open: {why}"),
+        };
+        self.report_broken("DurabilityGhost", Some(from), format!("{from} sends {claim:?} to {to}, but {why}"));
     }
 }

@@ -1,0 +1,219 @@
+//! A node on model disks, moved one thing at a time.
+
+#![allow(dead_code)]
+
+pub mod counting;
+pub mod solo;
+
+use bytes::Bytes;
+use counting::Counting;
+use quorate_disk::model::ModelDisk;
+use quorate_disk::{Disk, Operation};
+use quorate_node::{
+    Boot, BootError, ClientTag, Consistency, Lane, Node, NodeConfig, NodeInput, NodeMessage, NodeOutput, NodeTimer,
+    RequestError, StopReason,
+};
+use quorate_protocol::{Env, Event, Start};
+use quorate_types::{ClusterId, DiskId, Membership, NodeId, Slot, Time};
+use solo::{Solo, SoloConfig, SoloTimer};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+pub type TestNode = Node<Solo, Counting>;
+pub type TestOutput = NodeOutput<Solo, Counting>;
+
+/// The clock of a test.
+pub struct Clock(pub Time);
+
+impl Env for Clock {
+    fn now(&self) -> Time {
+        self.0
+    }
+    fn choose(&mut self, _: u64) -> u64 {
+        0
+    }
+}
+
+/// A write under way on one lane, and how many of its operations were performed.
+#[derive(Clone, Debug)]
+pub struct UnderWay {
+    pub lane: Lane,
+    pub write: u64,
+    pub operations: Vec<Operation>,
+}
+
+/// One node with its disks, and everything it ever said.
+#[derive(Clone, Debug)]
+pub struct Rig {
+    pub boot: Boot,
+    pub config: NodeConfig<Solo>,
+    pub journal: ModelDisk,
+    pub store: ModelDisk,
+    pub node: Option<TestNode>,
+    pub now: Time,
+    pub under_way: Vec<UnderWay>,
+    pub timers: BTreeSet<NodeTimer<SoloTimer>>,
+    pub sent: Vec<(NodeId, NodeMessage<Solo>)>,
+    pub replies: Vec<(ClientTag, Result<u64, RequestError>)>,
+    pub applied: Vec<(Slot, u64)>,
+    pub traces: Vec<Event>,
+    pub members: Option<Membership>,
+    pub stopped: Option<StopReason>,
+}
+
+pub fn config(solo: SoloConfig) -> NodeConfig<Solo> {
+    let mut config = NodeConfig::new(solo);
+    config.tracing = true;
+    config.journal.segment_bytes = 64 * 1024;
+    config
+}
+
+impl Rig {
+    /// Node `me` of a cluster of two in which node 1 leads, booted on empty disks.
+    pub fn new(me: u64, solo: SoloConfig) -> Rig {
+        let mut rig = Rig::off(me, solo);
+        rig.start().expect("empty disks boot");
+        rig
+    }
+
+    /// The same, not booted.
+    pub fn off(me: u64, solo: SoloConfig) -> Rig {
+        Rig {
+            boot: Boot {
+                cluster: ClusterId(7),
+                me: NodeId(me),
+                start: Start::Found(Membership::of_voters(2)),
+                new_disk: DiskId(100 + me),
+            },
+            config: config(solo),
+            journal: ModelDisk::new(),
+            store: ModelDisk::new(),
+            node: None,
+            now: Time::ZERO,
+            under_way: Vec::new(),
+            timers: BTreeSet::new(),
+            sent: Vec::new(),
+            replies: Vec::new(),
+            applied: Vec::new(),
+            traces: Vec::new(),
+            members: None,
+            stopped: None,
+        }
+    }
+
+    pub fn start(&mut self) -> Result<(), BootError> {
+        let booted = Node::boot(self.boot.clone(), self.config.clone(), &mut self.journal, &mut self.store)?;
+        self.node = Some(booted.0);
+        self.collect(booted.1);
+        Ok(())
+    }
+
+    pub fn node(&self) -> &TestNode {
+        self.node.as_ref().expect("it runs")
+    }
+
+    /// Steps these inputs, settles once and keeps what the node says.
+    pub fn inputs(&mut self, inputs: impl IntoIterator<Item = NodeInput<Solo, Counting>>) {
+        let mut clock = Clock(self.now);
+        let node = self.node.as_mut().expect("it runs");
+        for input in inputs {
+            node.step(&mut clock, input);
+        }
+        let mut outputs = Vec::new();
+        node.settle(&mut clock, &mut outputs);
+        self.collect(outputs);
+    }
+
+    fn collect(&mut self, outputs: Vec<TestOutput>) {
+        for output in outputs {
+            assert_eq!(self.stopped, None, "nothing after Stop, but {output:?}");
+            match output {
+                NodeOutput::Send { to, message } => self.sent.push((to, message)),
+                NodeOutput::SetTimer { timer, .. } => {
+                    self.timers.insert(timer);
+                }
+                NodeOutput::CancelTimer(timer) => {
+                    self.timers.remove(&timer);
+                }
+                NodeOutput::Disk { lane, write, operations } => {
+                    assert!(!self.is_under_way(lane), "one write at a time");
+                    self.under_way.push(UnderWay { lane, write, operations });
+                }
+                NodeOutput::Reply { tag, result } => self.replies.push((tag, result)),
+                NodeOutput::Lead { .. } => {}
+                NodeOutput::Members(members) => self.members = Some(members),
+                NodeOutput::Applied { slot, digest } => self.applied.push((slot, digest)),
+                NodeOutput::Trace(event) => self.traces.push(event),
+                NodeOutput::Stop(reason) => self.stopped = Some(reason),
+            }
+        }
+    }
+
+    pub fn is_under_way(&self, lane: Lane) -> bool {
+        self.under_way.iter().any(|write| write.lane == lane)
+    }
+
+    pub fn write(&mut self, tag: u64, payload: &'static str) {
+        self.inputs([write(tag, payload)]);
+    }
+
+    pub fn read(&mut self, tag: u64, consistency: Consistency) {
+        self.inputs([NodeInput::Read { tag: ClientTag(tag), query: (), consistency }]);
+    }
+
+    /// Performs the write under way on this lane and says so; false if there is none.
+    pub fn complete(&mut self, lane: Lane) -> bool {
+        let Some(at) = self.under_way.iter().position(|write| write.lane == lane) else { return false };
+        let UnderWay { write, operations, .. } = self.under_way.remove(at);
+        self.disk(lane).perform_all(&operations).expect("a model disk without faults");
+        self.inputs([NodeInput::DiskDone { lane, write }]);
+        true
+    }
+
+    /// Completes writes until none is left.
+    pub fn complete_all(&mut self) {
+        while self.complete(Lane::Journal) || self.complete(Lane::Store) {}
+    }
+
+    pub fn expire(&mut self, timer: NodeTimer<SoloTimer>) -> bool {
+        let armed = self.timers.remove(&timer);
+        if armed {
+            self.inputs([NodeInput::Expired(timer)]);
+        }
+        armed
+    }
+
+    pub fn advance(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+    }
+
+    /// Performs some of each write under way, loses memory, and what was not flushed as `choose` says.
+    pub fn crash(&mut self, choose: &mut dyn FnMut(u64) -> u64) {
+        for UnderWay { lane, operations, .. } in std::mem::take(&mut self.under_way) {
+            let performed = choose(operations.len() as u64 + 1) as usize;
+            self.disk(lane).perform_all(&operations[..performed]).expect("a model disk without faults");
+        }
+        self.journal.crash(choose);
+        self.store.crash(choose);
+        self.node = None;
+        self.timers.clear();
+        self.sent.clear();
+        self.stopped = None;
+    }
+
+    fn disk(&mut self, lane: Lane) -> &mut ModelDisk {
+        match lane {
+            Lane::Journal => &mut self.journal,
+            Lane::Store => &mut self.store,
+        }
+    }
+
+    pub fn items(&self) -> Vec<String> {
+        let text = |item: &Bytes| String::from_utf8_lossy(item).into_owned();
+        self.node().state().items.iter().map(text).collect()
+    }
+}
+
+pub fn write(tag: u64, payload: &'static str) -> NodeInput<Solo, Counting> {
+    NodeInput::Write { tag: ClientTag(tag), payload: Bytes::from_static(payload.as_bytes()) }
+}

@@ -1,0 +1,111 @@
+//! Settings.
+
+use quorate_protocol::OpenError;
+use std::time::Duration;
+
+/// The settings of one replica. Members may differ in them without danger, except that `election_timeout` should be the same
+/// everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// T: a follower campaigns after hearing no leader for T to 2T, ignores candidates for T after hearing one, and a
+    /// leader steps down when a quorum was silent for T. At least ten times a round trip and a flush.
+    pub election_timeout: Duration,
+    /// How often a leader shows that it lives. At most a tenth of `election_timeout`.
+    pub heartbeat_interval: Duration,
+    /// How often a follower asks again for reads that got no answer.
+    pub read_retry_interval: Duration,
+    /// About how many bytes of entries go into one append; a single greater entry still travels.
+    pub append_bytes: u64,
+    /// How many entries go into one append.
+    pub append_entries: usize,
+    /// How many appends may be unanswered per peer. Times `append_bytes`, at least bandwidth times round trip.
+    pub window_messages: usize,
+    /// How many bytes of entries may be unanswered per peer; one append still travels beyond it.
+    pub window_bytes: u64,
+    /// Proposals are refused while more bytes than this are in the leader's log and not yet decided there.
+    pub undecided_bytes: u64,
+    /// How many reads may wait at once.
+    pub waiting_reads: usize,
+    /// Compact once the log weighs this many bytes and half of it or more is droppable.
+    pub compact_after_bytes: u64,
+    /// Compact once this many entries are droppable.
+    pub compact_after_entries: u64,
+    /// How many droppable entries to keep all the same.
+    pub compact_keep_entries: u64,
+}
+
+impl Default for Config {
+    /// For one site: a round trip and a flush within 15 ms.
+    fn default() -> Config {
+        Config {
+            election_timeout: Duration::from_millis(150),
+            heartbeat_interval: Duration::from_millis(15),
+            read_retry_interval: Duration::from_millis(75),
+            append_bytes: 1 << 20,
+            append_entries: 4096,
+            window_messages: 256,
+            window_bytes: 32 << 20,
+            undecided_bytes: 64 << 20,
+            waiting_reads: 4096,
+            compact_after_bytes: 16 << 20,
+            compact_after_entries: 8192,
+            compact_keep_entries: 16,
+        }
+    }
+}
+
+impl Config {
+    /// Whether the settings make sense.
+    ///
+    /// # Errors
+    /// [`OpenError::Settings`] naming the first that does not.
+    pub fn validate(&self) -> Result<(), OpenError> {
+        let complaint = |why: &str| Err(OpenError::Settings { why: why.to_owned() });
+        if self.heartbeat_interval.is_zero() {
+            return complaint("heartbeat_interval must be more than nothing");
+        }
+        if self.heartbeat_interval.checked_mul(10).is_none_or(|ten| ten > self.election_timeout) {
+            return complaint("heartbeat_interval must be at most a tenth of election_timeout");
+        }
+        if self.election_timeout.checked_mul(2).is_none() {
+            return complaint("election_timeout is too long");
+        }
+        if self.read_retry_interval.is_zero() {
+            return complaint("read_retry_interval must be more than nothing");
+        }
+        let at_least_one = [
+            (self.append_bytes, "append_bytes must be at least 1"),
+            (self.append_entries as u64, "append_entries must be at least 1"),
+            (self.window_messages as u64, "window_messages must be at least 1"),
+            (self.window_bytes, "window_bytes must be at least 1"),
+            (self.undecided_bytes, "undecided_bytes must be at least 1"),
+            (self.waiting_reads as u64, "waiting_reads must be at least 1"),
+            (self.compact_after_bytes, "compact_after_bytes must be at least 1"),
+            (self.compact_after_entries, "compact_after_entries must be at least 1"),
+        ];
+        match at_least_one.into_iter().find(|(value, _)| *value == 0) {
+            Some((_, why)) => complaint(why),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_make_sense() {
+        assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_setting_that_makes_no_sense_is_named() {
+        let slow = Config { heartbeat_interval: Duration::from_millis(16), ..Config::default() };
+        let none = Config { window_messages: 0, ..Config::default() };
+        for (config, name) in [(slow, "heartbeat_interval"), (none, "window_messages")] {
+            let OpenError::Settings { why } = config.validate().unwrap_err() else { panic!("another error") };
+            assert!(why.contains(name), "{why}");
+        }
+    }
+}

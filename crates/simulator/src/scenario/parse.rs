@@ -1,0 +1,279 @@
+//! From text to a scenario, or a line and what is wrong with it.
+
+use super::script::{Call, Expectation, Line, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
+use quorate_protocol::Verdict;
+use quorate_types::NodeId;
+use std::time::Duration;
+use thiserror::Error;
+
+/// What is wrong with a scenario's text.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("line {line}: {why}")]
+pub struct ScenarioError {
+    /// Which line, from 1.
+    pub line: usize,
+    /// What is wrong and what is wanted.
+    pub why: String,
+}
+
+type Parsed<T> = Result<T, String>;
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// The first line that cannot be understood.
+    pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
+        let mut scenario = Scenario {
+            title: String::new(),
+            protocol: Protocol::Raft,
+            nodes: 3,
+            seed: 1,
+            latency: Duration::from_millis(1),
+            flush: Duration::ZERO,
+            heartbeat: Duration::from_millis(50),
+            election_timeout: Duration::from_millis(500),
+            entries_per_append: None,
+            manual_timers: false,
+            steps: Vec::new(),
+        };
+        for (index, line) in text.lines().enumerate() {
+            let number = index + 1;
+            let text = line.split('#').next().unwrap_or_default().trim();
+            if text.is_empty() {
+                continue;
+            }
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let fail = |why: String| ScenarioError { line: number, why };
+            if setting(&mut scenario, &words, text).map_err(fail)? {
+                if !scenario.steps.is_empty() {
+                    return Err(fail(format!("the setting `{}` must come before the first step", words[0])));
+                }
+                continue;
+            }
+            let step = step(&words, text).map_err(fail)?;
+            scenario.steps.push(Line { number, text: text.to_owned(), step });
+        }
+        check_nodes(&scenario)?;
+        Ok(scenario)
+    }
+}
+
+/// Takes a setting; `false` if the line is none.
+fn setting(scenario: &mut Scenario, words: &[&str], text: &str) -> Parsed<bool> {
+    match words {
+        ["title", ..] => scenario.title = text["title".len()..].trim().to_owned(),
+        ["protocol", "raft"] => scenario.protocol = Protocol::Raft,
+        ["protocol", "paxos"] => scenario.protocol = Protocol::Paxos,
+        ["protocol", other] => return Err(format!("no protocol {other}: raft or paxos is wanted")),
+        ["nodes", count] => scenario.nodes = bounded(count, 1, 9)?,
+        ["seed", seed] => scenario.seed = number(seed)?,
+        ["latency", time] => scenario.latency = duration(time)?,
+        ["flush", time] => scenario.flush = duration(time)?,
+        ["heartbeat", time] => scenario.heartbeat = duration(time)?,
+        ["election-timeout", time] => scenario.election_timeout = duration(time)?,
+        ["entries-per-append", count] => scenario.entries_per_append = Some(bounded(count, 1, 1_000_000)?),
+        ["timers", "manual"] => scenario.manual_timers = true,
+        ["timers", "automatic"] => scenario.manual_timers = false,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn step(words: &[&str], text: &str) -> Parsed<Step> {
+    if let Some(step) = time_step(words)? {
+        return Ok(step);
+    }
+    if let Some(step) = call_step(words)? {
+        return Ok(step);
+    }
+    if let Some(step) = fault_step(words)? {
+        return Ok(step);
+    }
+    match words {
+        ["note", ..] => Ok(Step::Note(text["note".len()..].trim().to_owned())),
+        ["forget"] => Ok(Step::Forget),
+        ["expect", rest @ ..] => expectation(rest).map(Step::Expect),
+        _ => Err(format!("`{text}` is no setting and no step; `quorate explain --help` names them")),
+    }
+}
+
+fn time_step(words: &[&str]) -> Parsed<Option<Step>> {
+    Ok(Some(match words {
+        ["run", "until", "leader"] => Step::UntilLeader(None),
+        ["run", "until", "leader", who] => Step::UntilLeader(Some(node(who)?)),
+        ["run", "until", "ended", name] => Step::UntilEnded((*name).to_owned()),
+        ["run", time] => Step::Run(duration(time)?),
+        ["settle"] => Step::Settle,
+        ["fire", who, timer] => Step::Fire(node(who)?, (*timer).to_owned()),
+        _ => return Ok(None),
+    }))
+}
+
+fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
+    let owned = |text: &str| text.to_owned();
+    let (who, call, name) = match words {
+        ["put", who, key, value, "as", name] => (who, Call::Put { key: owned(key), value: owned(value) }, name),
+        ["delete", who, key, "as", name] => (who, Call::Delete { key: owned(key) }, name),
+        ["get", who, key, "as", name] => (who, Call::Get { key: owned(key) }, name),
+        ["peek", who, key, "as", name] => (who, Call::Peek { key: owned(key) }, name),
+        ["propose", who, value, "as", name] => (who, Call::Propose { value: owned(value) }, name),
+        ["put" | "delete" | "get" | "peek" | "propose", ..] => {
+            return Err("a call ends with `as NAME`, as in `put n1 key value as first`".to_owned());
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Step::Call { node: node(who)?, call, name: owned(name) }))
+}
+
+fn fault_step(words: &[&str]) -> Parsed<Option<Step>> {
+    Ok(Some(match words {
+        ["crash", who] => Step::Crash(node(who)?),
+        ["restart", who] => Step::Restart(node(who)?),
+        ["pause", who] => Step::Pause(node(who)?),
+        ["resume", who] => Step::Resume(node(who)?),
+        ["hold-disk", who] => Step::HoldDisk(node(who)?),
+        ["release-disk", who] => Step::ReleaseDisk(node(who)?),
+        ["cut", from, arrow, to] => Step::Cut { from: node(from)?, to: node(to)?, both: both_ways(arrow)? },
+        ["join", from, arrow, to] => Step::Join { from: node(from)?, to: node(to)?, both: both_ways(arrow)? },
+        ["partition", rest @ ..] => Step::Partition(groups(rest)?),
+        ["heal"] => Step::Heal,
+        ["lose", rest @ ..] => Step::Treat(Treatment::Lose, picked(rest)?),
+        ["hold", rest @ ..] => Step::Treat(Treatment::Hold, picked(rest)?),
+        ["deliver"] => Step::Deliver,
+        ["pass"] => Step::Pass,
+        _ => return Ok(None),
+    }))
+}
+
+fn expectation(words: &[&str]) -> Parsed<Expectation> {
+    let mark = |who: &str, mark: LogMark, count: &str| Ok(Expectation::Mark(node(who)?, mark, number(count)?));
+    let call = |name: &str, standing: Standing, text: &[&str]| Expectation::Call {
+        name: name.to_owned(),
+        standing,
+        text: (!text.is_empty()).then(|| text.join(" ")),
+    };
+    match words {
+        ["leader", who] => Ok(Expectation::Leader(node(who)?)),
+        ["no", "leader"] => Ok(Expectation::NoLeader),
+        ["era", who, era] => Ok(Expectation::Era(node(who)?, number(era)?)),
+        ["last", who, count] => mark(who, LogMark::Last, count),
+        ["committed", who, count] => mark(who, LogMark::Committed, count),
+        ["applied", who, count] => mark(who, LogMark::Applied, count),
+        ["answered", name, text @ ..] => Ok(call(name, Standing::Answered, text)),
+        ["refused", name, text @ ..] => Ok(call(name, Standing::Refused, text)),
+        ["unknown", name, text @ ..] => Ok(call(name, Standing::Unknown, text)),
+        ["waiting", name] => Ok(call(name, Standing::Waiting, &[])),
+        ["value", who, key, value] => {
+            Ok(Expectation::Value { node: node(who)?, key: (*key).to_owned(), value: Some((*value).to_owned()) })
+        }
+        ["no", "value", who, key] => Ok(Expectation::Value { node: node(who)?, key: (*key).to_owned(), value: None }),
+        ["told", rule, who, said] => told(rule, who, said, true),
+        ["never", "told", rule, who, said] => told(rule, who, said, false),
+        ["same", "state"] => Ok(Expectation::SameState),
+        _ => Err(format!("`expect {}` is not understood; `quorate explain --help` names what can be expected", words.join(" "))),
+    }
+}
+
+fn told(rule: &str, who: &str, said: &str, told: bool) -> Parsed<Expectation> {
+    let verdict = match said {
+        "allowed" => Verdict::Allowed,
+        "refused" => Verdict::Refused,
+        "waiting" => Verdict::Waiting,
+        other => return Err(format!("`{other}`: allowed, refused or waiting is wanted")),
+    };
+    Ok(Expectation::Told { rule: rule.to_owned(), node: node(who)?, verdict, told })
+}
+
+fn picked(words: &[&str]) -> Parsed<Picked> {
+    let (kind, from, to, times) = match words {
+        [kind, from, "->", to] => (kind, from, to, None),
+        [kind, from, "->", to, times] => (kind, from, to, Some(bounded(times, 1, u64::MAX)?)),
+        _ => return Err("`KIND n1 -> n2 [N]` is wanted, with `*` for any kind and `n*` for any node".to_owned()),
+    };
+    let some_node = |word: &str| if word == "n*" { Ok(None) } else { node(word).map(Some) };
+    Ok(Picked { kind: (*kind != "*").then(|| (*kind).to_owned()), from: some_node(from)?, to: some_node(to)?, times })
+}
+
+fn groups(words: &[&str]) -> Parsed<Vec<Vec<NodeId>>> {
+    words.split(|word| *word == "|").map(|group| group.iter().map(|word| node(word)).collect()).collect()
+}
+
+fn both_ways(arrow: &str) -> Parsed<bool> {
+    match arrow {
+        "->" => Ok(false),
+        "--" => Ok(true),
+        other => Err(format!("`{other}`: `->` for one direction or `--` for both is wanted")),
+    }
+}
+
+fn node(word: &str) -> Parsed<NodeId> {
+    let id = word.strip_prefix('n').and_then(|id| id.parse::<u64>().ok()).filter(|id| *id > 0);
+    id.map(NodeId).ok_or_else(|| format!("`{word}` is no node: n1, n2, ... is wanted"))
+}
+
+fn number(word: &str) -> Parsed<u64> {
+    word.parse().map_err(|_| format!("`{word}` is no number"))
+}
+
+fn bounded(word: &str, least: u64, most: u64) -> Parsed<u64> {
+    let value = number(word)?;
+    if (least..=most).contains(&value) { Ok(value) } else { Err(format!("{value} is not between {least} and {most}")) }
+}
+
+fn duration(word: &str) -> Parsed<Duration> {
+    let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let count = digits.parse::<u64>().map_err(|_| format!("`{word}` is no duration such as 250us, 10ms or 2s"))?;
+    match &word[digits.len()..] {
+        "us" => Ok(Duration::from_micros(count)),
+        "ms" => Ok(Duration::from_millis(count)),
+        "s" => Ok(Duration::from_secs(count)),
+        unit => Err(format!("`{unit}` is no unit of time: us, ms or s is wanted")),
+    }
+}
+
+/// Every node a step names must exist.
+fn check_nodes(scenario: &Scenario) -> Result<(), ScenarioError> {
+    for line in &scenario.steps {
+        for word in line.text.split_whitespace() {
+            let named = word.strip_prefix('n').and_then(|id| id.parse::<u64>().ok());
+            if let Some(id) = named.filter(|id| *id > scenario.nodes && !matches!(line.step, Step::Note(_))) {
+                let why = format!("there is no node n{id}: the scenario has {} nodes", scenario.nodes);
+                return Err(ScenarioError { line: line.number, why });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Scenario::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn settings_come_first_and_steps_in_order() {
+        let scenario = Scenario::parse("title Two words\nnodes 5 # five\n\nrun 10ms\npartition n1 n2 | n3\nexpect no leader\n").unwrap();
+        assert_eq!(scenario.title(), "Two words");
+        assert_eq!(scenario.nodes, 5);
+        let groups = vec![vec![NodeId(1), NodeId(2)], vec![NodeId(3)]];
+        let steps: Vec<_> = scenario.steps.into_iter().map(|line| line.step).collect();
+        assert_eq!(
+            steps,
+            [Step::Run(Duration::from_millis(10)), Step::Partition(groups), Step::Expect(Expectation::NoLeader)]
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        assert_eq!(error("nodes 3\nrun 10\n"), "line 2: `` is no unit of time: us, ms or s is wanted");
+        assert_eq!(error("crash n4"), "line 1: there is no node n4: the scenario has 3 nodes");
+        assert!(error("put n1 a b").contains("as NAME"));
+        assert!(error("run 1ms\nnodes 3").contains("before the first step"));
+        assert!(error("jump").contains("no setting and no step"));
+        assert!(error("protocol raft2").contains("raft or paxos"));
+    }
+}

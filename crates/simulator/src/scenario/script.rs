@@ -1,0 +1,126 @@
+//! A scenario as data.
+
+use quorate_types::NodeId;
+use std::time::Duration;
+
+/// What a scenario runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Raft,
+    Paxos,
+}
+
+/// A parsed scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    pub(super) title: String,
+    pub(super) protocol: Protocol,
+    pub(super) nodes: u64,
+    pub(super) seed: u64,
+    pub(super) latency: Duration,
+    pub(super) flush: Duration,
+    pub(super) heartbeat: Duration,
+    pub(super) election_timeout: Duration,
+    pub(super) entries_per_append: Option<u64>,
+    pub(super) manual_timers: bool,
+    pub(super) steps: Vec<Line>,
+}
+
+impl Scenario {
+    /// What it shows, in its own words.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+}
+
+/// One step and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) number: usize,
+    pub(super) text: String,
+    pub(super) step: Step,
+}
+
+/// A client's call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Put { key: String, value: String },
+    Delete { key: String },
+    Get { key: String },
+    Peek { key: String },
+    Propose { value: String },
+}
+
+/// What a rule about messages does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Treatment {
+    Lose,
+    Hold,
+}
+
+/// Which messages a rule is about; `None` is any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Picked {
+    pub(super) kind: Option<String>,
+    pub(super) from: Option<NodeId>,
+    pub(super) to: Option<NodeId>,
+    pub(super) times: Option<u64>,
+}
+
+/// How a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Answered,
+    Refused,
+    Unknown,
+    Waiting,
+}
+
+/// One of a log's marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogMark {
+    Last,
+    Committed,
+    Applied,
+}
+
+/// What must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expectation {
+    Leader(NodeId),
+    NoLeader,
+    Era(NodeId, u64),
+    Mark(NodeId, LogMark, u64),
+    Call { name: String, standing: Standing, text: Option<String> },
+    Value { node: NodeId, key: String, value: Option<String> },
+    Told { rule: String, node: NodeId, verdict: quorate_protocol::Verdict, told: bool },
+    SameState,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Run(Duration),
+    Settle,
+    UntilLeader(Option<NodeId>),
+    UntilEnded(String),
+    Fire(NodeId, String),
+    Call { node: NodeId, call: Call, name: String },
+    Crash(NodeId),
+    Restart(NodeId),
+    Pause(NodeId),
+    Resume(NodeId),
+    HoldDisk(NodeId),
+    ReleaseDisk(NodeId),
+    Cut { from: NodeId, to: NodeId, both: bool },
+    Join { from: NodeId, to: NodeId, both: bool },
+    Partition(Vec<Vec<NodeId>>),
+    Heal,
+    Treat(Treatment, Picked),
+    Deliver,
+    Pass,
+    Note(String),
+    Expect(Expectation),
+    Forget,
+}

@@ -1,0 +1,245 @@
+//! What a seed decides before a run begins.
+
+use super::subject::{Pace, Subject};
+use crate::latency::Latency;
+use crate::network::Link;
+use crate::random::{Chance, Random};
+use crate::transcript::Keep;
+use crate::world::{Batching, Checks, DiskModel, WorldConfig};
+use quorate_journal::JournalConfig;
+use quorate_machine::MachineConfig;
+use quorate_node::NodeConfig;
+use quorate_store::StoreConfig;
+use quorate_types::{ClusterId, Membership};
+use std::time::Duration;
+
+/// A kind of fault that a storm may consist of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FaultClass {
+    /// Messages are lost.
+    Loss,
+    /// Messages arrive twice.
+    Repetition,
+    /// Messages overtake each other.
+    Overtaking,
+    /// Some messages take very long.
+    Stragglers,
+    /// Messages arrive damaged.
+    Damage,
+    /// Links are cut, both ways or one way.
+    Partition,
+    /// Nodes crash, alone or together, also while they recover.
+    Crash,
+    /// Processes are suspended.
+    Pause,
+    /// Nodes become slow.
+    SlowNode,
+    /// Disks become slow.
+    SlowDisk,
+    /// Disks stop completing anything for a while.
+    DiskStall,
+    /// Nodes hear wrong news of connections.
+    FalseNews,
+    /// Clocks run at different rates.
+    Drift,
+}
+
+impl FaultClass {
+    /// All of them.
+    pub const ALL: [FaultClass; 13] = [
+        FaultClass::Loss,
+        FaultClass::Repetition,
+        FaultClass::Overtaking,
+        FaultClass::Stragglers,
+        FaultClass::Damage,
+        FaultClass::Partition,
+        FaultClass::Crash,
+        FaultClass::Pause,
+        FaultClass::SlowNode,
+        FaultClass::SlowDisk,
+        FaultClass::DiskStall,
+        FaultClass::FalseNews,
+        FaultClass::Drift,
+    ];
+
+    /// For people, such as `slow-disk`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultClass::Loss => "loss",
+            FaultClass::Repetition => "repetition",
+            FaultClass::Overtaking => "overtaking",
+            FaultClass::Stragglers => "stragglers",
+            FaultClass::Damage => "damage",
+            FaultClass::Partition => "partition",
+            FaultClass::Crash => "crash",
+            FaultClass::Pause => "pause",
+            FaultClass::SlowNode => "slow-node",
+            FaultClass::SlowDisk => "slow-disk",
+            FaultClass::DiskStall => "disk-stall",
+            FaultClass::FalseNews => "false-news",
+            FaultClass::Drift => "drift",
+        }
+    }
+}
+
+/// What clients do, as weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mix {
+    /// Put a key.
+    pub put: u64,
+    /// Delete a key.
+    pub delete: u64,
+    /// Read a key, linearizably.
+    pub read: u64,
+    /// Read all keys, linearizably.
+    pub read_all: u64,
+    /// Read a key from whatever the node has applied.
+    pub read_local: u64,
+}
+
+/// Everything a seed decides beforehand. What happens when is drawn on the way, from the same seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Voting members.
+    pub voters: u64,
+    /// The unit of everything else; see [`Pace`].
+    pub patience: Duration,
+    /// Classes of faults in the storm, each with the mean time between two faults of a class that comes in single faults.
+    pub faults: Vec<(FaultClass, Duration)>,
+    /// Every link in the storm.
+    pub storm_link: Link,
+    /// Every link before and after it.
+    pub calm_link: Link,
+    /// Every disk unless a fault slows it.
+    pub disk: DiskModel,
+    /// From input to attention.
+    pub processing: Latency,
+    /// Inputs per settle.
+    pub batching: Batching,
+    /// Clients.
+    pub clients: u64,
+    /// Keys they share.
+    pub keys: u64,
+    /// What they do.
+    pub mix: Mix,
+    /// How long a client waits between an answer and its next call.
+    pub think: Latency,
+    /// How long it is calm at first.
+    pub calm: Duration,
+    /// How long the storm lasts.
+    pub storm: Duration,
+    /// Whether a minority stays broken for ever when the storm is over.
+    pub leave_minority_down: bool,
+    /// Whether nodes explain what they do. It must not matter.
+    pub tracing: bool,
+    /// How often a claim is checked against the synced-only disks.
+    pub ghost: Chance,
+    /// How often all invariants are checked.
+    pub deep: Chance,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    #[must_use]
+    pub fn draw(random: &mut Random) -> Plan {
+        let patience = Duration::from_millis(random.log_uniform(20, 1000));
+        let faults = draw_faults(random, patience);
+        let has = |class| faults.iter().any(|(drawn, _)| *drawn == class);
+        let calm_link = Link::perfect(Latency::between(patience / 400, patience / 60));
+        let storm_link = draw_storm_link(random, patience, &has);
+        let flush = Duration::from_nanos(random.log_uniform(1_000, crate::random::nanos(patience) / 40));
+        let batching = match random.below(3) {
+            0 => Batching::Everything,
+            1 => Batching::OneByOne,
+            _ => Batching::Drawn { at_most: random.log_uniform(2, 64) },
+        };
+        Plan {
+            voters: *random.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5]).unwrap_or(&3),
+            patience,
+            storm_link,
+            calm_link,
+            disk: DiskModel { write: Latency::between(Duration::ZERO, flush / 20), flush: Latency::between(flush / 4, flush) },
+            processing: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(200, 10_000)).unwrap_or(200)),
+            batching,
+            clients: random.log_uniform(1, 16),
+            keys: random.log_uniform(1, 8),
+            mix: draw_mix(random),
+            think: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(1, 64)).unwrap_or(1)),
+            calm: patience * u32::try_from(random.between(3, 8)).unwrap_or(3),
+            storm: patience * u32::try_from(random.between(20, 60)).unwrap_or(20),
+            leave_minority_down: random.happens(Chance::percent(30)),
+            tracing: random.happens(Chance::percent(25)),
+            ghost: *random.pick(&[Chance::ALWAYS, Chance::one_in(8), Chance::one_in(64)]).unwrap_or(&Chance::ALWAYS),
+            deep: *random.pick(&[Chance::ALWAYS, Chance::one_in(8), Chance::one_in(64)]).unwrap_or(&Chance::ALWAYS),
+            faults,
+        }
+    }
+
+    /// Whether the storm has this class.
+    #[must_use]
+    pub fn has(&self, class: FaultClass) -> bool {
+        self.faults.iter().any(|(drawn, _)| *drawn == class)
+    }
+
+    /// The world of this plan, before the storm.
+    #[must_use]
+    pub fn world<R: Subject>(&self, random: &mut Random, keep: Keep) -> WorldConfig<R> {
+        WorldConfig {
+            cluster: ClusterId(1),
+            members: Membership::of_voters(self.voters),
+            node: draw_node(random, self),
+            usual_link: self.calm_link,
+            links: Vec::new(),
+            disk: self.disk,
+            processing: self.processing,
+            batching: self.batching,
+            clock_offset_max: Duration::from_secs(3600),
+            clock_drift_ppm_max: if self.has(FaultClass::Drift) { 50_000 } else { 0 },
+            hints: Chance::percent(50),
+            checks: Checks { ghost: self.ghost, deep: self.deep, one_leader_per_era: R::ONE_LEADER_PER_ERA },
+            keep,
+        }
+    }
+}
+
+/// One seed in ten has no fault at all: a control for false alarms. Three in ten have one class; in the others each class
+/// is on or off by a coin.
+fn draw_faults(random: &mut Random, patience: Duration) -> Vec<(FaultClass, Duration)> {
+    let chosen: Vec<FaultClass> = match random.below(10) {
+        0 => Vec::new(),
+        1..=3 => random.pick(&FaultClass::ALL).copied().into_iter().collect(),
+        _ => FaultClass::ALL.into_iter().filter(|_| random.happens(Chance::percent(50))).collect(),
+    };
+    chosen.into_iter().map(|class| (class, patience * u32::try_from(random.log_uniform(1, 30)).unwrap_or(1))).collect()
+}
+
+fn draw_storm_link(random: &mut Random, patience: Duration, has: &dyn Fn(FaultClass) -> bool) -> Link {
+    let slowest = patience / u32::try_from(random.log_uniform(2, 100)).unwrap_or(2);
+    let mut latency = Latency::between(slowest / 10, slowest);
+    if has(FaultClass::Stragglers) {
+        latency = latency.with_tail(draw_rate(random, 100_000), patience / 4);
+    }
+    let rate = |random: &mut Random, class, most| if has(class) { draw_rate(random, most) } else { Chance::NEVER };
+    Link {
+        latency,
+        loss: rate(random, FaultClass::Loss, 300_000),
+        repeat: rate(random, FaultClass::Repetition, 500_000),
+        overtake: rate(random, FaultClass::Overtaking, 1_000_000),
+        damage: rate(random, FaultClass::Damage, 100_000),
+    }
+}
+
+fn draw_rate(random: &mut Random, most_ppm: u64) -> Chance {
+    Chance(u32::try_from(random.log_uniform(1_000, most_ppm)).unwrap_or(1_000))
+}
+
+fn draw_mix(random: &mut Random) -> Mix {
+    Mix {
+        put: random.between(1, 10),
+        delete: random.between(0, 3),
+        read: random.between(1, 10),
+        read_all: random.between(0, 3),
+        read_local: random.between(0, 3),
+    }
+}
