@@ -16,7 +16,12 @@ struct Load {
 }
 
 /// Clients that write keys of their own, one after the other, each to the next node, until told to stop.
-fn start_load(cluster: &Cluster, prefix: &str, clients: usize, stop: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<Load>> {
+fn start_load(
+    cluster: &Cluster,
+    prefix: &str,
+    clients: usize,
+    stop: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<Load>> {
     (0..clients)
         .map(|client| {
             let channels: Vec<_> = (0..cluster.len()).map(|index| cluster.channel(index)).collect();

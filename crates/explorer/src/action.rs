@@ -1,6 +1,6 @@
 //! The single things that can happen.
 
-use crate::bounds::{Bounds, Spent};
+use crate::bounds::{Bounds, Disks, Spent};
 use quorate_protocol::testbed::Testbed;
 use quorate_protocol::{Input, Replica};
 use quorate_types::NodeId;
@@ -54,9 +54,14 @@ pub(crate) fn possible<R: Replica>(
     }
     for id in testbed.ids() {
         let outstanding = testbed.node(id).outstanding() as u32;
-        actions.extend((1..=outstanding).map(|count| Action::Complete(id, count)));
-        if spent.crashes < bounds.max_crashes {
-            actions.extend((0..=outstanding).map(|surviving| Action::Crash(id, surviving)));
+        let may_crash = spent.leaves_a_crash(bounds);
+        match bounds.disks {
+            Disks::AnyDelay => {
+                actions.extend((1..=outstanding).map(|count| Action::Complete(id, count)));
+                actions.extend((0..=outstanding).filter(|_| may_crash).map(|surviving| Action::Crash(id, surviving)));
+            }
+            Disks::StallBeforeCrash if may_crash || spent.stalled.contains(&id) => actions.push(Action::Crash(id, 0)),
+            Disks::StallBeforeCrash => {}
         }
         let armed = testbed.node(id).armed().iter();
         let allowed = armed.filter(|timer| timer_bound(bounds, spent, id, **timer).is_some());
@@ -75,7 +80,7 @@ fn timer_bound<R: Replica>(bounds: &Bounds<R>, spent: &Spent, id: NodeId, timer:
 }
 
 /// Notes what the action uses of the bounds.
-pub(crate) fn spend<R: Replica>(action: Action<R::Timer>, bounds: &Bounds<R>, spent: &mut Spent) {
+fn spend<R: Replica>(action: Action<R::Timer>, bounds: &Bounds<R>, spent: &mut Spent) {
     match action {
         Action::Deliver(_) | Action::Complete(..) => {}
         Action::DeliverCopy(_) => spent.duplicates += 1,
@@ -85,21 +90,43 @@ pub(crate) fn spend<R: Replica>(action: Action<R::Timer>, bounds: &Bounds<R>, sp
                 spent.firings[at] += 1;
             }
         }
-        Action::Crash(..) => spent.crashes += 1,
+        Action::Crash(id, _) => {
+            spent.crashes += 1;
+            spent.stalled.retain(|stalled| *stalled != id);
+        }
         Action::Wish(number) => spent.wishes |= 1 << number,
     }
 }
 
-/// Makes it happen, the choices on the way answered by `choices`. Returns the bounds asked of `Env::choose`.
+/// One action with everything drawn about it: what a schedule consists of.
+#[derive(Clone, Debug)]
+pub(crate) struct Step<R: Replica> {
+    pub(crate) action: Action<R::Timer>,
+    /// Answers to `Env::choose`, then 0.
+    pub(crate) choices: Vec<u64>,
+    /// Under [`Disks::StallBeforeCrash`]: so many writes complete at once, then the disk stalls. `None`: all complete.
+    pub(crate) stalls_after: Option<u32>,
+}
+
+/// What came of a step.
+pub(crate) struct Outcome {
+    /// The bounds asked of `Env::choose`.
+    pub(crate) asked: Vec<u64>,
+    /// How many writes completed at once.
+    pub(crate) completed: u32,
+}
+
+/// Makes it happen, and notes what it uses of the bounds.
 pub(crate) fn perform<R: Replica>(
     testbed: &mut Testbed<R>,
-    action: Action<R::Timer>,
-    choices: &[u64],
+    spent: &mut Spent,
+    step: &Step<R>,
     wishes: &[Wish<R>],
-    instant_disks: bool,
-) -> Vec<u64> {
-    testbed.script_choices(choices.iter().copied());
-    match action {
+    bounds: &Bounds<R>,
+) -> Outcome {
+    spend(step.action, bounds, spent);
+    testbed.script_choices(step.choices.iter().copied());
+    match step.action {
         Action::Deliver(index) => testbed.deliver(index as usize),
         Action::DeliverCopy(index) => testbed.deliver_copy(index as usize),
         Action::Lose(index) => testbed.lose(index as usize),
@@ -116,10 +143,31 @@ pub(crate) fn perform<R: Replica>(
             testbed.input(wish.node, wish.input.clone());
         }
     }
-    if instant_disks {
-        complete_all(testbed);
+    let completed = match bounds.disks {
+        Disks::AnyDelay => 0,
+        Disks::StallBeforeCrash => complete_until_stall(testbed, spent, step.stalls_after),
+    };
+    Outcome { asked: testbed.take_asked(), completed }
+}
+
+/// Completes writes one by one on every disk that does not stall; the one whose turn it is after `stalls_after` of them
+/// stalls from now on.
+fn complete_until_stall<R: Replica>(testbed: &mut Testbed<R>, spent: &mut Spent, stalls_after: Option<u32>) -> u32 {
+    let mut completed = 0;
+    let ids: Vec<NodeId> = testbed.ids().collect();
+    let busy = |testbed: &Testbed<R>, spent: &Spent| {
+        ids.iter().copied().find(|id| testbed.node(*id).outstanding() > 0 && !spent.stalled.contains(id))
+    };
+    while let Some(id) = busy(testbed, spent) {
+        if stalls_after == Some(completed) {
+            spent.stalled.push(id);
+            spent.stalled.sort_unstable();
+        } else {
+            testbed.complete_writes(id, 1);
+            completed += 1;
+        }
     }
-    testbed.take_asked()
+    completed
 }
 
 /// Completes every write, and those that follow from that.

@@ -13,6 +13,23 @@ pub enum Order {
     DepthFirst,
 }
 
+/// How disks behave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Disks {
+    /// A write completes at any later time, alone or in one flush with others; a crash keeps any prefix of those under way.
+    #[default]
+    AnyDelay,
+    /// A write completes at once, unless the disk stalls: then that write and all later ones stay under way until the
+    /// node crashes and loses them. Far fewer states.
+    ///
+    /// It covers every state of the replicas that matters for safety **if finishing a write early can be matched**: what a
+    /// replica does when a write completes late, it or its peers can also do when the write completed early and the messages
+    /// it released are still in flight. True where `Persisted` only counts the replica's own vote and hands
+    /// out decisions, so that a late completion looks like a late message. The caller answers for it, and a report
+    /// names it among its assumptions.
+    StallBeforeCrash,
+}
+
 /// How often a timer may fire in one schedule. A timer without a bound never fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimerBound<T> {
@@ -39,9 +56,8 @@ pub struct Bounds<R: Replica> {
     pub max_depth: u32,
     /// Different states; the search stops there, incomplete.
     pub max_states: usize,
-    /// Every write completes the moment it is asked for. Far fewer states, and **incomplete**: never explored are crashes that
-    /// lose a write, and whatever arrives while one is under way. For finding flaws of another kind faster.
-    pub instant_disks: bool,
+    /// How disks behave.
+    pub disks: Disks,
     /// In which order.
     pub order: Order,
 }
@@ -55,7 +71,7 @@ impl<R: Replica> Default for Bounds<R> {
             timers: Vec::new(),
             max_depth: u32::MAX,
             max_states: 1_000_000,
-            instant_disks: false,
+            disks: Disks::AnyDelay,
             order: Order::BreadthFirst,
         }
     }
@@ -87,10 +103,24 @@ pub(crate) struct Spent {
     pub(crate) firings: Vec<u8>,
     /// Bit by bit, the wishes already given.
     pub(crate) wishes: u64,
+    /// Nodes whose disk stalls until they crash, ascending. Each has a crash set aside.
+    pub(crate) stalled: Vec<NodeId>,
 }
 
 impl Spent {
     pub(crate) fn nothing<R: Replica>(bounds: &Bounds<R>) -> Spent {
-        Spent { crashes: 0, duplicates: 0, drops: 0, firings: vec![0; bounds.timers.len()], wishes: 0 }
+        Spent {
+            crashes: 0,
+            duplicates: 0,
+            drops: 0,
+            firings: vec![0; bounds.timers.len()],
+            wishes: 0,
+            stalled: Vec::new(),
+        }
+    }
+
+    /// Whether one more node may crash.
+    pub(crate) fn leaves_a_crash<R: Replica>(&self, bounds: &Bounds<R>) -> bool {
+        usize::from(self.crashes) + self.stalled.len() < usize::from(bounds.max_crashes)
     }
 }

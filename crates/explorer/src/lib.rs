@@ -34,7 +34,8 @@
 //! - **Every input is settled at once**, as are decisions applied. Batches are drawn by the conformance suite and the simulator.
 //! - **Identical messages** in flight are one action.
 //!
-//! `Bounds::instant_disks` does lose something, and says what.
+//! Three reductions rest on the protocol and are switched on by a caller who answers for them: [`Disks::StallBeforeCrash`],
+//! [`Explorer::forgetting`] and `Testbed::merging_equal_disks`. The first two are named in the report.
 //!
 //! A violation comes with the shortest way there (breadth first) as a [`Counterexample`]: numbered actions, each with what the
 //! replicas said about the guards they evaluated.
@@ -45,6 +46,6 @@ mod report;
 mod search;
 
 pub use action::Action;
-pub use bounds::{Bounds, Order, TimerBound};
+pub use bounds::{Bounds, Disks, Order, TimerBound};
 pub use report::{Counterexample, Progress, Report};
 pub use search::Explorer;

@@ -44,8 +44,10 @@ pub struct Report {
     /// The most actions behind a state.
     pub max_depth: u32,
     /// Whether every state within the bounds on faults, timers and wishes was seen: no limit on depth or states was hit,
-    /// nothing was cut off by `instant_disks` or a filter, and no violation ended the search.
+    /// nothing was cut off by a filter, and no violation ended the search.
     pub complete: bool,
+    /// What the caller answers for: reductions that hold for its protocol.
+    pub assumptions: Vec<&'static str>,
     /// The first broken promise.
     pub violation: Option<Counterexample>,
     /// How many states each `sometimes` held in.
@@ -68,6 +70,9 @@ impl fmt::Display for Report {
             "{} states, {all} there are within the bounds; {} actions tried, schedules of up to {}",
             self.unique_states, self.transitions, self.max_depth
         )?;
+        for assumption in &self.assumptions {
+            writeln!(formatter, "assuming that {assumption}")?;
+        }
         for (name, count) in &self.sometimes {
             writeln!(formatter, "{name}: in {count} states")?;
         }

@@ -1,7 +1,7 @@
 //! The search itself.
 
-use crate::action::{Action, Wish, complete_all, describe, perform, possible, spend};
-use crate::bounds::{Bounds, Order, Spent};
+use crate::action::{Outcome, Step, Wish, complete_all, describe, perform, possible};
+use crate::bounds::{Bounds, Disks, Order, Spent};
 use crate::report::{Counterexample, Progress, Report};
 use bytes::Bytes;
 use quorate_narrator::sentence;
@@ -30,13 +30,6 @@ pub struct Explorer<R: Replica> {
     cut: Option<Filter<R>>,
     spent_for_good: Option<Filter<R>>,
     progress: Option<(usize, Listener)>,
-}
-
-/// One action and the choices made in it.
-#[derive(Clone, Debug)]
-struct Step<R: Replica> {
-    action: Action<R::Timer>,
-    choices: Vec<u64>,
 }
 
 /// A state not yet looked at.
@@ -171,7 +164,7 @@ impl<R: Replica> Explorer<R> {
             waiting: VecDeque::new(),
             transitions: 0,
             max_depth: 0,
-            cut_short: self.cut.is_some() || self.bounds.instant_disks,
+            cut_short: self.cut.is_some(),
             counts: vec![0; self.sometimes.len()],
         };
         search.seen.insert(fingerprint(&start), 0);
@@ -207,23 +200,34 @@ impl<R: Replica> Explorer<R> {
             return None;
         }
         for action in actions {
-            let mut scripts = vec![Vec::new()];
-            while let Some(choices) = scripts.pop() {
+            let mut steps = vec![Step { action, choices: Vec::new(), stalls_after: None }];
+            while let Some(step) = steps.pop() {
                 let mut testbed = position.testbed.clone();
-                let asked = perform(&mut testbed, action, &choices, &self.wishes, self.bounds.instant_disks);
-                scripts.extend(other_choices(&choices, &asked));
-                self.sweep(&mut testbed);
                 let mut spent = position.spent.clone();
-                spend(action, &self.bounds, &mut spent);
-                let depth = position.depth + 1;
-                let step = Step { action, choices };
-                let child = Position { testbed, spent, depth, link: search.links.len() as u32 };
+                let outcome = perform(&mut testbed, &mut spent, &step, &self.wishes, &self.bounds);
+                steps.extend(self.variants(&step, &outcome, &spent));
+                self.sweep(&mut testbed);
+                let child = Position { testbed, spent, depth: position.depth + 1, link: search.links.len() as u32 };
                 if let Some(found) = self.enter(child, position.link, step, search) {
                     return Some(found);
                 }
             }
         }
         None
+    }
+
+    /// The same action with other luck: together with the step just made, every outcome of every choice and every
+    /// moment for the disk to stall is tried once.
+    fn variants(&self, step: &Step<R>, outcome: &Outcome, spent: &Spent) -> Vec<Step<R>> {
+        let mut variants: Vec<Step<R>> = other_choices(&step.choices, &outcome.asked)
+            .into_iter()
+            .map(|choices| Step { choices, ..step.clone() })
+            .collect();
+        if step.stalls_after.is_none() && spent.leaves_a_crash(&self.bounds) {
+            let stall = |completed| Step { stalls_after: Some(completed), ..step.clone() };
+            variants.extend((0..outcome.completed).map(stall));
+        }
+        variants
     }
 
     /// Looks at a state just reached and keeps it if it is new.
@@ -302,9 +306,21 @@ impl<R: Replica> Explorer<R> {
             transitions: search.transitions,
             max_depth: search.max_depth,
             complete: !search.cut_short && found.is_none(),
+            assumptions: self.assumptions(),
             sometimes: names.zip(search.counts.iter().copied()).collect(),
             violation: found.map(|(link, violation)| self.counterexample(&search.links, link, violation)),
         }
+    }
+
+    fn assumptions(&self) -> Vec<&'static str> {
+        let mut assumptions = Vec::new();
+        if self.bounds.disks == Disks::StallBeforeCrash {
+            assumptions.push("a write that completes late can be matched by late messages");
+        }
+        if self.spent_for_good.is_some() {
+            assumptions.push("the messages taken out of flight could change nothing any more");
+        }
+        assumptions
     }
 
     /// Goes the way again, with tracing, and writes down what happens.
@@ -316,6 +332,7 @@ impl<R: Replica> Explorer<R> {
             at = links[at as usize].parent;
         }
         let mut testbed = self.root.clone();
+        let mut spent = Spent::nothing(&self.bounds);
         take_sentences(&mut testbed);
         let (mut actions, mut text) = (Vec::new(), String::new());
         for step in steps.into_iter().rev() {
@@ -325,7 +342,10 @@ impl<R: Replica> Explorer<R> {
                 text.push_str(&format!("     with the choices {:?}\n", step.choices));
             }
             actions.push(words);
-            perform(&mut testbed, step.action, &step.choices, &self.wishes, self.bounds.instant_disks);
+            if let Some(completed) = step.stalls_after {
+                text.push_str(&format!("     then {completed} writes complete and the disk stalls\n"));
+            }
+            perform(&mut testbed, &mut spent, &step, &self.wishes, &self.bounds);
             self.sweep(&mut testbed);
             for sentence in take_sentences(&mut testbed) {
                 text.push_str(&format!("     {sentence}\n"));
@@ -340,8 +360,8 @@ impl<R: Replica> Explorer<R> {
 /// choice is tried once.
 fn other_choices(played: &[u64], asked: &[u64]) -> Vec<Vec<u64>> {
     let mut scripts = Vec::new();
-    for at in played.len()..asked.len() {
-        for choice in 1..asked[at] {
+    for (at, bound) in asked.iter().enumerate().skip(played.len()) {
+        for choice in 1..*bound {
             let mut script = played.to_vec();
             script.resize(at, 0);
             script.push(choice);

@@ -102,8 +102,12 @@ impl Boot {
         disk: &dyn Disk,
     ) -> Result<FoundJournal<R>, BootError> {
         if !Journal::exists(disk).map_err(journal_failed)? {
-            let identity =
-                Identity { cluster: self.cluster, node: self.me, disk: self.new_disk, protocol: R::PROTOCOL.to_owned() };
+            let identity = Identity {
+                cluster: self.cluster,
+                node: self.me,
+                disk: self.new_disk,
+                protocol: R::PROTOCOL.to_owned(),
+            };
             let (journal, operations) = Journal::create(disk, identity, config.journal.clone())?;
             return Ok(FoundJournal {
                 incarnation: journal.incarnation(),

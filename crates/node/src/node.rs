@@ -2,8 +2,8 @@
 
 use crate::boot::{Boot, BootError, applied_of, journal_failed, store_failed};
 use crate::checkpoint::CheckpointPace;
-use crate::disks::JournalIdle;
 use crate::config::NodeConfig;
+use crate::disks::JournalIdle;
 use crate::interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::status::NodeStatus;
 use quorate_disk::Disk;

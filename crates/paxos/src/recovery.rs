@@ -4,6 +4,7 @@ use crate::acceptor::{Acceptor, accepted_in_words};
 use crate::ballot::{Proposal, ballot_of};
 use crate::learner::Learner;
 use crate::proposer::Proposer;
+use crate::replica::RecordCount;
 use crate::{Config, Message, Paxos, Record, rules};
 use bytes::Bytes;
 use quorate_protocol::{Durable, Event, MembersChange, OpenError, Outbox, Pending, Setup, Start};
@@ -108,7 +109,7 @@ pub(crate) fn open(
         acceptor: recovered.acceptor,
         learner: Learner { chosen: recovered.chosen, handed_out, ..Learner::default() },
         written: Pending::new(),
-        records_kept: found.records.len(),
+        records_kept: RecordCount(found.records.len()),
         applied: found.applied,
     };
     paxos.announce_opening(fresh, out);

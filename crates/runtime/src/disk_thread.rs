@@ -20,7 +20,11 @@ pub(crate) struct DiskLane {
 
 impl DiskLane {
     /// Starts the thread.
-    pub(crate) fn spawn<R: Replica>(lane: Lane, disk: impl Disk + Send + 'static, done: mpsc::Sender<Internal<R>>) -> std::io::Result<DiskLane>
+    pub(crate) fn spawn<R: Replica>(
+        lane: Lane,
+        disk: impl Disk + Send + 'static,
+        done: mpsc::Sender<Internal<R>>,
+    ) -> std::io::Result<DiskLane>
     where
         R::Message: Send,
     {

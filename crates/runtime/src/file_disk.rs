@@ -33,12 +33,20 @@ impl FileDisk {
         Ok(FileDisk { directory: directory.to_owned(), open: RefCell::new(BTreeMap::new()) })
     }
 
-    fn with_file<T>(&self, what: &'static str, name: &str, act: impl FnOnce(&File) -> io::Result<T>) -> Result<T, DiskError> {
+    fn with_file<T>(
+        &self,
+        what: &'static str,
+        name: &str,
+        act: impl FnOnce(&File) -> io::Result<T>,
+    ) -> Result<T, DiskError> {
         let path = self.directory.join(name);
         let mut open = self.open.borrow_mut();
         if !open.contains_key(name) {
-            let file =
-                OpenOptions::new().read(true).write(true).open(&path).map_err(|error| disk_error("open", &path, &error))?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&path)
+                .map_err(|error| disk_error("open", &path, &error))?;
             open.insert(name.to_owned(), file);
         }
         act(&open[name]).map_err(|error| disk_error(what, &path, &error))
@@ -130,7 +138,9 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
 }
 
 fn sync_directory(directory: &Path) -> Result<(), DiskError> {
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| disk_error("flush directory", directory, &error))
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| disk_error("flush directory", directory, &error))
 }
 
 fn disk_error(what: &'static str, file: &Path, error: &io::Error) -> DiskError {
@@ -188,7 +198,11 @@ mod tests {
         let file = || "one".to_owned();
         disk.perform_all(&[
             Operation::Create { file: file(), reserve_bytes: 4096 },
-            Operation::Write { file: file(), offset: 10, parts: vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cd")] },
+            Operation::Write {
+                file: file(),
+                offset: 10,
+                parts: vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cd")],
+            },
             Operation::Flush { file: file() },
             Operation::Rename { from: file(), to: "two".to_owned() },
             Operation::FlushDirectory,

@@ -27,7 +27,9 @@ pub enum HelloRefusal {
         ours: String,
     },
     /// No version in common.
-    #[error("it reads wire versions {theirs_oldest} to {theirs_newest}, this node {ours_oldest} to {ours_newest}: upgrade one release at a time")]
+    #[error(
+        "it reads wire versions {theirs_oldest} to {theirs_newest}, this node {ours_oldest} to {ours_newest}: upgrade one release at a time"
+    )]
     NoCommonVersion {
         /// Caller's oldest.
         theirs_oldest: u64,
@@ -141,7 +143,9 @@ impl KnownDisks {
     /// the protection against a swap, and the journal will meet the sick disk itself.
     fn check(&mut self, node: NodeId, disk: DiskId) -> Result<(), HelloRefusal> {
         match self.disks.get(&node) {
-            Some(known) if *known != disk => Err(HelloRefusal::OtherDisk { node: node.0, theirs: disk.0, known: known.0 }),
+            Some(known) if *known != disk => {
+                Err(HelloRefusal::OtherDisk { node: node.0, theirs: disk.0, known: known.0 })
+            }
             Some(_) => Ok(()),
             None => {
                 if let Err(error) = self.note(node, disk) {

@@ -20,4 +20,4 @@ pub use file_disk::{DirectoryLock, FileDisk};
 pub use handle::{NodeHandle, RuntimeStatus};
 pub use hello::{HelloAnswer, HelloRefusal};
 pub use node_loop::StopCause;
-pub use start::{RuntimeConfig, Running, StartError, start};
+pub use start::{Observer, Running, RuntimeConfig, StartError, start};

@@ -3,6 +3,7 @@
 use crate::disk_thread::DiskLane;
 use crate::handle::{ClientArrival, RuntimeStatus};
 use crate::peers::{PeerContext, PeerSender};
+use crate::start::Observer;
 use crate::timers::Timers;
 use quorate_disk::DiskError;
 use quorate_machine::StateMachine;
@@ -37,7 +38,9 @@ pub enum StopCause {
     #[error("{0}")]
     Node(StopReason),
     /// The disk failed. What a failed flush left behind is unknown until it is read again from the medium.
-    #[error("the disk failed ({0}); the process stops so that nothing is claimed that is not durable. Check the disk, then start it again")]
+    #[error(
+        "the disk failed ({0}); the process stops so that nothing is claimed that is not durable. Check the disk, then start it again"
+    )]
     Disk(DiskError),
     /// The other members refuse this node for good.
     #[error("{0}")]
@@ -87,6 +90,7 @@ pub(crate) struct NodeLoop<R: Replica, S: StateMachine> {
     /// Where peers are reached if the membership does not say.
     pub(crate) addresses: BTreeMap<NodeId, String>,
     pub(crate) seed: u64,
+    pub(crate) observer: Observer<S>,
 }
 
 type Reply<S> = oneshot::Sender<Result<<S as StateMachine>::Reply, RequestError>>;
@@ -98,6 +102,8 @@ struct Driver<R: Replica, S: StateMachine> {
     replies: HashMap<u64, Reply<S>>,
     next_tag: u64,
     peers: BTreeMap<NodeId, PeerSender<R>>,
+    /// Era and leader, as last told.
+    lead: (u64, Option<NodeId>),
     stop: Option<StopCause>,
 }
 
@@ -111,6 +117,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             replies: HashMap::new(),
             next_tag: 0,
             peers: BTreeMap::new(),
+            lead: (0, None),
             stop: None,
         };
         let mut outputs = boot_outputs;
@@ -120,6 +127,8 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
         tokio::pin!(sleep);
         loop {
             self.carry_out(&mut driver, &mut outputs);
+            let (era, leader) = driver.lead;
+            (self.observer)(self.node.state(), era, leader);
             if let Some(cause) = driver.stop.take() {
                 return cause;
             }
@@ -218,6 +227,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                     }
                 }
                 NodeOutput::Lead { era, who, ready } => {
+                    driver.lead = (era, who);
                     let leader = who.map_or_else(|| "nobody".to_owned(), |who| who.to_string());
                     tracing::info!(era, leader, ready, "leadership");
                 }
@@ -241,7 +251,8 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             if driver.peers.contains_key(&id) {
                 continue;
             }
-            let from_membership = members.get(id).and_then(|member| member.peer_urls.first()).and_then(|url| address_of(url));
+            let from_membership =
+                members.get(id).and_then(|member| member.peer_urls.first()).and_then(|url| address_of(url));
             match from_membership.or_else(|| self.addresses.get(&id).cloned()) {
                 Some(address) => {
                     driver.peers.insert(id, PeerSender::spawn(Rc::clone(&self.context), id, address));

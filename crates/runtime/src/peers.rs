@@ -9,7 +9,9 @@ use bytes::Bytes;
 use quorate_node::NodeMessage;
 use quorate_protocol::{LinkState, Replica};
 use quorate_types::NodeId;
-use quorate_wire::{FRAME_HEADER_BYTES, Hello, Wire, decode_exact, decode_frame_header, encode_frame, encode_to_bytes, verify_frame};
+use quorate_wire::{
+    FRAME_HEADER_BYTES, Hello, Wire, decode_exact, decode_frame_header, encode_frame, encode_to_bytes, verify_frame,
+};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
@@ -101,7 +103,8 @@ async fn keep_dialling<R: Replica>(
                 }
             }
             Err(DialError::Io(error)) => {
-                let state = if error.kind() == io::ErrorKind::ConnectionRefused { LinkState::Refused } else { LinkState::Down };
+                let state =
+                    if error.kind() == io::ErrorKind::ConnectionRefused { LinkState::Refused } else { LinkState::Down };
                 complain(&mut last_complaint, peer, &address, &error.to_string());
                 report(&context, peer, state).await;
             }
@@ -160,13 +163,19 @@ async fn dial<R: Replica>(context: &PeerContext<R>, peer: NodeId, address: &str)
         HelloAnswer::Refused { why, fatal } => Err(DialError::Refused { why, fatal }),
         HelloAnswer::Accepted(theirs) => {
             // Here the *other* side is the odd one out, so this node has no reason to stop.
-            context.admit(&theirs).map_err(|refusal| DialError::Refused { why: format!("this node refuses it: {refusal}"), fatal: false })?;
+            context.admit(&theirs).map_err(|refusal| DialError::Refused {
+                why: format!("this node refuses it: {refusal}"),
+                fatal: false,
+            })?;
             Ok(stream)
         }
     }
 }
 
-async fn write_messages<R: Replica>(mut stream: TcpStream, inbox: &mut mpsc::Receiver<NodeMessage<R>>) -> io::Result<()> {
+async fn write_messages<R: Replica>(
+    mut stream: TcpStream,
+    inbox: &mut mpsc::Receiver<NodeMessage<R>>,
+) -> io::Result<()> {
     let mut messages = Vec::new();
     let mut buffer = Vec::new();
     let mut payload = Vec::new();

@@ -60,6 +60,10 @@ pub enum StartError {
     },
 }
 
+/// Called after every round of the loop in which something may have changed, with the state, the era and the leader as known:
+/// how a front keeps what it must know at once. Must be cheap.
+pub type Observer<S> = Box<dyn FnMut(&S, u64, Option<NodeId>)>;
+
 /// A node that runs.
 pub struct Running<S: StateMachine> {
     /// The way in.
@@ -74,7 +78,11 @@ pub struct Running<S: StateMachine> {
 ///
 /// # Errors
 /// When the data directory is in use, unusable, damaged, or another cluster's, node's or protocol's.
-pub fn start<R, S>(config: RuntimeConfig<R>, peer_listeners: Vec<TcpListener>) -> Result<Running<S>, StartError>
+pub fn start<R, S>(
+    config: RuntimeConfig<R>,
+    peer_listeners: Vec<TcpListener>,
+    observer: Observer<S>,
+) -> Result<Running<S>, StartError>
 where
     R: Replica,
     R::Message: Send,
@@ -95,9 +103,12 @@ where
     let (events, internal) = mpsc::channel(config.queued_messages_max);
     let (requests, clients) = mpsc::channel(config.queued_requests_max);
     let system = |what| move |source| StartError::System { what, source };
-    let journal = DiskLane::spawn(Lane::Journal, journal_disk, events.clone()).map_err(system("cannot start the journal thread"))?;
-    let store = DiskLane::spawn(Lane::Store, store_disk, events.clone()).map_err(system("cannot start the store thread"))?;
-    let known_disks = KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
+    let journal = DiskLane::spawn(Lane::Journal, journal_disk, events.clone())
+        .map_err(system("cannot start the journal thread"))?;
+    let store =
+        DiskLane::spawn(Lane::Store, store_disk, events.clone()).map_err(system("cannot start the store thread"))?;
+    let known_disks =
+        KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
     let hello = Hello {
         cluster: config.cluster,
         node: config.me,
@@ -110,12 +121,17 @@ where
         client_urls: config.client_urls.clone(),
     };
     let client_urls = BTreeMap::from([(config.me, config.client_urls)]);
-    let context = Rc::new(PeerContext { hello, known_disks: RefCell::new(known_disks), client_urls: RefCell::new(client_urls), events });
+    let context = Rc::new(PeerContext {
+        hello,
+        known_disks: RefCell::new(known_disks),
+        client_urls: RefCell::new(client_urls),
+        events,
+    });
     let acceptors: Vec<_> = peer_listeners
         .into_iter()
         .map(|listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context))))
         .collect();
-    let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed };
+    let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer };
     let ended = tokio::task::spawn_local(async move {
         let cause = node_loop.run(outputs).await;
         for acceptor in acceptors {

@@ -31,8 +31,12 @@ impl<T: Ord + Copy> Timers<T> {
 
     /// Takes the timers whose deadline has passed, in order of deadline.
     pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<T> {
-        let mut expired: Vec<(Instant, T)> =
-            self.deadlines.iter().filter(|(_, deadline)| **deadline <= now).map(|(timer, deadline)| (*deadline, *timer)).collect();
+        let mut expired: Vec<(Instant, T)> = self
+            .deadlines
+            .iter()
+            .filter(|(_, deadline)| **deadline <= now)
+            .map(|(timer, deadline)| (*deadline, *timer))
+            .collect();
         expired.sort_unstable();
         for (_, timer) in &expired {
             self.deadlines.remove(timer);

@@ -255,6 +255,50 @@ pub struct NodeStatus {
     pub errors: Vec<String>,
     /// Counts for `/metrics`.
     pub counts: NodeCounts,
+    /// What etcd's status has no place for.
+    pub detail: NodeDetail,
+}
+
+/// How far one member is, beyond what etcd's status tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeDetail {
+    /// Its name.
+    pub name: String,
+    /// The consensus protocol.
+    pub protocol: String,
+    /// `leader`, `follower`, ...
+    pub role: String,
+    /// How often it was started on this disk.
+    pub incarnation: u64,
+    /// First log position still kept.
+    pub first_index: u64,
+    /// Last log position, decided or not.
+    pub last_index: u64,
+    /// Last log position that is durable here.
+    pub durable_index: u64,
+    /// The store has everything up to here durably, without the log.
+    pub checkpointed_index: u64,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: u64,
+    /// Writes of its clients that wait for an answer.
+    pub writes_outstanding: u64,
+    /// Messages to peers dropped because a queue was full.
+    pub messages_dropped: u64,
+    /// What a leader knows of the others; empty elsewhere.
+    pub peers: Vec<PeerDetail>,
+}
+
+/// What a leader knows of another member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerDetail {
+    /// Its id.
+    pub id: u64,
+    /// How it is being sent to, in the protocol's word.
+    pub state: String,
+    /// Known to be durable there up to here.
+    pub matched_index: u64,
+    /// Heard from lately.
+    pub active: bool,
 }
 
 /// Counts for `/metrics`. `None` means not counted: the metric is then absent, where a 0 would be a lie.

@@ -1,6 +1,6 @@
 //! Backend types to protobuf messages.
 
-use crate::backend::{DeleteAnswer, Header, KeyValue, Member, PutAnswer, RangeAnswer};
+use crate::backend::{DeleteAnswer, Header, KeyValue, Member, NodeDetail, PeerDetail, PutAnswer, RangeAnswer};
 use crate::proto::{etcdserverpb, mvccpb};
 
 impl From<Header> for etcdserverpb::ResponseHeader {
@@ -41,5 +41,31 @@ impl From<Member> for etcdserverpb::Member {
     fn from(member: Member) -> Self {
         let Member { id, name, peer_urls, client_urls, is_learner } = member;
         Self { id, name, peer_urls, client_urls, is_learner }
+    }
+}
+
+impl From<PeerDetail> for etcdserverpb::PeerDetail {
+    fn from(peer: PeerDetail) -> Self {
+        let PeerDetail { id, state, matched_index, active } = peer;
+        Self { id, state, matched_index, active }
+    }
+}
+
+impl From<NodeDetail> for etcdserverpb::NodeDetail {
+    fn from(detail: NodeDetail) -> Self {
+        Self {
+            name: detail.name,
+            protocol: detail.protocol,
+            role: detail.role,
+            incarnation: detail.incarnation,
+            first_index: detail.first_index,
+            last_index: detail.last_index,
+            durable_index: detail.durable_index,
+            checkpointed_index: detail.checkpointed_index,
+            journal_bytes: detail.journal_bytes,
+            writes_outstanding: detail.writes_outstanding,
+            messages_dropped: detail.messages_dropped,
+            peers: detail.peers.into_iter().map(Into::into).collect(),
+        }
     }
 }

@@ -84,6 +84,7 @@ fn status_response(status: NodeStatus) -> StatusResponse {
         errors,
         db_size_in_use: saturated(status.db_size_in_use_bytes),
         is_learner: status.is_learner,
+        quorate: Some(status.detail.into()),
         ..StatusResponse::default()
     }
 }

@@ -45,11 +45,13 @@
 //! | `forget` | start looking for guards anew |
 //! | `expect same state` | all running nodes have applied the same |
 
+mod decide;
 mod parse;
 mod run;
 mod script;
 mod subject;
 
+pub use decide::{DecideReport, decide};
 pub use parse::ScenarioError;
 pub use run::{ScenarioFailure, ScenarioReport};
 pub use script::Scenario;

@@ -4,12 +4,13 @@ mod callers;
 mod campaign;
 mod judge;
 mod plan;
+mod protocols;
 mod run;
+mod settings;
 mod storm;
 mod subject;
 
-pub use campaign::{Campaign, CampaignReport, Progress, run_campaign};
-pub use judge::ReadSeen;
-pub use plan::{FaultClass, Plan};
+pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, SEEDS_FOR_MARKS, run_campaign};
+pub use plan::{FaultClass, Mix, Plan};
 pub use run::{Options, Report, SeedViolation, run_seed};
-pub use subject::{Pace, Subject};
+pub use subject::{Judged, Meaning, Pace, Subject, Versioned};

@@ -194,8 +194,8 @@ fn intervals(heartbeat_ms: Option<u64>, election_ms: Option<u64>) -> Result<(Dur
     ensure!(heartbeat > 0, "--heartbeat-interval must be at least 1 ms");
     ensure!(election <= 50_000, "--election-timeout {election} is over the limit of 50000 ms");
     ensure!(
-        election >= 5 * heartbeat,
-        "--election-timeout {election} must be at least 5 times --heartbeat-interval {heartbeat}, or followers give up on a healthy leader"
+        election >= 10 * heartbeat,
+        "--election-timeout {election} must be at least 10 times --heartbeat-interval {heartbeat}, or followers give up on a healthy leader"
     );
     Ok((Duration::from_millis(heartbeat), Duration::from_millis(election)))
 }
@@ -258,7 +258,7 @@ mod tests {
         assert!(refusal(three("d", 1)).contains("does not name this node"));
         assert!(refusal(three("a", 9)).contains("--initial-advertise-peer-urls says http://127.0.0.1:9"));
         let slow = Settings { heartbeat_interval: Some(300), ..Settings::default() };
-        assert!(refusal(slow).contains("at least 5 times"));
+        assert!(refusal(slow).contains("at least 10 times"));
         let everywhere = Settings { listen_client_urls: Some("http://0.0.0.0:2379".to_owned()), ..Settings::default() };
         assert!(refusal(everywhere).contains("--advertise-client-urls must be given"));
         let secret = Settings { listen_client_urls: Some("https://127.0.0.1:2379".to_owned()), ..Settings::default() };

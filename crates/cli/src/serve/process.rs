@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use quorate_keyspace::Keyspace;
 use quorate_node::NodeConfig;
 use quorate_protocol::Start;
-use quorate_raft::{Raft, RaftConfig};
+use quorate_raft::{Config as RaftConfig, Raft};
 use quorate_runtime::{Running, RuntimeConfig, StopCause, start};
 use quorate_server::ServerConfig;
 use std::process::ExitCode;
@@ -52,17 +52,12 @@ async fn run(plan: Plan, stop_with_stdin: bool) -> Result<StopCause> {
     let handle = running.handle.clone();
     let backend = Arc::new(backend.with_handle(handle.clone()));
     let (stop_front, front_stopped) = watch::channel(false);
-    let fronts: Vec<_> = client_listeners
-        .into_iter()
-        .map(|listener| {
-            let mut stopped = front_stopped.clone();
-            let shutdown = async move {
-                // An end of the channel means the same.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            tokio::spawn(quorate_server::serve(listener, Arc::clone(&backend), ServerConfig::default(), shutdown))
-        })
-        .collect();
+    let mut stopped = front_stopped;
+    let shutdown = async move {
+        // An end of the channel means the same.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let front = tokio::spawn(quorate_server::serve(client_listeners, backend, ServerConfig::default(), shutdown));
     tracing::info!(name = %plan.name, clients = %plan.listen_client.join(","), members = %plan.listen_peer.join(","), "serving");
     let mut ended = running.ended;
     tokio::select! {
@@ -71,12 +66,7 @@ async fn run(plan: Plan, stop_with_stdin: bool) -> Result<StopCause> {
     }
     // An open stream may outlive the grace; the process ends all the same.
     let _ = stop_front.send(true);
-    let all_answered = async {
-        for front in fronts {
-            let _ = front.await;
-        }
-    };
-    let _ = tokio::time::timeout(FRONT_GRACE, all_answered).await;
+    let _ = tokio::time::timeout(FRONT_GRACE, front).await;
     handle.shut_down().await;
     ended.await.context("the node's loop panicked")
 }

@@ -55,7 +55,7 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_HEARTBEAT_INTERVAL", value_name = "MS")]
     pub heartbeat_interval: Option<u64>,
 
-    /// Milliseconds without a leader before an election; at least 5 heartbeats [default: 1000]
+    /// Milliseconds without a leader before an election; at least 10 heartbeats [default: 1000]
     #[arg(long, env = "QUORATE_ELECTION_TIMEOUT", value_name = "MS")]
     pub election_timeout: Option<u64>,
 

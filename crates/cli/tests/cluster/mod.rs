@@ -117,7 +117,11 @@ impl Cluster {
 
     /// A node's status, if it answers.
     pub async fn status(&self, index: usize) -> Option<StatusResponse> {
-        MaintenanceClient::new(self.channel(index)).status(StatusRequest::default()).await.ok().map(tonic::Response::into_inner)
+        MaintenanceClient::new(self.channel(index))
+            .status(StatusRequest::default())
+            .await
+            .ok()
+            .map(tonic::Response::into_inner)
     }
 
     /// Who leads, by its own word.
@@ -150,7 +154,11 @@ impl Cluster {
         let mut end = prefix.as_bytes().to_vec();
         *end.last_mut().expect("the prefix is not empty") += 1;
         let request = RangeRequest { key: prefix.to_owned().into(), range_end: end.into(), ..RangeRequest::default() };
-        KvClient::new(self.channel(index)).max_decoding_message_size(usize::MAX).range(request).await.map(tonic::Response::into_inner)
+        KvClient::new(self.channel(index))
+            .max_decoding_message_size(usize::MAX)
+            .range(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     /// Ranges at a node until it answers.

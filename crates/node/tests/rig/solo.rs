@@ -2,21 +2,16 @@
 
 use bytes::Bytes;
 use quorate_protocol::{
-    Batch, Decision, Durable, Env, Event, Input, Landmarks, MembersChange, OpenError, Outbox, Pending, Refusal, Refused,
-    Replica, Role, Rule, Setup, SnapshotId, Start, Status, Violation,
+    Batch, Decision, Durable, Env, Event, Input, Landmarks, MembersChange, OpenError, Outbox, Pending, Refusal,
+    Refused, Replica, Role, Rule, Setup, SnapshotId, Start, Status, Violation,
 };
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 use quorate_wire::{Reader, Wire, WireError};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub static DECIDES: Rule = Rule {
-    id: "solo.decide",
-    source: "none",
-    allowed: "{me} decides slot {slot}",
-    refused: "",
-    waiting: "",
-};
+pub static DECIDES: Rule =
+    Rule { id: "solo.decide", source: "none", allowed: "{me} decides slot {slot}", refused: "", waiting: "" };
 
 const LEADER: NodeId = NodeId(1);
 
@@ -40,10 +35,8 @@ pub enum Misdeed {
     TalkToItself,
     /// Retires with the first decision.
     Retire,
-    /// Accuses node 2 with the first decision.
-    Accuse,
-    /// Asks for a ticket twice.
-    RepeatTicket,
+    /// Leaves tickets out.
+    SkipTickets,
 }
 
 /// An entry of the log, as record and as message.
@@ -100,16 +93,10 @@ impl std::hash::Hash for Solo {
 
 impl Solo {
     fn append(&mut self, slot: Slot, commands: Bytes, out: &mut Outbox<Solo>) {
-        let ticket = out.persist(vec![Entry { slot, commands: commands.clone() }]);
-        if self.config.misdeed == Some(Misdeed::RepeatTicket) {
-            *out = Outbox::new(Ticket(ticket.0 - 1), false);
-            out.persist(Vec::new());
-            out.persist(Vec::new());
-            *out = Outbox::new(Ticket(ticket.0 - 1), false);
-            out.persist(Vec::new());
-            let _ = out.take();
-            out.persist(Vec::new());
+        if self.config.misdeed == Some(Misdeed::SkipTickets) {
+            *out = Outbox::new(Ticket(100), false);
         }
+        let ticket = out.persist(vec![Entry { slot, commands: commands.clone() }]);
         self.landmarks.note(slot, ticket);
         self.written.push(ticket, slot);
         if self.me == LEADER {
@@ -137,7 +124,7 @@ impl Solo {
                 Some(Misdeed::InstallSnapshot) => out.install_snapshot(SnapshotId(1), Ticket::NONE),
                 Some(Misdeed::TalkToItself) => out.send(self.me, Entry { slot, commands: Bytes::new() }),
                 Some(Misdeed::Retire) => out.retire("for the test"),
-                Some(Misdeed::Accuse | Misdeed::DecideGarbage | Misdeed::RepeatTicket) | None => {}
+                Some(Misdeed::DecideGarbage | Misdeed::SkipTickets) | None => {}
             }
             out.decide(slot, decision);
         }
@@ -220,14 +207,15 @@ impl Replica for Solo {
                     self.durable = slot;
                 }
             }
+            Input::Expired(SoloTimer::Repeat) if self.me == LEADER => {
+                for (slot, commands) in &self.log {
+                    let entry = Entry { slot: *slot, commands: commands.clone() };
+                    out.send_after(out.last_ticket(), NodeId(2), entry);
+                }
+            }
             Input::Read { token, .. } => out.read_at(token, self.decided),
             Input::Applied { through, durable, .. } => {
                 self.applied = through;
-                if self.config.misdeed == Some(Misdeed::Accuse) {
-                    let entry = |commands| Entry { slot: through, commands };
-                    let (first, second) = (entry(Bytes::new()), entry(Bytes::from_static(b"x")));
-                    evidence(out, first, second);
-                }
                 self.compact(durable, out);
             }
             _ => {}
@@ -269,8 +257,4 @@ impl Replica for Solo {
     fn vouches(&self, _: NodeId, message: &Entry) -> bool {
         message.slot <= self.compacted || self.log.get(&message.slot) == Some(&message.commands)
     }
-}
-
-fn evidence(out: &mut Outbox<Solo>, first: Entry, second: Entry) {
-    out.evidence(NodeId(2), first, second);
 }

@@ -88,12 +88,6 @@ impl Filters {
         self.rules.clear();
     }
 
-    /// The rules in force, first to last.
-    #[must_use]
-    pub fn rules(&self) -> &[FilterRule] {
-        &self.rules
-    }
-
     /// Decides about one message, and uses rules up.
     pub fn fate(&mut self, from: NodeId, to: NodeId, kind: &str) -> Fate {
         let Some(at) = self.rules.iter().position(|rule| rule.matches(from, to, kind) && rule.times != Some(0)) else {

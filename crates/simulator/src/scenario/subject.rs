@@ -2,12 +2,12 @@
 
 use super::script::{Call, Scenario};
 use bytes::Bytes;
-use quorate_keyspace::{Keyspace, PutRequest, Query, RangeRequest, Reply, Request};
+use quorate_keyspace::{DeleteRangeRequest, Keyspace, PutRequest, Query, RangeRequest, Reply, Request};
 use quorate_machine::{ApplyContext, RestoreError, StateMachine};
 use quorate_node::{Consistency, NodeConfig};
 use quorate_paxos::Paxos;
 use quorate_protocol::Replica;
-use quorate_raft::{Raft, RaftConfig};
+use quorate_raft::{Config as RaftConfig, Raft};
 use quorate_wire::encode_to_bytes;
 
 /// A call as a node takes it.
@@ -45,29 +45,32 @@ impl Subject for RaftSubject {
             ..RaftConfig::default()
         };
         if let Some(entries) = scenario.entries_per_append {
-            raft.append_entries_max = usize::try_from(entries).unwrap_or(usize::MAX);
+            raft.append_entries = usize::try_from(entries).unwrap_or(usize::MAX);
         }
         NodeConfig::new(raft)
     }
 
     fn ask(call: &Call) -> Option<Asked<Keyspace>> {
-        let range = |key: &str| Query::Range(RangeRequest::key(key.as_bytes().to_vec()));
         Some(match call {
             Call::Put { key, value } => {
-                Asked::Write(encode_to_bytes(&Request::Put(PutRequest::new(key.as_bytes().to_vec(), value.as_bytes().to_vec()))))
+                let put = PutRequest { key: bytes(key), value: bytes(value), ..PutRequest::default() };
+                Asked::Write(encode_to_bytes(&Request::Put(put)))
             }
-            Call::Delete { key } => Asked::Write(encode_to_bytes(&Request::delete_key(key.as_bytes().to_vec()))),
-            Call::Get { key } => Asked::Read(range(key), Consistency::Linearizable),
-            Call::Peek { key } => Asked::Read(range(key), Consistency::Local),
+            Call::Delete { key } => {
+                let delete = DeleteRangeRequest { key: bytes(key), ..DeleteRangeRequest::default() };
+                Asked::Write(encode_to_bytes(&Request::DeleteRange(delete)))
+            }
+            Call::Get { key } => Asked::Read(one_key(key), Consistency::Linearizable),
+            Call::Peek { key } => Asked::Read(one_key(key), Consistency::Local),
             Call::Propose { .. } => return None,
         })
     }
 
     fn words(reply: &Reply) -> String {
         match reply {
-            Reply::Put(put) => format!("revision {}", put.revision),
-            Reply::Delete(delete) => format!("{} deleted, revision {}", delete.deleted, delete.revision),
-            Reply::Range(range) => match range.kvs.first() {
+            Reply::Put { revision, .. } | Reply::Revision { revision } => format!("revision {revision}"),
+            Reply::Delete { revision, deleted, .. } => format!("{deleted} deleted, revision {revision}"),
+            Reply::Range { kvs, .. } => match kvs.first() {
                 Some(pair) => format!("{} (revision {})", String::from_utf8_lossy(&pair.value), pair.mod_revision),
                 None => "nothing".to_owned(),
             },
@@ -76,11 +79,19 @@ impl Subject for RaftSubject {
     }
 
     fn value(machine: &Keyspace, key: &str) -> Option<String> {
-        match machine.query(&Query::Range(RangeRequest::key(key.as_bytes().to_vec()))) {
-            Reply::Range(range) => range.kvs.first().map(|pair| String::from_utf8_lossy(&pair.value).into_owned()),
+        match machine.query(&one_key(key)) {
+            Reply::Range { kvs, .. } => kvs.first().map(|pair| String::from_utf8_lossy(&pair.value).into_owned()),
             _ => None,
         }
     }
+}
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+fn one_key(key: &str) -> Query {
+    Query::Range(RangeRequest { key: bytes(key), ..RangeRequest::default() })
 }
 
 /// Single-decree Paxos over a machine that keeps the one value.

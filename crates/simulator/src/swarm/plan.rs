@@ -1,15 +1,12 @@
 //! What a seed decides before a run begins.
 
-use super::subject::{Pace, Subject};
+use super::subject::Subject;
 use crate::latency::Latency;
 use crate::network::Link;
 use crate::random::{Chance, Random};
 use crate::transcript::Keep;
+use super::settings::draw_node;
 use crate::world::{Batching, Checks, DiskModel, WorldConfig};
-use quorate_journal::JournalConfig;
-use quorate_machine::MachineConfig;
-use quorate_node::NodeConfig;
-use quorate_store::StoreConfig;
 use quorate_types::{ClusterId, Membership};
 use std::time::Duration;
 
@@ -103,7 +100,7 @@ pub struct Mix {
 pub struct Plan {
     /// Voting members.
     pub voters: u64,
-    /// The unit of everything else; see [`Pace`].
+    /// The unit of everything else; see [`super::Pace`].
     pub patience: Duration,
     /// Classes of faults in the storm, each with the mean time between two faults of a class that comes in single faults.
     pub faults: Vec<(FaultClass, Duration)>,
@@ -119,12 +116,16 @@ pub struct Plan {
     pub batching: Batching,
     /// Clients.
     pub clients: u64,
+    /// How many calls they make at most, all together.
+    pub calls: u64,
     /// Keys they share.
     pub keys: u64,
     /// What they do.
     pub mix: Mix,
     /// How long a client waits between an answer and its next call.
     pub think: Latency,
+    /// No call may take longer: a node gives up then.
+    pub longest_call: Duration,
     /// How long it is calm at first.
     pub calm: Duration,
     /// How long the storm lasts.
@@ -163,9 +164,11 @@ impl Plan {
             processing: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(200, 10_000)).unwrap_or(200)),
             batching,
             clients: random.log_uniform(1, 16),
+            calls: random.log_uniform(100, 4000),
             keys: random.log_uniform(1, 8),
             mix: draw_mix(random),
             think: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(1, 64)).unwrap_or(1)),
+            longest_call: patience * u32::try_from(random.log_uniform(1, 20)).unwrap_or(4),
             calm: patience * u32::try_from(random.between(3, 8)).unwrap_or(3),
             storm: patience * u32::try_from(random.between(20, 60)).unwrap_or(20),
             leave_minority_down: random.happens(Chance::percent(30)),

@@ -180,7 +180,9 @@ impl<R: Subject, S: Judged> Run<R, S> {
         for caller in 0..self.callers.count() {
             self.remind(Duration::ZERO, Alarm::Caller(caller));
         }
-        let calm_ends = Time::ZERO + self.plan.calm;
+        // What is decided once must not be decided before anything goes wrong.
+        let calm = if R::SLOTS.is_some() { Duration::ZERO } else { self.plan.calm };
+        let calm_ends = Time::ZERO + calm;
         self.run_until(calm_ends);
         let reminders = self.storm.begin(&self.plan, &mut self.world);
         self.remind_storm(reminders);
@@ -313,7 +315,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         }
         while !self.world.results().is_empty() {
             for result in self.world.take_results() {
-                if let Some((after, caller)) = self.callers.returned(result) {
+                if let Some((after, caller)) = self.callers.returned::<S>(result) {
                     self.remind(after, Alarm::Caller(caller));
                 }
             }

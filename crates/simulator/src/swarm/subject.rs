@@ -1,6 +1,8 @@
-//! What a protocol must say about itself to be simulated at random.
+//! What a protocol and a state machine must say about themselves to be simulated at random.
 
 use crate::random::Random;
+use bytes::Bytes;
+use quorate_machine::StateMachine;
 use quorate_protocol::Replica;
 use std::time::Duration;
 
@@ -22,4 +24,66 @@ pub trait Subject: Replica {
 
     /// Settings for a cluster of this pace: legal ones, tiny limits and bad ratios included.
     fn draw_config(random: &mut Random, pace: Pace) -> Self::Config;
+}
+
+/// A key with what it held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// The key.
+    pub key: Bytes,
+    /// Its value.
+    pub value: Bytes,
+    /// The revision that wrote it.
+    pub written_at: u64,
+}
+
+/// What a reply means to a judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// A put took effect as this revision.
+    Put {
+        /// Which.
+        revision: u64,
+    },
+    /// A delete took effect, or found nothing.
+    Delete {
+        /// The revision behind it.
+        revision: u64,
+        /// Whether there was something to remove.
+        existed: bool,
+    },
+    /// A read saw this.
+    Found {
+        /// The revision of the state it was read from.
+        revision: u64,
+        /// In order of keys.
+        entries: Vec<Versioned>,
+    },
+    /// The state machine refused, in words. Nothing the campaign asks for may be refused.
+    Refused(String),
+}
+
+/// A state machine that random campaigns know how to use and to judge: keys with values, where every change has a
+/// revision and every past revision can be read.
+pub trait Judged: StateMachine {
+    /// The command that puts a value.
+    fn put(key: &Bytes, value: &Bytes) -> Bytes;
+
+    /// The command that deletes a key.
+    fn delete(key: &Bytes) -> Bytes;
+
+    /// The question for one key, or for all.
+    fn get(key: Option<&Bytes>) -> Self::Query;
+
+    /// What a reply means.
+    fn meaning(reply: &Self::Reply) -> Meaning;
+
+    /// The last revision.
+    fn revision(&self) -> u64;
+
+    /// Everything there was behind a past revision, in order of keys.
+    ///
+    /// # Errors
+    /// In words, when that revision cannot be read.
+    fn contents_at(&self, revision: u64) -> Result<Vec<Versioned>, String>;
 }

@@ -1,0 +1,158 @@
+//! `quorate status`: members, leader, and how far each node is.
+
+use super::block_on;
+use crate::endpoint::{ClientArguments, OutputFormat};
+use anyhow::Result;
+use clap::Args;
+use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
+use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_server::proto::etcdserverpb::{Member, MemberListRequest, NodeDetail, StatusRequest, StatusResponse};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Arguments of `quorate status`.
+#[derive(Args)]
+pub struct StatusArguments {
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// A member and what it says of itself.
+struct Line {
+    member: Member,
+    endpoint: Option<String>,
+    status: Result<StatusResponse, String>,
+}
+
+/// `quorate status`. Asks every member that the first reachable server lists. Exit code 1 if any does not answer or nobody leads.
+pub fn status(arguments: StatusArguments) -> Result<ExitCode> {
+    block_on(async {
+        let channel = arguments.client.connect().await?;
+        let request = MemberListRequest { linearizable: false };
+        let list = ClusterClient::new(channel).member_list(request).await.map_err(|status| super::refusal(&status))?;
+        let list = list.into_inner();
+        let cluster = list.header.map_or(0, |header| header.cluster_id);
+        let mut lines = Vec::new();
+        for member in list.members {
+            lines.push(ask(&arguments.client, member).await);
+        }
+        match arguments.client.output {
+            OutputFormat::Text => print_text(cluster, &lines),
+            OutputFormat::Json => println!("{}", document(cluster, &lines)),
+        }
+        let healthy = lines.iter().all(|line| line.status.is_ok()) && leader_of(&lines).is_some();
+        Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    })
+}
+
+async fn ask(client: &ClientArguments, member: Member) -> Line {
+    let Some(endpoint) = member.client_urls.first().cloned() else {
+        let why = "its client address is not known here: it was not heard of since this node started".to_owned();
+        return Line { member, endpoint: None, status: Err(why) };
+    };
+    let status = match client.connect_to(&endpoint).await {
+        Ok(channel) => {
+            let answer = MaintenanceClient::new(channel).status(StatusRequest::default()).await;
+            answer.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())
+        }
+        Err(error) => Err(format!("{error:#}")),
+    };
+    Line { member, endpoint: Some(endpoint), status }
+}
+
+/// The leader most members believe in, in the highest term anybody knows.
+fn leader_of(lines: &[Line]) -> Option<u64> {
+    let answers = lines.iter().filter_map(|line| line.status.as_ref().ok());
+    answers.filter(|status| status.leader != 0).max_by_key(|status| status.raft_term).map(|status| status.leader)
+}
+
+fn print_text(cluster: u64, lines: &[Line]) {
+    let furthest = lines.iter().filter_map(|line| line.status.as_ref().ok()).map(|status| status.raft_index).max();
+    println!("cluster {cluster:x}");
+    println!(
+        "{:<10} {:<24} {:<10} {:>5} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10}",
+        "name", "endpoint", "role", "term", "revision", "committed", "applied", "lag", "journal", "store"
+    );
+    for line in lines {
+        let endpoint = line.endpoint.as_deref().unwrap_or("-");
+        let name = if line.member.name.is_empty() { format!("{:x}", line.member.id) } else { line.member.name.clone() };
+        match &line.status {
+            Ok(status) => {
+                let detail = status.quorate.clone().unwrap_or_default();
+                println!(
+                    "{name:<10} {endpoint:<24} {:<10} {:>5} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10}",
+                    detail.role,
+                    status.raft_term,
+                    status.header.as_ref().map_or(0, |header| header.revision),
+                    status.raft_index,
+                    status.raft_applied_index,
+                    furthest.unwrap_or(0).saturating_sub(status.raft_applied_index),
+                    bytes_for_people(detail.journal_bytes),
+                    bytes_for_people(u64::try_from(status.db_size).unwrap_or(0)),
+                );
+                for error in &status.errors {
+                    println!("{:<10} {error}", "");
+                }
+            }
+            Err(why) => println!("{name:<10} {endpoint:<24} does not answer: {why}"),
+        }
+    }
+    if leader_of(lines).is_none() {
+        println!("nobody leads");
+    }
+}
+
+fn bytes_for_people(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+fn document(cluster: u64, lines: &[Line]) -> Value {
+    let furthest = lines.iter().filter_map(|line| line.status.as_ref().ok()).map(|status| status.raft_index).max();
+    let members: Vec<Value> = lines
+        .iter()
+        .map(|line| {
+            let mut member = json!({
+                "id": format!("{:x}", line.member.id), "name": line.member.name, "endpoint": line.endpoint,
+                "peer_urls": line.member.peer_urls, "learner": line.member.is_learner,
+            });
+            let said = match &line.status {
+                Ok(status) => status_json(status, furthest.unwrap_or(0)),
+                Err(why) => json!({ "error": why }),
+            };
+            if let (Value::Object(member), Value::Object(said)) = (&mut member, said) {
+                member.extend(said);
+            }
+            member
+        })
+        .collect();
+    json!({ "cluster": format!("{cluster:x}"), "leader": leader_of(lines).map(|id| format!("{id:x}")), "members": members })
+}
+
+fn status_json(status: &StatusResponse, furthest: u64) -> Value {
+    let detail: NodeDetail = status.quorate.clone().unwrap_or_default();
+    let peers: Vec<Value> = detail
+        .peers
+        .iter()
+        .map(|peer| {
+            json!({
+                "id": format!("{:x}", peer.id), "state": peer.state, "matched": peer.matched_index, "active": peer.active,
+                "lag": detail.last_index.saturating_sub(peer.matched_index),
+            })
+        })
+        .collect();
+    json!({
+        "role": detail.role, "protocol": detail.protocol, "incarnation": detail.incarnation,
+        "term": status.raft_term, "leader": format!("{:x}", status.leader),
+        "revision": status.header.as_ref().map_or(0, |header| header.revision),
+        "committed": status.raft_index, "applied": status.raft_applied_index,
+        "lag": furthest.saturating_sub(status.raft_applied_index),
+        "first": detail.first_index, "last": detail.last_index, "durable": detail.durable_index,
+        "checkpointed": detail.checkpointed_index, "journal_bytes": detail.journal_bytes, "store_bytes": status.db_size,
+        "writes_outstanding": detail.writes_outstanding, "messages_dropped": detail.messages_dropped,
+        "peers": peers, "errors": status.errors,
+    })
+}

@@ -1,0 +1,341 @@
+//! Elections: pre-vote, vote, stickiness, check-quorum (Raft §5.2, §5.4.1; dissertation, 4.2.3, 6.2, 9.6).
+
+use crate::entry::{Entry, Payload};
+use crate::leading::Leadership;
+use crate::message::Message;
+use crate::replica::{Raft, Timer, log_end};
+use crate::rules;
+use quorate_protocol::{Event, Outbox};
+use quorate_quorum::VoteOutcome;
+use quorate_types::{NodeId, Slot};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The part a replica plays in its term.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Position {
+    /// Follows whoever leads.
+    Follower,
+    /// Asks whether it could win the next term.
+    PreCandidate(Canvass),
+    /// Stands in its term.
+    Candidate(Canvass),
+    /// Leads its term.
+    Leader(Box<Leadership>),
+}
+
+/// Answers of voters, each counted once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Canvass {
+    /// Who said yes.
+    pub granted: BTreeSet<NodeId>,
+    /// Who said no.
+    pub refused: BTreeSet<NodeId>,
+}
+
+/// A log's end as elections compare it: the greater term is newer, then the greater slot.
+type LogEnd = (u64, Slot);
+
+impl Raft {
+    pub(crate) fn election_expired(&mut self, out: &mut Outbox<Raft>) {
+        if self.is_leader() {
+            return self.drop_timer(Timer::Election, "it leads", out);
+        }
+        if self.following.heard_leader {
+            return self.drop_timer(Timer::Election, "a leader was heard meanwhile", out);
+        }
+        self.set_election_timer(out);
+        let why = match (self.may_campaign(), self.term.checked_add(1)) {
+            (false, _) => "it is no voter",
+            (true, None) => "there is no greater term",
+            (true, Some(term)) => return self.ask_pre_votes(term, out),
+        };
+        out.trace(|| Event::refused(&rules::CAMPAIGN).with("why", why));
+    }
+
+    /// A voter may, and a node whose entry that ended its membership is not known committed (dissertation, 4.2.2).
+    fn may_campaign(&self) -> bool {
+        let leaving = self
+            .configurations
+            .before_in_force()
+            .is_some_and(|(before, ended_at)| ended_at > self.commit && before.is_voter(self.me));
+        self.configurations.in_force().is_voter(self.me) || leaving
+    }
+
+    fn ask_pre_votes(&mut self, term: u64, out: &mut Outbox<Raft>) {
+        self.set_leader(None, out);
+        self.position = Position::PreCandidate(Canvass::default());
+        let (last_term, last_slot) = self.own_log_end();
+        out.trace(|| {
+            Event::allowed(&rules::CAMPAIGN).with("term", term).with("own_log", log_end((last_term, last_slot)))
+        });
+        self.send_to_all(&Message::PreVote { term, last_slot, last_term }, out);
+        self.count_vote(self.me, true, out);
+    }
+
+    fn stand(&mut self, out: &mut Outbox<Raft>) {
+        // The pre-vote was for this very term, so there is a next one.
+        let term = self.term.saturating_add(1);
+        self.set_vote(term, Some(self.me), out);
+        self.unstick(out);
+        self.position = Position::Candidate(Canvass::default());
+        self.set_election_timer(out);
+        let (last_term, last_slot) = self.own_log_end();
+        self.send_to_all(&Message::RequestVote { term, last_slot, last_term, transfer: false }, out);
+    }
+
+    /// Its own vote counts like any other: once it is durable.
+    pub(crate) fn own_vote_is_durable(&mut self, term: u64, voted_for: Option<NodeId>, out: &mut Outbox<Raft>) {
+        if matches!(self.position, Position::Candidate(_)) && self.term == term && voted_for == Some(self.me) {
+            self.count_vote(self.me, true, out);
+        }
+    }
+
+    pub(crate) fn vote_response(
+        &mut self,
+        from: NodeId,
+        term: u64,
+        granted: bool,
+        pre: bool,
+        out: &mut Outbox<Raft>,
+    ) {
+        let answers_us = match (&self.position, pre, granted) {
+            (Position::PreCandidate(_), true, true) => Some(term) == self.term.checked_add(1),
+            (Position::PreCandidate(_), true, false) | (Position::Candidate(_), false, _) => term == self.term,
+            _ => false,
+        };
+        if answers_us {
+            self.count_vote(from, granted, out);
+        } else {
+            self.drop_stale("vote-response", from, "it answers no question that is still open", out);
+        }
+    }
+
+    fn count_vote(&mut self, voter: NodeId, granted: bool, out: &mut Outbox<Raft>) {
+        let (canvass, rule, term) = match &mut self.position {
+            Position::PreCandidate(canvass) => (canvass, &rules::CANDIDATE, self.term.saturating_add(1)),
+            Position::Candidate(canvass) => (canvass, &rules::ELECTION, self.term),
+            Position::Follower | Position::Leader(_) => return,
+        };
+        if granted {
+            canvass.granted.insert(voter);
+        } else {
+            canvass.refused.insert(voter);
+        }
+        let quorum = self.configurations.quorum();
+        let outcome =
+            quorum.outcome(|id| canvass.granted.contains(&id), |id| canvass.refused.contains(&id));
+        let slot = self.log.last().next();
+        out.trace(|| {
+            let event = match outcome {
+                VoteOutcome::Won => Event::allowed(rule),
+                VoteOutcome::Lost => Event::refused(rule),
+                VoteOutcome::Pending => Event::waiting(rule),
+            };
+            let refusals: Vec<NodeId> = canvass.refused.iter().copied().collect();
+            event.with("term", term).with("slot", slot).with("refusals", refusals).votes(canvass.granted.iter().copied())
+        });
+        match (outcome, &self.position) {
+            (VoteOutcome::Won, Position::PreCandidate(_)) => self.stand(out),
+            (VoteOutcome::Won, _) => self.lead(out),
+            (VoteOutcome::Lost, _) => self.position = Position::Follower,
+            (VoteOutcome::Pending, _) => {}
+        }
+    }
+
+    /// Won: appends its no-op at once, for only an entry of its own term can be committed by counting.
+    fn lead(&mut self, out: &mut Outbox<Raft>) {
+        self.unstick(out);
+        let first_of_term = self.log.last().next();
+        self.append_own(Entry { term: self.term, payload: Payload::NoOp });
+        let peers = self.configurations.in_force().others(self.me);
+        let undecided_bytes = self.log.bytes_behind(self.decided);
+        self.position = Position::Leader(Box::new(Leadership::new(peers, first_of_term, undecided_bytes)));
+        self.set_leader(Some(self.me), out);
+        out.cancel_timer(Timer::Election);
+        self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);
+        self.set_exact_timer(Timer::CheckQuorum, self.config.election_timeout, out);
+    }
+
+    pub(crate) fn pre_vote(&mut self, from: NodeId, term: u64, candidate: LogEnd, out: &mut Outbox<Raft>) {
+        if term > self.term && self.ignores_candidates(from, term, out) {
+            return;
+        }
+        let own = self.own_log_end();
+        let why = if term <= self.term {
+            Some(format!("we are in term {} already", self.term))
+        } else {
+            behind(candidate, own)
+        };
+        let granted = why.is_none();
+        self.trace_vote(&rules::PRE_VOTE, (from, term, candidate), why, out);
+        // A refusal is answered with our own term, also to a candidate behind us, so that it can catch up with it.
+        let term = if granted { term } else { self.term };
+        self.send(from, Message::VoteResponse { term, granted, pre: true }, out);
+    }
+
+    /// Grants by the request alone: a node may have been made a voter without knowing it yet.
+    pub(crate) fn request_vote(&mut self, from: NodeId, term: u64, candidate: LogEnd, out: &mut Outbox<Raft>) {
+        let own = self.own_log_end();
+        let why = match self.voted_for {
+            _ if term < self.term => Some(format!("we are in term {} already", self.term)),
+            Some(other) if other != from => Some(format!("we voted for {other} in this term")),
+            _ => behind(candidate, own),
+        };
+        let granted = why.is_none();
+        self.trace_vote(&rules::VOTE, (from, term, candidate), why, out);
+        if granted {
+            if self.voted_for.is_none() {
+                self.set_vote(self.term, Some(from), out);
+            }
+            self.set_election_timer(out);
+        }
+        self.send(from, Message::VoteResponse { term: self.term, granted, pre: false }, out);
+    }
+
+    fn trace_vote(
+        &self,
+        rule: &'static quorate_protocol::Rule,
+        (from, term, candidate): (NodeId, u64, LogEnd),
+        why: Option<String>,
+        out: &mut Outbox<Raft>,
+    ) {
+        let own = self.own_log_end();
+        out.trace(|| {
+            let event = match why {
+                None => Event::allowed(rule).with("candidate_log", log_end(candidate)).with("own_log", log_end(own)),
+                Some(why) => Event::refused(rule).with("why", why),
+            };
+            event.with("candidate", from).with("term", term)
+        });
+    }
+
+    /// Whether a request about a later term is to be ignored because there is a leader. A leader hears itself.
+    pub(crate) fn ignores_candidates(&self, from: NodeId, term: u64, out: &mut Outbox<Raft>) -> bool {
+        let ignores = self.sticky || self.is_leader();
+        if ignores {
+            out.trace(|| {
+                Event::refused(&rules::STICKINESS)
+                    .with("candidate", from)
+                    .with("term", term)
+                    .with("own_term", self.term)
+            });
+        }
+        ignores
+    }
+
+    pub(crate) fn stickiness_expired(&mut self, out: &mut Outbox<Raft>) {
+        if self.following.heard_leader || !self.sticky {
+            return self.drop_timer(Timer::Stickiness, "it is not what was waited for", out);
+        }
+        self.sticky = false;
+        out.trace(|| Event::allowed(&rules::STICKINESS));
+    }
+
+    pub(crate) fn adopt_term(&mut self, term: u64, from: NodeId, out: &mut Outbox<Raft>) {
+        out.trace(|| Event::allowed(&rules::TERM).with("old_term", self.term).with("term", term).with("from", from));
+        self.step_down("there is a later term", out);
+        self.unstick(out);
+        self.following.forget_leader();
+        self.set_vote(term, None, out);
+    }
+
+    /// Becomes a follower without a leader, in the same term. The vote stays.
+    pub(crate) fn step_down(&mut self, why: &'static str, out: &mut Outbox<Raft>) {
+        let position = std::mem::replace(&mut self.position, Position::Follower);
+        let role = match &position {
+            Position::Follower => "a follower",
+            Position::PreCandidate(_) | Position::Candidate(_) => "a candidate",
+            Position::Leader(_) => "the leader",
+        };
+        if !matches!(position, Position::Follower) {
+            out.trace(|| Event::allowed(&rules::STEP_DOWN).with("role", role).with("term", self.term).with("why", why));
+        }
+        if let Position::Leader(leadership) = position {
+            out.cancel_timer(Timer::Heartbeat);
+            out.cancel_timer(Timer::CheckQuorum);
+            self.set_election_timer(out);
+            self.fail_reads(leadership.reads, out);
+        }
+        self.set_leader(None, out);
+    }
+
+    /// Every T: a leader that a quorum no longer answers, or whose own disk stands still, stops leading.
+    pub(crate) fn check_quorum(&mut self, out: &mut Outbox<Raft>) {
+        let me = self.me;
+        let writes_wait = !self.disk.pending.is_empty();
+        let Position::Leader(leadership) = &mut self.position else {
+            return self.drop_timer(Timer::CheckQuorum, "it does not lead", out);
+        };
+        let mut heard = std::mem::take(&mut leadership.heard);
+        heard.insert(me);
+        let disk_stands = writes_wait && !leadership.disk_moved && leadership.writes_waited;
+        leadership.disk_moved = false;
+        leadership.writes_waited = writes_wait;
+        let satisfied = self.configurations.quorum().is_satisfied(|id| heard.contains(&id));
+        let term = self.term;
+        out.trace(|| {
+            let event =
+                if satisfied { Event::allowed(&rules::CHECK_QUORUM) } else { Event::refused(&rules::CHECK_QUORUM) };
+            event.with("term", term).votes(heard)
+        });
+        if !satisfied {
+            self.step_down("no quorum answers", out);
+        } else if disk_stands {
+            out.trace(|| Event::refused(&rules::DISK).with("term", term));
+            self.step_down("its disk stands still", out);
+        } else {
+            self.set_exact_timer(Timer::CheckQuorum, self.config.election_timeout, out);
+        }
+    }
+
+    /// Who leads changed: reads that waited for an answer of the old leader fail.
+    pub(crate) fn set_leader(&mut self, leader: Option<NodeId>, out: &mut Outbox<Raft>) {
+        if self.leader != leader {
+            self.leader = leader;
+            self.fail_asked_reads(out);
+        }
+    }
+
+    /// The machine of the leader's process says that the process is gone, and with it its leadership: no need to wait out
+    /// the timers. To be revisited before leases exist, which rest on stickiness and must not trust hints.
+    pub(crate) fn leader_is_gone(&mut self, out: &mut Outbox<Raft>) {
+        self.unstick(out);
+        self.following.heard_leader = false;
+        out.set_timer(Timer::Election, Duration::ZERO, self.config.heartbeat_interval * 2);
+    }
+
+    fn unstick(&mut self, out: &mut Outbox<Raft>) {
+        if self.sticky {
+            self.sticky = false;
+            out.cancel_timer(Timer::Stickiness);
+        }
+    }
+
+    /// T to 2T. The only voter has nobody to wait for.
+    pub(crate) fn set_election_timer(&self, out: &mut Outbox<Raft>) {
+        let alone = self.configurations.quorum().is_sole_voter(self.me);
+        let at_least = if alone { Duration::ZERO } else { self.config.election_timeout };
+        out.set_timer(Timer::Election, at_least, at_least * 2);
+    }
+
+    pub(crate) fn set_exact_timer(&self, timer: Timer, after: Duration, out: &mut Outbox<Raft>) {
+        out.set_timer(timer, after, after);
+    }
+
+    fn send_to_all(&mut self, message: &Message, out: &mut Outbox<Raft>) {
+        for peer in self.configurations.in_force().others(self.me) {
+            self.send(peer, message.clone(), out);
+        }
+    }
+
+    fn own_log_end(&self) -> LogEnd {
+        (self.log.last_term(), self.log.last())
+    }
+}
+
+/// Why a candidate's log is not up to date, if it is not.
+fn behind(candidate: LogEnd, own: LogEnd) -> Option<String> {
+    (candidate < own)
+        .then(|| format!("its log ends at {}, ours is newer and ends at {}", log_end(candidate), log_end(own)))
+}

@@ -1,0 +1,243 @@
+//! The leader's side: proposals, replication, commit (Raft §5.3, §5.4.2; dissertation, 10.2.1).
+
+use crate::entry::{Entry, Payload};
+use crate::election::Position;
+use crate::message::{Append, AppendOutcome, Message};
+use crate::progress::{Pace, Plan, Progress};
+use crate::read::WaitingReads;
+use crate::replica::{Raft, Timer};
+use crate::rules;
+use bytes::Bytes;
+use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId};
+use quorate_types::{NodeId, Slot};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a leader knows besides its log. Forgotten when it stops leading.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Leadership {
+    /// Every other member.
+    pub peers: BTreeMap<NodeId, Progress>,
+    /// The slot of its no-op: once committed, the commit mark is up to date.
+    pub first_of_term: Slot,
+    /// Grows whenever a sign of life is wanted of the peers. From 1.
+    pub round: u64,
+    /// Who answered since the last check of the quorum.
+    pub heard: BTreeSet<NodeId>,
+    /// Reads that wait for their round.
+    pub reads: WaitingReads,
+    /// The weight of the entries behind `Raft::decided`.
+    pub undecided_bytes: u64,
+    /// A write completed since the last check of the quorum.
+    pub disk_moved: bool,
+    /// A write was under way at the last check of the quorum.
+    pub writes_waited: bool,
+    /// Something is durable somewhere that was not when commits were last counted.
+    pub recount: bool,
+}
+
+impl Leadership {
+    /// A new leader of this log, whose no-op is in `first_of_term`.
+    #[must_use]
+    pub fn new(peers: BTreeSet<NodeId>, first_of_term: Slot, undecided_bytes: u64) -> Leadership {
+        Leadership {
+            peers: peers.into_iter().map(|peer| (peer, Progress::unknown(first_of_term))).collect(),
+            first_of_term,
+            round: 1,
+            heard: BTreeSet::new(),
+            reads: WaitingReads::default(),
+            undecided_bytes,
+            disk_moved: false,
+            writes_waited: false,
+            recount: false,
+        }
+    }
+
+    /// Wants a sign of life of every peer.
+    pub fn begin_round(&mut self) {
+        self.round += 1;
+        self.peers.values_mut().for_each(|progress| progress.due = true);
+    }
+}
+
+impl Raft {
+    pub(crate) fn propose(&mut self, request: RequestId, commands: Bytes, out: &mut Outbox<Raft>) {
+        let hint = self.leader.filter(|leader| *leader != self.me);
+        let Position::Leader(leadership) = &mut self.position else {
+            out.trace(|| Event::refused(&rules::PROPOSE).with("why", "it does not lead"));
+            return out.refuse(Refused::Request(request), Refusal::NotLeader { hint });
+        };
+        let entry = Entry { term: self.term, payload: Payload::Command(commands) };
+        let undecided = leadership.undecided_bytes;
+        // A batch greater than the whole budget still gets its turn: when nothing else is undecided.
+        if undecided > 0 && undecided + entry.bytes() > self.config.undecided_bytes {
+            out.trace(|| Event::refused(&rules::PROPOSE).with("why", format!("{undecided} bytes are undecided already")));
+            return out.refuse(Refused::Request(request), Refusal::Overloaded);
+        }
+        leadership.undecided_bytes += entry.bytes();
+        let (term, slot) = (self.term, self.log.last().next());
+        out.trace(|| Event::allowed(&rules::PROPOSE).with("slot", slot).with("term", term));
+        self.append_own(entry);
+    }
+
+    /// Appends to its own log; `settle` sends and writes it.
+    pub(crate) fn append_own(&mut self, entry: Entry) {
+        self.log.push(entry);
+    }
+
+    pub(crate) fn heartbeat_expired(&mut self, out: &mut Outbox<Raft>) {
+        let Position::Leader(leadership) = &mut self.position else {
+            return self.drop_timer(Timer::Heartbeat, "it does not lead", out);
+        };
+        leadership.begin_round();
+        self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);
+    }
+
+    /// At most one append per peer.
+    pub(crate) fn replicate(&mut self, out: &mut Outbox<Raft>) {
+        let after = self.save_vote(out);
+        let Position::Leader(leadership) = &mut self.position else { return };
+        let all = leadership.peers.values().map(|progress| progress.matched);
+        self.everyone_has = all.fold(self.disk.durable, Slot::min).max(self.everyone_has);
+        // A probe must be answered, so it needs a round of its own; see `take_append`.
+        if leadership.peers.values().any(|progress| progress.pace == Pace::Probe { asked: false }) {
+            leadership.round += 1;
+        }
+        for (peer, progress) in &mut leadership.peers {
+            let plan = progress.plan(&self.log, self.commit, &self.config);
+            let (entries, bytes) = match plan {
+                Plan::Nothing => continue,
+                Plan::Full => {
+                    trace_full_window(*peer, progress, out);
+                    continue;
+                }
+                Plan::Empty => (Vec::new(), 0),
+                Plan::Entries => {
+                    self.log.copy_from(progress.next, self.config.append_entries, self.config.append_bytes)
+                }
+            };
+            let prev_slot = progress.next.previous();
+            // `next` never lies at or before the base: what is compacted, every peer has.
+            let Some(prev_term) = self.log.term_at(prev_slot) else { continue };
+            progress.sent(entries.len() as u64, bytes, self.commit);
+            let append = Append {
+                term: self.term,
+                prev_slot,
+                prev_term,
+                entries,
+                commit: self.commit,
+                everyone_has: self.everyone_has,
+                round: leadership.round,
+            };
+            out.send_after(after, *peer, Message::Append(append));
+        }
+    }
+
+    pub(crate) fn append_response(&mut self, from: NodeId, term: u64, outcome: AppendOutcome, out: &mut Outbox<Raft>) {
+        let drop = |raft: &Raft, why, out: &mut Outbox<Raft>| raft.drop_stale("append-response", from, why, out);
+        if term < self.term {
+            return drop(self, "it is of an earlier term", out);
+        }
+        let last = self.log.last();
+        let Position::Leader(leadership) = &mut self.position else {
+            return drop(self, "we do not lead", out);
+        };
+        let known_round = leadership.round;
+        let Some(progress) = leadership.peers.get_mut(&from) else {
+            return drop(self, "it is no member", out);
+        };
+        match outcome {
+            AppendOutcome::StaleTerm => drop(self, "what it refused was of an earlier term", out),
+            AppendOutcome::Accepted { matched, round } if matched > last || round > known_round => {
+                drop(self, "it answers what was never sent", out);
+            }
+            AppendOutcome::Rejected { round, .. } if round > known_round => {
+                drop(self, "it answers what was never sent", out);
+            }
+            AppendOutcome::Accepted { matched, round } => {
+                leadership.heard.insert(from);
+                if progress.accepted(matched) {
+                    leadership.recount = true;
+                    out.trace(|| Event::allowed(&rules::PROGRESS).with("peer", from).with("matched", matched));
+                }
+                self.round_answered(from, round, out);
+            }
+            AppendOutcome::Rejected { prev_slot, hint_slot, hint_term, round } => {
+                leadership.heard.insert(from);
+                self.rejected(from, prev_slot, (hint_slot, hint_term), out);
+                self.round_answered(from, round, out);
+            }
+        }
+    }
+
+    /// In the pace of probing, walks back to where the logs may meet; each side skips whole terms.
+    fn rejected(&mut self, from: NodeId, prev_slot: Slot, (hint_slot, hint_term): (Slot, u64), out: &mut Outbox<Raft>) {
+        let Position::Leader(leadership) = &mut self.position else { return };
+        let Some(progress) = leadership.peers.get_mut(&from) else { return };
+        if let Some(why) = progress.stale_rejection(prev_slot) {
+            let event =
+                || Event::refused(&rules::PROGRESS).with("peer", from).with("prev_slot", prev_slot).with("why", why);
+            return out.trace(event);
+        }
+        let meeting = match progress.pace {
+            Pace::Replicate(_) => Some(progress.matched),
+            Pace::Probe { .. } => self.log.last_of_term_at_most(hint_slot, hint_term),
+        };
+        let base = self.log.base();
+        progress.probe_from(meeting.unwrap_or(base).next());
+        if meeting.is_none() {
+            // Without snapshots all that is left is to keep asking, with heartbeats only.
+            progress.pace = Pace::Probe { asked: true };
+            out.trace(|| Event::refused(&rules::WINDOW).with("peer", from).with("slot", base));
+            return;
+        }
+        let next_slot = progress.next;
+        out.trace(|| {
+            Event::waiting(&rules::PROGRESS)
+                .with("peer", from)
+                .with("hint_slot", hint_slot)
+                .with("hint_term", hint_term)
+                .with("next_slot", next_slot)
+        });
+    }
+
+    /// Commits what a quorum holds durably, if it is of this term; what lies before goes with it (Raft §5.4.2).
+    pub(crate) fn advance_commit(&mut self, out: &mut Outbox<Raft>) {
+        let (me, own) = (self.me, self.disk.durable);
+        let Position::Leader(leadership) = &mut self.position else { return };
+        if !std::mem::take(&mut leadership.recount) {
+            return;
+        }
+        let peers = &leadership.peers;
+        let holds = |id: NodeId| if id == me { own } else { peers.get(&id).map_or(Slot::ZERO, |peer| peer.matched) };
+        let quorum = self.configurations.quorum();
+        let agreed = Slot(quorum.agreed_value(|id| holds(id).0));
+        let holders = |slot: Slot| quorum.voters().filter(move |id| holds(*id) >= slot);
+        let (term, waiting_for) = (self.term, self.commit.next());
+        if agreed <= self.commit {
+            if waiting_for <= self.log.last() {
+                out.trace(|| Event::waiting(&rules::COMMIT).with("slot", waiting_for).votes(holders(waiting_for)));
+            }
+        } else if self.log.term_at(agreed) == Some(term) {
+            self.commit = agreed;
+            out.trace(|| Event::allowed(&rules::COMMIT).with("slot", agreed).with("term", term).votes(holders(agreed)));
+        } else {
+            let entry_term = self.log.term_at(agreed).unwrap_or(0);
+            out.trace(|| {
+                let event = Event::refused(&rules::COMMIT).with("slot", agreed).with("entry_term", entry_term);
+                event.with("term", term).votes(holders(agreed))
+            });
+        }
+    }
+}
+
+fn trace_full_window(peer: NodeId, progress: &Progress, out: &mut Outbox<Raft>) {
+    if let Pace::Replicate(window) = &progress.pace {
+        out.trace(|| {
+            Event::waiting(&rules::WINDOW)
+                .with("slot", progress.next)
+                .with("peer", peer)
+                .with("messages", window.messages() as u64)
+                .with("bytes", window.bytes())
+        });
+    }
+}

@@ -1,0 +1,238 @@
+//! What a leader knows of one peer's log, and what it may send there next.
+
+use crate::config::Config;
+use crate::log::Log;
+use quorate_types::Slot;
+use std::collections::VecDeque;
+
+/// One peer, as its leader sees it (dissertation, 10.2.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Progress {
+    /// Its log equals ours, durably, up to here. Never goes down.
+    pub matched: Slot,
+    /// The next slot to send. `matched < next`.
+    pub next: Slot,
+    /// How sure we are of `next`.
+    pub pace: Pace,
+    /// The greatest round it answered.
+    pub answered_round: u64,
+    /// The commit mark it was last told.
+    pub told_commit: Slot,
+    /// Something must be sent at the next occasion, entries or not.
+    pub due: bool,
+}
+
+/// How sure a leader is of where a peer's log ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Pace {
+    /// Not sure: one append at a time.
+    Probe {
+        /// It is under way; only heartbeats follow until it is answered.
+        asked: bool,
+    },
+    /// Sure: appends follow each other without waiting, within a window.
+    Replicate(Window),
+}
+
+/// Appends with entries that are not answered yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// For each, its last slot and its weight; slots ascend.
+    unanswered: VecDeque<(Slot, u64)>,
+    bytes: u64,
+}
+
+/// What to send to a peer now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing.
+    Nothing,
+    /// Entries are waiting, and too much is unanswered.
+    Full,
+    /// An append without entries.
+    Empty,
+    /// An append with entries from `next` on.
+    Entries,
+}
+
+impl Window {
+    /// How many appends are unanswered.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// How much they weigh.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the sum of the weights is right, and slots ascend.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        let sum: u64 = self.unanswered.iter().map(|(_, bytes)| bytes).sum();
+        sum == self.bytes && self.unanswered.iter().map(|(slot, _)| slot).is_sorted()
+    }
+
+    fn is_full(&self, config: &Config) -> bool {
+        self.unanswered.len() >= config.window_messages || self.bytes >= config.window_bytes
+    }
+
+    fn sent(&mut self, last: Slot, bytes: u64) {
+        self.unanswered.push_back((last, bytes));
+        self.bytes += bytes;
+    }
+
+    fn answered(&mut self, matched: Slot) {
+        while let Some((_, bytes)) = self.unanswered.front().filter(|(last, _)| *last <= matched) {
+            self.bytes -= bytes;
+            self.unanswered.pop_front();
+        }
+    }
+}
+
+impl Progress {
+    /// A peer of which a new leader knows nothing: it guesses that the logs are equal.
+    #[must_use]
+    pub fn unknown(next: Slot) -> Progress {
+        Progress {
+            matched: Slot::ZERO,
+            next,
+            pace: Pace::Probe { asked: false },
+            answered_round: 0,
+            told_commit: Slot::ZERO,
+            due: true,
+        }
+    }
+
+    /// What to send, given the log and the commit mark.
+    #[must_use]
+    pub fn plan(&self, log: &Log, commit: Slot, config: &Config) -> Plan {
+        let entries_wait = self.next <= log.last();
+        match &self.pace {
+            Pace::Probe { asked: false } if entries_wait => Plan::Entries,
+            Pace::Probe { asked: false } => Plan::Empty,
+            Pace::Probe { asked: true } if self.due => Plan::Empty,
+            Pace::Probe { asked: true } => Plan::Nothing,
+            Pace::Replicate(window) if entries_wait && !window.is_full(config) => Plan::Entries,
+            Pace::Replicate(_) if self.due || self.told_commit < commit => Plan::Empty,
+            Pace::Replicate(_) if entries_wait => Plan::Full,
+            Pace::Replicate(_) => Plan::Nothing,
+        }
+    }
+
+    /// An append left, with this many entries of this weight.
+    pub fn sent(&mut self, entries: u64, bytes: u64, commit: Slot) {
+        self.due = false;
+        self.told_commit = self.told_commit.max(commit);
+        match &mut self.pace {
+            Pace::Probe { asked } => *asked = true,
+            Pace::Replicate(window) if entries > 0 => {
+                self.next = Slot(self.next.0 + entries);
+                window.sent(self.next.previous(), bytes);
+            }
+            Pace::Replicate(_) => {}
+        }
+    }
+
+    /// Its log is ours up to `matched`, durably; says whether that is news.
+    pub fn accepted(&mut self, matched: Slot) -> bool {
+        let news = matched > self.matched;
+        self.matched = self.matched.max(matched);
+        match &mut self.pace {
+            Pace::Probe { .. } => {
+                self.next = self.matched.next();
+                self.pace = Pace::Replicate(Window::default());
+            }
+            Pace::Replicate(window) => {
+                window.answered(self.matched);
+                self.next = self.next.max(self.matched.next());
+            }
+        }
+        news
+    }
+
+    /// Why a rejection of what follows `prev_slot` is old, if it is. The rejected slot decides and not the hint: a hint
+    /// equal to `matched` is how a peer that lost an append on the way says so.
+    #[must_use]
+    pub fn stale_rejection(&self, prev_slot: Slot) -> Option<&'static str> {
+        match self.pace {
+            Pace::Probe { .. } if prev_slot != self.next.previous() => Some("it answers an earlier probe"),
+            Pace::Replicate(_) if prev_slot <= self.matched => Some("it is known to hold that slot"),
+            _ => None,
+        }
+    }
+
+    /// Back to probing from `next` on, which never goes below what is known to match.
+    pub fn probe_from(&mut self, next: Slot) {
+        self.next = next.max(self.matched.next());
+        self.pace = Pace::Probe { asked: false };
+    }
+
+    /// One word.
+    #[must_use]
+    pub fn pace_name(&self) -> &'static str {
+        match self.pace {
+            Pace::Probe { .. } => "probe",
+            Pace::Replicate(_) => "replicate",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Entry, Payload};
+
+    fn log_of(count: u64) -> Log {
+        let mut log = Log::behind(Slot::ZERO, 0);
+        (0..count).for_each(|_| log.push(Entry { term: 1, payload: Payload::NoOp }));
+        log
+    }
+
+    #[test]
+    fn a_probe_goes_out_once_and_then_only_heartbeats_follow() {
+        let (log, config) = (log_of(3), Config::default());
+        let mut progress = Progress::unknown(Slot(2));
+        assert_eq!(progress.plan(&log, Slot::ZERO, &config), Plan::Entries);
+        progress.sent(2, 32, Slot::ZERO);
+        assert_eq!(progress.next, Slot(2));
+        assert_eq!(progress.plan(&log, Slot(1), &config), Plan::Nothing);
+        progress.due = true;
+        assert_eq!(progress.plan(&log, Slot(1), &config), Plan::Empty);
+    }
+
+    #[test]
+    fn a_full_window_waits_and_an_answer_frees_it() {
+        let log = log_of(9);
+        let config = Config { window_messages: 2, ..Config::default() };
+        let mut progress = Progress::unknown(Slot(1));
+        progress.accepted(Slot::ZERO);
+        progress.sent(2, 10, Slot::ZERO);
+        progress.sent(2, 10, Slot::ZERO);
+        assert_eq!((progress.next, progress.plan(&log, Slot::ZERO, &config)), (Slot(5), Plan::Full));
+        progress.due = true;
+        assert_eq!(progress.plan(&log, Slot::ZERO, &config), Plan::Empty);
+        progress.accepted(Slot(2));
+        assert_eq!(progress.plan(&log, Slot::ZERO, &config), Plan::Entries);
+    }
+
+    #[test]
+    fn an_old_acceptance_takes_nothing_back() {
+        let mut progress = Progress::unknown(Slot(1));
+        assert!(progress.accepted(Slot(5)));
+        assert!(!progress.accepted(Slot(3)));
+        assert_eq!((progress.matched, progress.next), (Slot(5), Slot(6)));
+    }
+
+    #[test]
+    fn staleness_of_a_rejection_is_told_by_the_rejected_slot() {
+        let mut progress = Progress::unknown(Slot(7));
+        assert!(progress.stale_rejection(Slot(5)).is_some());
+        assert!(progress.stale_rejection(Slot(6)).is_none());
+        progress.accepted(Slot(6));
+        assert!(progress.stale_rejection(Slot(6)).is_some());
+        assert!(progress.stale_rejection(Slot(8)).is_none());
+    }
+}

@@ -1,0 +1,304 @@
+//! The replica: its state, and a `step` that only dispatches.
+
+use crate::config::Config;
+use crate::durability::DiskMarks;
+use crate::election::Position;
+use crate::entry::Configuration;
+use crate::following::Following;
+use crate::log::{Configurations, Log};
+use crate::message::{Append, Message};
+use crate::read::AskedReads;
+use crate::record::{Anchor, Record};
+use crate::rules;
+use quorate_protocol::{
+    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Refusal, Refused, Replica, RequestId, Role, Setup, Status,
+    Violation,
+};
+use quorate_types::{NodeId, Slot};
+
+/// Names of timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// No leader was heard for T to 2T: time to campaign.
+    Election,
+    /// A leader's sign of life is due.
+    Heartbeat,
+    /// T is over since a leader was heard: candidates are listened to again.
+    Stickiness,
+    /// T is over since a leader last counted who answered.
+    CheckQuorum,
+    /// Reads forwarded to the leader are asked again.
+    ReadRetry,
+}
+
+impl Timer {
+    fn name(self) -> &'static str {
+        Raft::TIMERS.iter().find(|(_, timer)| *timer == self).map_or("unknown", |(name, _)| name)
+    }
+}
+
+/// One member of a Raft cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Raft {
+    pub(crate) me: NodeId,
+    pub(crate) config: Config,
+    /// The latest term seen. Never goes down.
+    pub(crate) term: u64,
+    /// Whom this node voted for in `term`. Once set it stays until the term rises.
+    pub(crate) voted_for: Option<NodeId>,
+    pub(crate) log: Log,
+    pub(crate) configurations: Configurations,
+    /// What of all this is on disk, or on its way there.
+    pub(crate) disk: DiskMarks,
+    /// Known decided up to here. `applied <= decided <= commit <= log.last()`.
+    pub(crate) commit: Slot,
+    /// Handed to the machine up to here. Never past what is durable here.
+    pub(crate) decided: Slot,
+    pub(crate) applied: Slot,
+    pub(crate) applied_durable: Slot,
+    /// Every member has this much durably: said by the leader, or known as one.
+    pub(crate) everyone_has: Slot,
+    pub(crate) position: Position,
+    /// Who leads `term`, if that is known.
+    pub(crate) leader: Option<NodeId>,
+    /// A leader of `term` was heard and the stickiness timer has not run out since.
+    pub(crate) sticky: bool,
+    pub(crate) following: Following,
+    pub(crate) asked_reads: AskedReads,
+    /// The last `Lead` told: term, leader, readiness.
+    pub(crate) told_lead: Option<(u64, Option<NodeId>, bool)>,
+    /// A promise seen broken from outside, for the next check to report.
+    pub(crate) broken: Option<Violation>,
+}
+
+impl Replica for Raft {
+    type Message = Message;
+    type Record = Record;
+    type Anchor = Anchor;
+    type Timer = Timer;
+    type Config = Config;
+
+    const PROTOCOL: &'static str = "raft";
+
+    const TIMERS: &'static [(&'static str, Timer)] = &[
+        ("election", Timer::Election),
+        ("heartbeat", Timer::Heartbeat),
+        ("stickiness", Timer::Stickiness),
+        ("check-quorum", Timer::CheckQuorum),
+        ("read-retry", Timer::ReadRetry),
+    ];
+
+    fn open(setup: &Setup, config: &Config, found: Durable<Raft>, out: &mut Outbox<Raft>) -> Result<Raft, OpenError> {
+        config.validate()?;
+        crate::recovery::open(setup, config, found, out)
+    }
+
+    fn step(&mut self, _: &mut dyn Env, input: Input<Raft>, out: &mut Outbox<Raft>) {
+        match input {
+            Input::Receive { from, message } => self.receive(from, message, out),
+            Input::Expired(timer) => self.expired(timer, out),
+            Input::Persisted(ticket) => self.persisted(ticket, out),
+            Input::Propose { request, batch } => self.propose(request, batch.commands, out),
+            Input::Read { token, .. } => self.read(token, out),
+            Input::Applied { through, durable, .. } => self.machine_applied(through, durable, out),
+            Input::Link { peer, state } => self.link(peer, state, out),
+            Input::Reconfigure { request, .. } => self.unsupported_request(request, "changing the members", out),
+            Input::Transfer { request, .. } => self.unsupported_request(request, "handing leadership over", out),
+            Input::SnapshotPinned { .. } | Input::SnapshotSent { .. } | Input::SnapshotArrived { .. } => {
+                out.trace(|| Event::refused(&rules::UNSUPPORTED).with("what", "sending and installing snapshots"));
+            }
+        }
+    }
+
+    fn settle(&mut self, _: &mut dyn Env, out: &mut Outbox<Raft>) {
+        self.save_vote(out);
+        self.write_log(out);
+        self.advance_commit(out);
+        self.decide(out);
+        self.start_read_round(out);
+        self.replicate(out);
+        self.answer_leader(out);
+        self.watch_leader(out);
+        self.compact(out);
+        self.tell_lead(out);
+    }
+
+    fn check_invariants(&self) -> Result<(), Violation> {
+        crate::invariants::check(self)
+    }
+
+    fn check_deep(&self) -> Result<(), Violation> {
+        crate::invariants::check_deep(self)
+    }
+
+    fn status(&self) -> Status {
+        crate::status::of(self)
+    }
+
+    fn kind(message: &Message) -> &'static str {
+        message.kind()
+    }
+
+    fn vouches(&self, to: NodeId, message: &Message) -> bool {
+        crate::durability::vouches(self, to, message)
+    }
+}
+
+impl Raft {
+    /// The latest term seen.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Whom this node voted for in its term.
+    #[must_use]
+    pub fn voted_for(&self) -> Option<NodeId> {
+        self.voted_for
+    }
+
+    /// The log in memory.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Known decided up to here.
+    #[must_use]
+    pub fn commit(&self) -> Slot {
+        self.commit
+    }
+
+    /// The log is durable here up to this slot.
+    #[must_use]
+    pub fn durable(&self) -> Slot {
+        self.disk.durable
+    }
+
+    /// Who must agree now.
+    #[must_use]
+    pub fn configuration(&self) -> &Configuration {
+        self.configurations.in_force()
+    }
+
+    /// Whether it leads its term.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        matches!(self.position, Position::Leader(_))
+    }
+
+    fn receive(&mut self, from: NodeId, message: Message, out: &mut Outbox<Raft>) {
+        let kind = message.kind();
+        if from == self.me {
+            self.drop_stale(kind, from, "it claims to come from itself", out);
+            return;
+        }
+        if message.term() > self.term && message.announces_term() {
+            if let Message::RequestVote { term, transfer: false, .. } = message
+                && self.ignores_candidates(from, term, out)
+            {
+                return;
+            }
+            self.adopt_term(message.term(), from, out);
+        }
+        match message {
+            Message::PreVote { term, last_slot, last_term } => self.pre_vote(from, term, (last_term, last_slot), out),
+            Message::RequestVote { term, last_slot, last_term, .. } => {
+                self.request_vote(from, term, (last_term, last_slot), out);
+            }
+            Message::VoteResponse { term, granted, pre } => self.vote_response(from, term, granted, pre, out),
+            Message::Append(append) => self.append(from, append, out),
+            Message::AppendResponse { term, outcome } => self.append_response(from, term, outcome, out),
+            Message::ReadIndex { token, .. } => self.read_asked(from, token, out),
+            Message::ReadIndexResponse { term, token, answer } => self.read_answered(from, term, token, answer, out),
+        }
+    }
+
+    fn expired(&mut self, timer: Timer, out: &mut Outbox<Raft>) {
+        match timer {
+            Timer::Election => self.election_expired(out),
+            Timer::Heartbeat => self.heartbeat_expired(out),
+            Timer::Stickiness => self.stickiness_expired(out),
+            Timer::CheckQuorum => self.check_quorum(out),
+            Timer::ReadRetry => self.retry_reads(out),
+        }
+    }
+
+    fn link(&mut self, peer: NodeId, state: LinkState, out: &mut Outbox<Raft>) {
+        let effect = match (state, &mut self.position) {
+            (LinkState::Up, Position::Leader(leadership)) => leadership.peers.get_mut(&peer).map(|progress| {
+                progress.due = true;
+                "sends a sign of life at once"
+            }),
+            (LinkState::Refused, Position::Follower) if self.leader == Some(peer) => {
+                self.leader_is_gone(out);
+                Some("will soon campaign: the process of its leader is gone")
+            }
+            _ => None,
+        };
+        out.trace(|| {
+            let state = match state {
+                LinkState::Up => "up",
+                LinkState::Down => "down",
+                LinkState::Refused => "refused",
+            };
+            let event = match effect {
+                Some(effect) => Event::allowed(&rules::LINK).with("effect", effect),
+                None => Event::refused(&rules::LINK),
+            };
+            event.with("peer", peer).with("state", state)
+        });
+    }
+
+    fn unsupported_request(&mut self, request: RequestId, what: &'static str, out: &mut Outbox<Raft>) {
+        out.trace(|| Event::refused(&rules::UNSUPPORTED).with("what", what));
+        out.refuse(Refused::Request(request), Refusal::Unsupported(what));
+    }
+
+    /// Says who leads, when that changed. A leader takes proposals at once, before anything of its own term is
+    /// committed: they wait behind its no-op.
+    pub(crate) fn tell_lead(&mut self, out: &mut Outbox<Raft>) {
+        let lead = (self.term, self.leader, self.is_leader());
+        if self.told_lead != Some(lead) {
+            self.told_lead = Some(lead);
+            out.lead(lead.0, lead.1, lead.2);
+        }
+    }
+
+    /// Reports a message that means nothing any more.
+    pub(crate) fn drop_stale(&self, kind: &'static str, from: NodeId, why: &'static str, out: &mut Outbox<Raft>) {
+        out.trace(|| Event::refused(&rules::STALE).with("kind", kind).with("from", from).with("why", why));
+    }
+
+    pub(crate) fn drop_timer(&self, timer: Timer, why: &'static str, out: &mut Outbox<Raft>) {
+        out.trace(|| Event::refused(&rules::STALE_TIMER).with("timer", timer.name()).with("why", why));
+    }
+
+    /// The part this node plays, as others name it.
+    pub(crate) fn role(&self) -> Role {
+        let in_force = self.configurations.in_force();
+        match self.position {
+            Position::Leader(_) => Role::Leader,
+            Position::PreCandidate(_) | Position::Candidate(_) => Role::Candidate,
+            Position::Follower if in_force.is_voter(self.me) => Role::Follower,
+            Position::Follower if in_force.contains(self.me) => Role::Learner,
+            Position::Follower => Role::Outsider,
+        }
+    }
+
+    fn append(&mut self, from: NodeId, append: Append, out: &mut Outbox<Raft>) {
+        if append.term < self.term {
+            self.answer_stale_leader(from, out);
+        } else if self.recognise_leader(from, out) {
+            self.take_append(from, append, out);
+        }
+    }
+}
+
+/// An entry's place and term in words.
+pub(crate) fn log_end((term, slot): (u64, Slot)) -> String {
+    match slot {
+        Slot::ZERO => "the beginning".to_owned(),
+        slot => format!("slot {slot} of term {term}"),
+    }
+}

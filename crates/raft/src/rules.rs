@@ -1,0 +1,285 @@
+//! The rules this protocol reports, in words. "Dissertation" is *Consensus: Bridging Theory and Practice* (2014), "Raft" the
+//! extended version of *In Search of an Understandable Consensus Algorithm* (2014).
+
+use quorate_protocol::Rule;
+
+/// A higher term is adopted.
+pub static TERM: Rule = Rule {
+    id: "raft.term",
+    source: "Raft §5.1",
+    allowed: "{me} moves from term {old_term} to term {term}, which it learns from {from}",
+    refused: "{me} stays in term {term}: there is no greater one",
+    waiting: "",
+};
+
+/// Messages and timers that mean nothing any more.
+pub static STALE: Rule = Rule {
+    id: "raft.stale",
+    source: "Raft §5.1",
+    allowed: "",
+    refused: "{me} drops a {kind} from {from}: {why}",
+    waiting: "",
+};
+
+/// Timers that mean nothing any more.
+pub static STALE_TIMER: Rule = Rule {
+    id: "raft.stale-timer",
+    source: "Raft §5.2",
+    allowed: "",
+    refused: "{me} lets the {timer} timer pass: {why}",
+    waiting: "",
+};
+
+/// Who starts asking for votes.
+pub static CAMPAIGN: Rule = Rule {
+    id: "raft.campaign",
+    source: "Raft §5.2; dissertation, 9.6",
+    allowed: "{me} heard from no leader and asks whether it could win term {term}: its log ends at {own_log}",
+    refused: "{me} does not campaign: {why}",
+    waiting: "",
+};
+
+/// Answering the question whether one would vote.
+pub static PRE_VOTE: Rule = Rule {
+    id: "raft.pre-vote",
+    source: "dissertation, 9.6",
+    allowed: "{me} would vote for {candidate} in term {term}: its log ends at {candidate_log}, ours at {own_log}, \
+              and we heard from no leader lately",
+    refused: "{me} would not vote for {candidate} in term {term}: {why}",
+    waiting: "",
+};
+
+/// Going from the question to the election.
+pub static CANDIDATE: Rule = Rule {
+    id: "raft.candidate",
+    source: "dissertation, 9.6; Raft §5.2",
+    allowed: "{me} stands in term {term}: {votes} would vote for it",
+    refused: "{me} does not stand in term {term}: {refusals} would not vote for it",
+    waiting: "{me} does not stand in term {term} yet: only {votes} would vote for it so far",
+};
+
+/// Voting.
+pub static VOTE: Rule = Rule {
+    id: "raft.vote",
+    source: "Raft §5.2, §5.4.1",
+    allowed: "{me} votes for {candidate} in term {term}: its log ends at {candidate_log}, ours at {own_log}, \
+              and we voted for nobody else in this term",
+    refused: "{me} does not vote for {candidate} in term {term}: {why}",
+    waiting: "",
+};
+
+/// Not letting a candidate disturb a leader that works.
+pub static STICKINESS: Rule = Rule {
+    id: "raft.stickiness",
+    source: "Raft §6; dissertation, 4.2.3",
+    allowed: "{me} would now listen to candidates: it heard from no leader for an election timeout",
+    refused: "{me} ignores {candidate}, who asks about term {term}: there is a leader in term {own_term}",
+    waiting: "",
+};
+
+/// Winning.
+pub static ELECTION: Rule = Rule {
+    id: "raft.election",
+    source: "Raft §5.2",
+    allowed: "{me} leads term {term} with the votes of {votes} and appends slot {slot}, the first of its term",
+    refused: "{me} cannot win term {term} any more: {refusals} refused",
+    waiting: "{me} does not lead term {term} yet: only {votes} voted for it so far",
+};
+
+/// Recognising a leader.
+pub static FOLLOW: Rule = Rule {
+    id: "raft.follow",
+    source: "Raft §5.2",
+    allowed: "{me} follows {leader} in term {term}",
+    refused: "{me} drops an append from {from}: {leader} leads term {term}",
+    waiting: "",
+};
+
+/// Giving up leadership or candidacy.
+pub static STEP_DOWN: Rule = Rule {
+    id: "raft.step-down",
+    source: "Raft §5.1",
+    allowed: "{me} is no longer {role} of term {term}: {why}",
+    refused: "",
+    waiting: "",
+};
+
+/// Leading only while a quorum answers.
+pub static CHECK_QUORUM: Rule = Rule {
+    id: "raft.check-quorum",
+    source: "dissertation, 6.2",
+    allowed: "{me} goes on leading term {term}: {votes} were heard within an election timeout",
+    refused: "{me} stops leading term {term}: only {votes} were heard within an election timeout, which is no quorum",
+    waiting: "",
+};
+
+/// Leading only while the own disk works.
+pub static DISK: Rule = Rule {
+    id: "raft.disk",
+    source: "ours: a sick disk does not hold the lead",
+    allowed: "",
+    refused: "{me} stops leading term {term}: its disk finished nothing for an election timeout",
+    waiting: "",
+};
+
+/// Taking proposals.
+pub static PROPOSE: Rule = Rule {
+    id: "raft.propose",
+    source: "Raft §5.3",
+    allowed: "{me} appends the proposal as slot {slot} of term {term}",
+    refused: "{me} refuses a proposal: {why}",
+    waiting: "",
+};
+
+/// The consistency check of an append.
+pub static APPEND: Rule = Rule {
+    id: "raft.append",
+    source: "Raft §5.3",
+    allowed: "{me} has the log of {leader} up to slot {matched}: {entries} entries came behind slot {prev_slot}, \
+              {added} of them new",
+    refused: "{me} rejects what {leader} sent behind slot {prev_slot} of term {prev_term}: {why}; \
+              the logs may still meet at slot {hint_slot} of term {hint_term}",
+    waiting: "",
+};
+
+/// Removing what conflicts.
+pub static TRUNCATE: Rule = Rule {
+    id: "raft.truncate",
+    source: "Raft §5.3",
+    allowed: "{me} drops slots {from_slot} to {last_slot}: slot {from_slot} is of term {own_term} here and of term {term} \
+              at {leader}",
+    refused: "{me} does not drop slot {from_slot}, which is committed, although {leader} has term {term} there",
+    waiting: "",
+};
+
+/// Following the leader's view of a peer's log.
+pub static PROGRESS: Rule = Rule {
+    id: "raft.progress",
+    source: "Raft §5.3; dissertation, 10.2.1",
+    allowed: "{me} notes that {peer} holds its log durably up to slot {matched}",
+    refused: "{me} ignores that {peer} rejects what follows slot {prev_slot}: {why}",
+    waiting: "{me} goes back with {peer}, whose log may meet ours at slot {hint_slot} of term {hint_term}: \
+              the next to send is slot {next_slot}",
+};
+
+/// Not flooding a peer.
+pub static WINDOW: Rule = Rule {
+    id: "raft.window",
+    source: "dissertation, 10.2.1",
+    allowed: "",
+    refused: "{me} has nothing that {peer} could follow: slot {slot} is compacted here, and it needs a snapshot",
+    waiting: "{me} holds back slot {slot} from {peer}: {messages} appends of {bytes} bytes are unanswered",
+};
+
+/// Committing at the leader.
+pub static COMMIT: Rule = Rule {
+    id: "raft.commit",
+    source: "Raft §5.3, §5.4.2",
+    allowed: "{me} commits up to slot {slot}: it is of the present term {term} and durable at {votes}",
+    refused: "{me} does not commit slot {slot} by counting {votes}: it is of term {entry_term}, not of the present term \
+              {term}, and could still be overwritten",
+    waiting: "{me} does not commit slot {slot} yet: only {votes} hold it durably",
+};
+
+/// Learning of commits.
+pub static LEARN: Rule = Rule {
+    id: "raft.learn-commit",
+    source: "Raft §5.3",
+    allowed: "{me} learns from {leader} that everything up to slot {slot} is committed",
+    refused: "",
+    waiting: "",
+};
+
+/// Handing decisions to the machine.
+pub static DECIDE: Rule = Rule {
+    id: "raft.decide",
+    source: "Raft §5.3; dissertation, 10.2.1",
+    allowed: "{me} applies up to slot {slot}: committed, and durable here",
+    refused: "",
+    waiting: "{me} does not apply slot {slot} yet: it is committed, but durable here only up to slot {durable}",
+};
+
+/// What the machine may report.
+pub static APPLIED: Rule = Rule {
+    id: "raft.applied",
+    source: "Raft §5.3",
+    allowed: "",
+    refused: "{me} ignores that slot {through} is applied, slot {durable} durably: {decided} is the last decided",
+    waiting: "",
+};
+
+/// Reading.
+pub static READ: Rule = Rule {
+    id: "raft.read",
+    source: "dissertation, 6.4",
+    allowed: "{me} releases read {token} at slot {slot}: {votes} confirm that it leads term {term}",
+    refused: "{me} refuses read {token}: {why}",
+    waiting: "{me} holds read {token}: {why}",
+};
+
+/// Reading at a follower.
+pub static READ_FORWARD: Rule = Rule {
+    id: "raft.read-forward",
+    source: "dissertation, 6.4",
+    allowed: "{me} may read {token} at slot {slot}, says {leader}",
+    refused: "{me} drops an answer to read {token}: {why}",
+    waiting: "{me} asks {leader} as of which slot it may read {token}",
+};
+
+/// Forgetting what nobody will ask for.
+pub static COMPACT: Rule = Rule {
+    id: "raft.compact",
+    source: "Raft §7",
+    allowed: "{me} forgets the log up to slot {slot}: every member has it durably, and it is durably applied here",
+    refused: "",
+    waiting: "",
+};
+
+/// News of connections.
+pub static LINK: Rule = Rule {
+    id: "raft.link",
+    source: "ours: hints make elections and retries faster",
+    allowed: "{me} hears that the link to {peer} is {state} and {effect}",
+    refused: "{me} takes no notice that the link to {peer} is {state}",
+    waiting: "",
+};
+
+/// What this version does not do.
+pub static UNSUPPORTED: Rule = Rule {
+    id: "raft.unsupported",
+    source: "Raft §6, §7; dissertation, 3.10",
+    allowed: "",
+    refused: "{me} cannot do it in this version: {what}",
+    waiting: "",
+};
+
+/// All of them.
+pub static ALL: &[&Rule] = &[
+    &TERM,
+    &STALE,
+    &STALE_TIMER,
+    &CAMPAIGN,
+    &PRE_VOTE,
+    &CANDIDATE,
+    &VOTE,
+    &STICKINESS,
+    &ELECTION,
+    &FOLLOW,
+    &STEP_DOWN,
+    &CHECK_QUORUM,
+    &DISK,
+    &PROPOSE,
+    &APPEND,
+    &TRUNCATE,
+    &PROGRESS,
+    &WINDOW,
+    &COMMIT,
+    &LEARN,
+    &DECIDE,
+    &APPLIED,
+    &READ,
+    &READ_FORWARD,
+    &COMPACT,
+    &LINK,
+    &UNSUPPORTED,
+];

@@ -1,0 +1,230 @@
+//! The verdict over what clients saw, once it is quiet.
+
+use super::callers::{Asked, Callers, Ended, value_of};
+use super::subject::{Judged, Meaning, Subject, Versioned};
+use crate::world::World;
+use quorate_checker::{Budget, Entry, History, Operation, Verdict, check};
+use quorate_narrator::Ending;
+use quorate_node::Consistency;
+use quorate_types::NodeId;
+use std::collections::BTreeMap;
+
+/// A property that the calls of a run contradict, and how.
+pub(super) type Finding = (&'static str, String);
+
+/// Checks everything clients saw against the final state and against each other; the first finding is reported to the world.
+pub(super) fn judge<R: Subject, S: Judged>(world: &mut World<R, S>, callers: &Callers, core: &[NodeId]) {
+    let found = match core.first().and_then(|node| world.node(*node)) {
+        None => Some(("LiveAfterHeal", "no node is left to judge by".to_owned())),
+        Some(node) => contradiction(node.state(), callers.ended()),
+    };
+    if let Some((property, detail)) = found {
+        world.report_broken(property, None, detail);
+    }
+}
+
+/// The first contradiction between a final state and the calls that led to it.
+pub(super) fn contradiction<S: Judged>(state: &S, ended: &[Ended]) -> Option<Finding> {
+    check_answers(ended)
+        .and_then(|()| Past::read(state))
+        .and_then(|past| {
+            check_effects(&past, ended)?;
+            check_reads(&past, ended)
+        })
+        .and_then(|()| check_local_reads(ended))
+        .and_then(|()| check_linearizable(ended))
+        .err()
+}
+
+/// Every state there ever was, by revision.
+struct Past {
+    /// Behind revision `at + 1`.
+    contents: Vec<Vec<Versioned>>,
+}
+
+impl Past {
+    fn read<S: Judged>(state: &S) -> Result<Past, Finding> {
+        let contents = (1..=state.revision())
+            .map(|revision| state.contents_at(revision))
+            .collect::<Result<_, _>>()
+            .map_err(|why| ("ReadablePast", why))?;
+        Ok(Past { contents })
+    }
+
+    fn at(&self, revision: u64) -> Option<&[Versioned]> {
+        let at = usize::try_from(revision.checked_sub(1)?).ok()?;
+        self.contents.get(at).map(Vec::as_slice)
+    }
+
+    /// What each revision wrote.
+    fn written(&self) -> impl Iterator<Item = (u64, &Versioned)> {
+        (1..).zip(&self.contents).flat_map(|(revision, entries)| {
+            entries.iter().filter(move |entry| entry.written_at == revision).map(move |entry| (revision, entry))
+        })
+    }
+}
+
+/// The state machine refuses nothing a campaign asks, and answers what was asked.
+fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
+    for call in ended {
+        let fits = match (&call.asked, &call.meaning) {
+            (_, None)
+            | (Asked::Put { .. }, Some(Meaning::Put { .. }))
+            | (Asked::Delete { .. }, Some(Meaning::Delete { .. }))
+            | (Asked::Read { .. }, Some(Meaning::Found { .. })) => true,
+            (_, Some(_)) => false,
+        };
+        if !fits {
+            return Err(("AnswerFits", format!("{:?} was answered with {:?}", call.asked, call.meaning)));
+        }
+    }
+    Ok(())
+}
+
+/// `Validity`, `AtMostOnce`, `NoLoss`, `DefiniteMeansNever`: what took effect, against what was asked and answered.
+fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
+    let mut asked: BTreeMap<&[u8], &Ended> = BTreeMap::new();
+    for call in ended {
+        if let Asked::Put { value, .. } = &call.asked {
+            asked.insert(value, call);
+        }
+    }
+    let mut effects: BTreeMap<&[u8], u64> = BTreeMap::new();
+    for (revision, entry) in past.written() {
+        let value = entry.value.escape_ascii();
+        let Some(call) = asked.get(entry.value.as_ref()) else {
+            return Err(("Validity", format!("revision {revision} wrote {value}, which no client asked for")));
+        };
+        if call.ending == Ending::Refused {
+            let text = format!("the put of {value} was refused for certain, yet revision {revision} wrote it");
+            return Err(("DefiniteMeansNever", text));
+        }
+        if let Some(before) = effects.insert(&entry.value, revision) {
+            let text = format!("the put of {value} took effect twice, as revisions {before} and {revision}");
+            return Err(("AtMostOnce", text));
+        }
+    }
+    for call in ended {
+        match (&call.asked, &call.meaning) {
+            (Asked::Put { key, value }, Some(Meaning::Put { revision })) => {
+                let there = past.at(*revision).and_then(|entries| value_of(entries, key));
+                if there.is_none_or(|there| there.value != *value || there.written_at != *revision) {
+                    let (key, value) = (key.escape_ascii(), value.escape_ascii());
+                    let text =
+                        format!("the put of {value} to {key} was acknowledged as revision {revision}, which holds {there:?}");
+                    return Err(("NoLoss", text));
+                }
+            }
+            (Asked::Delete { key }, Some(Meaning::Delete { revision, existed })) => {
+                check_delete(past, key, *revision, *existed)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_delete(past: &Past, key: &[u8], revision: u64, existed: bool) -> Result<(), Finding> {
+    let holds = |revision: u64| past.at(revision).is_some_and(|entries| value_of(entries, key).is_some());
+    let known = past.at(revision).is_some();
+    let before = revision.checked_sub(1).is_some_and(holds);
+    if !known || holds(revision) || (existed && !before) {
+        let text = format!(
+            "a delete of {} was acknowledged as revision {revision} (something there: {existed}), but before it the key \
+             was there: {before}, and after it: {}",
+            key.escape_ascii(),
+            holds(revision)
+        );
+        return Err(("NoLoss", text));
+    }
+    Ok(())
+}
+
+/// Every read, local ones too, saw exactly some past state.
+fn check_reads(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
+    for call in ended {
+        let (Asked::Read { key, .. }, Some(Meaning::Found { revision, entries })) = (&call.asked, &call.meaning) else {
+            continue;
+        };
+        let there = past.at(*revision).map(|all| match key {
+            None => all.to_vec(),
+            Some(key) => value_of(all, key).cloned().into_iter().collect(),
+        });
+        if there.as_ref() != Some(entries) {
+            let text = format!("{} read {entries:?} as of revision {revision}, which holds {there:?}", call.node);
+            return Err(("ReadsSomePast", text));
+        }
+    }
+    Ok(())
+}
+
+/// What a node answers from its own state never goes back within one incarnation.
+fn check_local_reads(ended: &[Ended]) -> Result<(), Finding> {
+    let mut seen: BTreeMap<(NodeId, u64), u64> = BTreeMap::new();
+    for call in ended {
+        let (Asked::Read { .. }, Some(Meaning::Found { revision, .. })) = (&call.asked, &call.meaning) else { continue };
+        let last = seen.entry((call.node, call.incarnation)).or_insert(0);
+        if revision < last {
+            let text = format!("{} answers a read as of revision {revision} after one as of {last}", call.node);
+            return Err(("MonotonicReads", text));
+        }
+        *last = *revision;
+    }
+    Ok(())
+}
+
+/// Linearizability, key by key.
+fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
+    let keys: Vec<&[u8]> = keys_of(ended);
+    let mut entries = Vec::new();
+    for call in ended.iter().filter(|call| call.ending != Ending::Refused) {
+        let ret = (call.ending == Ending::Answered).then_some(call.returned_at.0);
+        let entry = |key: &[u8], operation| Entry {
+            client: call.process,
+            key: key.to_vec(),
+            call: call.called_at.0,
+            ret,
+            operation,
+        };
+        match (&call.asked, &call.meaning) {
+            (Asked::Put { key, value }, _) => entries.push(entry(key, Operation::Write { value: value.to_vec() })),
+            (Asked::Delete { key }, meaning) => {
+                let existed = match meaning {
+                    Some(Meaning::Delete { existed, .. }) => Some(*existed),
+                    _ => None,
+                };
+                entries.push(entry(key, Operation::Delete { existed }));
+            }
+            (Asked::Read { key, consistency: Consistency::Linearizable }, Some(Meaning::Found { entries: found, .. })) => {
+                let read = |key: &[u8]| Operation::Read { found: value_of(found, key).map(|seen| seen.value.to_vec()) };
+                match key {
+                    Some(key) => entries.push(entry(key, read(key))),
+                    None => entries.extend(keys.iter().map(|key| entry(key, read(key)))),
+                }
+            }
+            (Asked::Read { .. }, _) => {}
+        }
+    }
+    let history = History::new(entries).map_err(|why| ("Linearizable", why.to_string()))?;
+    match check(&history, &Budget::default()) {
+        Verdict::Linearizable => Ok(()),
+        Verdict::Violation { key, explanation } => {
+            Err(("Linearizable", format!("key {}: {}", key.escape_ascii(), explanation.sentence)))
+        }
+        // Not a pass: a campaign whose histories cannot be judged must draw easier ones.
+        Verdict::Unknown { key, why } => Err(("Judgeable", format!("key {}: {why}", key.escape_ascii()))),
+    }
+}
+
+fn keys_of(ended: &[Ended]) -> Vec<&[u8]> {
+    let mut keys: Vec<&[u8]> = ended
+        .iter()
+        .filter_map(|call| match &call.asked {
+            Asked::Put { key, .. } | Asked::Delete { key } | Asked::Read { key: Some(key), .. } => Some(key.as_ref()),
+            Asked::Read { key: None, .. } => None,
+        })
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}

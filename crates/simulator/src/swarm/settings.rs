@@ -1,0 +1,58 @@
+//! Settings of drawn nodes: legal, and often much too small.
+
+use super::plan::Plan;
+use super::subject::{Pace, Subject};
+use crate::random::{Chance, Random};
+use quorate_journal::JournalConfig;
+use quorate_machine::MachineConfig;
+use quorate_node::{CheckpointConfig, NodeConfig};
+use std::time::Duration;
+
+/// The settings of every node of a plan.
+pub(super) fn draw_node<R: Subject>(random: &mut Random, plan: &Plan) -> NodeConfig<R> {
+    let patience = plan.patience;
+    let mut node = NodeConfig::new(R::draw_config(random, Pace { patience }));
+    node.machine = draw_machine(random, plan);
+    node.journal = JournalConfig {
+        segment_bytes: random.log_uniform(4 << 10, 64 << 10),
+        batch_bytes_max: size(random, 256, 64 << 10),
+    };
+    node.checkpoint = CheckpointConfig {
+        every: Duration::from_nanos(random.log_uniform(1, 64)) + patience * count(random, 1, 30),
+        after_bytes: random.log_uniform(256, 1 << 20),
+        after_slots: random.log_uniform(1, 200),
+    };
+    node.journal_idle = patience / count(random, 2, 100);
+    node.tracing = plan.tracing;
+    draw_store(random, &mut node);
+    node
+}
+
+fn draw_machine(random: &mut Random, plan: &Plan) -> MachineConfig {
+    let tiny = random.happens(Chance::percent(20));
+    let usual = MachineConfig::default();
+    MachineConfig {
+        max_outstanding_writes: if tiny { size(random, 1, 8) } else { usual.max_outstanding_writes },
+        max_outstanding_reads: if tiny { size(random, 1, 8) } else { usual.max_outstanding_reads },
+        session_window: random.log_uniform(2, 4096),
+        max_batch_commands: size(random, 1, 64),
+        max_batch_bytes: size(random, 16, 1 << 16),
+        max_proposals_in_flight: size(random, 1, 64),
+        max_forwarded_commands: if tiny { size(random, 1, 8) } else { usual.max_forwarded_commands },
+        max_read_rounds: size(random, 1, 4),
+        request_timeout: plan.longest_call,
+        retry_after: plan.patience / count(random, 1, 20),
+        request_tick: plan.patience / count(random, 4, 40),
+        ..usual
+    }
+}
+
+fn size(random: &mut Random, low: u64, high: u64) -> usize {
+    usize::try_from(random.log_uniform(low, high)).unwrap_or(usize::MAX)
+}
+
+fn count(random: &mut Random, low: u64, high: u64) -> u32 {
+    u32::try_from(random.log_uniform(low, high)).unwrap_or(u32::MAX)
+}
+
+fn draw_store<R: Subject>(_random: &mut Random, _node: &mut NodeConfig<R>) {}
