@@ -44,6 +44,7 @@ mod action;
 mod bounds;
 mod report;
 mod search;
+pub mod targets;
 
 pub use action::Action;
 pub use bounds::{Bounds, Disks, Order, TimerBound};

@@ -77,6 +77,14 @@ impl Change {
         input.byte("change kind")?;
         decode_revision(&mut input)
     }
+
+    /// The key alone, as a slice of the item.
+    pub(crate) fn decode_key(item: &Bytes) -> Result<Bytes, WireError> {
+        let mut input = Reader::new(item.clone());
+        input.byte("change kind")?;
+        decode_revision(&mut input)?;
+        input.bytes("changed key")
+    }
 }
 
 impl Wire for Change {

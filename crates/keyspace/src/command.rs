@@ -166,7 +166,7 @@ pub struct KeyValue {
 
 /// What commands and queries answer. Keys and values share the keyspace's memory, so a reply that is kept for long
 /// keeps the chunk of history alive that it points into (about a megabyte at most).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The put was done.
     Put {

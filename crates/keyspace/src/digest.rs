@@ -1,14 +1,14 @@
 //! The rolling hash that replicas are compared by.
 
-/// An odd number with well-mixed bits (the golden ratio's fraction), so that multiplying is reversible.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+// Odd, so that multiplying is reversible; the first and last multipliers of MurmurHash3's and splitmix64's finishers.
+const MULTIPLIERS: [u64; 2] = [0xff51_afd7_ed55_8ccd, 0x94d0_49bb_1331_11eb];
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A 64-bit rolling hash over byte strings, eight bytes a step.
 ///
-/// Each step (xor a word in, multiply by an odd number, rotate) is reversible, so two histories that differ in exactly
-/// one word never have the same digest, and a difference, once there, is lost only by another difference that happens to
-/// cancel it. It is not meant to resist an adversary.
+/// Each step is reversible, so two histories that differ in exactly one word never have the same digest. Each step also
+/// spreads every bit over the whole state (one multiplication does not: a flipped top bit stays one bit, which one
+/// flipped bit of the next word cancels). It is not meant to resist an adversary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest(u64);
 
@@ -33,13 +33,15 @@ impl Digest {
 
     /// The hash of everything so far.
     pub(crate) fn value(self) -> u64 {
-        // The last words have been through few steps; fold their high bits down before anybody compares or combines.
-        let folded = (self.0 ^ (self.0 >> 32)).wrapping_mul(MULTIPLIER);
-        folded ^ (folded >> 29)
+        self.0 ^ (self.0 >> 31)
     }
 
     fn step(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(MULTIPLIER).rotate_left(29);
+        let mut mixed = self.0 ^ word;
+        for multiplier in MULTIPLIERS {
+            mixed = (mixed ^ (mixed >> 32)).wrapping_mul(multiplier);
+        }
+        self.0 = mixed;
     }
 }
 
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_value_is_part_of_the_stored_format() {
-        assert_eq!(digest_of(&[]), 0x1b40_40a8_c7f4_4d0b);
-        assert_eq!(digest_of(&[b"quorate", b"0123456789"]), 0x1b40_40a8_c7f4_4d0b);
+        assert_eq!(digest_of(&[]), 0x9e37_79b8_4324_8f67);
+        assert_eq!(digest_of(&[b"quorate", b"0123456789"]), 0x4ee5_5448_fc0a_2317);
     }
 }

@@ -106,13 +106,6 @@ fn check_put(create_revision: i64, version: i64, main: i64, before: Option<&KeyV
     Err(format!("create revision {create_revision} and version {version} do not follow from the key's past"))
 }
 
-/// The key's bytes within the change's own item, so that the index keeps no other memory alive.
-pub(crate) fn key_of_item(item: &Bytes, change: &Change) -> Bytes {
-    let stored: Change = decode_exact(item.clone()).expect("it was encoded from a change just now");
-    debug_assert_eq!(stored.key, change.key, "an item holds its change's key");
-    stored.key
-}
-
 fn refusal(why: String) -> RestoreError {
     RestoreError { why }
 }

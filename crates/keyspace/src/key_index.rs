@@ -71,9 +71,9 @@ impl KeyIndex {
         self.live_keys
     }
 
-    /// Notes that change `number`, the greatest so far, is one of `key`. The key's bytes are kept if it is new, so
-    /// they should belong to the log and not to a request.
-    pub(crate) fn record(&mut self, key: &Bytes, number: u64, is_delete: bool) {
+    /// Notes that change `number`, the greatest so far, is one of `key`. If the key is new, `kept_key` gives the same
+    /// bytes in memory that may be kept.
+    pub(crate) fn record(&mut self, key: &[u8], number: u64, is_delete: bool, kept_key: impl FnOnce() -> Bytes) {
         let mark = Mark::new(number, is_delete);
         let was_live = match self.keys.get_mut(key) {
             Some(history) => {
@@ -82,7 +82,7 @@ impl KeyIndex {
                 was_live
             }
             None => {
-                self.keys.insert(key.clone(), KeyHistory { newest: mark, past: None });
+                self.keys.insert(kept_key(), KeyHistory { newest: mark, past: None });
                 false
             }
         };

@@ -81,8 +81,9 @@ impl Keyspace {
         let number = self.log.len();
         let item = self.log.append(change);
         self.digest.absorb(&item);
-        let key = image::key_of_item(&item, change);
-        self.index.record(&key, number, change.is_delete());
+        // A new key is kept as a slice of the log: the change's own is one of a batch that must not stay in memory.
+        let kept_key = || Change::decode_key(&item).expect("it was encoded from a change just now");
+        self.index.record(&change.key, number, change.is_delete(), kept_key);
     }
 
     /// Answers a request as [`StateMachine::apply`] does.

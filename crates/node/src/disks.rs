@@ -56,10 +56,15 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
 
     /// A slice of a checkpoint is durable; with the last one, the checkpoint counts.
     pub(crate) fn store_done(&mut self, write: u64) {
-        match self.store.completed(write) {
-            Ok(Some(applied)) => self.checkpointed = applied,
-            Ok(None) => {}
-            Err(error) => self.halt(StopReason::Inconsistent(format!("store: {error}"))),
+        if self.store_write != Some(write) {
+            let under_way = self.store_write;
+            return self.halt(StopReason::Inconsistent(format!(
+                "store: write {write} was reported complete while the write under way is {under_way:?}"
+            )));
+        }
+        self.store_write = None;
+        if let Some(applied) = self.store.completed(write) {
+            self.checkpointed = applied;
         }
     }
 
@@ -98,12 +103,16 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             self.pace.begin(&self.machine);
             let meta = encode_store_meta(&self.setup, &self.machine.meta());
             let state = self.machine.state();
-            if let Err(error) = self.store.begin(self.machine.applied(), meta, state.head(), state.item_count()) {
-                return self.halt(StopReason::Inconsistent(format!("store: {error}")));
+            if !self.store.begin(self.machine.applied(), meta, state.head(), state.item_count()) {
+                let why = "the store does not take a checkpoint although none is under way";
+                return self.halt(StopReason::Inconsistent(why.to_owned()));
             }
         }
         let state = self.machine.state();
-        if let Some(write) = self.store.next_write(&mut |number| state.item(number)) {
+        if self.store_write.is_none()
+            && let Some(write) = self.store.next_write(&mut |number| state.item(number))
+        {
+            self.store_write = Some(write.id);
             out.push(NodeOutput::Disk { lane: Lane::Store, write: write.id, operations: write.operations });
         }
     }

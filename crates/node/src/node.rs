@@ -36,6 +36,8 @@ pub struct Node<R: Replica, S: StateMachine> {
     pub(crate) gate: Gate<R::Message>,
     pub(crate) journal: Journal,
     pub(crate) store: Store,
+    /// The store's write under way.
+    pub(crate) store_write: Option<u64>,
     pub(crate) machine: Machine<S>,
     pub(crate) machine_outputs: Vec<MachineOutput<S::Reply>>,
     /// What the machine wants the replica to hear; delivered in the next round of settle.
@@ -94,6 +96,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             gate: Gate::new(found.last_ticket),
             journal: found.journal,
             store: stored.store,
+            store_write: None,
             machine,
             machine_outputs: Vec::new(),
             inbox: Vec::new(),
@@ -191,6 +194,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             durable: self.journal.durable(),
             appended: self.journal.appended(),
             journal_bytes: self.journal.bytes_on_disk(),
+            store_bytes: self.store.bytes_on_disk(),
             journal_queued_bytes: self.journal.queued_bytes(),
             held_messages: self.gate.held(),
             stopped: self.stopped,

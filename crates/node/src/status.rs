@@ -31,6 +31,8 @@ pub struct NodeStatus {
     pub appended: Ticket,
     /// Bytes reserved on disk by the journal.
     pub journal_bytes: u64,
+    /// Bytes on disk of the store.
+    pub store_bytes: u64,
     /// Bytes that wait for the journal's next write.
     pub journal_queued_bytes: usize,
     /// Messages that wait for a durable write.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_node::{ClientTag, Lane, NodeInput, NodeTimer};
 use rig::Rig;
-use rig::solo::SoloConfig;
+use rig::solo::{Solo, SoloConfig};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
@@ -27,13 +27,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn expire(rig: &mut Rig, which: u8) {
+fn expire(rig: &mut Rig<Solo>, which: u8) {
     let timer = [NodeTimer::Requests, NodeTimer::Checkpoint, NodeTimer::JournalIdle][usize::from(which % 3)];
     rig.expire(timer);
 }
 
 /// Crashes with these choices, repeated for ever, and boots again.
-fn crash(rig: &mut Rig, choices: &[u64]) {
+fn crash(rig: &mut Rig<Solo>, choices: &[u64]) {
     let mut drawn = choices.iter().cycle();
     rig.crash(&mut |bound| drawn.next().expect("a cycle never ends") % bound);
     if let Err(error) = rig.start() {
@@ -42,7 +42,7 @@ fn crash(rig: &mut Rig, choices: &[u64]) {
 }
 
 /// Every write answered is in the state exactly once, where its answer said; none is there twice.
-fn check(rig: &Rig) {
+fn check(rig: &Rig<Solo>) {
     let items = rig.items();
     let mut places = BTreeMap::new();
     for (place, item) in (1u64..).zip(&items) {

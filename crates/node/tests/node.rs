@@ -18,7 +18,7 @@ fn misbehaving(misdeed: Misdeed) -> SoloConfig {
 }
 
 /// A rig that checkpoints whenever it may.
-fn eager_checkpoints() -> Rig {
+fn eager_checkpoints() -> Rig<Solo> {
     let mut rig = Rig::off(1, SoloConfig::default());
     rig.config.checkpoint.after_slots = 1;
     rig.start().expect("empty disks boot");
@@ -127,7 +127,7 @@ fn requests_time_out_by_the_requests_timer() {
     rig.advance(5_000);
     assert!(rig.expire(NodeTimer::Requests));
     assert_eq!(rig.replies, [(ClientTag(1), Err(RequestError::Unknown))]);
-    assert!(!rig.timers.contains(&NodeTimer::Requests), "nothing waits, so nothing wakes");
+    assert!(!rig.timers.contains_key(&NodeTimer::Requests), "nothing waits, so nothing wakes");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_quiet_journal_does_its_housekeeping_once() {
     rig.complete_all();
     assert!(!rig.expire(NodeTimer::JournalIdle), "nothing more to do");
     rig.write(2, "b");
-    assert!(rig.timers.contains(&NodeTimer::JournalIdle));
+    assert!(rig.timers.contains_key(&NodeTimer::JournalIdle));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn somebody_elses_or_damaged_disks_refuse_the_start_in_one_sentence() {
     rig.write(1, "a");
     rig.complete_all();
     rig.crash(&mut |_| 0);
-    let refusal = |rig: &mut Rig| rig.start().unwrap_err();
+    let refusal = |rig: &mut Rig<Solo>| rig.start().unwrap_err();
 
     let mut stranger = rig.clone();
     stranger.boot.cluster = ClusterId(8);
@@ -315,7 +315,7 @@ fn the_ghost_stands_by_what_is_synced_and_by_nothing_else() {
         let command = Command { session, sequence: slot, acked_below: slot, stamp: Time::ZERO, payload };
         Entry { slot: Slot(slot), commands: encode_batch(&[command]) }
     };
-    let vouches = |rig: &Rig, message: &Entry| {
+    let vouches = |rig: &Rig<Solo>, message: &Entry| {
         let (journal, store) = (rig.journal.synced_image(), rig.store.synced_image());
         let ghost: Solo = TestNode::ghost(&rig.boot, &rig.config, &journal, &store).unwrap();
         ghost.vouches(NodeId(2), message)

@@ -31,8 +31,6 @@ pub(crate) enum Phase {
 pub(crate) struct WaitingProposal {
     pub(crate) request: RequestId,
     pub(crate) value: Bytes,
-    /// Whether it has ever been in an accept request: from then on only the decision answers it.
-    pub(crate) offered: bool,
 }
 
 /// A proposer's memory. Only `last_round` is durable.
@@ -93,7 +91,7 @@ impl Paxos {
         out.trace(|| event.with("value", shown(&value)));
         match refusal {
             Some((why, _)) => out.refuse(Refused::Request(request), why),
-            None => self.proposer.waiting.push_back(WaitingProposal { request, value, offered: false }),
+            None => self.proposer.waiting.push_back(WaitingProposal { request, value }),
         }
     }
 
@@ -204,17 +202,14 @@ impl Paxos {
         }
         let (ballot, promises) = (*ballot, promises.clone());
         let highest = promises.values().flatten().max_by_key(|proposal| proposal.ballot).cloned();
-        let (value, why) = match (highest, self.proposer.waiting.front_mut()) {
+        let (value, why) = match (highest, self.proposer.waiting.front()) {
             (Some(highest), _) => {
                 let why = format!("of what they had accepted, the one of the highest ballot, {}", highest.ballot);
                 (Some(highest.value), why)
             }
             (None, Some(own)) => {
-                own.offered = true;
-                (
-                    Some(own.value.clone()),
-                    "they had accepted nothing, so its own value is free to be proposed".to_owned(),
-                )
+                let why = "they had accepted nothing, so its own value is free to be proposed".to_owned();
+                (Some(own.value.clone()), why)
             }
             (None, None) => (None, "they had accepted nothing, and nobody asked it to propose".to_owned()),
         };
@@ -375,7 +370,8 @@ impl Paxos {
         self.set_inquire_timer(out);
     }
 
-    /// The decision is known: proposals that never left are refused for certain, the others it answers; reads go on.
+    /// The decision is known: it answers the proposal of its value. Every other is refused for certain, even if acceptors
+    /// have it, for no ballot will ever choose another value; reads go on.
     pub(crate) fn end_proposing(&mut self, out: &mut Outbox<Paxos>) {
         self.proposer.phase = Phase::Idle;
         self.proposer.inquiring = false;
@@ -384,7 +380,7 @@ impl Paxos {
         out.cancel_timer(Timer::Resend);
         out.cancel_timer(Timer::Retry);
         for proposal in std::mem::take(&mut self.proposer.waiting) {
-            if !proposal.offered {
+            if self.learner.chosen.as_ref() != Some(&proposal.value) {
                 out.refuse(Refused::Request(proposal.request), Refusal::AlreadyDecided);
             }
         }

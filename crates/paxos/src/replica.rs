@@ -3,7 +3,7 @@
 use crate::acceptor::Acceptor;
 use crate::ballot::{Ballot, Proposal};
 use crate::learner::Learner;
-use crate::proposer::Proposer;
+use crate::proposer::{Phase, Proposer};
 use crate::{Config, Message, NoAnchor, Record, invariants, recovery, rules};
 use bytes::Bytes;
 use quorate_protocol::{
@@ -101,6 +101,24 @@ impl Paxos {
     #[must_use]
     pub fn last_round(&self) -> u64 {
         self.proposer.last_round
+    }
+
+    /// The ballot that promises are being collected for.
+    #[must_use]
+    pub fn preparing(&self) -> Option<Ballot> {
+        match &self.proposer.phase {
+            Phase::Preparing { ballot, .. } => Some(*ballot),
+            Phase::Proposing { .. } | Phase::Idle | Phase::BackingOff => None,
+        }
+    }
+
+    /// The proposal that acceptances are being collected for.
+    #[must_use]
+    pub fn proposing(&self) -> Option<&Proposal> {
+        match &self.proposer.phase {
+            Phase::Proposing { proposal } => Some(proposal),
+            Phase::Preparing { .. } | Phase::Idle | Phase::BackingOff => None,
+        }
     }
 
     /// The sizes of both quorums; nothing on a node without members.

@@ -91,14 +91,7 @@ impl Raft {
         }
     }
 
-    pub(crate) fn vote_response(
-        &mut self,
-        from: NodeId,
-        term: u64,
-        granted: bool,
-        pre: bool,
-        out: &mut Outbox<Raft>,
-    ) {
+    pub(crate) fn vote_response(&mut self, from: NodeId, term: u64, granted: bool, pre: bool, out: &mut Outbox<Raft>) {
         let answers_us = match (&self.position, pre, granted) {
             (Position::PreCandidate(_), true, true) => Some(term) == self.term.checked_add(1),
             (Position::PreCandidate(_), true, false) | (Position::Candidate(_), false, _) => term == self.term,
@@ -123,8 +116,7 @@ impl Raft {
             canvass.refused.insert(voter);
         }
         let quorum = self.configurations.quorum();
-        let outcome =
-            quorum.outcome(|id| canvass.granted.contains(&id), |id| canvass.refused.contains(&id));
+        let outcome = quorum.outcome(|id| canvass.granted.contains(&id), |id| canvass.refused.contains(&id));
         let slot = self.log.last().next();
         out.trace(|| {
             let event = match outcome {
@@ -133,7 +125,11 @@ impl Raft {
                 VoteOutcome::Pending => Event::waiting(rule),
             };
             let refusals: Vec<NodeId> = canvass.refused.iter().copied().collect();
-            event.with("term", term).with("slot", slot).with("refusals", refusals).votes(canvass.granted.iter().copied())
+            event
+                .with("term", term)
+                .with("slot", slot)
+                .with("refusals", refusals)
+                .votes(canvass.granted.iter().copied())
         });
         match (outcome, &self.position) {
             (VoteOutcome::Won, Position::PreCandidate(_)) => self.stand(out),
@@ -312,11 +308,18 @@ impl Raft {
         }
     }
 
-    /// T to 2T. The only voter has nobody to wait for.
+    /// T to 2T.
     pub(crate) fn set_election_timer(&self, out: &mut Outbox<Raft>) {
-        let alone = self.configurations.quorum().is_sole_voter(self.me);
-        let at_least = if alone { Duration::ZERO } else { self.config.election_timeout };
-        out.set_timer(Timer::Election, at_least, at_least * 2);
+        out.set_timer(Timer::Election, self.config.election_timeout, self.config.election_timeout * 2);
+    }
+
+    /// The first one of all: the only voter has nobody to wait for.
+    pub(crate) fn set_first_election_timer(&self, out: &mut Outbox<Raft>) {
+        if self.configurations.quorum().is_sole_voter(self.me) {
+            self.set_exact_timer(Timer::Election, Duration::ZERO, out);
+        } else {
+            self.set_election_timer(out);
+        }
     }
 
     pub(crate) fn set_exact_timer(&self, timer: Timer, after: Duration, out: &mut Outbox<Raft>) {

@@ -1,7 +1,7 @@
 //! The leader's side: proposals, replication, commit (Raft §5.3, §5.4.2; dissertation, 10.2.1).
 
-use crate::entry::{Entry, Payload};
 use crate::election::Position;
+use crate::entry::{Entry, Payload};
 use crate::message::{Append, AppendOutcome, Message};
 use crate::progress::{Pace, Plan, Progress};
 use crate::read::WaitingReads;
@@ -19,7 +19,7 @@ pub struct Leadership {
     pub peers: BTreeMap<NodeId, Progress>,
     /// The slot of its no-op: once committed, the commit mark is up to date.
     pub first_of_term: Slot,
-    /// Grows whenever a sign of life is wanted of the peers. From 1.
+    /// Grows whenever a sign of life is wanted of the peers.
     pub round: u64,
     /// Who answered since the last check of the quorum.
     pub heard: BTreeSet<NodeId>,
@@ -42,7 +42,7 @@ impl Leadership {
         Leadership {
             peers: peers.into_iter().map(|peer| (peer, Progress::unknown(first_of_term))).collect(),
             first_of_term,
-            round: 1,
+            round: 0,
             heard: BTreeSet::new(),
             reads: WaitingReads::default(),
             undecided_bytes,
@@ -70,7 +70,9 @@ impl Raft {
         let undecided = leadership.undecided_bytes;
         // A batch greater than the whole budget still gets its turn: when nothing else is undecided.
         if undecided > 0 && undecided + entry.bytes() > self.config.undecided_bytes {
-            out.trace(|| Event::refused(&rules::PROPOSE).with("why", format!("{undecided} bytes are undecided already")));
+            out.trace(|| {
+                Event::refused(&rules::PROPOSE).with("why", format!("{undecided} bytes are undecided already"))
+            });
             return out.refuse(Refused::Request(request), Refusal::Overloaded);
         }
         leadership.undecided_bytes += entry.bytes();
@@ -98,11 +100,15 @@ impl Raft {
         let Position::Leader(leadership) = &mut self.position else { return };
         let all = leadership.peers.values().map(|progress| progress.matched);
         self.everyone_has = all.fold(self.disk.durable, Slot::min).max(self.everyone_has);
-        // A probe must be answered, so it needs a round of its own; see `take_append`.
-        if leadership.peers.values().any(|progress| progress.pace == Pace::Probe { asked: false }) {
+        // A probe without entries must be answered all the same, so it needs a round of its own; see `take_append`.
+        let last = self.log.last();
+        if leadership.peers.values().any(|progress| progress.pace == Pace::PROBE && progress.next > last) {
             leadership.round += 1;
         }
         for (peer, progress) in &mut leadership.peers {
+            if progress.next < self.log.first() {
+                progress.probe_from(self.log.first());
+            }
             let plan = progress.plan(&self.log, self.commit, &self.config);
             let (entries, bytes) = match plan {
                 Plan::Nothing => continue,
@@ -116,8 +122,7 @@ impl Raft {
                 }
             };
             let prev_slot = progress.next.previous();
-            // `next` never lies at or before the base: what is compacted, every peer has.
-            let Some(prev_term) = self.log.term_at(prev_slot) else { continue };
+            let prev_term = self.log.term_at(prev_slot).expect("the slot before `next` is in the log or its base");
             progress.sent(entries.len() as u64, bytes, self.commit);
             let append = Append {
                 term: self.term,
@@ -133,25 +138,25 @@ impl Raft {
     }
 
     pub(crate) fn append_response(&mut self, from: NodeId, term: u64, outcome: AppendOutcome, out: &mut Outbox<Raft>) {
-        let drop = |raft: &Raft, why, out: &mut Outbox<Raft>| raft.drop_stale("append-response", from, why, out);
+        let ignore = |raft: &Raft, why, out: &mut Outbox<Raft>| raft.drop_stale("append-response", from, why, out);
         if term < self.term {
-            return drop(self, "it is of an earlier term", out);
+            return ignore(self, "it is of an earlier term", out);
         }
         let last = self.log.last();
         let Position::Leader(leadership) = &mut self.position else {
-            return drop(self, "we do not lead", out);
+            return ignore(self, "we do not lead", out);
         };
         let known_round = leadership.round;
         let Some(progress) = leadership.peers.get_mut(&from) else {
-            return drop(self, "it is no member", out);
+            return ignore(self, "it is no member", out);
         };
         match outcome {
-            AppendOutcome::StaleTerm => drop(self, "what it refused was of an earlier term", out),
+            AppendOutcome::StaleTerm => ignore(self, "what it refused was of an earlier term", out),
             AppendOutcome::Accepted { matched, round } if matched > last || round > known_round => {
-                drop(self, "it answers what was never sent", out);
+                ignore(self, "it answers what was never sent", out);
             }
             AppendOutcome::Rejected { round, .. } if round > known_round => {
-                drop(self, "it answers what was never sent", out);
+                ignore(self, "it answers what was never sent", out);
             }
             AppendOutcome::Accepted { matched, round } => {
                 leadership.heard.insert(from);
@@ -186,7 +191,7 @@ impl Raft {
         progress.probe_from(meeting.unwrap_or(base).next());
         if meeting.is_none() {
             // Without snapshots all that is left is to keep asking, with heartbeats only.
-            progress.pace = Pace::Probe { asked: true };
+            progress.stall();
             out.trace(|| Event::refused(&rules::WINDOW).with("peer", from).with("slot", base));
             return;
         }
@@ -220,6 +225,7 @@ impl Raft {
         } else if self.log.term_at(agreed) == Some(term) {
             self.commit = agreed;
             out.trace(|| Event::allowed(&rules::COMMIT).with("slot", agreed).with("term", term).votes(holders(agreed)));
+            self.trace_undecided(out);
         } else {
             let entry_term = self.log.term_at(agreed).unwrap_or(0);
             out.trace(|| {

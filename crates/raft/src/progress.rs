@@ -27,8 +27,8 @@ pub struct Progress {
 pub enum Pace {
     /// Not sure: one append at a time.
     Probe {
-        /// It is under way; only heartbeats follow until it is answered.
-        asked: bool,
+        /// The last slot and the weight of the one under way; only heartbeats follow until it is answered.
+        under_way: Option<(Slot, u64)>,
     },
     /// Sure: appends follow each other without waiting, within a window.
     Replicate(Window),
@@ -53,6 +53,11 @@ pub enum Plan {
     Empty,
     /// An append with entries from `next` on.
     Entries,
+}
+
+impl Pace {
+    /// Nothing is under way.
+    pub const PROBE: Pace = Pace::Probe { under_way: None };
 }
 
 impl Window {
@@ -96,14 +101,7 @@ impl Progress {
     /// A peer of which a new leader knows nothing: it guesses that the logs are equal.
     #[must_use]
     pub fn unknown(next: Slot) -> Progress {
-        Progress {
-            matched: Slot::ZERO,
-            next,
-            pace: Pace::Probe { asked: false },
-            answered_round: 0,
-            told_commit: Slot::ZERO,
-            due: true,
-        }
+        Progress { matched: Slot::ZERO, next, pace: Pace::PROBE, answered_round: 0, told_commit: Slot::ZERO, due: true }
     }
 
     /// What to send, given the log and the commit mark.
@@ -111,10 +109,10 @@ impl Progress {
     pub fn plan(&self, log: &Log, commit: Slot, config: &Config) -> Plan {
         let entries_wait = self.next <= log.last();
         match &self.pace {
-            Pace::Probe { asked: false } if entries_wait => Plan::Entries,
-            Pace::Probe { asked: false } => Plan::Empty,
-            Pace::Probe { asked: true } if self.due => Plan::Empty,
-            Pace::Probe { asked: true } => Plan::Nothing,
+            Pace::Probe { under_way: None } if entries_wait => Plan::Entries,
+            Pace::Probe { under_way: None } => Plan::Empty,
+            Pace::Probe { under_way: Some(_) } if self.due => Plan::Empty,
+            Pace::Probe { under_way: Some(_) } => Plan::Nothing,
             Pace::Replicate(window) if entries_wait && !window.is_full(config) => Plan::Entries,
             Pace::Replicate(_) if self.due || self.told_commit < commit => Plan::Empty,
             Pace::Replicate(_) if entries_wait => Plan::Full,
@@ -127,7 +125,8 @@ impl Progress {
         self.due = false;
         self.told_commit = self.told_commit.max(commit);
         match &mut self.pace {
-            Pace::Probe { asked } => *asked = true,
+            Pace::Probe { under_way: Some(_) } => {}
+            Pace::Probe { under_way } => *under_way = Some((Slot(self.next.previous().0 + entries), bytes)),
             Pace::Replicate(window) if entries > 0 => {
                 self.next = Slot(self.next.0 + entries);
                 window.sent(self.next.previous(), bytes);
@@ -141,9 +140,15 @@ impl Progress {
         let news = matched > self.matched;
         self.matched = self.matched.max(matched);
         match &mut self.pace {
-            Pace::Probe { .. } => {
-                self.next = self.matched.next();
-                self.pace = Pace::Replicate(Window::default());
+            Pace::Probe { under_way } => {
+                // What the probe carried is there already, if only in memory. If it is not, the next append is rejected.
+                let (sent, bytes) = under_way.unwrap_or((self.matched, 0));
+                let mut window = Window::default();
+                if sent > self.matched {
+                    window.sent(sent, bytes);
+                }
+                self.next = sent.max(self.matched).next();
+                self.pace = Pace::Replicate(window);
             }
             Pace::Replicate(window) => {
                 window.answered(self.matched);
@@ -167,7 +172,12 @@ impl Progress {
     /// Back to probing from `next` on, which never goes below what is known to match.
     pub fn probe_from(&mut self, next: Slot) {
         self.next = next.max(self.matched.next());
-        self.pace = Pace::Probe { asked: false };
+        self.pace = Pace::PROBE;
+    }
+
+    /// Waits to be asked for what is no longer kept: heartbeats only.
+    pub fn stall(&mut self) {
+        self.pace = Pace::Probe { under_way: Some((self.next.previous(), 0)) };
     }
 
     /// One word.
@@ -201,6 +211,8 @@ mod tests {
         assert_eq!(progress.plan(&log, Slot(1), &config), Plan::Nothing);
         progress.due = true;
         assert_eq!(progress.plan(&log, Slot(1), &config), Plan::Empty);
+        progress.accepted(Slot(1));
+        assert_eq!((progress.next, progress.matched), (Slot(4), Slot(1)));
     }
 
     #[test]

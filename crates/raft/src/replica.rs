@@ -11,8 +11,8 @@ use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::rules;
 use quorate_protocol::{
-    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Refusal, Refused, Replica, RequestId, Role, Setup, Status,
-    Violation,
+    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Refusal, Refused, Replica, RequestId, Role, Setup,
+    Status, Violation,
 };
 use quorate_types::{NodeId, Slot};
 

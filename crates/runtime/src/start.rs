@@ -91,7 +91,9 @@ where
     let lock = DirectoryLock::take(&config.data_directory)?;
     let mut journal_disk = FileDisk::open(&config.data_directory.join("journal"))?;
     let mut store_disk = FileDisk::open(&config.data_directory.join("store"))?;
-    let random = |what| move |error: getrandom::Error| StartError::System { what, source: error.into() };
+    let random = |what| {
+        move |error: getrandom::Error| StartError::System { what, source: std::io::Error::other(error.to_string()) }
+    };
     let new_disk = DiskId(getrandom::u64().map_err(random("cannot draw a disk id"))?);
     let seed = getrandom::u64().map_err(random("cannot draw a seed"))?;
     let addresses = addresses_of(&config.start);

@@ -6,6 +6,7 @@ mod marks;
 mod network;
 mod queue;
 mod random;
+pub mod scenario;
 pub mod swarm;
 pub mod topology;
 mod transcript;

@@ -88,15 +88,17 @@ impl Network {
         Network { usual, links: BTreeMap::new(), blocked: BTreeSet::new(), last_arrival: BTreeMap::new(), random }
     }
 
-    /// Makes one directed link different from the usual.
+    /// Makes one directed link different from the usual. What is under way keeps its time of arrival, and may be overtaken.
     pub fn set_link(&mut self, from: NodeId, to: NodeId, link: Link) {
         self.links.insert((from, to), link);
+        self.last_arrival.remove(&(from, to));
     }
 
-    /// Makes every link this one.
+    /// Makes every link this one. What is under way keeps its time of arrival, and may be overtaken.
     pub fn set_all(&mut self, usual: Link) {
         self.usual = usual;
         self.links.clear();
+        self.last_arrival.clear();
     }
 
     /// The link from one node to another.

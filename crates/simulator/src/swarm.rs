@@ -3,6 +3,7 @@
 mod callers;
 mod campaign;
 mod judge;
+mod keyspace;
 mod plan;
 mod protocols;
 mod run;

@@ -41,7 +41,7 @@ pub struct DecideArguments {
 
 /// Arguments of `quorate explain`.
 #[derive(Args)]
-#[command(after_long_help = SCENARIO_HELP)]
+#[command(after_long_help = scenario::LANGUAGE)]
 pub struct ExplainArguments {
     /// A scenario file; `--help` tells the language
     #[arg(required_unless_present = "seed", conflicts_with = "seed")]
@@ -56,11 +56,6 @@ pub struct ExplainArguments {
     #[arg(long)]
     no_sources: bool,
 }
-
-const SCENARIO_HELP: &str = "A scenario is a text of lines: settings (title, protocol, nodes, seed, latency, flush, heartbeat, \
-election-timeout, entries-per-append, timers), then steps (run, settle, fire, put, get, propose, crash, restart, pause, resume, \
-hold-disk, release-disk, cut, join, partition, heal, lose, hold, deliver, pass, note, forget, expect). docs/scenarios.md \
-explains each; scenarios/ has examples.";
 
 /// `quorate decide`.
 pub fn decide(arguments: DecideArguments) -> Result<ExitCode> {

@@ -3,7 +3,7 @@
 use crate::endpoint::OutputFormat;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use quorate_explorer::{Bounds, Explorer, Progress, Report};
+use quorate_explorer::{Bounds, Disks, Explorer, Progress, Report};
 use quorate_paxos::Paxos;
 use quorate_protocol::Replica;
 use quorate_protocol::testbed::Testbed;
@@ -50,7 +50,7 @@ pub struct ExploreArguments {
     /// Stop after so many different states
     #[arg(long, default_value_t = 2_000_000)]
     max_states: usize,
-    /// Every write is durable at once: far fewer states, and crashes that lose a write are left out
+    /// Writes are durable at once or, where a crash follows, not at all: far fewer states
     #[arg(long)]
     instant_disks: bool,
     /// How to print the result
@@ -92,7 +92,7 @@ fn search<R: Replica>(arguments: &ExploreArguments, config: R::Config, usual_tim
         max_duplicates: arguments.duplicates,
         max_depth: arguments.max_depth,
         max_states: arguments.max_states,
-        instant_disks: arguments.instant_disks,
+        disks: if arguments.instant_disks { Disks::StallBeforeCrash } else { Disks::AnyDelay },
         ..Bounds::default()
     };
     let given = arguments.timers.iter().map(String::as_str);

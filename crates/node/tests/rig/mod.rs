@@ -13,14 +13,13 @@ use quorate_node::{
     Boot, BootError, ClientTag, Consistency, Lane, Node, NodeConfig, NodeInput, NodeMessage, NodeOutput, NodeTimer,
     RequestError, StopReason,
 };
-use quorate_protocol::{Env, Event, Start};
+use quorate_protocol::{Env, Event, Replica, Start};
 use quorate_types::{ClusterId, DiskId, Membership, NodeId, Slot, Time};
-use solo::{Solo, SoloConfig, SoloTimer};
-use std::collections::BTreeSet;
+use solo::{Solo, SoloConfig};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub type TestNode = Node<Solo, Counting>;
-pub type TestOutput = NodeOutput<Solo, Counting>;
 
 /// The clock of a test.
 pub struct Clock(pub Time);
@@ -44,16 +43,17 @@ pub struct UnderWay {
 
 /// One node with its disks, and everything it ever said.
 #[derive(Clone, Debug)]
-pub struct Rig {
+pub struct Rig<R: Replica> {
     pub boot: Boot,
-    pub config: NodeConfig<Solo>,
+    pub config: NodeConfig<R>,
     pub journal: ModelDisk,
     pub store: ModelDisk,
-    pub node: Option<TestNode>,
+    pub node: Option<Node<R, Counting>>,
     pub now: Time,
     pub under_way: Vec<UnderWay>,
-    pub timers: BTreeSet<NodeTimer<SoloTimer>>,
-    pub sent: Vec<(NodeId, NodeMessage<Solo>)>,
+    /// Armed timers and their deadlines, for whoever wants to keep them.
+    pub timers: BTreeMap<NodeTimer<R::Timer>, Time>,
+    pub sent: Vec<(NodeId, NodeMessage<R>)>,
     pub replies: Vec<(ClientTag, Result<u64, RequestError>)>,
     pub applied: Vec<(Slot, u64)>,
     pub traces: Vec<Event>,
@@ -61,37 +61,45 @@ pub struct Rig {
     pub stopped: Option<StopReason>,
 }
 
-pub fn config(solo: SoloConfig) -> NodeConfig<Solo> {
-    let mut config = NodeConfig::new(solo);
+/// Everything traced, small segments.
+pub fn config<R: Replica>(protocol: R::Config) -> NodeConfig<R> {
+    let mut config = NodeConfig::new(protocol);
     config.tracing = true;
     config.journal.segment_bytes = 64 * 1024;
     config
 }
 
-impl Rig {
+impl Rig<Solo> {
     /// Node `me` of a cluster of two in which node 1 leads, booted on empty disks.
-    pub fn new(me: u64, solo: SoloConfig) -> Rig {
+    pub fn new(me: u64, solo: SoloConfig) -> Rig<Solo> {
         let mut rig = Rig::off(me, solo);
         rig.start().expect("empty disks boot");
         rig
     }
 
     /// The same, not booted.
-    pub fn off(me: u64, solo: SoloConfig) -> Rig {
+    pub fn off(me: u64, solo: SoloConfig) -> Rig<Solo> {
+        Rig::of(me, Membership::of_voters(2), config(solo))
+    }
+}
+
+impl<R: Replica> Rig<R> {
+    /// Node `me` of a cluster of these, not booted, on empty disks.
+    pub fn of(me: u64, members: Membership, config: NodeConfig<R>) -> Rig<R> {
         Rig {
             boot: Boot {
                 cluster: ClusterId(7),
                 me: NodeId(me),
-                start: Start::Found(Membership::of_voters(2)),
+                start: Start::Found(members),
                 new_disk: DiskId(100 + me),
             },
-            config: config(solo),
+            config,
             journal: ModelDisk::new(),
             store: ModelDisk::new(),
             node: None,
             now: Time::ZERO,
             under_way: Vec::new(),
-            timers: BTreeSet::new(),
+            timers: BTreeMap::new(),
             sent: Vec::new(),
             replies: Vec::new(),
             applied: Vec::new(),
@@ -108,12 +116,12 @@ impl Rig {
         Ok(())
     }
 
-    pub fn node(&self) -> &TestNode {
+    pub fn node(&self) -> &Node<R, Counting> {
         self.node.as_ref().expect("it runs")
     }
 
     /// Steps these inputs, settles once and keeps what the node says.
-    pub fn inputs(&mut self, inputs: impl IntoIterator<Item = NodeInput<Solo, Counting>>) {
+    pub fn inputs(&mut self, inputs: impl IntoIterator<Item = NodeInput<R, Counting>>) {
         let mut clock = Clock(self.now);
         let node = self.node.as_mut().expect("it runs");
         for input in inputs {
@@ -124,13 +132,15 @@ impl Rig {
         self.collect(outputs);
     }
 
-    fn collect(&mut self, outputs: Vec<TestOutput>) {
+    fn collect(&mut self, outputs: Vec<NodeOutput<R, Counting>>) {
         for output in outputs {
             assert_eq!(self.stopped, None, "nothing after Stop, but {output:?}");
             match output {
                 NodeOutput::Send { to, message } => self.sent.push((to, message)),
-                NodeOutput::SetTimer { timer, .. } => {
-                    self.timers.insert(timer);
+                NodeOutput::SetTimer { timer, at_least, at_most } => {
+                    // Nodes draw different deadlines, or they would campaign at the same moment for ever.
+                    let share = (at_most - at_least) / 5 * u32::try_from(self.boot.me.0 % 5).expect("below 5");
+                    self.timers.insert(timer, self.now + at_least + share);
                 }
                 NodeOutput::CancelTimer(timer) => {
                     self.timers.remove(&timer);
@@ -149,6 +159,7 @@ impl Rig {
         }
     }
 
+    /// Whether a write of this lane is under way.
     pub fn is_under_way(&self, lane: Lane) -> bool {
         self.under_way.iter().any(|write| write.lane == lane)
     }
@@ -175,8 +186,8 @@ impl Rig {
         while self.complete(Lane::Journal) || self.complete(Lane::Store) {}
     }
 
-    pub fn expire(&mut self, timer: NodeTimer<SoloTimer>) -> bool {
-        let armed = self.timers.remove(&timer);
+    pub fn expire(&mut self, timer: NodeTimer<R::Timer>) -> bool {
+        let armed = self.timers.remove(&timer).is_some();
         if armed {
             self.inputs([NodeInput::Expired(timer)]);
         }
@@ -184,7 +195,7 @@ impl Rig {
     }
 
     pub fn advance(&mut self, millis: u64) {
-        self.now = self.now + Duration::from_millis(millis);
+        self.now = after(self.now, millis);
     }
 
     /// Performs some of each write under way, loses memory, and what was not flushed as `choose` says.
@@ -214,6 +225,11 @@ impl Rig {
     }
 }
 
-pub fn write(tag: u64, payload: &'static str) -> NodeInput<Solo, Counting> {
+/// So much later.
+pub fn after(time: Time, millis: u64) -> Time {
+    time + Duration::from_millis(millis)
+}
+
+pub fn write<R: Replica>(tag: u64, payload: &'static str) -> NodeInput<R, Counting> {
     NodeInput::Write { tag: ClientTag(tag), payload: Bytes::from_static(payload.as_bytes()) }
 }

@@ -252,7 +252,7 @@ impl<T: Subject> Stage<T> {
             .world
             .nodes()
             .filter_map(|id| Some((id, self.world.node(id)?)))
-            .map(|(_, node)| format!("slot {} digest {:016x}", node.status().protocol.applied, node.digest()))
+            .map(|(_, node)| format!("slot {} digest {:016x}", node.status().applied, node.status().machine.digest))
             .collect();
         ensure(marks.windows(2).all(|pair| pair[0] == pair[1]), || marks.join("; "))
     }

@@ -2,7 +2,33 @@
 
 use super::subject::{Pace, Subject};
 use crate::random::{Random, nanos};
-use quorate_paxos::{AcceptedTo, Config, Paxos};
+use quorate_paxos::{AcceptedTo, Paxos};
+use quorate_raft::Raft;
+use std::time::Duration;
+
+impl Subject for Raft {
+    const ONE_LEADER_PER_ERA: bool = true;
+    const SLOTS: Option<u64> = None;
+
+    fn draw_config(random: &mut Random, pace: Pace) -> quorate_raft::Config {
+        let patience = nanos(pace.patience);
+        let size = |random: &mut Random, low, high| usize::try_from(random.log_uniform(low, high)).unwrap_or(1);
+        quorate_raft::Config {
+            election_timeout: pace.patience,
+            heartbeat_interval: Duration::from_nanos(random.between(patience / 40, patience / 10)),
+            read_retry_interval: Duration::from_nanos(random.log_uniform(patience / 20, patience * 2)),
+            append_bytes: random.log_uniform(16, 1 << 16),
+            append_entries: size(random, 1, 64),
+            window_messages: size(random, 1, 16),
+            window_bytes: random.log_uniform(64, 1 << 18),
+            undecided_bytes: random.log_uniform(64, 1 << 20),
+            waiting_reads: size(random, 1, 256),
+            compact_after_bytes: random.log_uniform(64, 1 << 16),
+            compact_after_entries: random.log_uniform(1, 200),
+            compact_keep_entries: random.between(0, 16),
+        }
+    }
+}
 
 impl Subject for Paxos {
     const ONE_LEADER_PER_ERA: bool = false;
@@ -14,13 +40,14 @@ impl Subject for Paxos {
         quorate_paxos::Config {
             accepted_to: *random.pick(&[AcceptedTo::Proposer, AcceptedTo::Everybody]).unwrap_or(&AcceptedTo::Proposer),
             back_off_base_ms,
-            back_off_cap_ms: random.log_uniform(back_off_base_ms, patience_ms * 2),
-            resend_after_ms: random.log_uniform(1, patience_ms),
-            resends_per_ballot: random.between(1, 8) as u32,
-            inquire_after_ms: random.log_uniform(1, patience_ms),
+            // Below a round trip of calm times, duelling proposers would never stop.
+            back_off_cap_ms: random.log_uniform(patience_ms, patience_ms * 4),
+            resend_after_ms: random.log_uniform(patience_ms / 8, patience_ms),
+            resends_per_ballot: u32::try_from(random.between(1, 8)).unwrap_or(1),
+            inquire_after_ms: random.log_uniform(patience_ms / 8, patience_ms),
             waiting_limit: 64,
-            compact_after_records: Config::COMPACT_AFTER_RECORDS_LEAST,
-            ..Config::default()
+            compact_after_records: quorate_paxos::Config::COMPACT_AFTER_RECORDS_LEAST,
+            ..quorate_paxos::Config::default()
         }
     }
 }

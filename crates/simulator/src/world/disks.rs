@@ -26,6 +26,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             return;
         }
         *host.write_mut(lane) = Some(Write { id: write, operations, next: 0 });
+        host.journal_busy |= lane == Lane::Journal;
         self.advance_write(id, lane);
     }
 

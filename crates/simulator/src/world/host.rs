@@ -79,6 +79,8 @@ pub(super) struct Host<R: Replica, S: StateMachine> {
     pub(super) disk: DiskModel,
     pub(super) journal_write: Option<Write>,
     pub(super) store_write: Option<Write>,
+    /// From the start of a journal write until the node hears that it is done: what is queued meanwhile is not durable.
+    pub(super) journal_busy: bool,
     pub(super) disk_held: bool,
     pub(super) held_lanes: Vec<Lane>,
     pub(super) lead: Option<Lead>,
@@ -120,6 +122,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
             disk: config.disk,
             journal_write: None,
             store_write: None,
+            journal_busy: false,
             disk_held: false,
             held_lanes: Vec::new(),
             lead: None,
@@ -144,6 +147,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         self.timers.clear();
         self.journal_write = None;
         self.store_write = None;
+        self.journal_busy = false;
         self.held_lanes.clear();
         self.lead = None;
         self.seen = Seen::default();

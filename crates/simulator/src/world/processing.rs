@@ -6,7 +6,7 @@ use super::event::WorldEvent;
 use super::host::{Armed, Host, HostEnv, Lead, Waiting};
 use quorate_machine::StateMachine;
 use quorate_narrator::What;
-use quorate_node::{NodeInput, NodeOutput, NodeTimer, StopReason};
+use quorate_node::{Lane, NodeInput, NodeOutput, NodeTimer, StopReason};
 use quorate_protocol::{Event, Replica, Verdict};
 use quorate_types::{NodeId, Slot};
 use std::time::Duration;
@@ -182,7 +182,12 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         while (inputs.len() as u64) < at_most {
             match self.inbox.pop_front() {
                 None => break,
-                Some(Waiting::Input(input)) => inputs.push(input),
+                Some(Waiting::Input(input)) => {
+                    if matches!(input, NodeInput::DiskDone { lane: Lane::Journal, .. }) {
+                        self.journal_busy = false;
+                    }
+                    inputs.push(input);
+                }
                 Some(Waiting::Expired { timer, generation }) if inputs.is_empty() => {
                     if self.timers.get(&timer).is_some_and(|armed| armed.generation == generation) {
                         self.timers.remove(&timer);

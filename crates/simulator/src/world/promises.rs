@@ -107,7 +107,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         host.seen.committed = status.committed;
         host.seen.last = status.last;
         host.seen.first = status.first;
-        if host.journal_write.is_none() {
+        if !host.journal_busy {
             host.durable_era = host.durable_era.max(status.era);
         }
         if status.last < seen.last {

@@ -1,0 +1,166 @@
+//! The numbered invariants of the crate's first page, one function each.
+
+use crate::durability::Claim;
+use crate::election::Position;
+use crate::entry::Payload;
+use crate::leading::Leadership;
+use crate::progress::Pace;
+use crate::replica::Raft;
+use quorate_protocol::Violation;
+
+/// The cheap ones: marks and per-peer progress.
+pub(crate) fn check(raft: &Raft) -> Result<(), Violation> {
+    i1_leader_voted_for_itself(raft)?;
+    i2_marks_are_in_order(raft)?;
+    i3_durable_is_what_was_written(raft)?;
+    i5_nothing_committed_is_truncated(raft)?;
+    i6_progress_is_within_the_log(raft)?;
+    i8_forwarded_reads_have_a_leader(raft)
+}
+
+/// All of them.
+pub(crate) fn check_deep(raft: &Raft) -> Result<(), Violation> {
+    check(raft)?;
+    i4_terms_ascend(raft)?;
+    i7_leader_owns_its_term(raft)?;
+    i9_sums_are_right(raft)?;
+    i10_configuration_is_the_logs(raft)?;
+    i11_rounds_ascend(raft)
+}
+
+fn hold(invariant: &'static str, holds: bool, detail: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation { invariant, detail: detail() }) }
+}
+
+fn leadership(raft: &Raft) -> Option<&Leadership> {
+    match &raft.position {
+        Position::Leader(leadership) => Some(leadership),
+        _ => None,
+    }
+}
+
+fn i1_leader_voted_for_itself(raft: &Raft) -> Result<(), Violation> {
+    let stands = matches!(raft.position, Position::Leader(_) | Position::Candidate(_));
+    let holds = !stands || raft.voted_for == Some(raft.me);
+    hold("VoteOnce", holds, || format!("{} stands in term {} and voted {:?}", raft.me, raft.term, raft.voted_for))
+}
+
+fn i2_marks_are_in_order(raft: &Raft) -> Result<(), Violation> {
+    let marks = [raft.log.base(), raft.applied_durable, raft.applied, raft.decided, raft.commit, raft.log.last()];
+    hold("MarksInOrder", marks.is_sorted(), || {
+        format!("base, durably applied, applied, decided, commit, last: {marks:?}")
+    })
+}
+
+fn i3_durable_is_what_was_written(raft: &Raft) -> Result<(), Violation> {
+    let disk = &raft.disk;
+    let marks = [raft.decided, disk.durable, disk.written, raft.log.last()];
+    let claims = disk.pending.iter().all(|claim| match claim {
+        Claim::Log { through } => *through <= disk.written,
+        Claim::Vote { term, .. } => *term <= raft.term,
+    });
+    hold("DurableInOrder", marks.is_sorted() && claims, || {
+        format!("decided, durable, written, last: {marks:?}; under way: {:?}", disk.pending)
+    })
+}
+
+fn i4_terms_ascend(raft: &Raft) -> Result<(), Violation> {
+    let base = raft.log.term_at(raft.log.base()).unwrap_or(0);
+    let terms = || std::iter::once(base).chain(raft.log.iter().map(|entry| entry.term)).chain([raft.term]);
+    hold("TermsAscend", terms().is_sorted(), || format!("base, log, own: {:?}", terms().collect::<Vec<_>>()))
+}
+
+fn i5_nothing_committed_is_truncated(raft: &Raft) -> Result<(), Violation> {
+    raft.broken.clone().map_or(Ok(()), Err)
+}
+
+fn i6_progress_is_within_the_log(raft: &Raft) -> Result<(), Violation> {
+    let Some(leadership) = leadership(raft) else { return Ok(()) };
+    let last = raft.log.last();
+    for (peer, progress) in &leadership.peers {
+        let holds = progress.matched < progress.next && progress.matched <= last && progress.next <= last.next();
+        hold("ProgressInLog", holds, || format!("{peer}: {progress:?} with the log ending at {last}"))?;
+    }
+    Ok(())
+}
+
+fn i7_leader_owns_its_term(raft: &Raft) -> Result<(), Violation> {
+    let Some(leadership) = leadership(raft) else { return Ok(()) };
+    let first = leadership.first_of_term;
+    let expected = (first > raft.log.base()).then_some(raft.term);
+    let holds = expected.is_none() || raft.log.term_at(first) == expected;
+    hold("LeaderAppendOnly", holds && raft.leader == Some(raft.me), || {
+        format!("{} leads term {}; slot {first} is of term {:?}", raft.me, raft.term, raft.log.term_at(first))
+    })
+}
+
+fn i8_forwarded_reads_have_a_leader(raft: &Raft) -> Result<(), Violation> {
+    let holds = raft.asked_reads.is_empty() || raft.leader.is_some_and(|leader| leader != raft.me);
+    hold("ReadsAreAnswered", holds, || format!("{:?} wait for {:?}", raft.asked_reads, raft.leader))
+}
+
+fn i9_sums_are_right(raft: &Raft) -> Result<(), Violation> {
+    hold("SumsAreRight", raft.log.bytes() == raft.log.bytes_behind(raft.log.base()), || "the log's weight".to_owned())?;
+    let Some(leadership) = leadership(raft) else { return Ok(()) };
+    let undecided = raft.log.bytes_behind(raft.decided);
+    hold("SumsAreRight", leadership.undecided_bytes == undecided, || {
+        format!("{} bytes are counted undecided, {undecided} are", leadership.undecided_bytes)
+    })?;
+    let windows = leadership.peers.values().all(|progress| match &progress.pace {
+        Pace::Replicate(window) => window.is_consistent(),
+        Pace::Probe { .. } => true,
+    });
+    hold("SumsAreRight", windows, || format!("a window of {:?}", leadership.peers))
+}
+
+fn i10_configuration_is_the_logs(raft: &Raft) -> Result<(), Violation> {
+    let in_log = raft.log.iter().filter_map(|entry| match &entry.payload {
+        Payload::Members(configuration) => Some(&**configuration),
+        Payload::Command(_) | Payload::NoOp => None,
+    });
+    let last = in_log.last().unwrap_or(raft.configurations.base());
+    let holds = raft.configurations.in_force() == last && *raft.configurations.quorum() == last.quorum();
+    hold("ConfigurationAtAppend", holds, || format!("{:?} is in force, not {last:?}", raft.configurations.in_force()))
+}
+
+fn i11_rounds_ascend(raft: &Raft) -> Result<(), Violation> {
+    let Some(leadership) = leadership(raft) else { return Ok(()) };
+    let answered = leadership.peers.values().all(|progress| progress.answered_round <= leadership.round);
+    hold("RoundsAscend", answered && leadership.reads.is_consistent(leadership.round), || {
+        format!("round {}, {:?}, {:?}", leadership.round, leadership.reads, leadership.peers)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use quorate_protocol::{Durable, Outbox, Replica, Setup, Start};
+    use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket};
+
+    fn fresh() -> Raft {
+        let setup = Setup {
+            cluster: ClusterId(1),
+            me: NodeId(1),
+            disk: DiskId(1),
+            incarnation: Incarnation(1),
+            start: Start::Found(Membership::of_voters(3)),
+        };
+        let mut out = Outbox::new(Ticket::NONE, false);
+        Raft::open(&setup, &Config::default(), Durable::nothing(), &mut out).unwrap()
+    }
+
+    #[test]
+    fn a_fresh_replica_holds_them_all() {
+        assert_eq!(check_deep(&fresh()), Ok(()));
+    }
+
+    #[test]
+    fn marks_out_of_order_are_noticed() {
+        let ahead_of_its_log = Raft { commit: Slot(1), ..fresh() };
+        assert_eq!(check(&ahead_of_its_log).unwrap_err().invariant, "MarksInOrder");
+        let mut not_durable = fresh();
+        not_durable.disk.durable = Slot(1);
+        assert_eq!(check(&not_durable).unwrap_err().invariant, "DurableInOrder");
+    }
+}

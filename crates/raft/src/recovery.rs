@@ -1,0 +1,217 @@
+//! Opening from what is durable: the only way a replica comes to be.
+//!
+//! Records are replayed in the order written. Compaction drops whole pieces from the front of that order, so what is found
+//! may be any suffix of what was written that includes all records that the latest anchor does not stand for.
+
+use crate::config::Config;
+use crate::durability::DiskMarks;
+use crate::election::Position;
+use crate::entry::{Configuration, Entry, Payload};
+use crate::following::Following;
+use crate::log::{Configurations, Log};
+use crate::read::AskedReads;
+use crate::record::{Anchor, Record};
+use crate::replica::Raft;
+use quorate_protocol::{Durable, Landmarks, MembersChange, OpenError, Outbox, Setup, Start};
+use quorate_types::{Membership, NodeId, Slot, Ticket};
+
+/// What the records tell so far.
+#[derive(Default)]
+struct Replay {
+    founded: Option<Membership>,
+    term: u64,
+    voted_for: Option<NodeId>,
+    anchor: Option<Anchor>,
+    /// Entries without gaps, the first of them in `first`.
+    entries: Vec<Entry>,
+    first: Slot,
+    landmarks: Landmarks,
+}
+
+fn inconsistent<T>(why: String) -> Result<T, OpenError> {
+    Err(OpenError::Inconsistent { why })
+}
+
+/// Becomes the replica that `found` describes.
+///
+/// # Errors
+/// When the records contradict each other or the store's mark.
+pub(crate) fn open(
+    setup: &Setup,
+    config: &Config,
+    found: Durable<Raft>,
+    out: &mut Outbox<Raft>,
+) -> Result<Raft, OpenError> {
+    let fresh = found.records.is_empty();
+    let mut replay = Replay::default();
+    for (ticket, record) in found.records {
+        replay.take(ticket, record)?;
+    }
+    if fresh {
+        if let Start::Found(membership) = &setup.start {
+            out.persist(vec![Record::Founded { membership: membership.clone() }]);
+            replay.founded = Some(membership.clone());
+        }
+    }
+    let raft = replay.finish(setup, config, found.applied)?;
+    if let Some(anchor) = found.anchor {
+        raft.check_store_anchor(&anchor)?;
+    }
+    raft.announce(out)
+}
+
+impl Replay {
+    fn take(&mut self, ticket: Ticket, record: Record) -> Result<(), OpenError> {
+        match record {
+            Record::Founded { membership } => match &self.founded {
+                Some(known) if *known != membership => inconsistent("the cluster was founded twice".to_owned()),
+                _ => {
+                    self.founded = Some(membership);
+                    Ok(())
+                }
+            },
+            Record::TermVote { term, voted_for } => self.take_vote(term, voted_for),
+            Record::Append { first, entries } => self.take_entries(ticket, first, entries),
+            Record::Truncate { from } => self.truncate(from),
+            Record::Anchor(anchor) => self.take_anchor(anchor),
+        }
+    }
+
+    fn take_vote(&mut self, term: u64, voted_for: Option<NodeId>) -> Result<(), OpenError> {
+        if term < self.term {
+            return inconsistent(format!("term {term} follows term {}", self.term));
+        }
+        if term == self.term && self.voted_for.is_some() && self.voted_for != voted_for {
+            return inconsistent(format!("two votes in term {term}: {:?} and {voted_for:?}", self.voted_for));
+        }
+        (self.term, self.voted_for) = (term, voted_for);
+        Ok(())
+    }
+
+    fn take_entries(&mut self, ticket: Ticket, first: Slot, entries: Vec<Entry>) -> Result<(), OpenError> {
+        if first == Slot::ZERO || first.0.checked_add(entries.len() as u64).is_none() {
+            return inconsistent(format!("entries are appended at slot {first}"));
+        }
+        let next = Slot(self.first.0.saturating_add(self.entries.len() as u64));
+        if !self.entries.is_empty() && first < next {
+            return inconsistent(format!("entries are appended at slot {first} and the log ends before slot {next}"));
+        }
+        if self.entries.is_empty() || first > next {
+            // The front is missing; an anchor that stands for it must follow. `finish` looks.
+            self.entries.clear();
+            self.first = first;
+        }
+        self.entries.extend(entries);
+        self.landmarks.note(first, ticket);
+        Ok(())
+    }
+
+    fn truncate(&mut self, from: Slot) -> Result<(), OpenError> {
+        if let Some(anchor) = self.anchor.as_ref().filter(|anchor| from <= anchor.slot) {
+            return inconsistent(format!("slot {from} is void, and everything up to {} is decided", anchor.slot));
+        }
+        let kept = from.0.saturating_sub(self.first.0);
+        self.entries.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        Ok(())
+    }
+
+    fn take_anchor(&mut self, anchor: Anchor) -> Result<(), OpenError> {
+        if let Some(earlier) = self.anchor.as_ref().filter(|earlier| earlier.slot > anchor.slot) {
+            return inconsistent(format!("an anchor at slot {} follows one at {}", anchor.slot, earlier.slot));
+        }
+        if let Some(behind) = anchor.slot.0.checked_sub(self.first.0).filter(|_| !self.entries.is_empty()) {
+            let at = usize::try_from(behind).unwrap_or(usize::MAX);
+            if let Some(entry) = self.entries.get(at).filter(|entry| entry.term != anchor.term) {
+                let why =
+                    format!("slot {} is of term {} and anchored in term {}", anchor.slot, entry.term, anchor.term);
+                return inconsistent(why);
+            }
+            self.entries.drain(..at.saturating_add(1).min(self.entries.len()));
+            self.first = anchor.slot.next();
+        }
+        self.anchor = Some(anchor);
+        Ok(())
+    }
+
+    fn finish(mut self, setup: &Setup, config: &Config, applied: Slot) -> Result<Raft, OpenError> {
+        let founding = Anchor {
+            slot: Slot::ZERO,
+            term: 0,
+            configuration: Configuration::of(self.founded.take().unwrap_or_default()),
+        };
+        let base = self.anchor.take().unwrap_or(founding);
+        if !self.entries.is_empty() && self.first > base.slot.next() {
+            return inconsistent(format!(
+                "the log begins at slot {} and nothing stands for what is before",
+                self.first
+            ));
+        }
+        let mut log = Log::behind(base.slot, base.term);
+        let mut configurations = Configurations::behind(base.configuration);
+        for entry in self.entries {
+            let slot = log.last().next();
+            if entry.term < log.last_term() {
+                return inconsistent(format!("slot {slot} is of term {}, after {}", entry.term, log.last_term()));
+            }
+            if let Payload::Members(configuration) = &entry.payload {
+                configurations.append(slot, (**configuration).clone());
+            }
+            log.push(entry);
+        }
+        if log.last_term() > self.term {
+            return inconsistent(format!("the log is of term {}, the node of term {}", log.last_term(), self.term));
+        }
+        if applied < base.slot || applied > log.last() {
+            let (base, last) = (base.slot, log.last());
+            return inconsistent(format!("the store applied slot {applied}; the log goes from {base} to {last}"));
+        }
+        let disk = DiskMarks::at_rest(log.last(), self.landmarks);
+        Ok(Raft {
+            me: setup.me,
+            config: config.clone(),
+            term: self.term,
+            voted_for: self.voted_for,
+            log,
+            configurations,
+            disk,
+            commit: applied,
+            decided: applied,
+            applied,
+            applied_durable: applied,
+            everyone_has: base.slot,
+            position: Position::Follower,
+            leader: None,
+            sticky: false,
+            following: Following::default(),
+            asked_reads: AskedReads::new(),
+            told_lead: None,
+            broken: None,
+        })
+    }
+}
+
+impl Raft {
+    /// A store that came by snapshot must agree with the log; this version never installs one.
+    fn check_store_anchor(&self, anchor: &Anchor) -> Result<(), OpenError> {
+        match self.log.term_at(anchor.slot) {
+            Some(term) if term != anchor.term => inconsistent(format!(
+                "the store came by snapshot at slot {} of term {}; the log has term {term} there",
+                anchor.slot, anchor.term
+            )),
+            None if anchor.slot > self.log.last() => inconsistent(format!(
+                "the store came by snapshot at slot {}; the log ends at {}",
+                anchor.slot,
+                self.log.last()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says what it is, and starts waiting for a leader.
+    fn announce(mut self, out: &mut Outbox<Raft>) -> Result<Raft, OpenError> {
+        self.set_first_election_timer(out);
+        self.tell_lead(out);
+        out.members(self.configurations.in_force().members.clone(), MembersChange::Opened);
+        Ok(self)
+    }
+}

@@ -1,0 +1,69 @@
+//! The keyspace, as random campaigns use and judge it.
+
+use super::subject::{Judged, Meaning, Versioned};
+use bytes::Bytes;
+use quorate_keyspace::{DeleteRangeRequest, KeyValue, Keyspace, PutRequest, Query, RangeRequest, Reply, Request};
+use quorate_wire::encode_to_bytes;
+
+/// The range of all keys.
+fn everything() -> RangeRequest {
+    RangeRequest { key: Bytes::from_static(&[0]), range_end: Bytes::from_static(&[0]), ..RangeRequest::default() }
+}
+
+/// Revisions are positive; one that is not stands before all of them.
+fn unsigned(revision: i64) -> u64 {
+    u64::try_from(revision).unwrap_or(0)
+}
+
+fn versioned(pairs: &[KeyValue]) -> Vec<Versioned> {
+    let versioned = |pair: &KeyValue| Versioned {
+        key: pair.key.clone(),
+        value: pair.value.clone(),
+        written_at: unsigned(pair.mod_revision),
+    };
+    pairs.iter().map(versioned).collect()
+}
+
+impl Judged for Keyspace {
+    fn put(key: &Bytes, value: &Bytes) -> Bytes {
+        let put = PutRequest { key: key.clone(), value: value.clone(), ..PutRequest::default() };
+        encode_to_bytes(&Request::Put(put))
+    }
+
+    fn delete(key: &Bytes) -> Bytes {
+        let delete = DeleteRangeRequest { key: key.clone(), ..DeleteRangeRequest::default() };
+        encode_to_bytes(&Request::DeleteRange(delete))
+    }
+
+    fn get(key: Option<&Bytes>) -> Query {
+        Query::Range(match key {
+            Some(key) => RangeRequest { key: key.clone(), ..RangeRequest::default() },
+            None => everything(),
+        })
+    }
+
+    fn meaning(reply: &Reply) -> Meaning {
+        match reply {
+            Reply::Put { revision, .. } => Meaning::Put { revision: unsigned(*revision) },
+            Reply::Delete { revision, deleted, .. } => {
+                Meaning::Delete { revision: unsigned(*revision), existed: *deleted > 0 }
+            }
+            Reply::Range { revision, kvs, .. } => {
+                Meaning::Found { revision: unsigned(*revision), entries: versioned(kvs) }
+            }
+            other => Meaning::Refused(format!("{other:?}")),
+        }
+    }
+
+    fn revision(&self) -> u64 {
+        unsigned(Keyspace::revision(self))
+    }
+
+    fn contents_at(&self, revision: u64) -> Result<Vec<Versioned>, String> {
+        let revision = i64::try_from(revision).map_err(|why| why.to_string())?;
+        match quorate_machine::StateMachine::query(self, &Query::Range(RangeRequest { revision, ..everything() })) {
+            Reply::Range { kvs, .. } => Ok(versioned(&kvs)),
+            other => Err(format!("{other:?}")),
+        }
+    }
+}
