@@ -394,11 +394,11 @@ fn error_texts_are_etcds() {
 #[test]
 fn a_reply_does_not_share_memory_with_the_batch_it_came_in() {
     let mut client = Client::new();
-    let batch = Bytes::from(quorate_wire::encode_to_bytes(&Request::Put(PutRequest {
+    let batch = quorate_wire::encode_to_bytes(&Request::Put(PutRequest {
         key: copy("key"),
         value: copy(vec![b'v'; 1000]),
         ..PutRequest::default()
-    })));
+    }));
     let within = |part: &Bytes| batch.as_ptr_range().contains(&part.as_ptr());
     client.keyspace.apply(&client::CONTEXT, &batch);
     let stored = client.get("key").unwrap();

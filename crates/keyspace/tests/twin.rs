@@ -27,7 +27,7 @@ impl Twin {
     }
 
     fn now(&self) -> Snapshot {
-        self.snapshots.last().unwrap().clone()
+        self.snapshots.last().expect("revision 1 is always there").clone()
     }
 
     fn apply(&mut self, request: &Request) -> Reply {
@@ -176,8 +176,8 @@ fn any_range() -> impl Strategy<Value = RangeRequest> {
             range_end: copy(range_end),
             limit: shape.0,
             revision: shape.1,
-            sort_order: SortOrder::try_from(sorting.0).unwrap(),
-            sort_target: SortTarget::try_from(sorting.1).unwrap(),
+            sort_order: SortOrder::try_from(sorting.0).expect("drawn from the defined ones"),
+            sort_target: SortTarget::try_from(sorting.1).expect("drawn from the defined ones"),
             keys_only: shape.2,
             count_only: shape.3,
             min_mod_revision: bounds.0,

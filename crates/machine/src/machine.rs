@@ -49,6 +49,7 @@ pub struct Machine<S: StateMachine> {
     redirected: bool,
     timer_armed: bool,
     dropped_messages: u64,
+    skipped_commands: u64,
 }
 
 impl<S: StateMachine> Machine<S> {
@@ -84,6 +85,7 @@ impl<S: StateMachine> Machine<S> {
             redirected: false,
             timer_armed: false,
             dropped_messages: 0,
+            skipped_commands: 0,
         })
     }
 
@@ -154,6 +156,7 @@ impl<S: StateMachine> Machine<S> {
     fn apply(&mut self, slot: Slot, index: u32, command: &Command, out: &mut Out<S>) {
         self.proposer.decided(command.session, command.sequence);
         if self.sessions.admit(command) != Admission::First {
+            self.skipped_commands += 1;
             return;
         }
         let context = ApplyContext { slot, index, stamp: command.stamp };
@@ -397,6 +400,7 @@ impl<S: StateMachine> Machine<S> {
             proposals_in_flight: self.proposer.in_flight(),
             sessions: self.sessions.len(),
             dropped_messages: self.dropped_messages,
+            skipped_commands: self.skipped_commands,
         }
     }
 

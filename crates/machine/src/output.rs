@@ -90,4 +90,6 @@ pub struct MachineStatus {
     pub sessions: usize,
     /// Messages dropped because they could not be meant: a forward of somebody else's session, or of a settled sequence.
     pub dropped_messages: u64,
+    /// Decided commands that changed nothing because they, or a later incarnation of their session, had been applied already.
+    pub skipped_commands: u64,
 }

@@ -148,7 +148,7 @@ impl Boot {
         journal: &FoundJournal<R>,
         disk: &dyn Disk,
     ) -> Result<FoundStore, BootError> {
-        let opened = Store::open(disk, config.store.clone())?;
+        let opened = Store::open(disk, config.store)?;
         let Some(image) = opened.image else {
             return Ok(FoundStore { store: opened.store, operations: opened.operations, image: None });
         };

@@ -4,6 +4,7 @@ mod rig;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use quorate_disk::DiskErrorKind;
 use quorate_node::{ClientTag, Lane, NodeInput, NodeTimer};
 use rig::Rig;
 use rig::solo::{Solo, SoloConfig};
@@ -14,7 +15,14 @@ enum Step {
     Write,
     Complete(Lane),
     Expire(u8),
+    Kill(Vec<u64>),
     Crash(Vec<u64>),
+    /// Crashes, and again in the recovery when it has done so much to this disk.
+    CrashTwice {
+        lane: Lane,
+        operations: u64,
+        choices: Vec<u64>,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -23,13 +31,33 @@ fn step() -> impl Strategy<Value = Step> {
         5 => Just(Step::Complete(Lane::Journal)),
         3 => Just(Step::Complete(Lane::Store)),
         2 => (0u8..3).prop_map(Step::Expire),
-        1 => proptest::collection::vec(any::<u64>(), 1..40).prop_map(Step::Crash),
+        1 => choices().prop_map(Step::Kill),
+        1 => choices().prop_map(Step::Crash),
+        1 => (lane(), 0u64..6, choices())
+            .prop_map(|(lane, operations, choices)| Step::CrashTwice { lane, operations, choices }),
     ]
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    prop_oneof![Just(Lane::Journal), Just(Lane::Store)]
+}
+
+fn choices() -> impl Strategy<Value = Vec<u64>> {
+    proptest::collection::vec(any::<u64>(), 1..40)
 }
 
 fn expire(rig: &mut Rig<Solo>, which: u8) {
     let timer = [NodeTimer::Requests, NodeTimer::Checkpoint, NodeTimer::JournalIdle][usize::from(which % 3)];
     rig.expire(timer);
+}
+
+/// Is killed with these choices, repeated for ever, and boots again.
+fn kill(rig: &mut Rig<Solo>, choices: &[u64]) {
+    let mut drawn = choices.iter().cycle();
+    rig.kill(&mut |bound| drawn.next().expect("a cycle never ends") % bound);
+    if let Err(error) = rig.start() {
+        panic!("an undamaged disk refused: {error}");
+    }
 }
 
 /// Crashes with these choices, repeated for ever, and boots again.
@@ -38,6 +66,23 @@ fn crash(rig: &mut Rig<Solo>, choices: &[u64]) {
     rig.crash(&mut |bound| drawn.next().expect("a cycle never ends") % bound);
     if let Err(error) = rig.start() {
         panic!("an undamaged disk refused: {error}");
+    }
+}
+
+/// Crashes, fails to boot because a disk fails, crashes again with that disk as it then was, and boots.
+fn crash_twice(rig: &mut Rig<Solo>, lane: Lane, operations: u64, choices: &[u64]) {
+    let mut drawn = choices.iter().cycle();
+    let mut choose = |bound| drawn.next().expect("a cycle never ends") % bound;
+    rig.crash(&mut choose);
+    rig.disk(lane).faults_mut().fail_after = Some((operations, DiskErrorKind::Medium));
+    let booted = rig.start();
+    let failed = rig.disk(lane).faults_mut().fail_after.take().is_none();
+    assert_eq!(booted.is_err(), failed, "a failed operation is a failed start, and nothing else is");
+    if failed {
+        rig.crash(&mut choose);
+        if let Err(error) = rig.start() {
+            panic!("a disk that failed once and was read again refused: {error}");
+        }
     }
 }
 
@@ -56,7 +101,7 @@ fn check(rig: &Rig<Solo>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_acknowledged_is_ever_lost(
@@ -66,6 +111,8 @@ proptest! {
         let mut rig = Rig::off(1, SoloConfig::default());
         rig.config.checkpoint.after_slots = every_slots;
         rig.config.journal.segment_bytes = 16 * 1024;
+        rig.config.store.slice_bytes = 16;
+        rig.config.store.file_bytes = 1024;
         rig.start().expect("empty disks boot");
         let mut tag = 0u64;
         let mut digests = BTreeMap::new();
@@ -79,7 +126,9 @@ proptest! {
                     rig.complete(lane);
                 }
                 Step::Expire(which) => expire(&mut rig, which),
+                Step::Kill(choices) => kill(&mut rig, &choices),
                 Step::Crash(choices) => crash(&mut rig, &choices),
+                Step::CrashTwice { lane, operations, choices } => crash_twice(&mut rig, lane, operations, &choices),
             }
             prop_assert_eq!(rig.stopped.as_ref(), None);
             check(&rig);

@@ -86,6 +86,8 @@ mod record;
 mod recovery;
 mod replica;
 pub mod rules;
+#[cfg(test)]
+mod twin;
 
 pub use ballot::{Ballot, Proposal};
 pub use config::{AcceptedTo, Config, QuorumSizes};

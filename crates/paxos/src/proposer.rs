@@ -271,7 +271,9 @@ impl Paxos {
     pub(crate) fn on_nack(&mut self, from: NodeId, ballot: Ballot, promised: Ballot, out: &mut Outbox<Paxos>) {
         self.note_round(promised.round);
         if self.proposer.ballot() != Some(ballot) || promised <= ballot {
-            return self.drop_input("nack", format!("ballot {ballot} is not under way"), out);
+            let highest = self.proposer.highest_round;
+            let why = format!("ballot {ballot} is not under way; the highest round seen is {highest} now");
+            return self.drop_input("nack", why, out);
         }
         self.give_up(format!("{from} has promised {promised}"), out);
     }

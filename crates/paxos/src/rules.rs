@@ -35,7 +35,7 @@ pub static VALUE: Rule = Rule {
 pub static ACCEPT: Rule = Rule {
     id: "paxos.accept",
     source: "Paxos Made Simple (2001) §2.2, phase 2b; the promise is raised too (erratum)",
-    allowed: "{me} accepts {value} at ballot {ballot} and raises its promise from {promised} to {ballot}",
+    allowed: "{me} accepts {value} at ballot {ballot}; its promise was {promised} and is {ballot} now",
     refused: "{me} does not accept {value} at ballot {ballot}: it has promised {promised}",
     waiting: "",
 };
@@ -98,7 +98,7 @@ pub static READ: Rule = Rule {
 pub static OPEN: Rule = Rule {
     id: "paxos.open",
     source: "Paxos Made Simple (2001) §2.5, stable storage",
-    allowed: "{me} opens: promised {promised}, accepted {accepted}, last round {last_round}, decided: {decided}",
+    allowed: "{me} opens: promised {promised}, {accepted}, last round {last_round}, decided: {decided}",
     refused: "",
     waiting: "",
 };

@@ -150,7 +150,7 @@ fn a_node_that_joined_knows_nobody_and_learns_what_it_is_told() {
     assert_eq!(solo.receive(1, Message::Prepare { ballot: ballot(1, 1) }), []);
     solo.receive(1, Message::Chosen { value: "x".into() });
     let decide = Output::Decide { slot: Slot(1), decision: Decision::Commands("x".into()) };
-    assert_eq!(solo.persisted(), [decide.clone()]);
+    assert_eq!(solo.persisted(), std::slice::from_ref(&decide));
     // It stays an outsider when it opens again, whatever the setup says by then.
     let found = Durable { records: solo.records, anchor: None, applied: Slot::ZERO };
     let (_, outputs) = Solo::open(setup(9, Start::Found(Membership::of_voters(3))), &config, found).unwrap();

@@ -63,7 +63,7 @@ impl Raft {
         let droppable = self.applied_durable.min(self.everyone_has);
         let through = Slot(droppable.0.saturating_sub(self.config.compact_keep_entries));
         let count = through.0.saturating_sub(self.log.base().0);
-        let heavy = self.log.bytes() >= self.config.compact_after_bytes && count * 2 >= self.log.len();
+        let heavy = self.log.bytes() >= self.config.compact_after_bytes && count * 2 >= self.log.count();
         if count == 0 || (count < self.config.compact_after_entries && !heavy) {
             return;
         }

@@ -1,4 +1,89 @@
 //! Raft as a deterministic value.
+//!
+//! One replicated log under one leader at a time. A leader is elected by a majority for a *term*, appends what is
+//! proposed to its log, copies it to the others, and counts a slot as decided once a majority has it durably. [`Raft`]
+//! implements [`quorate_protocol::Replica`]; its driver's duties are on that crate's first page.
+//!
+//! # Sources
+//! *In Search of an Understandable Consensus Algorithm*, extended version (Ongaro and Ousterhout, 2014), cited as
+//! "Raft §n"; *Consensus: Bridging Theory and Practice* (Ongaro, 2014), cited as "dissertation, n".
+//!
+//! | ours | theirs |
+//! |---|---|
+//! | slot | index; one slot holds one batch of commands |
+//! | [`Entry`], [`Payload`] | log entry; its command or configuration |
+//! | `term`, `voted_for` | currentTerm, votedFor |
+//! | `commit`, `applied` | commitIndex, lastApplied |
+//! | `decided` | between them: handed to the state machine, which runs on its own |
+//! | `matched`, `next` | matchIndex, nextIndex |
+//! | [`Message::PreVote`], [`Message::RequestVote`] | Pre-Vote and RequestVote RPC |
+//! | [`Message::Append`], "heartbeat" without entries | AppendEntries RPC |
+//! | `round`, [`Message::ReadIndex`] | the heartbeat round that confirms a readIndex |
+//! | [`Anchor`], `base` | lastIncludedIndex and lastIncludedTerm of a snapshot |
+//!
+//! # Messages
+//! | message | from, to | durable first, besides term and vote | source |
+//! |---|---|---|---|
+//! | pre-vote | campaigner to all | nothing | dissertation, 9.6 |
+//! | request-vote | candidate to all | its own vote | Raft §5.2 |
+//! | vote-response | voter to candidate | the vote, if granted | Raft §5.2, §5.4 |
+//! | append, heartbeat | leader to all | nothing: its own write goes on meanwhile | Raft §5.3; dissertation, 10.2.1 |
+//! | append-response | follower to leader | the log up to `matched` | Raft §5.3 |
+//! | read-index | any node to leader | nothing | dissertation, 6.4 |
+//! | read-index-response | leader to reader | nothing | dissertation, 6.4 |
+//!
+//! # Invariants
+//! Checked after every settle unless marked *deep*; one function each in `invariants.rs`.
+//! 1. `VoteOnce`: whoever stands or leads voted for itself in that term.
+//! 2. `MarksInOrder`: base <= durably applied <= applied <= decided <= commit <= last.
+//! 3. `DurableInOrder`: decided <= durable <= written <= last; no write under way claims more than was written.
+//! 4. `TermsAscend` (*deep*): terms never go down along the log, nor pass the node's own.
+//! 5. `NoTruncateBelowCommit`: nobody ever asked to overwrite what is committed here.
+//! 6. `ProgressInLog`: of every peer, matched < next <= last + 1.
+//! 7. `LeaderAppendOnly` (*deep*): the leader's no-op is where it put it.
+//! 8. `ReadsAreAnswered`: a read that was forwarded waits for a leader that is known.
+//! 9. `SumsAreRight` (*deep*): the weights counted are the weights of what is there.
+//! 10. `ConfigurationAtAppend` (*deep*): the configuration in force is the last one in the log.
+//! 11. `RoundsAscend` (*deep*): nobody answered a round that was not begun.
+//!
+//! Election safety, log matching, leader completeness and state machine safety speak of several nodes; the drivers that
+//! hold several check them as agreement, as linearizable reads and as the durability of every claim sent.
+//!
+//! # Where we depart from the paper, and why that is safe
+//! - **Conflict hint**: a rejection carries the greatest slot at which the logs may still meet and its term, walked back on
+//!   both sides, not the first slot of the conflicting term. `next` never goes below what is known to match, so a hint can
+//!   only cost time. A rejection is old by the slot it *rejects*, not by its hint.
+//! - **`matched` is what is durable up to what the message spoke of**, never the follower's own last slot.
+//! - **A round is answered twice** when entries come with it: at once with what is durable already, for a sign of life must
+//!   not wait for a disk, and again when the entries are durable. Heartbeats that repeat an answered round only bring news
+//!   of commits and are not answered.
+//! - **An append of an earlier term is answered without its round**: the same node may lead a later term by now, where
+//!   that round's number means something else and would confirm a read.
+//! - **Check-quorum also watches the leader's own disk**: a leader whose writes stand still for an election timeout steps
+//!   down, though it could still commit on the others' disks.
+//! - **A refused connection to the leader** shortens the wait for an election. Safety never rests on stickiness here.
+//! - **Only what every member has is compacted** (`Append::everyone_has`), because there is no snapshot transfer yet. A
+//!   member that is down therefore makes everybody's log grow.
+//!
+//! # Map
+//! | file | what |
+//! |---|---|
+//! | `replica.rs` | the state, and a `step` that only dispatches |
+//! | `election.rs` | pre-vote, vote, stickiness, check-quorum |
+//! | `leading.rs`, `progress.rs` | proposals, replication, commit; one peer's window |
+//! | `following.rs` | appends taken, rejected, answered |
+//! | `deciding.rs` | decided, applied, compacted |
+//! | `read.rs` | ReadIndex, at the leader and forwarded |
+//! | `durability.rs` | what is on disk, what waits for it, what a message claims |
+//! | `recovery.rs` | opening from records |
+//! | `log.rs`, `entry.rs` | the log, its entries and the configurations it brings |
+//! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
+//! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
+//!
+//! Absent so far: snapshot transfer, membership changes and leadership transfer. `Reconfigure` and `Transfer` are refused as
+//! unsupported, snapshot inputs are reported and dropped. Entries that change the configuration are already honoured: in
+//! force when appended, undone when truncated. Lease reads are absent too.
+
 mod config;
 mod deciding;
 mod durability;

@@ -49,7 +49,7 @@ impl Log {
 
     /// How many entries are kept.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.entries.len() as u64
     }
 
@@ -89,7 +89,7 @@ impl Log {
     /// Drops everything from `from` on. The base stays.
     pub fn truncate(&mut self, from: Slot) {
         let keep = from.0.saturating_sub(self.first().0);
-        while self.len() > keep {
+        while self.count() > keep {
             self.bytes -= self.entries.pop_back().map_or(0, |entry| entry.bytes());
         }
     }
@@ -255,9 +255,9 @@ mod tests {
         log.truncate(Slot(5));
         log.drop_through(Slot(2));
         assert_eq!(log.bytes(), log.bytes_behind(Slot(2)));
-        assert_eq!(log.len(), 2);
+        assert_eq!(log.count(), 2);
         log.truncate(Slot(1));
-        assert_eq!((log.len(), log.bytes(), log.last(), log.last_term()), (0, 0, Slot(2), 2));
+        assert_eq!((log.count(), log.bytes(), log.last(), log.last_term()), (0, 0, Slot(2), 2));
     }
 
     #[test]

@@ -47,11 +47,9 @@ pub(crate) fn open(
     for (ticket, record) in found.records {
         replay.take(ticket, record)?;
     }
-    if fresh {
-        if let Start::Found(membership) = &setup.start {
-            out.persist(vec![Record::Founded { membership: membership.clone() }]);
-            replay.founded = Some(membership.clone());
-        }
+    if let (Start::Found(membership), true) = (&setup.start, fresh) {
+        out.persist(vec![Record::Founded { membership: membership.clone() }]);
+        replay.founded = Some(membership.clone());
     }
     let raft = replay.finish(setup, config, found.applied)?;
     if let Some(anchor) = found.anchor {

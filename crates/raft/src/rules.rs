@@ -135,7 +135,7 @@ pub static PROPOSE: Rule = Rule {
 pub static APPEND: Rule = Rule {
     id: "raft.append",
     source: "Raft §5.3",
-    allowed: "{me} has the log of {leader} up to slot {matched}: {entries} entries came behind slot {prev_slot}, \
+    allowed: "{me} has the log of {leader} up to slot {matched}: behind slot {prev_slot} it sent {entries} entries, \
               {added} of them new",
     refused: "{me} rejects what {leader} sent behind slot {prev_slot} of term {prev_term}: {why}; \
               the logs may still meet at slot {hint_slot} of term {hint_term}",
@@ -178,7 +178,7 @@ pub static COMMIT: Rule = Rule {
     allowed: "{me} commits up to slot {slot}: it is of the present term {term} and durable at {votes}",
     refused: "{me} does not commit slot {slot} by counting {votes}: it is of term {entry_term}, not of the present term \
               {term}, and could still be overwritten",
-    waiting: "{me} does not commit slot {slot} yet: only {votes} hold it durably",
+    waiting: "{me} does not commit slot {slot} yet: durable at {votes} only",
 };
 
 /// Learning of commits.

@@ -20,7 +20,7 @@ fn small_limits() -> Config {
 /// Everything a compaction must keep: what lies behind the store's mark, and what this node promised.
 fn durable_state(raft: &Raft) -> String {
     let log = raft.log();
-    let kept = log.iter().skip(usize::try_from(raft.commit().0 - log.base().0).unwrap());
+    let kept = log.iter().skip(usize::try_from(raft.commit().0 - log.base().0).expect("a log fits memory"));
     format!(
         "term {}, vote {:?}, log to {} of term {}: {:?}, members {:?}",
         raft.term(),

@@ -71,8 +71,8 @@ mod tests {
     fn the_tail_is_rare_long_and_bounded() {
         let mut random = Random::new(2);
         let step = Duration::from_millis(10);
-        let latency = Latency::between(Duration::from_millis(1), Duration::from_millis(2))
-            .with_tail(Chance::percent(10), step);
+        let latency =
+            Latency::between(Duration::from_millis(1), Duration::from_millis(2)).with_tail(Chance::percent(10), step);
         let draws: Vec<Duration> = (0..10_000).map(|_| latency.draw(&mut random)).collect();
         let long = draws.iter().filter(|draw| **draw > Duration::from_millis(2)).count();
         assert!((800..1200).contains(&long), "{long} of 10000 draws are in the tail");

@@ -111,7 +111,12 @@ pub struct Marks {
 impl Marks {
     /// Counts one.
     pub fn hit(&mut self, mark: Mark) {
-        self.hits[mark as usize] += 1;
+        self.hit_times(mark, 1);
+    }
+
+    /// Counts several.
+    pub fn hit_times(&mut self, mark: Mark, times: u64) {
+        self.hits[mark as usize] += times;
     }
 
     /// How often this one was hit.

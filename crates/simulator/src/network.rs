@@ -30,13 +30,7 @@ impl Link {
     /// A perfect link of this latency.
     #[must_use]
     pub fn perfect(latency: Latency) -> Link {
-        Link {
-            latency,
-            loss: Chance::NEVER,
-            repeat: Chance::NEVER,
-            overtake: Chance::NEVER,
-            damage: Chance::NEVER,
-        }
+        Link { latency, loss: Chance::NEVER, repeat: Chance::NEVER, overtake: Chance::NEVER, damage: Chance::NEVER }
     }
 }
 

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn the_last_happenings_are_kept_in_order() {
         let mut transcript = Transcript::new(Keep::Last(2));
-        ["one", "two", "three"].map(|text| transcript.note(note(text)));
+        ["one", "two", "three"].into_iter().for_each(|text| transcript.note(note(text)));
         assert_eq!(transcript.kept().cloned().collect::<Vec<_>>(), [note("two"), note("three")]);
     }
 }

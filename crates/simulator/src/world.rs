@@ -89,7 +89,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             alarms: Vec::new(),
             manual_timers: false,
             transcript: Transcript::new(config.keep),
-            promises: Promises::new(config.checks.one_leader_per_era),
+            promises: Promises::default(),
             marks: Marks::default(),
             guards: BTreeMap::new(),
             crash_random: Random::stream(seed, "crash", 0),
@@ -245,8 +245,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// Which rare things happened.
     #[must_use]
-    pub fn marks(&self) -> &Marks {
-        &self.marks
+    pub fn marks(&self) -> Marks {
+        let mut marks = self.marks.clone();
+        for node in self.hosts.values().filter_map(|host| host.node.as_ref()) {
+            marks.hit_times(Mark::DuplicateSkipped, node.status().machine.skipped_commands);
+        }
+        marks
     }
 
     /// How often each rule gave each verdict. Empty unless nodes trace.

@@ -21,7 +21,8 @@ fn every_scenario_goes_as_it_says() {
     let mut failures = Vec::new();
     for path in scripts {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let scenario = Scenario::parse(&std::fs::read_to_string(&path).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let scenario =
+            Scenario::parse(&std::fs::read_to_string(&path).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!scenario.title().is_empty(), "{name} has no title");
         if let Some(failure) = scenario.run().failure {
             failures.push(format!("{name}, line {}: `{}`: {}", failure.line, failure.text, failure.why));

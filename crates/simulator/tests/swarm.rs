@@ -3,14 +3,85 @@
 mod ledger;
 
 use ledger::Ledger;
+use quorate_keyspace::Keyspace;
 use quorate_paxos::Paxos;
-use quorate_simulator::swarm::{Options, run_seed};
+use quorate_raft::Raft;
+use quorate_simulator::swarm::{Campaign, CampaignReport, Judged, Options, Subject, run_campaign, run_seed};
+use quorate_simulator::{Keep, Mark};
+
+fn campaign<R: Subject, S: Judged>(seeds: std::ops::Range<u64>) -> CampaignReport {
+    let campaign = Campaign { seeds, limit: None, jobs: 2, stop_at_first: false, impossible_marks: Vec::new() };
+    let mut done = 0;
+    let report = run_campaign::<R, S>(&campaign, |progress| {
+        done += 1;
+        assert_eq!(progress.done, done);
+    });
+    for failed in &report.failed {
+        eprintln!("{}: {} {}", failed.replay, failed.violation.property, failed.violation.text);
+    }
+    assert_eq!(report.failed, []);
+    report
+}
 
 #[test]
-fn paxos_seeds_are_clean() {
-    for seed in 0..300 {
-        let report = run_seed::<Paxos, Ledger>(seed, &Options::default());
-        eprintln!("{seed} {:x} {:?} {} {} {:?}", report.trace_hash, report.violation, report.operations, report.events, report.simulated);
-        assert_eq!(report.violation, None, "{}", report.replay_command());
+fn raft_with_the_keyspace_is_clean() {
+    let report = campaign::<Raft, Keyspace>(0..60);
+    assert!(report.evidence >= 50, "only {} of {} seeds answered enough calls", report.evidence, report.seeds);
+    let expected = [
+        Mark::LeaderChange,
+        Mark::CrashWithUnsynced,
+        Mark::CrashInRecovery,
+        Mark::StartFromCheckpoint,
+        Mark::Compaction,
+        Mark::ForwardRetried,
+        Mark::DuplicateSkipped,
+        Mark::ReadByFollower,
+        Mark::UnknownOutcome,
+        Mark::GhostAsked,
+    ];
+    for mark in expected {
+        assert!(report.marks.count(mark) > 0, "{} was never seen", mark.name());
     }
+}
+
+#[test]
+fn raft_with_a_machine_of_ones_own_is_clean() {
+    let report = campaign::<Raft, Ledger>(1000..1020);
+    assert!(report.evidence >= 15);
+}
+
+#[test]
+fn paxos_is_clean() {
+    let report = campaign::<Paxos, Ledger>(0..100);
+    assert!(report.evidence >= 80);
+    assert!(report.marks.count(Mark::CrashInRecovery) > 0);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let everything = Options { keep: Keep::Everything, tracing: Some(true) };
+    for seed in [3, 7, 11] {
+        let first = run_seed::<Raft, Keyspace>(seed, &everything);
+        let second = run_seed::<Raft, Keyspace>(seed, &everything);
+        assert!(first.happenings.len() > 100);
+        assert_eq!(first.happenings, second.happenings);
+        assert_eq!(first.trace_hash, second.trace_hash);
+    }
+}
+
+#[test]
+fn watching_a_run_does_not_change_it() {
+    for seed in [3, 7, 11] {
+        let hash_with =
+            |keep, tracing| run_seed::<Raft, Keyspace>(seed, &Options { keep, tracing: Some(tracing) }).trace_hash;
+        let unwatched = hash_with(Keep::Nothing, false);
+        assert_eq!(hash_with(Keep::Everything, true), unwatched);
+        assert_eq!(hash_with(Keep::Last(10), true), unwatched);
+    }
+}
+
+#[test]
+fn different_seeds_are_different_runs() {
+    let hash = |seed| run_seed::<Raft, Keyspace>(seed, &Options::default()).trace_hash;
+    assert_ne!(hash(1), hash(2));
 }

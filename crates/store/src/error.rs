@@ -1,46 +1,45 @@
-//! Why a store cannot be used.
+//! Why a store does not open.
 
 use quorate_disk::DiskError;
 use thiserror::Error;
 
-/// Why a store could not be opened. The node does not start.
+/// Why a store does not open. Nothing has been changed on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// The disk failed.
     #[error("the store cannot be read: {0}")]
     Disk(#[from] DiskError),
-    /// Durable bytes are not what was written.
+    /// Something that a durable checkpoint vouches for is not there or not what was written.
     #[error(
-        "{file} is damaged at byte {offset}: {what}; the stored state is no longer certain, so restore this node from the \
-         others: remove the member, wipe its directory and let it join as a new member"
+        "the store file {file} is damaged at byte {offset}: {why}; this node's data cannot be trusted: remove the node \
+         from the cluster, empty its data directory and add it again as a new member, or restore the directory from a \
+         backup"
     )]
     Corrupt {
-        /// The damaged file.
+        /// The file.
         file: String,
-        /// Where in it, in bytes.
+        /// Where the damage was noticed.
         offset: u64,
-        /// What is wrong there.
-        what: &'static str,
+        /// What is wrong.
+        why: String,
     },
-    /// A file that the manifest names is gone.
+    /// A file in a format of another release.
     #[error(
-        "{file} is missing; the stored state is incomplete, so restore this node from the others: remove the member, wipe \
-         its directory and let it join as a new member"
+        "the store file {file} has format version {found} and this release reads {supported}: start the release that \
+         wrote it, or a later one"
     )]
-    Missing {
+    Version {
         /// The file.
         file: String,
+        /// Its version.
+        found: u32,
+        /// The only one that this release reads.
+        supported: u32,
     },
-    /// A newer release wrote this.
-    #[error(
-        "{file} has format version {version}, and this release knows versions up to {known}: run the release that wrote it"
-    )]
-    UnknownVersion {
-        /// The file.
-        file: String,
-        /// The version found.
-        version: u32,
-        /// The newest this release knows.
-        known: u32,
-    },
+}
+
+impl StoreError {
+    pub(crate) fn corrupt(file: &str, offset: u64, why: impl Into<String>) -> StoreError {
+        StoreError::Corrupt { file: file.to_owned(), offset, why: why.into() }
+    }
 }

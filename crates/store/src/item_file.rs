@@ -1,94 +1,187 @@
-//! The format of item files.
+//! The bytes of an item file: a header, then frames.
+//!
+//! ```text
+//! header   magic (8)  version (4)  file number (8)  first item (8)  after checkpoint (8)  CRC-32C of these (4)
+//! item     length + 1 (4)  CRC-32C of the item's number, its length and its bytes (4)  the bytes
+//! padding  zeros (at least 8) up to a sector boundary
+//! ```
+//! Numbers are little-endian. An item's number is not written but checksummed, so an item in the wrong place is noticed.
 
 use crate::error::StoreError;
-use bytes::Bytes;
+use crate::names::FileKind;
+use bytes::{Buf, Bytes};
+use quorate_disk::SECTOR_BYTES;
 
-pub(crate) const HEADER_BYTES: usize = 32;
 const MAGIC: [u8; 8] = *b"QRTITEMS";
-const VERSION: u32 = 1;
-/// Length and checksum before each item.
-const ITEM_PREFIX_BYTES: usize = 8;
+const FORMAT_VERSION: u32 = 1;
+/// How many bytes to read for [`Header::decode`].
+pub(crate) const HEADER_BYTES: usize = 40;
+const FRAME_HEADER_BYTES: usize = 8;
+/// An item's length must fit its field, which holds one more.
+const ITEM_BYTES_MAX: usize = u32::MAX as usize - 1;
 
-pub(crate) fn name(number: u64) -> String {
-    format!("items-{number:016x}.rev")
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) file_number: u64,
+    /// The number of the first item in it.
+    pub(crate) first_item: u64,
+    /// The newest checkpoint that was durable when the file was made; 0 for none.
+    pub(crate) after_checkpoint: u64,
 }
 
-/// The number of an item file, or `None` for any other name.
-pub(crate) fn number(file: &str) -> Option<u64> {
-    let digits = file.strip_prefix("items-")?.strip_suffix(".rev")?;
-    u64::from_str_radix(digits, 16).ok().filter(|number| name(*number) == file)
+impl Header {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&self.file_number.to_le_bytes());
+        out.extend_from_slice(&self.first_item.to_le_bytes());
+        out.extend_from_slice(&self.after_checkpoint.to_le_bytes());
+        let checksum = crc32c::crc32c(&out[start..]);
+        out.extend_from_slice(&checksum.to_le_bytes());
+    }
+
+    /// Reads and checks a header. `file` is for the error.
+    pub(crate) fn decode(file: &str, bytes: &Bytes) -> Result<Header, StoreError> {
+        let Some(mut fields) = bytes.get(..HEADER_BYTES) else {
+            return Err(StoreError::corrupt(file, 0, "it ends within its header"));
+        };
+        let checksum = crc32c::crc32c(&fields[..HEADER_BYTES - 4]);
+        let mut magic = [0; 8];
+        fields.copy_to_slice(&mut magic);
+        if magic != MAGIC {
+            return Err(StoreError::corrupt(file, 0, "it does not start as an item file does"));
+        }
+        let version = fields.get_u32_le();
+        let header = Header {
+            file_number: fields.get_u64_le(),
+            first_item: fields.get_u64_le(),
+            after_checkpoint: fields.get_u64_le(),
+        };
+        if fields.get_u32_le() != checksum {
+            return Err(StoreError::corrupt(file, 0, "its header's checksum does not match"));
+        }
+        if version != FORMAT_VERSION {
+            return Err(StoreError::Version { file: file.to_owned(), found: version, supported: FORMAT_VERSION });
+        }
+        if FileKind::Items(header.file_number).name() != file {
+            return Err(StoreError::corrupt(file, 0, format!("its header says it is file {}", header.file_number)));
+        }
+        Ok(header)
+    }
 }
 
-/// Magic, version, file number, first item, checksum.
-pub(crate) fn header(number: u64, first_item: u64) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    header[..8].copy_from_slice(&MAGIC);
-    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    header[12..20].copy_from_slice(&number.to_le_bytes());
-    header[20..28].copy_from_slice(&first_item.to_le_bytes());
-    let checksum = crc32c::crc32c(&header[..28]);
-    header[28..].copy_from_slice(&checksum.to_le_bytes());
-    header
-}
-
-/// The checksum covers the item's number, so that an item in another's place is noticed.
-fn item_checksum(item: u64, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&item.to_le_bytes()), bytes)
-}
-
-/// Appends one item.
+/// Appends item `number`.
 ///
 /// # Panics
-/// When an item is 4 GiB or longer; commands are bounded far below.
-pub(crate) fn push_item(item: u64, bytes: &[u8], out: &mut Vec<u8>) {
-    let length = u32::try_from(bytes.len()).expect("items are bounded far below 4 GiB");
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&item_checksum(item, bytes).to_le_bytes());
-    out.extend_from_slice(bytes);
+/// When the item is 4 GiB long or longer: a command that could make one is refused long before.
+pub(crate) fn encode_item(number: u64, item: &[u8], out: &mut Vec<u8>) {
+    assert!(item.len() <= ITEM_BYTES_MAX, "an item of {} bytes does not fit an item file", item.len());
+    let length = u32::try_from(item.len()).expect("just compared with the greatest u32");
+    out.extend_from_slice(&(length + 1).to_le_bytes());
+    out.extend_from_slice(&item_checksum(number, length, item).to_le_bytes());
+    out.extend_from_slice(item);
 }
 
-/// Reads the items of one file's durable part, `content`, which begins with the header.
+fn item_checksum(number: u64, length: u32, item: &[u8]) -> u32 {
+    let mut prefix = [0; 12];
+    prefix[..8].copy_from_slice(&number.to_le_bytes());
+    prefix[8..].copy_from_slice(&length.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c(&prefix), item)
+}
+
+/// The zeros to write at `offset` so that what follows starts in a sector of its own: none, or at least a frame
+/// header's worth, so that a reader knows them for padding.
+pub(crate) fn padding_at(offset: u64) -> usize {
+    let sector = SECTOR_BYTES as u64;
+    let used = usize::try_from(offset % sector).expect("a sector's length is a usize");
+    match (SECTOR_BYTES - used) % SECTOR_BYTES {
+        0 => 0,
+        rest if rest < FRAME_HEADER_BYTES => rest + SECTOR_BYTES,
+        rest => rest,
+    }
+}
+
+/// Takes the items out of a whole file whose checksum has been found right or will be: every frame is checked by itself
+/// too, to say where the damage is. The items share the memory of `contents`.
 pub(crate) fn read_items(
-    number: u64,
+    file: &str,
+    contents: &Bytes,
     first_item: u64,
-    content: &Bytes,
     items: &mut Vec<Bytes>,
-) -> Result<u64, StoreError> {
-    let file = name(number);
-    let corrupt = |offset: usize, what| StoreError::Corrupt { file: file.clone(), offset: offset as u64, what };
-    let Some(found) = content.get(..HEADER_BYTES) else { return Err(corrupt(0, "the header is cut off")) };
-    let version = u32_at(found, 8);
-    let is_ours = found[..8] == MAGIC && crc32c::crc32c(&found[..28]) == u32_at(found, 28);
-    if is_ours && version != VERSION {
-        return Err(StoreError::UnknownVersion { file, version, known: VERSION });
-    }
-    if found != header(number, first_item) {
-        return Err(corrupt(0, "the header is not this file's"));
-    }
-    let mut at = HEADER_BYTES;
-    let mut item = first_item;
-    while at < content.len() {
-        let Some(prefix) = content.get(at..at + ITEM_PREFIX_BYTES) else {
-            return Err(corrupt(at, "an item is cut off"));
+) -> Result<(), StoreError> {
+    let mut rest = contents.clone();
+    rest.advance(HEADER_BYTES.min(rest.len()));
+    let mut number = first_item;
+    while !rest.is_empty() {
+        let offset = (contents.len() - rest.len()) as u64;
+        let corrupt = |why: &str| StoreError::corrupt(file, offset, format!("{why} (item {number})"));
+        if rest.len() < FRAME_HEADER_BYTES {
+            return Err(corrupt("it ends within a frame's header"));
+        }
+        let (length, checksum) = (rest.get_u32_le(), rest.get_u32_le());
+        let Some(length) = length.checked_sub(1) else {
+            skip_padding(offset, checksum, &mut rest).map_err(corrupt)?;
+            continue;
         };
-        let length = u32_at(prefix, 0) as usize;
-        let start = at + ITEM_PREFIX_BYTES;
-        if length > content.len() - start {
-            return Err(corrupt(at, "an item is longer than its file"));
+        let Some(length_here) = usize::try_from(length).ok().filter(|length| *length <= rest.len()) else {
+            return Err(corrupt("a frame's length passes the end that the checkpoint names"));
+        };
+        let item = rest.split_to(length_here);
+        if item_checksum(number, length, &item) != checksum {
+            return Err(corrupt("an item's checksum does not match"));
         }
-        let bytes = content.slice(start..start + length);
-        if item_checksum(item, &bytes) != u32_at(prefix, 4) {
-            return Err(corrupt(at, "an item's checksum does not match"));
-        }
-        items.push(bytes);
-        at = start + length;
-        item += 1;
+        items.push(item);
+        number += 1;
     }
-    Ok(item)
+    Ok(())
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(word)
+/// `rest` starts behind the padding's first [`FRAME_HEADER_BYTES`].
+fn skip_padding(offset: u64, second_word: u32, rest: &mut Bytes) -> Result<(), &'static str> {
+    let Some(left) = padding_at(offset).checked_sub(FRAME_HEADER_BYTES).filter(|left| *left <= rest.len()) else {
+        return Err("there is padding where none can be");
+    };
+    if second_word != 0 || rest.split_to(left).iter().any(|byte| *byte != 0) {
+        return Err("its padding is not empty");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_ends_at_a_sector_and_has_room_for_a_frame_header() {
+        for offset in 0..2048 {
+            let padding = padding_at(offset);
+            assert_eq!((offset + padding as u64) % SECTOR_BYTES as u64, 0);
+            assert!(padding == 0 || (8..SECTOR_BYTES + 8).contains(&padding), "{padding} at {offset}");
+            assert_eq!(padding == 0, offset % SECTOR_BYTES as u64 == 0);
+        }
+    }
+
+    #[test]
+    fn an_item_in_another_items_place_is_noticed() {
+        let mut contents = vec![0; HEADER_BYTES];
+        encode_item(7, b"seven", &mut contents);
+        let contents = Bytes::from(contents);
+        let read = |first| read_items("f", &contents, first, &mut Vec::new());
+        assert_eq!(read(7), Ok(()));
+        let StoreError::Corrupt { offset, why, .. } = read(8).unwrap_err() else { panic!("not corrupt") };
+        assert_eq!((offset, &why[..]), (HEADER_BYTES as u64, "an item's checksum does not match (item 8)"));
+    }
+
+    #[test]
+    fn a_header_is_taken_only_under_its_own_name() {
+        let header = Header { file_number: 3, first_item: 70, after_checkpoint: 2 };
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes);
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        let bytes = Bytes::from(bytes);
+        assert_eq!(Header::decode("items-0000000000000003.rev", &bytes), Ok(header));
+        assert!(Header::decode("items-0000000000000004.rev", &bytes).is_err());
+    }
 }

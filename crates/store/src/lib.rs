@@ -1,32 +1,49 @@
 //! A state machine's durable image: append-only item files and atomic checkpoints, without I/O.
 //!
-//! A state machine describes itself as *items* that never change once they exist, and a small *head* that does. A checkpoint
-//! appends the items that are new since the last one to item files, flushes them, and publishes a *manifest* by rename: the
-//! applied slot, how many items count, where each item file ends and its running checksum, the machine's own part (*meta*) and
-//! the head. What a manifest names is complete and flushed before the manifest has its name; so the state after a crash
-//! is exactly that of the newest manifest. Everything here is data: blocking reads at open, operations and completions after.
+//! A [`Store`] owns one directory of a [`quorate_disk::Disk`]. It never touches it, except to read when it opens: it says
+//! which [`quorate_disk::Operation`]s it wants, in bounded slices, and is told when they are done. The journal is what
+//! makes single commands durable; this image is what lets the journal be cut and a start be quick.
 //!
 //! # Files
-//! - `items-N.rev`: a header, then items one behind the other, each with length and CRC-32C over its number and bytes. Grows only.
-//!   Bytes behind the end that the newest manifest names mean nothing: the next checkpoint overwrites them.
-//! - `checkpoint-N`: a manifest. The old one is removed once the new one is durable.
-//! - `checkpoint.new`: a manifest on its way; found at open, it is left over from a crash.
+//! - `items-%016x.rev` (number in hexadecimal, from 1): a header, then items. Bytes once named by a checkpoint never
+//!   change and are never written to again.
+//! - `checkpoint-%016x` (number in hexadecimal, from 1): one *manifest*. It names the applied slot, the caller's meta and
+//!   head, how many items there are, and for each item file where it ends and the checksum of everything before. The
+//!   newest manifest is the image.
+//! - `checkpoint-%016x.new`: a manifest on its way; after a crash it is litter.
 //!
 //! # Invariants
-//! 1. At most one write is under way.
-//! 2. A manifest is renamed into place only in a write whose earlier operations flushed everything it names.
-//! 3. Items before a durable manifest's end are never written again.
-//! 4. A damaged manifest is never skipped in favour of an older one: the journal may have forgotten what lies between.
+//! 1. A manifest has its final name only after it and all that it names are durable: items are flushed, then the
+//!    manifest is written under its temporary name and flushed, then renamed, then the directory is flushed.
+//! 2. The older manifest is unlinked only after the newer one's name is durable, so at every moment some complete
+//!    checkpoint survives a crash.
+//! 3. The newest manifest present is the only one believed. If it is damaged the store refuses to open and does not fall
+//!    back to an older one: the journal may have been cut up to the newer one's slot.
+//! 4. What lies in an item file beyond the newest manifest's end is never read. A later checkpoint writes over it, and
+//!    its manifest vouches only for bytes that it wrote or that were vouched for before.
+//! 5. Each checkpoint starts to write in a sector of its own, so a torn write cannot hurt what an older one names.
+//! 6. An item file says in its header which checkpoint was durable when it was made: if that one is missing, along with
+//!    all later ones, then its manifest was lost and not merely never written.
 //!
-//! # Map
-//! `store.rs` checkpoints in slices · `open.rs` recovery · `item_file.rs`, `manifest.rs` the two formats · `error.rs`.
+//! Any other damage to what the newest manifest names (a flipped bit, a missing or shortened file) is reported by
+//! [`StoreError::Corrupt`] and never read as data.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `store.rs` | [`Store`]: running a checkpoint, slice by slice |
+//! | `recovery.rs` | [`Store::open`]: what is on disk, checked, and repairs |
+//! | `item_file.rs` | the bytes of an item file |
+//! | `manifest.rs` | the bytes of a manifest |
+//! | `names.rs` | file names |
+//! | `error.rs` | why a store does not open |
 
 mod error;
 mod item_file;
 mod manifest;
-mod open;
+mod names;
+mod recovery;
 mod store;
 
 pub use error::StoreError;
-pub use open::{Image, Opened};
+pub use recovery::{Image, Opened};
 pub use store::{Store, StoreConfig, Write};

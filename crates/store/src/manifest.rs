@@ -1,62 +1,58 @@
-//! The format of manifests.
+//! The bytes of a manifest.
+//!
+//! ```text
+//! magic (8)  version (4)
+//! checkpoint number, applied slot, item count, number of files          LEB128
+//! per file: first item, end offset, CRC-32C of the bytes before it      LEB128
+//! meta, head                                                            each with its length
+//! CRC-32C of everything before (4)
+//! ```
+//! The files are those numbered from 1 up, in order.
 
 use crate::error::StoreError;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use quorate_types::Slot;
-use quorate_wire::{Reader, Wire, WireError, put_bytes, put_u64};
+use quorate_wire::{Reader, WireError, put_bytes, put_u64};
 
-pub(crate) const DRAFT: &str = "checkpoint.new";
 const MAGIC: [u8; 8] = *b"QRTCHKPT";
-const VERSION: u32 = 1;
-const PREFIX_BYTES: usize = 12;
+const FORMAT_VERSION: u32 = 1;
 const CHECKSUM_BYTES: usize = 4;
 
-pub(crate) fn name(number: u64) -> String {
-    format!("checkpoint-{number:016x}")
-}
-
-/// The number of a manifest, or `None` for any other name.
-pub(crate) fn number(file: &str) -> Option<u64> {
-    let digits = file.strip_prefix("checkpoint-")?;
-    u64::from_str_radix(digits, 16).ok().filter(|number| name(*number) == file)
-}
-
-/// One item file as far as it counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ItemFile {
-    pub(crate) number: u64,
+/// One item file, as far as a checkpoint vouches for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileExtent {
+    /// The number of the first item in it.
     pub(crate) first_item: u64,
-    /// Bytes that count, header included.
+    /// Bytes from its start that belong to the image.
     pub(crate) end: u64,
-    /// CRC-32C of them.
+    /// CRC-32C of exactly these.
     pub(crate) checksum: u32,
 }
 
-/// What a checkpoint is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// One checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) number: u64,
     pub(crate) applied: Slot,
     pub(crate) item_count: u64,
-    pub(crate) files: Vec<ItemFile>,
+    /// Item file `n` is at `n - 1`.
+    pub(crate) files: Vec<FileExtent>,
     pub(crate) meta: Bytes,
     pub(crate) head: Bytes,
 }
 
 impl Manifest {
     pub(crate) fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(self.meta.len() + self.head.len() + 64 + self.files.len() * 32);
+        let mut out = Vec::with_capacity(64 + self.files.len() * 16 + self.meta.len() + self.head.len());
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        put_u64(self.number, &mut out);
-        self.applied.encode(&mut out);
-        put_u64(self.item_count, &mut out);
-        put_u64(self.files.len() as u64, &mut out);
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        for number in [self.number, self.applied.0, self.item_count, self.files.len() as u64] {
+            put_u64(number, &mut out);
+        }
         for file in &self.files {
-            put_u64(file.number, &mut out);
-            put_u64(file.first_item, &mut out);
-            put_u64(file.end, &mut out);
-            put_u64(u64::from(file.checksum), &mut out);
+            for number in [file.first_item, file.end, u64::from(file.checksum)] {
+                put_u64(number, &mut out);
+            }
         }
         put_bytes(&self.meta, &mut out);
         put_bytes(&self.head, &mut out);
@@ -65,43 +61,107 @@ impl Manifest {
         Bytes::from(out)
     }
 
-    /// Reads the manifest of this number.
-    pub(crate) fn decode(number: u64, content: &Bytes) -> Result<Manifest, StoreError> {
-        let file = name(number);
-        let corrupt = |what| StoreError::Corrupt { file: name(number), offset: 0, what };
-        if content.len() < PREFIX_BYTES + CHECKSUM_BYTES {
-            return Err(corrupt("the checkpoint is cut off"));
+    /// Reads and checks a whole manifest. `file` is for the error.
+    pub(crate) fn decode(file: &str, bytes: &Bytes) -> Result<Manifest, StoreError> {
+        let Some(covered) = bytes.len().checked_sub(CHECKSUM_BYTES) else {
+            return Err(StoreError::corrupt(file, 0, "the newest checkpoint is cut short"));
+        };
+        let mut body = bytes.slice(..covered);
+        if crc32c::crc32c(&body) != bytes.slice(covered..).get_u32_le() {
+            return Err(StoreError::corrupt(file, 0, "the newest checkpoint's checksum does not match"));
         }
-        let (body, checksum) = content.split_at(content.len() - CHECKSUM_BYTES);
-        if body[..8] != MAGIC || crc32c::crc32c(body).to_le_bytes() != checksum {
-            return Err(corrupt("the checkpoint's checksum does not match"));
+        // The checksum is right, so what follows was written like this.
+        if body.len() < MAGIC.len() + 4 || body.split_to(MAGIC.len()) != MAGIC[..] {
+            return Err(StoreError::corrupt(file, 0, "it does not start as a checkpoint does"));
         }
-        let version = u32::from_le_bytes([body[8], body[9], body[10], body[11]]);
-        if version != VERSION {
-            return Err(StoreError::UnknownVersion { file, version, known: VERSION });
+        let version = body.get_u32_le();
+        if version != FORMAT_VERSION {
+            return Err(StoreError::Version { file: file.to_owned(), found: version, supported: FORMAT_VERSION });
         }
-        let mut reader = Reader::new(content.slice(PREFIX_BYTES..body.len()));
-        match Manifest::decode_fields(&mut reader) {
-            Ok(manifest) if manifest.number == number && reader.remaining() == 0 => Ok(manifest),
-            Ok(_) => Err(corrupt("the checkpoint is not this file's")),
-            Err(_) => Err(corrupt("the checkpoint cannot be decoded")),
+        let malformed = |error: WireError| StoreError::corrupt(file, 0, error.to_string());
+        Manifest::decode_body(&mut Reader::new(body)).map_err(malformed)
+    }
+
+    fn decode_body(input: &mut Reader) -> Result<Manifest, WireError> {
+        let number = input.u64("checkpoint number")?;
+        let applied = Slot(input.u64("applied slot")?);
+        let item_count = input.u64("item count")?;
+        let file_count = input.u64("number of item files")?;
+        let mut files = Vec::new();
+        for _ in 0..file_count {
+            let first_item = input.u64("first item of a file")?;
+            let end = input.u64("end of a file")?;
+            let checksum = u32::try_from(input.u64("checksum of a file")?);
+            let checksum = checksum.map_err(|_| WireError::Malformed { what: "checksum of a file" })?;
+            files.push(FileExtent { first_item, end, checksum });
+        }
+        let meta = input.bytes("meta")?;
+        let head = input.bytes("head")?;
+        match input.remaining() {
+            0 => Ok(Manifest { number, applied, item_count, files, meta, head }),
+            count => Err(WireError::Trailing { count }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            number: 3,
+            applied: Slot(300),
+            item_count: 9,
+            files: vec![
+                FileExtent { first_item: 0, end: 1024, checksum: 0xdead_beef },
+                FileExtent { first_item: 5, end: 512, checksum: 7 },
+            ],
+            meta: Bytes::from_static(b"meta"),
+            head: Bytes::from_static(b"head"),
         }
     }
 
-    fn decode_fields(input: &mut Reader) -> Result<Manifest, WireError> {
-        let number = input.u64("checkpoint number")?;
-        let applied = Slot::decode(input)?;
-        let item_count = input.u64("item count")?;
-        let mut files = Vec::new();
-        for _ in 0..input.u64("file count")? {
-            files.push(ItemFile {
-                number: input.u64("file number")?,
-                first_item: input.u64("first item")?,
-                end: input.u64("file end")?,
-                checksum: u32::try_from(input.u64("file checksum")?)
-                    .map_err(|_| WireError::Malformed { what: "file checksum" })?,
-            });
+    fn with_checksum(mut body: Vec<u8>) -> Bytes {
+        let checksum = crc32c::crc32c(&body);
+        body.extend_from_slice(&checksum.to_le_bytes());
+        Bytes::from(body)
+    }
+
+    #[test]
+    fn a_manifest_is_read_as_it_was_written() {
+        assert_eq!(Manifest::decode("f", &manifest().encode()), Ok(manifest()));
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_noticed() {
+        let bytes = manifest().encode();
+        for length in 0..bytes.len() {
+            assert!(Manifest::decode("f", &bytes.slice(..length)).is_err(), "cut to {length}");
         }
-        Ok(Manifest { number, applied, item_count, files, meta: Bytes::decode(input)?, head: Bytes::decode(input)? })
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode("f", &Bytes::from(flipped)).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn right_checksums_do_not_excuse_wrong_contents() {
+        let body = manifest().encode();
+        let body = &body[..body.len() - CHECKSUM_BYTES];
+        for length in 0..body.len() {
+            assert!(Manifest::decode("f", &with_checksum(body[..length].to_vec())).is_err(), "cut to {length}");
+        }
+        assert!(Manifest::decode("f", &with_checksum([body, &[0]].concat())).is_err());
+    }
+
+    #[test]
+    fn another_release_is_named() {
+        let body = manifest().encode();
+        let mut body = body[..body.len() - CHECKSUM_BYTES].to_vec();
+        body[8] = 9;
+        let error = Manifest::decode("f", &with_checksum(body)).unwrap_err();
+        assert_eq!(error, StoreError::Version { file: "f".into(), found: 9, supported: 1 });
     }
 }

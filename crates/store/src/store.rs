@@ -1,186 +1,252 @@
-//! Checkpoints, slice by slice.
+//! Running a checkpoint, slice by slice.
 
-use crate::item_file;
-use crate::manifest::{self, ItemFile, Manifest};
+use crate::error::StoreError;
+use crate::item_file::{Header, encode_item, padding_at};
+use crate::manifest::{FileExtent, Manifest};
+use crate::names::FileKind;
+use crate::recovery::{Opened, open};
 use bytes::Bytes;
-use quorate_disk::Operation;
+use quorate_disk::{Disk, Operation};
 use quorate_types::Slot;
 
-/// Sizes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Sizes. They may differ from one start to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// About how many bytes of items one write appends: bounds how long one occupies disk and memory.
+    /// A slice ends with the item that brings it to this many bytes. Each slice is flushed, so this bounds both the work
+    /// between two other uses of the disk and what one flush has to write.
     pub slice_bytes: usize,
-    /// A file that has reached this size gets no further items.
+    /// An item file ends with the slice that brings it to this many bytes.
     pub file_bytes: u64,
 }
 
 impl Default for StoreConfig {
+    /// Slices of 1 MiB, files of 64 MiB.
     fn default() -> StoreConfig {
-        StoreConfig { slice_bytes: 1 << 20, file_bytes: 256 << 20 }
+        StoreConfig { slice_bytes: 1 << 20, file_bytes: 64 << 20 }
     }
 }
 
-/// Operations to perform in order; then say [`Store::completed`].
+/// One slice of work for the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// Names it.
+    /// To be given to [`Store::completed`].
     pub id: u64,
-    /// What to do.
+    /// To be performed in this order.
     pub operations: Vec<Operation>,
 }
 
-/// A checkpoint under way: what it will say once its items are written.
-#[derive(Clone, Debug)]
-struct Checkpoint {
+/// The durable image of one state machine.
+///
+/// # How to drive it
+/// 1. [`Store::open`]; perform its operations; restore the state machine from the image. Only then is the image's slot
+///    durable for certain, because a process that was killed may have left it in the system's cache.
+/// 2. [`Store::begin`] a checkpoint of the present state: its slot, meta, head and number of items.
+/// 3. Until it is done: [`Store::next_write`], perform the operations in order, [`Store::completed`]. Other work may go
+///    between two slices, and the state machine may go on: items never change, and the head was taken at the beginning.
+/// 4. `completed` answers `Some(applied)` once: from then on the image survives any crash.
+///
+/// One write is in flight at a time. When an operation fails, stop: the store must be opened again from media.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    config: StoreConfig,
+    /// Item file `n` at `n - 1`: everything written so far, by the running checkpoint too.
+    files: Vec<FileExtent>,
+    /// Items in these files.
+    items_written: u64,
+    durable: Durable,
+    running: Option<Running>,
+    /// Writes handed out; the last one's id.
+    writes: u64,
+}
+
+/// The newest checkpoint that a crash leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Durable {
+    /// 0: there is none.
+    number: u64,
+    applied: Slot,
+    item_count: u64,
+    manifest_bytes: u64,
+}
+
+impl Durable {
+    fn of(manifest: &Manifest, manifest_bytes: u64) -> Durable {
+        let Manifest { number, applied, item_count, .. } = *manifest;
+        Durable { number, applied, item_count, manifest_bytes }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Running {
     applied: Slot,
     meta: Bytes,
     head: Bytes,
     item_count: u64,
-    published: bool,
+    in_flight: Option<InFlight>,
 }
 
-/// The durable image of one state machine. The driver's duties: perform each [`Write`] in order, one at a time; after a failed
-/// operation, stop and open again from the disk.
-#[derive(Clone, Debug)]
-pub struct Store {
-    config: StoreConfig,
-    /// As far as written, which may be further than any manifest says.
-    files: Vec<ItemFile>,
-    items_written: u64,
-    next_file: u64,
-    last_manifest: Option<u64>,
-    manifest_bytes: u64,
-    checkpoint: Option<Checkpoint>,
-    under_way: Option<u64>,
-    last_write: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct InFlight {
+    id: u64,
+    /// What the write makes durable, if it is the manifest's.
+    completes: Option<Durable>,
 }
 
 impl Store {
-    pub(crate) fn new(config: StoreConfig, manifest: Option<&Manifest>) -> Store {
-        let files = manifest.map_or_else(Vec::new, |manifest| manifest.files.clone());
+    /// Opens what is on the disk, or an empty store if there is nothing. Reads and checks every byte of the image;
+    /// changes nothing, so it may be called only to look.
+    ///
+    /// # Errors
+    /// When the disk fails, another release wrote the files, or anything that the newest checkpoint vouches for is
+    /// damaged. Never answers data that was not checkpointed, nor an older checkpoint than the newest durable one.
+    pub fn open(disk: &dyn Disk, config: StoreConfig) -> Result<Opened, StoreError> {
+        open(disk, config)
+    }
+
+    pub(crate) fn empty(config: StoreConfig) -> Store {
+        Store { config, files: Vec::new(), items_written: 0, durable: Durable::default(), running: None, writes: 0 }
+    }
+
+    /// Whoever calls this has read and checked all that the manifest names.
+    pub(crate) fn from_manifest(config: StoreConfig, manifest: &Manifest, manifest_bytes: u64) -> Store {
         Store {
-            config,
-            next_file: files.last().map_or(1, |file| file.number + 1),
-            files,
-            items_written: manifest.map_or(0, |manifest| manifest.item_count),
-            last_manifest: manifest.map(|manifest| manifest.number),
-            manifest_bytes: 0,
-            checkpoint: None,
-            under_way: None,
-            last_write: 0,
+            files: manifest.files.clone(),
+            items_written: manifest.item_count,
+            durable: Durable::of(manifest, manifest_bytes),
+            ..Store::empty(config)
         }
     }
 
-    /// Begins a checkpoint of the state at `applied`: its `meta`, its `head`, and its items `0..item_count`, of which those
-    /// already written are not asked for again. `false`, and nothing begins, while another is under way.
+    /// Starts a checkpoint of the state after `applied`, with this `meta` and `head`, when it had exactly `item_count`
+    /// items. The items written before are part of it and are not written again.
     ///
-    /// # Panics
-    /// When there are fewer items than are written already: items never go away, so the caller's state is another one.
-    #[must_use]
+    /// Answers `false` and starts nothing if a checkpoint is running, or if this state is older than the durable one
+    /// (an earlier slot, or fewer items): writing it would take back what is promised.
+    #[must_use = "false means that no checkpoint was started"]
     pub fn begin(&mut self, applied: Slot, meta: Bytes, head: Bytes, item_count: u64) -> bool {
-        if self.checkpoint.is_some() {
+        let is_older = applied < self.durable.applied || item_count < self.durable.item_count;
+        if self.running.is_some() || is_older {
             return false;
         }
-        assert!(item_count >= self.items_written, "{item_count} items, but {} are written already", self.items_written);
-        self.checkpoint = Some(Checkpoint { applied, meta, head, item_count, published: false });
+        self.running = Some(Running { applied, meta, head, item_count, in_flight: None });
         true
     }
 
-    /// The next slice of the checkpoint under way; `None` while a write is under way, and when there is nothing to do. `item`
-    /// gives the bytes of an item by number.
+    /// The next slice of the running checkpoint; nothing while one is in flight or when no checkpoint runs. `item`
+    /// gives the item with a number below the checkpoint's `item_count`.
+    ///
+    /// # Panics
+    /// When an item is 4 GiB long or longer.
     pub fn next_write(&mut self, item: &mut dyn FnMut(u64) -> Bytes) -> Option<Write> {
-        if self.under_way.is_some() {
-            return None;
+        let running = self.running.as_ref().filter(|running| running.in_flight.is_none())?;
+        let (operations, completes) = if self.items_written < running.item_count {
+            (self.write_items(running.item_count, item), None)
+        } else {
+            let manifest = Manifest {
+                number: self.durable.number + 1,
+                applied: running.applied,
+                item_count: running.item_count,
+                files: self.files.clone(),
+                meta: running.meta.clone(),
+                head: running.head.clone(),
+            };
+            let bytes = manifest.encode();
+            let completes = Durable::of(&manifest, bytes.len() as u64);
+            (self.write_manifest(manifest.number, bytes), Some(completes))
+        };
+        self.writes += 1;
+        let id = self.writes;
+        if let Some(running) = &mut self.running {
+            running.in_flight = Some(InFlight { id, completes });
         }
-        let item_count = self.checkpoint.as_ref()?.item_count;
-        let operations =
-            if self.items_written < item_count { self.slice(item_count, item) } else { self.publication()? };
-        self.last_write += 1;
-        self.under_way = Some(self.last_write);
-        Some(Write { id: self.last_write, operations })
+        Some(Write { id, operations })
     }
 
-    /// A write was performed. With the last one of a checkpoint, the slot that is now durable. The completion of a write that
-    /// is not under way means nothing.
+    /// Takes note that a write's operations have all been performed. Answers the checkpoint's slot once the whole
+    /// checkpoint is durable. An id that is not in flight changes nothing.
     pub fn completed(&mut self, id: u64) -> Option<Slot> {
-        if self.under_way != Some(id) {
-            return None;
-        }
-        self.under_way = None;
-        self.checkpoint.take_if(|checkpoint| checkpoint.published).map(|checkpoint| checkpoint.applied)
+        let running = self.running.as_mut()?;
+        let done = running.in_flight.take_if(|in_flight| in_flight.id == id)?;
+        let durable = done.completes?;
+        self.durable = durable;
+        self.running = None;
+        Some(durable.applied)
     }
 
-    /// Whether a checkpoint is under way.
+    /// Whether a checkpoint is running.
     #[must_use]
     pub fn is_checkpointing(&self) -> bool {
-        self.checkpoint.is_some()
+        self.running.is_some()
     }
 
-    /// Bytes on disk that count, or will with the checkpoint under way.
+    /// The slot of the newest durable checkpoint; 0 if there is none.
+    #[must_use]
+    pub fn durable(&self) -> Slot {
+        self.durable.applied
+    }
+
+    /// The bytes of the image, with what the running checkpoint has written of it so far.
     #[must_use]
     pub fn bytes_on_disk(&self) -> u64 {
-        self.files.iter().map(|file| file.end).sum::<u64>() + self.manifest_bytes
+        self.files.iter().map(|file| file.end).sum::<u64>() + self.durable.manifest_bytes
     }
 
-    /// Appends items to the last file, or a new one, and flushes it.
-    fn slice(&mut self, item_count: u64, item: &mut dyn FnMut(u64) -> Bytes) -> Vec<Operation> {
+    /// One slice of items, to the end of the newest file or to a new one.
+    fn write_items(&mut self, item_count: u64, item: &mut dyn FnMut(u64) -> Bytes) -> Vec<Operation> {
         let mut operations = Vec::new();
-        let mut buffer = Vec::with_capacity(self.config.slice_bytes + 4096);
-        let full = self.files.last().is_none_or(|file| file.end >= self.config.file_bytes);
-        if full {
-            let number = self.next_file;
-            self.next_file += 1;
-            operations.push(Operation::Create { file: item_file::name(number), reserve_bytes: 0 });
-            buffer.extend_from_slice(&item_file::header(number, self.items_written));
-            self.files.push(ItemFile { number, first_item: self.items_written, end: 0, checksum: 0 });
-        }
+        let mut bytes = Vec::with_capacity(self.config.slice_bytes.min(1 << 20));
+        let extent = match self.files.last().filter(|file| file.end < self.config.file_bytes) {
+            Some(extent) => *extent,
+            None => {
+                let first_item = self.items_written;
+                self.files.push(FileExtent { first_item, end: 0, checksum: 0 });
+                let file_number = self.files.len() as u64;
+                Header { file_number, first_item, after_checkpoint: self.durable.number }.encode(&mut bytes);
+                operations.push(Operation::Create { file: FileKind::Items(file_number).name(), reserve_bytes: 0 });
+                FileExtent { first_item, end: 0, checksum: 0 }
+            }
+        };
+        let is_new = extent.end == 0;
         while self.items_written < item_count {
-            item_file::push_item(self.items_written, &item(self.items_written), &mut buffer);
+            encode_item(self.items_written, &item(self.items_written), &mut bytes);
             self.items_written += 1;
-            if buffer.len() >= self.config.slice_bytes {
+            if bytes.len() >= self.config.slice_bytes {
                 break;
             }
         }
-        let file = self.files.last_mut().expect("a file was made if there was none");
-        let name = item_file::name(file.number);
-        let offset = file.end;
-        file.end += buffer.len() as u64;
-        file.checksum = crc32c::crc32c_append(file.checksum, &buffer);
-        operations.push(Operation::Write { file: name.clone(), offset, parts: vec![Bytes::from(buffer)] });
-        operations.push(Operation::Flush { file: name });
-        if full {
+        let mut end = extent.end + bytes.len() as u64;
+        if self.items_written == item_count {
+            // The next checkpoint must not write into a sector that this one vouches for: a torn write may spoil it.
+            let padding = padding_at(end);
+            bytes.resize(bytes.len() + padding, 0);
+            end += padding as u64;
+        }
+        let file = FileKind::Items(self.files.len() as u64).name();
+        if let Some(newest) = self.files.last_mut() {
+            newest.end = end;
+            newest.checksum = crc32c::crc32c_append(extent.checksum, &bytes);
+        }
+        operations.push(Operation::Write { file: file.clone(), offset: extent.end, parts: vec![Bytes::from(bytes)] });
+        operations.push(Operation::Flush { file });
+        if is_new {
+            // Before any manifest that names the file can get its own name.
             operations.push(Operation::FlushDirectory);
         }
         operations
     }
 
-    /// Everything is written and flushed: the manifest gets its name, the old one goes.
-    fn publication(&mut self) -> Option<Vec<Operation>> {
-        let checkpoint = self.checkpoint.as_mut()?;
-        checkpoint.published = true;
-        let number = self.last_manifest.map_or(1, |last| last + 1);
-        let manifest = Manifest {
-            number,
-            applied: checkpoint.applied,
-            item_count: checkpoint.item_count,
-            files: self.files.clone(),
-            meta: checkpoint.meta.clone(),
-            head: checkpoint.head.clone(),
-        };
-        let content = manifest.encode();
-        self.manifest_bytes = content.len() as u64;
-        let draft = || manifest::DRAFT.to_owned();
+    fn write_manifest(&self, number: u64, bytes: Bytes) -> Vec<Operation> {
+        let unfinished = FileKind::UnfinishedManifest(number).name();
         let mut operations = vec![
-            Operation::Create { file: draft(), reserve_bytes: 0 },
-            Operation::Write { file: draft(), offset: 0, parts: vec![content] },
-            Operation::Flush { file: draft() },
-            Operation::Rename { from: draft(), to: manifest::name(number) },
+            Operation::Create { file: unfinished.clone(), reserve_bytes: 0 },
+            Operation::Write { file: unfinished.clone(), offset: 0, parts: vec![bytes] },
+            Operation::Flush { file: unfinished.clone() },
+            Operation::Rename { from: unfinished, to: FileKind::Manifest(number).name() },
             Operation::FlushDirectory,
         ];
-        if let Some(old) = self.last_manifest.replace(number) {
-            operations.push(Operation::Unlink { file: manifest::name(old) });
+        if self.durable.number > 0 {
+            operations.push(Operation::Unlink { file: FileKind::Manifest(self.durable.number).name() });
         }
-        Some(operations)
+        operations
     }
 }

@@ -198,21 +198,26 @@ impl<R: Replica> Rig<R> {
         self.now = after(self.now, millis);
     }
 
-    /// Performs some of each write under way, loses memory, and what was not flushed as `choose` says.
-    pub fn crash(&mut self, choose: &mut dyn FnMut(u64) -> u64) {
+    /// The process is killed and the machine goes on: some of each write under way was performed, flushed or not.
+    pub fn kill(&mut self, choose: &mut dyn FnMut(u64) -> u64) {
         for UnderWay { lane, operations, .. } in std::mem::take(&mut self.under_way) {
             let performed = choose(operations.len() as u64 + 1) as usize;
             self.disk(lane).perform_all(&operations[..performed]).expect("a model disk without faults");
         }
-        self.journal.crash(choose);
-        self.store.crash(choose);
         self.node = None;
         self.timers.clear();
         self.sent.clear();
         self.stopped = None;
     }
 
-    fn disk(&mut self, lane: Lane) -> &mut ModelDisk {
+    /// The power fails: as a kill, and what was not flushed survives as `choose` says.
+    pub fn crash(&mut self, choose: &mut dyn FnMut(u64) -> u64) {
+        self.kill(choose);
+        self.journal.crash(choose);
+        self.store.crash(choose);
+    }
+
+    pub fn disk(&mut self, lane: Lane) -> &mut ModelDisk {
         match lane {
             Lane::Journal => &mut self.journal,
             Lane::Store => &mut self.store,

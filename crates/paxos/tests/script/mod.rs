@@ -6,7 +6,6 @@ use quorate_narrator::sentence;
 use quorate_protocol::Replica;
 use quorate_protocol::testbed::Testbed;
 use quorate_types::NodeId;
-use std::fmt::Write;
 use std::path::PathBuf;
 
 pub struct Script<R: Replica> {
@@ -29,7 +28,7 @@ impl<R: Replica> Script<R> {
     }
 
     pub fn say(&mut self, words: &str) {
-        writeln!(self.text, "\n# {words}").unwrap();
+        self.text.push_str(&format!("\n# {words}\n"));
     }
 
     fn name(&self, id: NodeId) -> String {
@@ -43,12 +42,12 @@ impl<R: Replica> Script<R> {
 
     /// Performs an action and writes down what it led to.
     fn act(&mut self, words: String, action: impl FnOnce(&mut Testbed<R>)) {
-        writeln!(self.text, "> {words}").unwrap();
+        self.text.push_str(&format!("> {words}\n"));
         let before = self.testbed.flights().to_vec();
         action(&mut self.testbed);
         for id in self.testbed.ids().collect::<Vec<_>>() {
             for event in self.testbed.take_events(id) {
-                writeln!(self.text, "    {}", self.renamed(&sentence(id, &event))).unwrap();
+                self.text.push_str(&format!("    {}\n", self.renamed(&sentence(id, &event))));
             }
         }
         let mut old = before;
@@ -57,7 +56,7 @@ impl<R: Replica> Script<R> {
                 Some(at) => drop(old.remove(at)),
                 None => {
                     let (from, to) = (self.name(flight.from), self.name(flight.to));
-                    writeln!(self.text, "    {from} -> {to}: {}", R::kind(&flight.message)).unwrap();
+                    self.text.push_str(&format!("    {from} -> {to}: {}\n", R::kind(&flight.message)));
                 }
             }
         }
@@ -122,7 +121,7 @@ impl<R: Replica> Script<R> {
     pub fn show(&mut self, state: impl Fn(&R) -> String) {
         for (id, name) in self.names.clone() {
             let line = self.renamed(&state(self.testbed.replica(id)));
-            writeln!(self.text, "  {name}: {line}").unwrap();
+            self.text.push_str(&format!("  {name}: {line}\n"));
         }
     }
 

@@ -56,9 +56,8 @@ pub fn decide(nodes: u64, proposals: &[String], seed: u64) -> Result<DecideRepor
     for (proposal, id) in proposals.iter().zip(ids.iter().cycle()) {
         world.submit_described(*id, bytes::Bytes::from(proposal.clone().into_bytes()), format!("propose {proposal}"));
     }
-    let known = |world: &World<Paxos, SingleValue>, id: NodeId| {
-        world.node(id).and_then(|node| node.state().decided().cloned())
-    };
+    let known =
+        |world: &World<Paxos, SingleValue>, id: NodeId| world.node(id).and_then(|node| node.state().decided().cloned());
     world.run_until_true(PATIENCE, |world| ids.iter().all(|id| known(world, *id).is_some()));
     let decisions = ids
         .iter()

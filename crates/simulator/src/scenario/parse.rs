@@ -171,7 +171,10 @@ fn expectation(words: &[&str]) -> Parsed<Expectation> {
         ["told", rule, who, said] => told(rule, who, said, true),
         ["never", "told", rule, who, said] => told(rule, who, said, false),
         ["same", "state"] => Ok(Expectation::SameState),
-        _ => Err(format!("`expect {}` is not understood; `quorate explain --help` names what can be expected", words.join(" "))),
+        _ => Err(format!(
+            "`expect {}` is not understood; `quorate explain --help` names what can be expected",
+            words.join(" ")
+        )),
     }
 }
 
@@ -256,7 +259,9 @@ mod tests {
 
     #[test]
     fn settings_come_first_and_steps_in_order() {
-        let scenario = Scenario::parse("title Two words\nnodes 5 # five\n\nrun 10ms\npartition n1 n2 | n3\nexpect no leader\n").unwrap();
+        let scenario =
+            Scenario::parse("title Two words\nnodes 5 # five\n\nrun 10ms\npartition n1 n2 | n3\nexpect no leader\n")
+                .unwrap();
         assert_eq!(scenario.title(), "Two words");
         assert_eq!(scenario.nodes, 5);
         let groups = vec![vec![NodeId(1), NodeId(2)], vec![NodeId(3)]];

@@ -153,7 +153,9 @@ impl<T: Subject> Stage<T> {
 
     fn run_until_ended(&mut self, name: &str) -> Checked {
         let operation = self.calls.get(name).ok_or_else(|| format!("there was no call {name}"))?.operation;
-        let ended = self.world.run_until_true(PATIENCE, |world| world.results().iter().any(|result| result.operation == operation));
+        let ended = self
+            .world
+            .run_until_true(PATIENCE, |world| world.results().iter().any(|result| result.operation == operation));
         self.collect();
         if ended || self.calls[name].ended.is_some() || self.world.broken_promise().is_some() {
             return Ok(());

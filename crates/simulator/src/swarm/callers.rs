@@ -15,10 +15,18 @@ use std::time::Duration;
 /// What a call asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    Put { key: Bytes, value: Bytes },
-    Delete { key: Bytes },
+    Put {
+        key: Bytes,
+        value: Bytes,
+    },
+    Delete {
+        key: Bytes,
+    },
     /// One key, or all.
-    Read { key: Option<Bytes>, consistency: Consistency },
+    Read {
+        key: Option<Bytes>,
+        consistency: Consistency,
+    },
 }
 
 /// A call that ended, as a judge needs it.
@@ -227,7 +235,10 @@ impl Callers {
         } else if within(read_all) {
             Asked::Read { key: None, consistency: Consistency::Linearizable }
         } else {
-            Asked::Read { key: self.random.happens(Chance::percent(50)).then_some(key), consistency: Consistency::Local }
+            Asked::Read {
+                key: self.random.happens(Chance::percent(50)).then_some(key),
+                consistency: Consistency::Local,
+            }
         }
     }
 }

@@ -142,7 +142,8 @@ pub fn run_campaign<R: Subject, S: Judged>(
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) && campaign.limit.is_none_or(|limit| started.elapsed() < limit) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= campaign.seeds.end || results.send(run_seed::<R, S>(seed, &Options::default())).is_err() {
+                    if seed >= campaign.seeds.end || results.send(run_seed::<R, S>(seed, &Options::default())).is_err()
+                    {
                         break;
                     }
                 }
@@ -161,7 +162,8 @@ pub fn run_campaign<R: Subject, S: Judged>(
     report.failed.sort_by_key(|failed| failed.seed);
     report.elapsed = started.elapsed();
     if report.seeds >= SEEDS_FOR_MARKS {
-        report.missing_marks = report.marks.missing().filter(|mark| !campaign.impossible_marks.contains(mark)).collect();
+        report.missing_marks =
+            report.marks.missing().filter(|mark| !campaign.impossible_marks.contains(mark)).collect();
     }
     report
 }

@@ -110,8 +110,9 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
                 let there = past.at(*revision).and_then(|entries| value_of(entries, key));
                 if there.is_none_or(|there| there.value != *value || there.written_at != *revision) {
                     let (key, value) = (key.escape_ascii(), value.escape_ascii());
-                    let text =
-                        format!("the put of {value} to {key} was acknowledged as revision {revision}, which holds {there:?}");
+                    let text = format!(
+                        "the put of {value} to {key} was acknowledged as revision {revision}, which holds {there:?}"
+                    );
                     return Err(("NoLoss", text));
                 }
             }
@@ -162,7 +163,9 @@ fn check_reads(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
 fn check_local_reads(ended: &[Ended]) -> Result<(), Finding> {
     let mut seen: BTreeMap<(NodeId, u64), u64> = BTreeMap::new();
     for call in ended {
-        let (Asked::Read { .. }, Some(Meaning::Found { revision, .. })) = (&call.asked, &call.meaning) else { continue };
+        let (Asked::Read { .. }, Some(Meaning::Found { revision, .. })) = (&call.asked, &call.meaning) else {
+            continue;
+        };
         let last = seen.entry((call.node, call.incarnation)).or_insert(0);
         if revision < last {
             let text = format!("{} answers a read as of revision {revision} after one as of {last}", call.node);
@@ -195,7 +198,10 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
                 };
                 entries.push(entry(key, Operation::Delete { existed }));
             }
-            (Asked::Read { key, consistency: Consistency::Linearizable }, Some(Meaning::Found { entries: found, .. })) => {
+            (
+                Asked::Read { key, consistency: Consistency::Linearizable },
+                Some(Meaning::Found { entries: found, .. }),
+            ) => {
                 let read = |key: &[u8]| Operation::Read { found: value_of(found, key).map(|seen| seen.value.to_vec()) };
                 match key {
                     Some(key) => entries.push(entry(key, read(key))),

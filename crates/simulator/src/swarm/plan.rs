@@ -1,11 +1,11 @@
 //! What a seed decides before a run begins.
 
+use super::settings::draw_node;
 use super::subject::Subject;
 use crate::latency::Latency;
 use crate::network::Link;
 use crate::random::{Chance, Random};
 use crate::transcript::Keep;
-use super::settings::draw_node;
 use crate::world::{Batching, Checks, DiskModel, WorldConfig};
 use quorate_types::{ClusterId, Membership};
 use std::time::Duration;
@@ -160,8 +160,14 @@ impl Plan {
             patience,
             storm_link,
             calm_link,
-            disk: DiskModel { write: Latency::between(Duration::ZERO, flush / 20), flush: Latency::between(flush / 4, flush) },
-            processing: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(200, 10_000)).unwrap_or(200)),
+            disk: DiskModel {
+                write: Latency::between(Duration::ZERO, flush / 20),
+                flush: Latency::between(flush / 4, flush),
+            },
+            processing: Latency::between(
+                Duration::ZERO,
+                patience / u32::try_from(random.log_uniform(200, 10_000)).unwrap_or(200),
+            ),
             batching,
             clients: random.log_uniform(1, 16),
             calls: random.log_uniform(100, 4000),
@@ -173,8 +179,12 @@ impl Plan {
             storm: patience * u32::try_from(random.between(20, 60)).unwrap_or(20),
             leave_minority_down: random.happens(Chance::percent(30)),
             tracing: random.happens(Chance::percent(25)),
-            ghost: *random.pick(&[Chance::ALWAYS, Chance::one_in(8), Chance::one_in(64)]).unwrap_or(&Chance::ALWAYS),
-            deep: *random.pick(&[Chance::ALWAYS, Chance::one_in(8), Chance::one_in(64)]).unwrap_or(&Chance::ALWAYS),
+            ghost: *random
+                .pick(&[Chance::one_in(4), Chance::one_in(32), Chance::one_in(256)])
+                .unwrap_or(&Chance::ALWAYS),
+            deep: *random
+                .pick(&[Chance::one_in(2), Chance::one_in(16), Chance::one_in(128)])
+                .unwrap_or(&Chance::ALWAYS),
             faults,
         }
     }
@@ -200,7 +210,7 @@ impl Plan {
             clock_offset_max: Duration::from_secs(3600),
             clock_drift_ppm_max: if self.has(FaultClass::Drift) { 50_000 } else { 0 },
             hints: Chance::percent(50),
-            checks: Checks { ghost: self.ghost, deep: self.deep, one_leader_per_era: R::ONE_LEADER_PER_ERA },
+            checks: Checks { ghost: self.ghost, deep: self.deep },
             keep,
         }
     }

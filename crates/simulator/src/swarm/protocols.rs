@@ -7,7 +7,6 @@ use quorate_raft::Raft;
 use std::time::Duration;
 
 impl Subject for Raft {
-    const ONE_LEADER_PER_ERA: bool = true;
     const SLOTS: Option<u64> = None;
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_raft::Config {
@@ -31,7 +30,6 @@ impl Subject for Raft {
 }
 
 impl Subject for Paxos {
-    const ONE_LEADER_PER_ERA: bool = false;
     const SLOTS: Option<u64> = Some(1);
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {

@@ -154,10 +154,10 @@ impl<R: Subject, S: Judged> Run<R, S> {
     fn complete(mut self) -> Report {
         self.live_through();
         let end = self.world.now();
-        let violation = self.world.broken_promise().map(|broken| SeedViolation {
-            property: broken.property.to_owned(),
-            text: broken.to_string(),
-        });
+        let violation = self
+            .world
+            .broken_promise()
+            .map(|broken| SeedViolation { property: broken.property.to_owned(), text: broken.to_string() });
         let operations = self.callers.answered();
         Report {
             seed: self.seed,
@@ -168,7 +168,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             operations,
             events: self.world.events(),
             faults: self.storm.counts().clone(),
-            marks: self.world.marks().clone(),
+            marks: self.world.marks(),
             is_evidence: operations >= ANSWERS_FOR_EVIDENCE,
             plan: self.plan,
             happenings: self.world.happenings().cloned().collect(),

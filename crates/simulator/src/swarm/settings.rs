@@ -6,6 +6,7 @@ use crate::random::{Chance, Random};
 use quorate_journal::JournalConfig;
 use quorate_machine::MachineConfig;
 use quorate_node::{CheckpointConfig, NodeConfig};
+use quorate_store::StoreConfig;
 use std::time::Duration;
 
 /// The settings of every node of a plan.
@@ -24,7 +25,7 @@ pub(super) fn draw_node<R: Subject>(random: &mut Random, plan: &Plan) -> NodeCon
     };
     node.journal_idle = patience / count(random, 2, 100);
     node.tracing = plan.tracing;
-    draw_store(random, &mut node);
+    node.store = StoreConfig { slice_bytes: size(random, 64, 64 << 10), file_bytes: random.log_uniform(256, 1 << 20) };
     node
 }
 
@@ -54,5 +55,3 @@ fn size(random: &mut Random, low: u64, high: u64) -> usize {
 fn count(random: &mut Random, low: u64, high: u64) -> u32 {
     u32::try_from(random.log_uniform(low, high)).unwrap_or(u32::MAX)
 }
-
-fn draw_store<R: Subject>(_random: &mut Random, _node: &mut NodeConfig<R>) {}

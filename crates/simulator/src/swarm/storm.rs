@@ -58,12 +58,7 @@ impl Storm {
     }
 
     /// Ends: everything is repaired but what `core` leaves out, which is broken for ever.
-    pub(super) fn end<R: Replica, S: StateMachine>(
-        &mut self,
-        plan: &Plan,
-        world: &mut World<R, S>,
-        core: &[NodeId],
-    ) {
+    pub(super) fn end<R: Replica, S: StateMachine>(&mut self, plan: &Plan, world: &mut World<R, S>, core: &[NodeId]) {
         self.over = true;
         world.remark("the storm is over");
         world.set_all_links(plan.calm_link);
@@ -146,7 +141,10 @@ impl Storm {
                 let node = self.victim(world);
                 self.count("slow-disk");
                 let slow = self.up_to_patiences(plan, 2);
-                let disk = DiskModel { write: Latency::between(Duration::ZERO, slow / 10), flush: Latency::between(slow / 10, slow) };
+                let disk = DiskModel {
+                    write: Latency::between(Duration::ZERO, slow / 10),
+                    flush: Latency::between(slow / 10, slow),
+                };
                 world.set_disk(node, disk);
                 vec![(self.up_to_patiences(plan, 10), StormAlarm::HurryDisk(node))]
             }
@@ -159,7 +157,10 @@ impl Storm {
             FaultClass::FalseNews => {
                 let (node, peer) = (self.any(world), self.any(world));
                 if node != peer {
-                    let state = *self.random.pick(&[LinkState::Up, LinkState::Down, LinkState::Refused]).unwrap_or(&LinkState::Down);
+                    let state = *self
+                        .random
+                        .pick(&[LinkState::Up, LinkState::Down, LinkState::Refused])
+                        .unwrap_or(&LinkState::Down);
                     self.count("false-news");
                     world.tell_link(node, peer, state);
                 }

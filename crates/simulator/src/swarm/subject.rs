@@ -16,9 +16,6 @@ pub struct Pace {
 
 /// A protocol that can be run by random seeds.
 pub trait Subject: Replica {
-    /// The protocol promises that at most one node takes proposals in each era.
-    const ONE_LEADER_PER_ERA: bool;
-
     /// How many slots it ever decides; `None` for a log.
     const SLOTS: Option<u64>;
 

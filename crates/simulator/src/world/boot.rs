@@ -6,6 +6,7 @@ use super::host::Host;
 use crate::marks::Mark;
 use quorate_disk::DiskErrorKind;
 use quorate_disk::model::Unsynced;
+use quorate_journal::{Expected, Journal, JournalConfig};
 use quorate_machine::StateMachine;
 use quorate_narrator::What;
 use quorate_node::{Boot, Lane, Node};
@@ -47,6 +48,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_none()) else { return };
         if let Some((lane, operations)) = crash_after {
             host.disk_mut(lane).faults_mut().fail_after = Some((operations, DiskErrorKind::Medium));
+        }
+        if host.has_torn_tail(&self.config.node.journal) {
+            self.marks.hit(Mark::TornTailRepaired);
         }
         let boot = host.boot(self.config.cluster, DiskId(self.crash_random.bits()));
         let booted = Node::boot(boot, self.config.node.clone(), &mut host.journal, &mut host.store);
@@ -93,6 +97,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if !journal.is_empty() || !store.is_empty() {
             self.marks.hit(Mark::CrashWithUnsynced);
         }
+        if let Some(node) = &host.node {
+            self.marks.hit_times(Mark::DuplicateSkipped, node.status().machine.skipped_commands);
+        }
         host.lose_memory();
         let random = &mut self.crash_random;
         for disk in [&mut host.journal, &mut host.store] {
@@ -108,6 +115,12 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
     /// What this node is started with. `new_disk` counts only where no journal is found.
     pub(super) fn boot(&self, cluster: ClusterId, new_disk: DiskId) -> Boot {
         Boot { cluster, me: self.id, start: self.start.clone(), new_disk }
+    }
+
+    /// Whether opening the journal will find what a crash tore. Changes nothing.
+    fn has_torn_tail(&self, config: &JournalConfig) -> bool {
+        Journal::open(&self.journal, &Expected::default(), config.clone())
+            .is_ok_and(|opened| opened.found.repaired.is_some())
     }
 }
 

@@ -44,13 +44,11 @@ pub struct Checks {
     pub ghost: Chance,
     /// How often all invariants of a replica are checked after a settle, and not only the cheap ones.
     pub deep: Chance,
-    /// Whether the protocol promises that at most one node takes proposals in each era.
-    pub one_leader_per_era: bool,
 }
 
 impl Checks {
     /// Everything, every time: slow.
-    pub const ALL: Checks = Checks { ghost: Chance::ALWAYS, deep: Chance::ALWAYS, one_leader_per_era: true };
+    pub const ALL: Checks = Checks { ghost: Chance::ALWAYS, deep: Chance::ALWAYS };
 }
 
 /// Everything about a world but its seed.

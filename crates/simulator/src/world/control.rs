@@ -65,9 +65,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// Cuts everything between nodes of different groups, both ways, and opens everything within each. A node in no group is
     /// alone; one in several reaches all of them.
     pub fn partition(&mut self, groups: &[Vec<NodeId>]) {
-        let together = |one: NodeId, other: NodeId| {
-            groups.iter().any(|group| group.contains(&one) && group.contains(&other))
-        };
+        let together =
+            |one: NodeId, other: NodeId| groups.iter().any(|group| group.contains(&one) && group.contains(&other));
         self.network.unblock_all();
         let ids: Vec<NodeId> = self.nodes().collect();
         for from in &ids {
@@ -140,11 +139,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// set draws a new deadline from now.
     pub fn set_manual_timers(&mut self, manual: bool) {
         if std::mem::replace(&mut self.manual_timers, manual) && !manual {
-            let armed: Vec<_> = self
-                .hosts
-                .values()
-                .flat_map(|host| host.timers.keys().map(move |timer| (host.id, *timer)))
-                .collect();
+            let armed: Vec<_> =
+                self.hosts.values().flat_map(|host| host.timers.keys().map(move |timer| (host.id, *timer))).collect();
             for (id, timer) in armed {
                 self.draw_deadline(id, timer);
             }
@@ -164,7 +160,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// The names of the timers that are set at a node.
     #[must_use]
     pub fn armed_timers(&self, id: NodeId) -> Vec<&'static str> {
-        self.hosts.get(&id).map_or_else(Vec::new, |host| host.timers.keys().map(|timer| timer_name::<R>(*timer)).collect())
+        self.hosts
+            .get(&id)
+            .map_or_else(Vec::new, |host| host.timers.keys().map(|timer| timer_name::<R>(*timer)).collect())
     }
 
     fn mark_isolation(&mut self) {

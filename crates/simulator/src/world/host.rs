@@ -50,10 +50,10 @@ pub(super) struct Lead {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     pub(super) era: u64,
+    pub(super) leading: bool,
     pub(super) committed: Slot,
     pub(super) applied: Slot,
     pub(super) last: Slot,
-    pub(super) first: Slot,
     pub(super) forwarded: u64,
 }
 

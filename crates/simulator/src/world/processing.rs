@@ -52,7 +52,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if host.paused {
             return;
         }
-        let (inputs, fired) = host.take_batch(batching);
+        let Taken { inputs, fired } = host.take_batch(batching);
         let mut outputs = Vec::new();
         if let Some(node) = host.node.as_mut().filter(|_| !inputs.is_empty()) {
             let mut env = HostEnv { now: host.clock.read(now), choices: &mut host.choices };
@@ -134,9 +134,6 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
         host.lead = Some(lead);
         self.note(Some(id), What::Lead { era: lead.era, who: lead.who, ready: lead.ready });
-        if lead.ready && lead.who == Some(id) {
-            self.leads(id, lead.era);
-        }
     }
 
     fn note_applied(&mut self, id: NodeId, slot: Slot, digest: u64) {
@@ -167,10 +164,17 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     }
 }
 
+/// A batch taken from an inbox.
+struct Taken<R: Replica, S: StateMachine> {
+    inputs: Vec<NodeInput<R, S>>,
+    /// The timer whose deadline is its first input, if it is one.
+    fired: Option<NodeTimer<R::Timer>>,
+}
+
 impl<R: Replica, S: StateMachine> Host<R, S> {
     /// Takes the next batch. A timer that comes due always begins a batch of its own: what stands before it in the queue may
     /// set it again or cancel it, and then it must not be delivered.
-    fn take_batch(&mut self, batching: Batching) -> (Vec<NodeInput<R, S>>, Option<NodeTimer<R::Timer>>) {
+    fn take_batch(&mut self, batching: Batching) -> Taken<R, S> {
         let waiting = self.inbox.len() as u64;
         let at_most = match batching {
             Batching::Everything => waiting,
@@ -201,7 +205,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
                 }
             }
         }
-        (inputs, fired)
+        Taken { inputs, fired }
     }
 }
 
@@ -226,4 +230,3 @@ pub(super) fn timer_named<R: Replica>(name: &str) -> Option<NodeTimer<R::Timer>>
         _ => R::TIMERS.iter().find(|(known, _)| *known == name).map(|(_, timer)| NodeTimer::Protocol(*timer)),
     }
 }
-

@@ -4,7 +4,7 @@ use super::World;
 use crate::marks::Mark;
 use quorate_machine::StateMachine;
 use quorate_node::{Node, NodeMessage};
-use quorate_protocol::Replica;
+use quorate_protocol::{Replica, Role};
 use quorate_types::{DiskId, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,20 +29,13 @@ impl fmt::Display for BrokenPromise {
 }
 
 /// What was promised so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Promises {
     pub(super) broken: Option<BrokenPromise>,
-    one_leader_per_era: bool,
     /// By slot, from 1: the digest behind it and who applied it first.
     applied: Vec<Option<(u64, NodeId)>>,
     leaders: BTreeMap<u64, NodeId>,
     last_leader: Option<NodeId>,
-}
-
-impl Promises {
-    pub(super) fn new(one_leader_per_era: bool) -> Promises {
-        Promises { broken: None, one_leader_per_era, applied: Vec::new(), leaders: BTreeMap::new(), last_leader: None }
-    }
 }
 
 impl<R: Replica, S: StateMachine> World<R, S> {
@@ -83,14 +76,14 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
-    /// `ElectionSafety`, where the protocol promises it.
-    pub(super) fn leads(&mut self, id: NodeId, era: u64) {
+    /// `ElectionSafety`: one leader per era, in every protocol that has leaders.
+    fn leads(&mut self, id: NodeId, era: u64) {
         if self.promises.last_leader.replace(id).is_some_and(|before| before != id) {
             self.mark(Mark::LeaderChange);
         }
         let first = *self.promises.leaders.entry(era).or_insert(id);
-        if self.promises.one_leader_per_era && first != id {
-            let detail = format!("both {first} and {id} take proposals in era {era}");
+        if first != id {
+            let detail = format!("both {first} and {id} lead in era {era}");
             self.report_broken("ElectionSafety", Some(id), detail);
         }
     }
@@ -106,9 +99,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         host.seen.era = status.era;
         host.seen.committed = status.committed;
         host.seen.last = status.last;
-        host.seen.first = status.first;
         if !host.journal_busy {
             host.durable_era = host.durable_era.max(status.era);
+        }
+        let begins_to_lead = status.role == Role::Leader && !(seen.leading && seen.era == status.era);
+        host.seen.leading = status.role == Role::Leader;
+        if begins_to_lead {
+            self.leads(id, status.era);
         }
         if status.last < seen.last {
             self.mark(Mark::LogTruncated);

@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 use quorate_machine::{ApplyContext, RestoreError, StateMachine};
-use quorate_protocol::{
-    Durable, Env, Input, OpenError, Outbox, Output, ReadToken, Replica, Setup, Status, Violation,
-};
+use quorate_protocol::{Durable, Env, Input, OpenError, Outbox, Output, ReadToken, Replica, Setup, Status, Violation};
 use quorate_simulator::Random;
 use quorate_simulator::swarm::{Judged, Meaning, Pace, Subject, Versioned};
 use quorate_types::{NodeId, Slot, Ticket};
@@ -97,7 +95,12 @@ impl<R: Replica, F: Flaw> Replica for Flawed<R, F> {
     const PROTOCOL: &'static str = R::PROTOCOL;
     const TIMERS: &'static [(&'static str, R::Timer)] = R::TIMERS;
 
-    fn open(setup: &Setup, config: &R::Config, found: Durable<Self>, out: &mut Outbox<Self>) -> Result<Self, OpenError> {
+    fn open(
+        setup: &Setup,
+        config: &R::Config,
+        found: Durable<Self>,
+        out: &mut Outbox<Self>,
+    ) -> Result<Self, OpenError> {
         let mut inner_out = Self::inner_outbox(out);
         let applied = found.applied;
         let found = Durable { records: found.records, anchor: found.anchor, applied };
@@ -158,7 +161,6 @@ impl<R: Replica, F: Flaw> Replica for Flawed<R, F> {
 }
 
 impl<R: Subject, F: Flaw> Subject for Flawed<R, F> {
-    const ONE_LEADER_PER_ERA: bool = R::ONE_LEADER_PER_ERA;
     const SLOTS: Option<u64> = R::SLOTS;
 
     fn draw_config(random: &mut Random, pace: Pace) -> R::Config {

@@ -97,7 +97,9 @@ impl Judged for Ledger {
         let mut contents = BTreeMap::new();
         for (written_at, (key, value)) in (2..).zip(self.changes.get(..count).ok_or("a future revision")?) {
             match value {
-                Some(value) => contents.insert(key.clone(), Versioned { key: key.clone(), value: value.clone(), written_at }),
+                Some(value) => {
+                    contents.insert(key.clone(), Versioned { key: key.clone(), value: value.clone(), written_at })
+                }
                 None => contents.remove(key),
             };
         }

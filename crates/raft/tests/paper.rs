@@ -1,0 +1,14 @@
+//! The rules of the paper, one by one.
+
+#[path = "paper/durability.rs"]
+mod durability;
+#[path = "paper/elections.rs"]
+mod elections;
+#[path = "paper/reads.rs"]
+mod reads;
+#[path = "paper/recovery.rs"]
+mod recovery;
+#[path = "paper/replication.rs"]
+mod replication;
+
+mod cluster;

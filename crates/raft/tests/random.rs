@@ -1,0 +1,224 @@
+//! Random schedules over bare replicas: whatever is delivered, lost, repeated, crashed and in whichever order, nothing
+//! promised is broken. A failing schedule is shrunk.
+
+mod cluster;
+
+use cluster::{Cluster, ENOUGH, sentence};
+use proptest::collection::vec;
+use proptest::prelude::{ProptestConfig, Strategy, any};
+use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use quorate_protocol::Verdict;
+use quorate_raft::{Config, Timer};
+use quorate_types::{NodeId, Slot};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// What happens next. The number picks a node, a message, a count.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Deliver(u16),
+    DeliverCopy(u16),
+    Lose(u16),
+    Complete(u16, u8),
+    Expire(u16),
+    Crash(u16, u8),
+    Restart,
+    Propose(u16),
+    Read(u16),
+    Checkpoint(u16),
+    /// Everything in flight arrives, and no disk is slow.
+    Calm,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    (any::<u8>(), any::<u16>(), any::<u8>()).prop_map(|(what, which, count)| match what {
+        0..=99 => Action::Deliver(which),
+        100..=109 => Action::DeliverCopy(which),
+        110..=119 => Action::Lose(which),
+        120..=149 => Action::Complete(which, count),
+        150..=169 => Action::Expire(which),
+        170..=175 => Action::Crash(which, count),
+        176..=187 => Action::Restart,
+        188..=217 => Action::Propose(which),
+        218..=227 => Action::Read(which),
+        228..=237 => Action::Checkpoint(which),
+        238..=255 => Action::Calm,
+    })
+}
+
+/// How often what happened, over all schedules.
+type Marks = BTreeMap<String, u64>;
+
+struct Run {
+    cluster: Cluster,
+    count: u64,
+    number: u64,
+    floors: BTreeMap<u64, Slot>,
+    leaders: BTreeMap<u64, NodeId>,
+}
+
+impl Run {
+    fn new(count: u64, config: Config) -> Run {
+        let (floors, leaders) = (BTreeMap::new(), BTreeMap::new());
+        Run { cluster: Cluster::with(count, config), count, number: 0, floors, leaders }
+    }
+
+    fn id(&self, which: u16) -> u64 {
+        u64::from(which) % self.count + 1
+    }
+
+    fn flight(&self, which: u16) -> Option<usize> {
+        let count = self.cluster.bed.flights().len();
+        (count > 0).then(|| usize::from(which) % count)
+    }
+
+    fn act(&mut self, action: Action) {
+        let bed = &mut self.cluster.bed;
+        match action {
+            Action::Deliver(which) => {
+                if let Some(index) = self.flight(which) {
+                    self.cluster.bed.deliver(index);
+                }
+            }
+            Action::DeliverCopy(which) => {
+                if let Some(index) = self.flight(which) {
+                    self.cluster.bed.deliver_copy(index);
+                }
+            }
+            Action::Lose(which) => {
+                if let Some(index) = self.flight(which) {
+                    self.cluster.bed.lose(index);
+                }
+            }
+            Action::Complete(which, count) => {
+                let id = NodeId(self.id(which));
+                self.cluster.bed.complete_writes(id, usize::from(count % 4) + 1);
+            }
+            Action::Expire(which) => self.expire(which),
+            Action::Crash(which, surviving) => {
+                let id = NodeId(self.id(which));
+                self.cluster.bed.crash(id, usize::from(surviving % 4));
+            }
+            Action::Restart => {
+                let down = bed.ids().find(|id| bed.node(*id).replica().is_none());
+                down.into_iter().for_each(|id| bed.restart(id));
+            }
+            Action::Propose(which) => {
+                let id = NodeId(self.id(which));
+                self.number += 1;
+                self.cluster.bed.propose(id, self.number, format!("command {}", self.number));
+            }
+            Action::Read(which) => {
+                let floor = self.cluster.bed.chosen().keys().next_back().copied().unwrap_or(Slot::ZERO);
+                self.number += 1;
+                self.floors.insert(self.number, floor);
+                self.cluster.read(self.id(which), self.number);
+            }
+            Action::Checkpoint(which) => {
+                let id = NodeId(self.id(which));
+                if self.cluster.bed.node(id).replica().is_some() {
+                    self.cluster.bed.checkpoint(id);
+                }
+            }
+            Action::Calm => self.cluster.bed.run(ENOUGH, |_| true),
+        }
+    }
+
+    /// Of the armed timers, one; now and then the stickiness of everybody, so that elections get somewhere.
+    fn expire(&mut self, which: u16) {
+        let id = NodeId(self.id(which));
+        let armed: Vec<Timer> = self.cluster.bed.node(id).armed().iter().copied().collect();
+        if which.is_multiple_of(3) {
+            for other in 1..=self.count {
+                self.cluster.bed.expire(NodeId(other), Timer::Stickiness);
+            }
+        }
+        if !armed.is_empty() {
+            self.cluster.bed.expire(id, armed[usize::from(which / 7) % armed.len()]);
+        }
+    }
+
+    fn check(&mut self, marks: &RefCell<Marks>) -> Result<(), TestCaseError> {
+        if let Some(violation) = self.cluster.bed.violation() {
+            return Err(TestCaseError::fail(violation.to_string()));
+        }
+        for id in 1..=self.count {
+            self.check_node(NodeId(id), marks)?;
+        }
+        Ok(())
+    }
+
+    fn check_node(&mut self, id: NodeId, marks: &RefCell<Marks>) -> Result<(), TestCaseError> {
+        for event in self.cluster.bed.take_events(id) {
+            let sentence = sentence(id, &event);
+            if sentence.is_empty() || sentence.contains('{') {
+                return Err(TestCaseError::fail(format!("no words, or not all values: {event:?}")));
+            }
+            *marks.borrow_mut().entry(format!("{} {:?}", event.rule.id, event.verdict)).or_default() += 1;
+        }
+        let node = self.cluster.bed.node(id);
+        for (token, slot) in node.reads() {
+            let floor = self.floors[&token.number];
+            if *slot < floor {
+                return Err(TestCaseError::fail(format!("{token:?} at {slot}: {floor} was decided when it came")));
+            }
+        }
+        if let Some((term, Some(leader), true)) = node.lead()
+            && *self.leaders.entry(term).or_insert(leader) != leader
+        {
+            return Err(TestCaseError::fail(format!("two leaders in term {term}")));
+        }
+        Ok(())
+    }
+}
+
+fn schedules_are_sound(count: u64, config: &Config, cases: u32, length: usize) -> Marks {
+    let settings = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(settings, rng);
+    let marks = RefCell::new(Marks::new());
+    let outcome = runner.run(&vec(action(), length), |actions| {
+        let mut run = Run::new(count, config.clone());
+        for action in actions {
+            run.act(action);
+            run.check(&marks)?;
+        }
+        let most = run.leaders.len() as u64;
+        let mut marks = marks.borrow_mut();
+        let seen = marks.entry("most leaders in one run".to_owned()).or_default();
+        *seen = most.max(*seen);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    marks.into_inner()
+}
+
+fn reached(marks: &Marks, rule: &str, verdict: Verdict) {
+    let name = format!("{rule} {verdict:?}");
+    assert!(marks.get(&name).is_some_and(|count| *count > 0), "never: {name}\n{marks:#?}");
+}
+
+#[test]
+fn three_nodes() {
+    let config = Config { compact_after_entries: 2, compact_keep_entries: 1, append_entries: 3, ..Config::default() };
+    let marks = schedules_are_sound(3, &config, 250, 300);
+    assert!(marks["most leaders in one run"] >= 3, "{marks:#?}");
+    for rule in ["raft.commit", "raft.truncate", "raft.compact", "raft.read", "raft.read-forward"] {
+        reached(&marks, rule, Verdict::Allowed);
+    }
+    reached(&marks, "raft.commit", Verdict::Refused);
+    reached(&marks, "raft.decide", Verdict::Waiting);
+    reached(&marks, "raft.progress", Verdict::Waiting);
+}
+
+#[test]
+fn five_nodes() {
+    let config = Config { append_entries: 1, window_messages: 2, ..Config::default() };
+    let marks = schedules_are_sound(5, &config, 150, 400);
+    assert!(marks["most leaders in one run"] >= 3, "{marks:#?}");
+    for rule in ["raft.commit", "raft.truncate", "raft.read"] {
+        reached(&marks, rule, Verdict::Allowed);
+    }
+    reached(&marks, "raft.commit", Verdict::Refused);
+    reached(&marks, "raft.window", Verdict::Waiting);
+}
