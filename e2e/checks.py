@@ -52,9 +52,9 @@ class Cluster:
         return json.loads(run(self.program, "status", "--endpoints", self.endpoints(), "--output", "json").stdout)
 
     def leader_index(self):
-        for index, member in enumerate(self.status()["members"]):
+        for member in self.status()["members"]:
             if member.get("role") == "leader":
-                return index
+                return int(member["name"].removeprefix("node")) - 1
         return None
 
     def pid(self, index):
@@ -106,8 +106,9 @@ def check_etcdctl_works_against_every_node(world):
         assert run(*at, "get", prefix, "--prefix", "--keys-only", "--order=DESCEND", "--sort-by=KEY").stdout.split() == keys[::-1]
         assert run(*at, "get", prefix, "--prefix", "--limit=2", "--print-value-only").stdout.split() == ["two", "two"]
         assert run(*at, "get", keys[0], keys[2], "--keys-only").stdout.split() == keys[:2]
-        counted = run(*at, "get", prefix, "--prefix", "--count-only", "--write-out=fields").stdout
-        assert '"Count" : 3' in counted, counted
+        if version != "3.4":  # its etcdctl has no such flag
+            counted = run(*at, "get", prefix, "--prefix", "--count-only", "--write-out=fields").stdout
+            assert '"Count" : 3' in counted, counted
         for consistency in ("s", "l"):
             assert run(*at, "get", keys[0], f"--consistency={consistency}").stdout.split() == [keys[0], "two"]
         document = json.loads(run(*at, "get", keys[0], "-w", "json").stdout)
@@ -250,7 +251,7 @@ def check_damage_is_named_and_never_served(world):
     wait_for(lambda: any("node1 stopped by itself" in line for line in cluster.lines), 20, "node1 refuses to start")
     words = next(line for line in cluster.lines if "node1 stopped by itself" in line)
     print("    " + words.strip())
-    assert os.path.basename(segment) in words and "offset" in words, words
+    assert os.path.basename(segment) in words and "at byte" in words, words
     count = run(program, "get", "damage/", "--prefix", "--count-only", "--endpoints", cluster.endpoints()).stdout.strip()
     assert count == "200", count
     cluster.stop()

@@ -149,7 +149,7 @@ async fn a_torn_tail_is_repaired_and_a_flipped_bit_stops_the_node_by_name() {
     let (status, words) = cluster.run_to_its_end(victim);
     assert!(!status.success());
     let name = segment.file_name().unwrap().to_string_lossy().into_owned();
-    assert!(words.contains(&name) && words.contains("offset"), "{words}");
+    assert!(words.contains(&name) && words.contains("at byte"), "{words}");
     let other = (victim + 1) % 3;
     assert_eq!(cluster.range_when_ready(other, "d/").await.count, 50);
 }

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use quorate_paxos::{Config, Message, Paxos, check_chosen_is_safe};
 use quorate_protocol::Decision;
 use quorate_protocol::testbed::{Flight, Testbed};
-use quorate_types::{Membership, NodeId};
+use quorate_raft::{Config as RaftConfig, Raft};
+use quorate_types::{Membership, NodeId, Slot};
 
 /// Single-decree Paxos: these members, and these values proposed at these nodes, each once at any moment.
 ///
@@ -70,5 +71,77 @@ fn can_change_nothing(cluster: &Testbed<Paxos>, flight: &Flight<Paxos>) -> bool 
             let over = receiver.preparing() != Some(*ballot) && proposing != Some(*ballot);
             knows || (over && promised.round <= ballot.round)
         }
+    }
+}
+
+/// Raft: these members, and these values proposed at these nodes, each once at any moment. Name the election timers
+/// in the bounds, or nothing happens.
+///
+/// Checked besides everything the testbed checks: Election Safety, Log Matching and Leader Completeness (Raft, figure 3).
+///
+/// Equal disks are merged: recovery is a fold over the records, truncation being one. Whoever asks for
+/// [`crate::Disks::StallBeforeCrash`] relies on `Persisted` only counting the node's own vote and its own copy of the log, and releasing
+/// answers: what a late completion delays, late messages can delay too.
+#[must_use]
+pub fn raft(
+    members: Membership,
+    config: RaftConfig,
+    proposals: &[(NodeId, &'static str)],
+    bounds: Bounds<Raft>,
+) -> Explorer<Raft> {
+    let cluster = Testbed::<Raft>::with_members(members, config).merging_equal_disks();
+    proposals
+        .iter()
+        .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value))
+        .always("Election Safety", one_leader_per_term)
+        .always("Log Matching", logs_match)
+        .always("Leader Completeness", newest_leader_has_every_decision)
+        .sometimes("a leader", |cluster| running(cluster).any(|(_, raft)| raft.is_leader()))
+        .sometimes("a command decided", |cluster| {
+            cluster.chosen().values().any(|decision| matches!(decision, Decision::Commands(_)))
+        })
+}
+
+fn running(cluster: &Testbed<Raft>) -> impl Iterator<Item = (NodeId, &Raft)> {
+    cluster.ids().filter_map(|id| Some((id, cluster.node(id).replica()?)))
+}
+
+fn one_leader_per_term(cluster: &Testbed<Raft>) -> Result<(), String> {
+    let leaders: Vec<(NodeId, &Raft)> = running(cluster).filter(|(_, raft)| raft.is_leader()).collect();
+    for (at, (one, raft)) in leaders.iter().enumerate() {
+        if let Some((other, _)) = leaders[..at].iter().find(|(_, other)| other.term() == raft.term()) {
+            return Err(format!("{other} and {one} both lead term {}", raft.term()));
+        }
+    }
+    Ok(())
+}
+
+fn logs_match(cluster: &Testbed<Raft>) -> Result<(), String> {
+    let logs: Vec<(NodeId, &Raft)> = running(cluster).collect();
+    for (at, (one, raft)) in logs.iter().enumerate() {
+        for (other, its) in &logs[..at] {
+            let (ours, theirs) = (raft.log(), its.log());
+            let both = || (ours.first().0..=ours.last().0).map(Slot).filter(|slot| theirs.get(*slot).is_some());
+            let term_is_shared = |slot: &Slot| ours.term_at(*slot) == theirs.term_at(*slot);
+            let Some(last) = both().rfind(term_is_shared) else { continue };
+            if let Some(slot) = both().find(|slot| *slot <= last && ours.get(*slot) != theirs.get(*slot)) {
+                return Err(format!("{one} and {other} agree at slot {last} and differ at {slot}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Only a leader of the newest term: an older one may not know yet that it is deposed.
+fn newest_leader_has_every_decision(cluster: &Testbed<Raft>) -> Result<(), String> {
+    let newest = running(cluster).map(|(_, raft)| raft.term()).max().unwrap_or(0);
+    let decided = cluster.chosen().keys().next_back().copied().unwrap_or(Slot::ZERO);
+    let lacking =
+        running(cluster).find(|(_, raft)| raft.is_leader() && raft.term() == newest && raft.log().last() < decided);
+    match lacking {
+        Some((id, raft)) => {
+            Err(format!("{id} leads term {newest} with a log to {}, and {decided} is decided", raft.log().last()))
+        }
+        None => Ok(()),
     }
 }

@@ -1,17 +1,36 @@
-use quorate_explorer::*;
+//! Raft, three voters, every schedule within small bounds. Larger ones take longer than a test may.
+
+use quorate_explorer::{Bounds, Disks, Report, targets};
 use quorate_raft::{Config, Raft, Timer};
-use quorate_protocol::testbed::Testbed;
-use quorate_types::*;
+use quorate_types::{Membership, NodeId};
+
+fn explore(proposals: &[(NodeId, &'static str)], bounds: Bounds<Raft>) -> Report {
+    targets::raft(Membership::of_voters(3), Config::default(), proposals, bounds).explore()
+}
+
+fn one_election() -> Bounds<Raft> {
+    Bounds { disks: Disks::StallBeforeCrash, ..Bounds::default() }.with_timer_at(NodeId(1), Timer::Election, 1)
+}
+
 #[test]
-fn probe() {
-    let arg = |n: &str| std::env::var(n).ok().and_then(|v| v.parse::<u8>().ok()).unwrap_or(0);
-    let mut b = Bounds { max_crashes: arg("CR"), max_duplicates: arg("DU"), max_states: 1_000_000, max_depth: if arg("DE")>0 {arg("DE") as u32} else {u32::MAX}, disks: if arg("IN")>0 {Disks::StallBeforeCrash} else {Disks::AnyDelay}, ..Bounds::default() };
-    if arg("E1")>0 { b = b.with_timer_at(NodeId(1), Timer::Election, arg("E1")); }
-    if arg("E2")>0 { b = b.with_timer_at(NodeId(2), Timer::Election, arg("E2")); }
-    let mut e = Explorer::new(Testbed::<Raft>::new(arg("N").max(3) as u64, Config::default()).merging_equal_disks(), b).settled();
-    for n in 0..arg("P") { e = e.propose(NodeId(1+n as u64), format!("v{n}")); }
-    let start = std::time::Instant::now();
-    let r = e.sometimes("leader", |c| c.ids().any(|id| c.node(id).replica().is_some_and(|r| r.is_leader()))).sometimes("decided", |c| c.chosen().len()>0)
-      .sometimes("cmd", |c| c.chosen().values().any(|d| matches!(d, quorate_protocol::Decision::Commands(_)))).on_progress(50_000, |p| println!("{p:?}")).explore();
-    println!("{r}\n{:?}", start.elapsed());
+fn one_election_and_one_proposal() {
+    let report = explore(&[(NodeId(1), "x")], one_election());
+    assert!(report.complete && report.violation.is_none(), "{report}");
+    assert!(report.happened("a leader") && report.happened("a command decided"), "{report}");
+}
+
+#[test]
+fn one_election_and_a_crash_of_any_node_at_any_moment() {
+    let report = explore(&[], Bounds { max_crashes: 1, ..one_election() });
+    assert!(report.complete && report.violation.is_none(), "{report}");
+    assert!(report.happened("a leader"), "{report}");
+}
+
+/// Not complete: two candidates fill more than a million states. All schedules of up to twelve actions are covered.
+#[test]
+fn two_candidates_up_to_twelve_actions() {
+    let bounds = Bounds { max_depth: 12, ..one_election() }.with_timer_at(NodeId(2), Timer::Election, 1);
+    let report = explore(&[(NodeId(1), "x")], bounds);
+    assert!(!report.complete && report.violation.is_none(), "{report}");
+    assert!(report.happened("a leader") && report.max_depth == 12, "{report}");
 }

@@ -253,6 +253,20 @@ fn rule_5_acceptances_of_different_ballots_do_not_add_up() {
 }
 
 #[test]
+fn rule_5_acceptances_of_two_ballots_of_one_proposer_do_not_add_up_either() {
+    let config = Config { accepted_to: AcceptedTo::Everybody, ..Config::default() };
+    let mut solo = Solo::of(5, 1, &config);
+    solo.receive(2, accepted(1, 2, "x"));
+    solo.receive(3, accepted(1, 2, "x"));
+    solo.receive(4, accepted(2, 2, "x"));
+    solo.receive(5, accepted(1, 2, "x"));
+    assert_eq!(solo.paxos.chosen(), None, "the old ballot is not counted on once the new one is known");
+    solo.receive(2, accepted(2, 2, "x"));
+    solo.receive(3, accepted(2, 2, "x"));
+    assert_eq!(solo.paxos.chosen(), Some(&"x".into()));
+}
+
+#[test]
 fn rule_5_who_knows_the_decision_answers_any_request_with_it_and_votes_no_more() {
     let mut solo = acceptor();
     solo.receive(1, Message::Chosen { value: "x".into() });

@@ -48,7 +48,7 @@ pub enum StartError {
     #[error("cannot use the data directory: {0}")]
     Directory(#[from] DiskError),
     /// What is in it is damaged or somebody else's.
-    #[error("{0}")]
+    #[error(transparent)]
     Boot(#[from] BootError),
     /// A file or thread could not be had.
     #[error("{what}: {source}")]

@@ -1,4 +1,37 @@
-//! Whole clusters on virtual time: network, disks, clocks and faults from one seed.
+//! Whole clusters on virtual time: network, disks, clocks, clients and faults, all from one seed.
+//!
+//! A [`World`] runs unmodified [`quorate_node::Node`]s, the same type that the server runs, on one queue of events. The same
+//! configuration, seed and calls give the same run, on every machine and in every build; [`Transcript::hash`] tells
+//! whether two runs were the same. Messages travel as checksummed bytes and are decoded at the receiver; disks are
+//! [`quorate_disk::model::ModelDisk`]s that lose, tear and reorder whatever was not flushed; recovery is the node's own.
+//!
+//! # Three ways to use it
+//! - **By hand**: make a [`WorldConfig`] and a [`World`], then submit, crash, cut, hold, fire and look. Between any two events
+//!   everything can be done to it. Scenario scripts do the same from a file ([`scenario`]).
+//! - **At random**: [`swarm::run_seed`] draws a cluster, a workload and a storm of faults from a seed and judges the run;
+//!   [`swarm::run_campaign`] does it for many seeds. Any protocol that is a [`swarm::Subject`] and any state machine that
+//!   is [`swarm::Judged`] can be run.
+//! - **For latencies**: [`topology`] has links of exact latency, on which a run of instant nodes and disks lands
+//!   exactly on what arithmetic predicts.
+//!
+//! # What is always checked
+//! `Agreement` (equal digests behind equal slots, over all nodes and incarnations), `AppliedInOrder`, `ElectionSafety`, `Monotone`
+//! (era and commit mark within an incarnation; durable era, checkpoint and incarnation over restarts), the node's and the replica's own
+//! invariants, `AnsweredOnce`, `StartsFromItsDisk` (a node may refuse to start only if somebody damaged what it had
+//! synced), `WireRoundTrip`; and, as often as [`Checks`] says, the replica's deep invariants and the `DurabilityGhost`. The first
+//! broken promise stops the world.
+//!
+//! A random run also checks, once it is quiet: `LiveAfterHeal`, `Validity`, `AtMostOnce`, `NoLoss`, `DefiniteMeansNever`,
+//! `ReadsSomePast`, `MonotonicReads` and `Linearizable`.
+//!
+//! # Map
+//! `world.rs` and `world/`: [`World`] (`boot` starts and crashes, `processing` a node at work, `delivery` messages, `disks` writes
+//! under way, `clients`, `control` what scripts may do, `promises` what is checked). `network.rs`, `latency.rs`, `clock.rs`,
+//! `queue.rs`, `random.rs`: its parts. `transcript.rs`, `marks.rs`: what is known of a run. `swarm/`: random runs (`plan` what a seed
+//! decides, `storm` faults, `callers` clients, `judge` the verdict, `run` one seed, `campaign` many). `scenario/`: scripts.
+//!
+//! # What is absent
+//! Membership changes, snapshots between nodes, damage to synced data, full disks, steps of the wall clock, Byzantine nodes.
 
 mod clock;
 mod latency;

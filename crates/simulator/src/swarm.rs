@@ -13,5 +13,5 @@ mod subject;
 
 pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, SEEDS_FOR_MARKS, run_campaign};
 pub use plan::{FaultClass, Mix, Plan};
-pub use run::{Options, Report, SeedViolation, run_seed};
+pub use run::{Options, Report, SeedViolation, run_plan, run_seed};
 pub use subject::{Judged, Meaning, Pace, Subject, Versioned};

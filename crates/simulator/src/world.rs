@@ -53,6 +53,10 @@ pub struct World<R: Replica, S: StateMachine> {
     /// The highest number delivered on each directed link.
     last_delivered: BTreeMap<(NodeId, NodeId), u64>,
     clients: Clients<S::Reply>,
+    /// Who crashes, and for how long, while this node's next journal write is under way.
+    traps: BTreeMap<NodeId, Vec<(NodeId, Duration)>>,
+    /// How often traps were forgotten.
+    traps_forgotten: u64,
     alarms: Vec<u64>,
     manual_timers: bool,
     transcript: Transcript,
@@ -86,6 +90,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             flights: 0,
             last_delivered: BTreeMap::new(),
             clients: Clients::new(),
+            traps: BTreeMap::new(),
+            traps_forgotten: 0,
             alarms: Vec::new(),
             manual_timers: false,
             transcript: Transcript::new(config.keep),
@@ -285,7 +291,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             WorldEvent::DiskStep { node, life, lane } => self.disk_step(node, life, lane),
             WorldEvent::Deadline { node, life, timer, generation } => self.deadline(node, life, timer, generation),
             WorldEvent::Hint { node, peer, state } => self.hint(node, peer, state),
-            WorldEvent::Restart { node } => self.restart(node),
+            WorldEvent::PowerFailure { victims, traps } => self.power_failure(victims, traps),
+            WorldEvent::Restart { node, traps } => {
+                if traps.is_none_or(|traps| traps == self.traps_forgotten) {
+                    self.restart(node);
+                }
+            }
             WorldEvent::Resume { node, pause } => self.resume_after(node, pause),
             WorldEvent::Alarm(token) => self.alarms.push(token),
         }

@@ -8,7 +8,8 @@ use ledger::Ledger;
 use quorate_keyspace::Keyspace;
 use quorate_paxos::Paxos;
 use quorate_raft::Raft;
-use quorate_simulator::swarm::{Judged, Options, Subject, run_seed};
+use quorate_simulator::Chance;
+use quorate_simulator::swarm::{FaultClass, Judged, Options, Plan, Subject, run_plan, run_seed};
 
 /// The property that the first failing seed of a range breaks.
 fn first_found<R: Subject, S: Judged>(seeds: std::ops::Range<u64>) -> Option<String> {
@@ -18,6 +19,21 @@ fn first_found<R: Subject, S: Judged>(seeds: std::ops::Range<u64>) -> Option<Str
 #[test]
 fn a_raft_that_votes_and_acknowledges_before_it_is_durable_is_found_by_the_ghost() {
     assert_eq!(first_found::<Flawed<Raft, SendsTooEarly>, Keyspace>(0..20).as_deref(), Some("DurabilityGhost"));
+}
+
+/// Without the ghost, only a crash at the right moment shows what a message promised too early.
+#[test]
+fn a_raft_that_sends_too_early_is_found_by_crashes_alone() {
+    let found = (0..200).find_map(|seed| {
+        let plan = Plan { ghost: Chance::NEVER, ..Plan::of_seed(seed) };
+        if !plan.has(FaultClass::Crash) || plan.voters < 3 {
+            return None;
+        }
+        let v = run_plan::<Flawed<Raft, SendsTooEarly>, Keyspace>(seed, plan, &Options::default()).violation?;
+        eprintln!("{seed} {v:?}");
+        Some(v)
+    });
+    assert!(found.is_some());
 }
 
 #[test]

@@ -98,7 +98,8 @@ fn open(plan: &Plan, peers: Vec<TcpListener>, observer: quorate_runtime::Observe
         queued_requests_max: QUEUED_REQUESTS_MAX,
         queued_messages_max: QUEUED_MESSAGES_MAX,
     };
-    Ok(start::<Raft, Keyspace>(config, peers, observer)?)
+    // Its words already include those of what caused it.
+    start::<Raft, Keyspace>(config, peers, observer).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// Resolves when a signal, or the end of standard input where that counts, asks this process to stop.

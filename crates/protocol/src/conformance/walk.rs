@@ -318,11 +318,13 @@ impl<'a, R: Replica> Walk<'a, R> {
     /// A message leaves: what it claims must be durable.
     fn launch(&mut self, from: NodeId, to: NodeId, message: R::Message) -> Result<(), Broken> {
         let node = &self.nodes[&from];
-        let stands =
-            node.ghost(&self.subject.config, node.records.clone()).is_ok_and(|ghost| ghost.vouches(to, &message));
-        if !stands {
-            let detail = format!("{from} sends {message:?} to {to}, which its synced records do not support");
-            return broken("DurabilityGhost", detail);
+        match node.ghost(&self.subject.config, node.records.clone()) {
+            Err(error) => return broken("EveryCrashOpens", format!("{from}: {error}")),
+            Ok(ghost) if ghost.vouches(to, &message) => {}
+            Ok(_) => {
+                let detail = format!("{from} sends {message:?} to {to}, which its synced records do not support");
+                return broken("DurabilityGhost", detail);
+            }
         }
         let message = round_trip(&message)?;
         self.tally.note_sent(R::kind(&message));

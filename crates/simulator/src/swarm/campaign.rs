@@ -23,7 +23,7 @@ pub struct Campaign {
     pub jobs: usize,
     /// Whether to stop at the first violation.
     pub stop_at_first: bool,
-    /// Marks that this protocol and workload cannot hit.
+    /// Marks not to ask for, beside those that the protocol cannot hit.
     pub impossible_marks: Vec<Mark>,
 }
 
@@ -124,6 +124,18 @@ impl CampaignReport {
     }
 }
 
+/// Runs a seed on a thread that is called like the command that repeats it: where a panic ends the process, as in release
+/// builds, its message still names the seed.
+fn run_on_named_thread<R: Subject, S: Judged>(seed: u64) -> Report {
+    let run = move || run_seed::<R, S>(seed, &Options::default());
+    let named = std::thread::Builder::new().name(replay_command(R::PROTOCOL, seed));
+    match named.spawn(run) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        // No thread to be had: the run matters more than its name.
+        Err(_) => run(),
+    }
+}
+
 /// Runs a campaign and says after each seed how far it is. Seeds end in no particular order on several threads; the report
 /// does not depend on it, unless a limit or a violation stops the campaign early.
 pub fn run_campaign<R: Subject, S: Judged>(
@@ -142,8 +154,7 @@ pub fn run_campaign<R: Subject, S: Judged>(
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) && campaign.limit.is_none_or(|limit| started.elapsed() < limit) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= campaign.seeds.end || results.send(run_seed::<R, S>(seed, &Options::default())).is_err()
-                    {
+                    if seed >= campaign.seeds.end || results.send(run_on_named_thread::<R, S>(seed)).is_err() {
                         break;
                     }
                 }
@@ -162,8 +173,11 @@ pub fn run_campaign<R: Subject, S: Judged>(
     report.failed.sort_by_key(|failed| failed.seed);
     report.elapsed = started.elapsed();
     if report.seeds >= SEEDS_FOR_MARKS {
-        report.missing_marks =
-            report.marks.missing().filter(|mark| !campaign.impossible_marks.contains(mark)).collect();
+        report.missing_marks = report
+            .marks
+            .missing()
+            .filter(|mark| !R::IMPOSSIBLE_MARKS.contains(mark) && !campaign.impossible_marks.contains(mark))
+            .collect();
     }
     report
 }

@@ -143,7 +143,11 @@ pub struct Plan {
 impl Plan {
     /// The plan of a seed.
     #[must_use]
-    pub fn draw(random: &mut Random) -> Plan {
+    pub fn of_seed(seed: u64) -> Plan {
+        Plan::draw(&mut Random::stream(seed, "plan", 0))
+    }
+
+    fn draw(random: &mut Random) -> Plan {
         let patience = Duration::from_millis(random.log_uniform(20, 1000));
         let faults = draw_faults(random, patience);
         let has = |class| faults.iter().any(|(drawn, _)| *drawn == class);

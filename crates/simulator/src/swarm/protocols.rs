@@ -1,6 +1,7 @@
 //! The protocols of this workspace, as subjects.
 
 use super::subject::{Pace, Subject};
+use crate::marks::Mark;
 use crate::random::{Random, nanos};
 use quorate_paxos::{AcceptedTo, Paxos};
 use quorate_raft::Raft;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 impl Subject for Raft {
     const SLOTS: Option<u64> = None;
+    const IMPOSSIBLE_MARKS: &'static [Mark] = &[];
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_raft::Config {
         let patience = nanos(pace.patience);
@@ -31,6 +33,16 @@ impl Subject for Raft {
 
 impl Subject for Paxos {
     const SLOTS: Option<u64> = Some(1);
+    /// Nobody leads, so nobody forwards and every reader asks for itself; the log of one slot never gets shorter; one batch
+    /// is decided, once.
+    const IMPOSSIBLE_MARKS: &'static [Mark] = &[
+        Mark::LeaderChange,
+        Mark::LogTruncated,
+        Mark::Forwarded,
+        Mark::ForwardRetried,
+        Mark::ReadByFollower,
+        Mark::DuplicateSkipped,
+    ];
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {
         let patience_ms = nanos(pace.patience) / 1_000_000;

@@ -60,6 +60,7 @@ impl Storm {
     /// Ends: everything is repaired but what `core` leaves out, which is broken for ever.
     pub(super) fn end<R: Replica, S: StateMachine>(&mut self, plan: &Plan, world: &mut World<R, S>, core: &[NodeId]) {
         self.over = true;
+        world.forget_traps();
         world.remark("the storm is over");
         world.set_all_links(plan.calm_link);
         world.heal();
@@ -138,6 +139,9 @@ impl Storm {
                 vec![(self.up_to_patiences(plan, 10), StormAlarm::Hurry(node))]
             }
             FaultClass::SlowDisk => {
+                if self.random.happens(Chance::percent(30)) {
+                    return self.slow_all_disks(plan, world);
+                }
                 let node = self.victim(world);
                 self.count("slow-disk");
                 let slow = self.up_to_patiences(plan, 2);
@@ -173,6 +177,17 @@ impl Storm {
             | FaultClass::Damage
             | FaultClass::Drift => Vec::new(),
         }
+    }
+
+    /// Every disk at once: what one node says too early is not made good by the speed of the others.
+    fn slow_all_disks<R: Replica, S: StateMachine>(&mut self, plan: &Plan, world: &mut World<R, S>) -> Reminders {
+        self.count("slow-disks");
+        let slow = self.up_to_patiences(plan, 1);
+        let duration = self.up_to_patiences(plan, 10);
+        let disk = DiskModel { write: Latency::ZERO, flush: Latency::between(slow / 10, slow) };
+        let nodes: Vec<NodeId> = world.nodes().collect();
+        nodes.iter().for_each(|node| world.set_disk(*node, disk));
+        nodes.into_iter().map(|node| (duration, StormAlarm::HurryDisk(node))).collect()
     }
 
     /// Isolates one, splits in two, cuts single directions, or builds a bridge, a ring of one-way links, ... for a while.
@@ -235,6 +250,13 @@ impl Storm {
             self.count("crash");
             vec![self.victim(world)]
         };
+        if self.random.happens(Chance::percent(50)) {
+            self.count("crash-during-write");
+            let watched = victims.first().copied().unwrap_or_default();
+            let victims = victims.into_iter().map(|node| (node, self.up_to_patiences(plan, 8))).collect();
+            world.crash_during_write(watched, victims);
+            return Vec::new();
+        }
         let mut reminders = Vec::new();
         for node in victims {
             if world.is_running(node) {

@@ -1,5 +1,6 @@
 //! What a protocol and a state machine must say about themselves to be simulated at random.
 
+use crate::marks::Mark;
 use crate::random::Random;
 use bytes::Bytes;
 use quorate_machine::StateMachine;
@@ -18,6 +19,9 @@ pub struct Pace {
 pub trait Subject: Replica {
     /// How many slots it ever decides; `None` for a log.
     const SLOTS: Option<u64>;
+
+    /// Rare things that cannot happen in this protocol, so that no campaign is blamed for not having seen them.
+    const IMPOSSIBLE_MARKS: &'static [Mark];
 
     /// Settings for a cluster of this pace: legal ones, tiny limits and bad ratios included.
     fn draw_config(random: &mut Random, pace: Pace) -> Self::Config;

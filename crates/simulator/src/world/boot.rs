@@ -25,6 +25,35 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
+    /// Crashes all of `victims` at once at some moment while the next journal write of `watched` is under way: what it wrote is
+    /// not flushed then, and whoever spoke too early is caught out. Each starts again that much later.
+    pub fn crash_during_write(&mut self, watched: NodeId, victims: Vec<(NodeId, Duration)>) {
+        self.traps.insert(watched, victims);
+    }
+
+    /// Takes back every [`World::crash_during_write`] that has not happened, and every restart that was to follow one.
+    pub fn forget_traps(&mut self) {
+        self.traps.clear();
+        self.traps_forgotten += 1;
+    }
+
+    /// Springs the trap on a node whose journal write is under way for this long.
+    pub(super) fn spring_trap(&mut self, id: NodeId, under_way: Duration) {
+        if let Some(victims) = self.traps.remove(&id) {
+            let delay = self.crash_random.duration(Duration::ZERO, under_way);
+            self.schedule(self.now + delay, WorldEvent::PowerFailure { victims, traps: self.traps_forgotten });
+        }
+    }
+
+    pub(super) fn power_failure(&mut self, victims: Vec<(NodeId, Duration)>, traps: u64) {
+        for (node, down_for) in victims {
+            if traps == self.traps_forgotten && self.is_running(node) {
+                self.crash(node);
+                self.schedule(self.now + down_for, WorldEvent::Restart { node, traps: Some(traps) });
+            }
+        }
+    }
+
     /// Starts a crashed node from what its disks hold. Does nothing to one that runs.
     ///
     /// Nothing here damages what was synced, so a node that refuses to start has broken a promise.
@@ -41,7 +70,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// Starts a crashed node after this long.
     pub fn restart_after(&mut self, id: NodeId, delay: Duration) {
-        self.schedule(self.now + delay, WorldEvent::Restart { node: id });
+        self.schedule(self.now + delay, WorldEvent::Restart { node: id, traps: None });
     }
 
     fn boot(&mut self, id: NodeId, crash_after: Option<(Lane, u64)>) {
@@ -73,7 +102,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         };
         let status = node.status();
         host.life += 1;
-        host.incarnation = status.incarnation.0;
+        let incarnation_before = std::mem::replace(&mut host.incarnation, status.incarnation.0);
         host.first_flight = self.flights + 1;
         host.node = Some(node);
         let applied = status.checkpointed;
@@ -81,7 +110,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.marks.hit(Mark::StartFromCheckpoint);
         }
         self.note(Some(id), What::Started { incarnation: status.incarnation.0, applied });
-        self.check_after_start(id);
+        self.check_after_start(id, incarnation_before);
         self.carry_out(id, outputs);
         self.check_after_settle(id);
         self.spread_hints(id, LinkState::Up);
@@ -97,8 +126,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if !journal.is_empty() || !store.is_empty() {
             self.marks.hit(Mark::CrashWithUnsynced);
         }
-        if let Some(node) = &host.node {
-            self.marks.hit_times(Mark::DuplicateSkipped, node.status().machine.skipped_commands);
+        if let Some(status) = host.node.as_ref().map(Node::status) {
+            self.marks.hit_times(Mark::DuplicateSkipped, status.machine.skipped_commands);
+            host.checkpointed = host.checkpointed.max(status.checkpointed);
         }
         host.lose_memory();
         let random = &mut self.crash_random;

@@ -74,6 +74,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             Err(error) => self.disk_failed(id, &error),
             Ok(Some(took)) => {
                 let event = WorldEvent::DiskStep { node: id, life: host.life, lane };
+                if lane == Lane::Journal {
+                    // Before the flush is scheduled: at the same moment, the crash comes first.
+                    self.spring_trap(id, took);
+                }
                 self.schedule(self.now + took, event);
             }
             Ok(None) => {

@@ -4,6 +4,7 @@ use crate::network::Flight;
 use quorate_node::{Lane, NodeTimer};
 use quorate_protocol::LinkState;
 use quorate_types::NodeId;
+use std::time::Duration;
 
 /// One future event. `life` counts a host's starts and crashes: events of an earlier life are void.
 #[derive(Clone, Debug)]
@@ -18,8 +19,10 @@ pub(super) enum WorldEvent<T> {
     Deadline { node: NodeId, life: u64, timer: NodeTimer<T>, generation: u64 },
     /// A node hears news of a connection.
     Hint { node: NodeId, peer: NodeId, state: LinkState },
-    /// A crashed node starts again.
-    Restart { node: NodeId },
+    /// Several nodes crash at once, each to start again so much later; void if traps were forgotten since.
+    PowerFailure { victims: Vec<(NodeId, Duration)>, traps: u64 },
+    /// A crashed node starts again; if it crashed in a trap, not if traps were forgotten since.
+    Restart { node: NodeId, traps: Option<u64> },
     /// A pause is over, if it is still this one.
     Resume { node: NodeId, pause: u64 },
     /// The driver wanted to be called.

@@ -87,6 +87,8 @@ pub(super) struct Host<R: Replica, S: StateMachine> {
     pub(super) seen: Seen,
     /// The highest era known to be durable here, over all incarnations.
     pub(super) durable_era: u64,
+    /// The last checkpoint known to be durable here, over all incarnations.
+    pub(super) checkpointed: Slot,
     /// The incarnation of the last start.
     pub(super) incarnation: u64,
     /// The first message that can be sent in this life, for noticing older ones.
@@ -128,6 +130,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
             lead: None,
             seen: Seen::default(),
             durable_era: 0,
+            checkpointed: Slot::ZERO,
             incarnation: 0,
             first_flight: 0,
             choices: Random::stream(seed, "choices", id.0),

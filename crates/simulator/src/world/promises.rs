@@ -123,14 +123,27 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
-    /// `Monotone` over a restart: nothing that was durable is forgotten.
-    pub(super) fn check_after_start(&mut self, id: NodeId) {
+    /// `Monotone` over a restart: nothing that was durable is forgotten, and no incarnation is lived twice.
+    pub(super) fn check_after_start(&mut self, id: NodeId, incarnation_before: u64) {
         let Some(host) = self.hosts.get(&id) else { return };
-        let Some(node) = host.node.as_ref() else { return };
-        let era = node.replica().status().era;
-        if era < host.durable_era {
-            let detail = format!("{id} comes back in era {era}, though era {} was durable", host.durable_era);
-            self.report_broken("Monotone", Some(id), detail);
+        let Some(status) = host.node.as_ref().map(Node::status) else { return };
+        let (era, incarnation) = (status.protocol.era, status.incarnation.0);
+        let went_back = [
+            ("in era", era, host.durable_era, era < host.durable_era),
+            (
+                "with slots applied up to",
+                status.checkpointed.0,
+                host.checkpointed.0,
+                status.checkpointed < host.checkpointed,
+            ),
+            ("as incarnation", incarnation, incarnation_before, incarnation <= incarnation_before),
+        ];
+        if let Some((what, now, before, _)) = went_back.into_iter().find(|(_, _, _, broken)| *broken) {
+            self.report_broken(
+                "Monotone",
+                Some(id),
+                format!("{id} comes back {what} {now}, after {before} was durable"),
+            );
         }
     }
 

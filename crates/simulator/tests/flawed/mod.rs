@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use quorate_machine::{ApplyContext, RestoreError, StateMachine};
 use quorate_protocol::{Durable, Env, Input, OpenError, Outbox, Output, ReadToken, Replica, Setup, Status, Violation};
-use quorate_simulator::Random;
 use quorate_simulator::swarm::{Judged, Meaning, Pace, Subject, Versioned};
+use quorate_simulator::{Mark, Random};
 use quorate_types::{NodeId, Slot, Ticket};
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -162,6 +162,7 @@ impl<R: Replica, F: Flaw> Replica for Flawed<R, F> {
 
 impl<R: Subject, F: Flaw> Subject for Flawed<R, F> {
     const SLOTS: Option<u64> = R::SLOTS;
+    const IMPOSSIBLE_MARKS: &'static [Mark] = R::IMPOSSIBLE_MARKS;
 
     fn draw_config(random: &mut Random, pace: Pace) -> R::Config {
         R::draw_config(random, pace)
