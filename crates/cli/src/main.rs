@@ -22,7 +22,7 @@ enum Command {
     /// Start a whole cluster on this machine, one process a node, and stay until Ctrl-C
     Up(up::UpArguments),
     /// Run one node, as an operator would
-    Serve(serve::ServeArguments),
+    Serve(Box<serve::ServeArguments>),
     /// Write a key
     Put(client::PutArguments),
     /// Read a key or a range
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Up(arguments) => up::run(arguments),
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::Put(arguments) => client::put(arguments),
         Command::Get(arguments) => client::get(arguments),
         Command::Del(arguments) => client::del(arguments),

@@ -79,7 +79,10 @@ fn refuse_taken_ports(plans: &[NodePlan]) -> Result<()> {
     for plan in plans {
         for (port, whose) in [(plan.client_port, "client"), (plan.peer_port, "peer")] {
             if let Err(error) = TcpListener::bind(("127.0.0.1", port)) {
-                bail!("port {port}, the {whose} port of {}, cannot be used ({error}); choose others with --client-port", plan.name);
+                bail!(
+                    "port {port}, the {whose} port of {}, cannot be used ({error}); choose others with --client-port",
+                    plan.name
+                );
             }
         }
     }
@@ -131,7 +134,8 @@ mod tests {
 
     #[test]
     fn ports_are_the_usual_ones_or_ten_apart() {
-        let ports = |nodes, first| layout(nodes, first).unwrap().iter().map(|plan| plan.client_port).collect::<Vec<_>>();
+        let ports =
+            |nodes, first| layout(nodes, first).unwrap().iter().map(|plan| plan.client_port).collect::<Vec<_>>();
         assert_eq!(ports(3, 2379), [2379, 22379, 32379]);
         assert_eq!(ports(5, 2379), [2379, 22379, 32379, 42379, 52379]);
         assert_eq!(ports(3, 4000), [4000, 4010, 4020]);

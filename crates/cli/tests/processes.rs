@@ -51,7 +51,7 @@ async fn finish(stop: &AtomicBool, tasks: Vec<tokio::task::JoinHandle<Load>>) ->
     stop.store(true, Ordering::Relaxed);
     let mut all = Load::default();
     for task in tasks {
-        let load = task.await.unwrap();
+        let load = task.await.expect("a client does not panic");
         all.acknowledged.extend(load.acknowledged);
         all.unknown.extend(load.unknown);
     }
@@ -73,7 +73,7 @@ async fn expect_exactly(cluster: &Cluster, index: usize, prefix: &str, load: &Lo
     let answer = cluster.range_when_ready(index, prefix).await;
     let mut found = BTreeMap::new();
     for pair in answer.kvs {
-        let key = String::from_utf8(pair.key.to_vec()).unwrap();
+        let key = String::from_utf8(pair.key.to_vec()).expect("only text was written");
         assert_eq!(pair.value, pair.key, "{key} has a value that nobody wrote");
         assert_eq!(pair.version, 1, "{key} was applied twice");
         assert!(load.acknowledged.contains_key(&key) || load.unknown.contains(&key), "{key} was never written");

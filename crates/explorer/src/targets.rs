@@ -18,7 +18,7 @@ use quorate_types::{Membership, NodeId, Slot};
 ///   promise: its ballot's prepare requests wait for the same write, so no answer can come before. It counts this node's
 ///   own acceptance: counted late, the decision falls with a later message instead, which that message's own delay covers. It hands the
 ///   decision out: known already, and answered from.
-/// - *Messages are forgotten* as [`can_change_nothing`] says.
+/// - *Messages are forgotten* that can change nothing any more, as the comment on `can_change_nothing` argues.
 #[must_use]
 pub fn paxos(
     members: Membership,

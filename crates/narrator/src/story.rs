@@ -143,6 +143,8 @@ fn message_words(me: &str, what: &What) -> String {
 
 fn lead_words(me: &str, node: Option<NodeId>, era: u64, who: Option<NodeId>, ready: bool) -> String {
     match who {
+        // Where nobody leads, every node takes proposals.
+        Some(leader) if Some(leader) == node && ready && era == 0 => format!("{me} takes proposals"),
         Some(leader) if Some(leader) == node && ready => format!("{me} leads era {era} and takes proposals"),
         Some(leader) if Some(leader) == node => format!("{me} leads era {era}, not yet ready"),
         Some(leader) => format!("{me} follows {leader} in era {era}"),

@@ -151,13 +151,15 @@ pub static RULES: &[&Rule] = &[
 /// How much of a value a sentence shows.
 const SHOWN_CHARACTERS: usize = 40;
 
-/// A value as a sentence shows it.
+/// A value as a sentence shows it: what is readable at its end. A value is opaque here, and what a machine puts before a
+/// command (session, sequence, lengths) is not readable; the command itself often is.
 pub(crate) fn shown(value: &Bytes) -> String {
     let text = String::from_utf8_lossy(value);
-    let printable: String =
-        text.chars().take(SHOWN_CHARACTERS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if printable.chars().count() < text.chars().count() {
-        return format!("\"{printable}\"... ({} bytes)", value.len());
+    let unreadable = |c: char| c.is_control() || c == '\u{fffd}';
+    let readable = text.rfind(unreadable).map_or(&text[..], |at| text[at..].trim_start_matches(unreadable));
+    let start: String = readable.chars().take(SHOWN_CHARACTERS).collect();
+    if readable.is_empty() || start.len() < readable.len() {
+        return format!("\"{start}\"... ({} bytes)", value.len());
     }
-    format!("\"{printable}\"")
+    format!("\"{start}\"")
 }

@@ -41,8 +41,8 @@ pub mod proto;
 mod watch;
 
 pub use backend::{
-    Backend, DeleteAnswer, DeleteCommand, Header, KeyValue, LocalView, Member, MemberList, NodeCounts, NodeDetail, NodeStatus,
-    PeerDetail, PutAnswer, PutCommand, RangeAnswer, RangeQuery, SortOrder, SortTarget,
+    Backend, DeleteAnswer, DeleteCommand, Header, KeyValue, LocalView, Member, MemberList, NodeCounts, NodeDetail,
+    NodeStatus, PeerDetail, PutAnswer, PutCommand, RangeAnswer, RangeQuery, SortOrder, SortTarget,
 };
 pub use config::{CLUSTER_VERSION, ConfigError, ETCD_VERSION, QUORATE_VERSION, ServerConfig};
 pub use errors::BackendError;

@@ -6,7 +6,9 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
-use quorate_server::proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, ResponseHeader, range_request};
+use quorate_server::proto::etcdserverpb::{
+    DeleteRangeRequest, PutRequest, RangeRequest, ResponseHeader, range_request,
+};
 use quorate_server::proto::mvccpb::KeyValue;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Write};
@@ -142,8 +144,12 @@ pub fn put(arguments: PutArguments) -> Result<ExitCode> {
     };
     block_on(async {
         let mut client = KvClient::new(arguments.client.connect().await?);
-        let request =
-            PutRequest { key: arguments.key.into(), value: value.into(), prev_kv: arguments.prev_kv, ..PutRequest::default() };
+        let request = PutRequest {
+            key: arguments.key.into(),
+            value: value.into(),
+            prev_kv: arguments.prev_kv,
+            ..PutRequest::default()
+        };
         let answer = client.put(request).await.map_err(|status| refusal(&status))?.into_inner();
         match arguments.client.output {
             OutputFormat::Text => {

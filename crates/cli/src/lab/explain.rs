@@ -67,7 +67,10 @@ pub fn decide(arguments: DecideArguments) -> Result<ExitCode> {
     }
     match report.decision() {
         Some(decision) => {
-            println!("All {} nodes agree on {decision} after {:?} of their time (seed {}).", arguments.nodes, report.took, arguments.seed);
+            println!(
+                "All {} nodes agree on {decision} after {:?} of their time (seed {}).",
+                arguments.nodes, report.took, arguments.seed
+            );
             Ok(ExitCode::SUCCESS)
         }
         None => bail!("not all nodes know a decision after {:?} of their time: {:?}", report.took, report.decisions),

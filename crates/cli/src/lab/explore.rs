@@ -115,7 +115,9 @@ fn search<R: Replica>(arguments: &ExploreArguments, config: R::Config, usual_tim
 
 fn timer_bound<R: Replica>(text: &str) -> Result<(R::Timer, u8)> {
     let known = || R::TIMERS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let Some((name, most)) = text.split_once('=') else { anyhow::bail!("--timer {text}: TIMER=N is wanted; timers are {}", known()) };
+    let Some((name, most)) = text.split_once('=') else {
+        anyhow::bail!("--timer {text}: TIMER=N is wanted; timers are {}", known())
+    };
     let Some((_, timer)) = R::TIMERS.iter().find(|(timer, _)| *timer == name) else {
         anyhow::bail!("--timer {text}: {} has no such timer; it has {}", R::PROTOCOL, known());
     };

@@ -80,7 +80,10 @@ pub fn sim(arguments: SimArguments) -> Result<ExitCode> {
 
 fn show_progress(progress: &Progress<'_>, total: u64) {
     let per_second = progress.done as f64 / progress.elapsed.as_secs_f64().max(0.001);
-    eprint!("\r{} of {total} seeds, {} violations, {per_second:.0} seeds a second ", progress.done, progress.violations);
+    eprint!(
+        "\r{} of {total} seeds, {} violations, {per_second:.0} seeds a second ",
+        progress.done, progress.violations
+    );
     // Progress that cannot be shown is no reason to stop.
     let _ = std::io::stderr().flush();
 }
@@ -89,15 +92,24 @@ fn print_seed(report: &Report) {
     let plan = &report.plan;
     let faults: Vec<&str> = plan.faults.iter().map(|(class, _)| class.name()).collect();
     println!("seed {}: {} nodes, {} clients, {} keys", report.seed, plan.voters, plan.clients, plan.keys);
-    println!("storm of {:?}: {}", plan.storm, if faults.is_empty() { "no faults".to_owned() } else { faults.join(", ") });
+    println!(
+        "storm of {:?}: {}",
+        plan.storm,
+        if faults.is_empty() { "no faults".to_owned() } else { faults.join(", ") }
+    );
     for (fault, count) in &report.faults {
         println!("  {count:>8} {fault}");
     }
-    println!("{} events in {:?} of simulated time, {} operations answered and checked", report.events, report.simulated, report.operations);
+    println!(
+        "{} events in {:?} of simulated time, {} operations answered and checked",
+        report.events, report.simulated, report.operations
+    );
     println!("trace hash {:016x}", report.trace_hash);
     match &report.violation {
         None => println!("no promise was broken"),
-        Some(violation) => println!("VIOLATION of {}: {}\nreplay: {}", violation.property, violation.text, report.replay_command()),
+        Some(violation) => {
+            println!("VIOLATION of {}: {}\nreplay: {}", violation.property, violation.text, report.replay_command())
+        }
     }
 }
 
@@ -113,8 +125,16 @@ fn seed_json(report: &Report) -> Value {
 fn print_campaign(report: &CampaignReport, total: u64) {
     let hours = report.simulated.as_secs_f64() / 3600.0;
     let seconds = report.elapsed.as_secs_f64().max(0.001);
-    println!("{} of {total} seeds run ({} with enough work to count as evidence) in {seconds:.1} s", report.seeds, report.evidence);
-    println!("{hours:.2} simulated hours, {} operations checked, {} events ({:.0} a second)", report.operations, report.events, report.events as f64 / seconds);
+    println!(
+        "{} of {total} seeds run ({} with enough work to count as evidence) in {seconds:.1} s",
+        report.seeds, report.evidence
+    );
+    println!(
+        "{hours:.2} simulated hours, {} operations checked, {} events ({:.0} a second)",
+        report.operations,
+        report.events,
+        report.events as f64 / seconds
+    );
     let faults: Vec<String> = report.faults.iter().map(|(fault, count)| format!("{count} {fault}")).collect();
     println!("faults: {}", faults.join(", "));
     for (mark, count) in report.marks.iter() {
@@ -124,7 +144,10 @@ fn print_campaign(report: &CampaignReport, total: u64) {
         println!("NEVER SEEN: {}: this campaign is no evidence for what needs it", mark.name());
     }
     for failed in &report.failed {
-        println!("VIOLATION in seed {}: {}: {}\n  replay: {}", failed.seed, failed.violation.property, failed.violation.text, failed.replay);
+        println!(
+            "VIOLATION in seed {}: {}: {}\n  replay: {}",
+            failed.seed, failed.violation.property, failed.violation.text, failed.replay
+        );
     }
     println!("{} violations", report.failed.len());
 }

@@ -64,7 +64,12 @@ impl KeyspaceBackend {
     }
 
     fn header(&self, revision: i64) -> Header {
-        Header { cluster_id: self.cluster, member_id: self.me, revision, raft_term: self.live.term.load(Ordering::Relaxed) }
+        Header {
+            cluster_id: self.cluster,
+            member_id: self.me,
+            revision,
+            raft_term: self.live.term.load(Ordering::Relaxed),
+        }
     }
 
     async fn write(&self, request: &Request) -> Result<Reply, BackendError> {

@@ -39,11 +39,16 @@ impl Settings {
     /// Checks everything and fills in the defaults.
     pub fn plan(self) -> Result<Plan> {
         let name = self.name.unwrap_or_else(|| "default".to_owned());
-        ensure!(!name.is_empty() && !name.contains(['=', ',']), "--name `{name}` must not be empty nor contain `=` or `,`");
+        ensure!(
+            !name.is_empty() && !name.contains(['=', ',']),
+            "--name `{name}` must not be empty nor contain `=` or `,`"
+        );
         let protocol = self.protocol.as_deref().unwrap_or("raft");
         ensure!(protocol == "raft", "--protocol {protocol}: this version serves raft only");
-        let listen_client = urls("--listen-client-urls", self.listen_client_urls.as_deref().unwrap_or("http://127.0.0.1:2379"))?;
-        let listen_peer = urls("--listen-peer-urls", self.listen_peer_urls.as_deref().unwrap_or("http://127.0.0.1:2380"))?;
+        let listen_client =
+            urls("--listen-client-urls", self.listen_client_urls.as_deref().unwrap_or("http://127.0.0.1:2379"))?;
+        let listen_peer =
+            urls("--listen-peer-urls", self.listen_peer_urls.as_deref().unwrap_or("http://127.0.0.1:2380"))?;
         let client_urls = advertised("--advertise-client-urls", self.advertise_client_urls, &listen_client)?;
         let peer_urls = advertised("--initial-advertise-peer-urls", self.initial_advertise_peer_urls, &listen_peer)?;
         refuse_joining(self.initial_cluster_state.as_deref())?;
@@ -132,7 +137,8 @@ fn node_id(peer_urls: &[String], token: &str) -> NodeId {
 }
 
 fn cluster_id(founders: &[Founder], token: &str) -> ClusterId {
-    let parts = founders.iter().flat_map(|founder| founder.peer_urls.iter().map(String::as_str).chain([founder.name.as_str()]));
+    let parts =
+        founders.iter().flat_map(|founder| founder.peer_urls.iter().map(String::as_str).chain([founder.name.as_str()]));
     ClusterId(hash(parts.chain([token])))
 }
 
@@ -171,7 +177,10 @@ fn advertised(setting: &str, given: Option<String>, listen: &[String]) -> Result
         None => {
             for url in listen {
                 let host = authority(url).rsplit_once(':').map_or("", |(host, _)| host);
-                ensure!(!matches!(host, "0.0.0.0" | "[::]"), "{setting} must be given, because nobody can reach {url} under that address");
+                ensure!(
+                    !matches!(host, "0.0.0.0" | "[::]"),
+                    "{setting} must be given, because nobody can reach {url} under that address"
+                );
             }
             Ok(listen.to_vec())
         }
@@ -182,7 +191,9 @@ fn refuse_joining(state: Option<&str>) -> Result<()> {
     match state {
         None | Some("new") => Ok(()),
         Some("existing") => {
-            bail!("--initial-cluster-state existing: joining a running cluster is not there yet in this version; a restart with its data needs no such flag")
+            bail!(
+                "--initial-cluster-state existing: joining a running cluster is not there yet in this version; a restart with its data needs no such flag"
+            )
         }
         Some(other) => bail!("--initial-cluster-state {other}: new or existing is wanted"),
     }

@@ -80,7 +80,11 @@ async fn listen(addresses: &[String], whom: &str) -> Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-fn open(plan: &Plan, peers: Vec<TcpListener>, observer: quorate_runtime::Observer<Keyspace>) -> Result<Running<Keyspace>> {
+fn open(
+    plan: &Plan,
+    peers: Vec<TcpListener>,
+    observer: quorate_runtime::Observer<Keyspace>,
+) -> Result<Running<Keyspace>> {
     let raft = RaftConfig {
         election_timeout: plan.election_timeout,
         heartbeat_interval: plan.heartbeat_interval,

@@ -101,7 +101,8 @@ pub fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<(
 impl Settings {
     /// The settings of a YAML file with etcd's key names.
     pub fn from_file(path: &Path) -> Result<Settings> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
         Settings::from_yaml(&text).with_context(|| format!("in the configuration file {}", path.display()))
     }
 

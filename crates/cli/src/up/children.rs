@@ -137,7 +137,10 @@ impl Fleet {
 
     /// Client endpoints with the nodes' names.
     pub fn endpoints(&self) -> Vec<(String, String)> {
-        self.children.iter().map(|child| (child.plan.name.clone(), format!("127.0.0.1:{}", child.plan.client_port))).collect()
+        self.children
+            .iter()
+            .map(|child| (child.plan.name.clone(), format!("127.0.0.1:{}", child.plan.client_port)))
+            .collect()
     }
 
     /// Where the logs are.

@@ -40,7 +40,8 @@ pub fn prepare(directory: &Path, wanted: &Wanted, fresh: bool, yes: bool) -> Res
     let file = directory.join(FILE);
     if file.exists() {
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let found: ClusterFile = serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
+        let found: ClusterFile =
+            serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
         return agree(directory, found, wanted);
     }
     ensure!(
@@ -48,17 +49,30 @@ pub fn prepare(directory: &Path, wanted: &Wanted, fresh: bool, yes: bool) -> Res
         "{} is not empty and no cluster of `quorate up`; choose another --data-dir",
         directory.display()
     );
-    let made =
-        ClusterFile { nodes: wanted.nodes.unwrap_or(3), client_port: wanted.client_port.unwrap_or(2379), protocol: "raft".to_owned() };
+    let made = ClusterFile {
+        nodes: wanted.nodes.unwrap_or(3),
+        client_port: wanted.client_port.unwrap_or(2379),
+        protocol: "raft".to_owned(),
+    };
     write(directory, &made).with_context(|| format!("cannot use {} as data directory", directory.display()))?;
     Ok(made)
 }
 
 fn agree(directory: &Path, found: ClusterFile, wanted: &Wanted) -> Result<ClusterFile> {
     let way_out = "leave the flag out, choose another --data-dir, or start over with --fresh";
-    ensure!(found.protocol == "raft", "{} holds a {} cluster; this version serves raft only", directory.display(), found.protocol);
+    ensure!(
+        found.protocol == "raft",
+        "{} holds a {} cluster; this version serves raft only",
+        directory.display(),
+        found.protocol
+    );
     if let Some(nodes) = wanted.nodes {
-        ensure!(nodes == found.nodes, "{} holds a cluster of {} nodes, not {nodes}; {way_out}", directory.display(), found.nodes);
+        ensure!(
+            nodes == found.nodes,
+            "{} holds a cluster of {} nodes, not {nodes}; {way_out}",
+            directory.display(),
+            found.nodes
+        );
     }
     if let Some(port) = wanted.client_port {
         ensure!(
@@ -82,7 +96,11 @@ fn delete(directory: &Path, yes: bool) -> Result<()> {
         directory.display()
     );
     if !yes {
-        ensure!(std::io::stdin().is_terminal(), "--fresh deletes all data in {}; add --yes if that is meant", directory.display());
+        ensure!(
+            std::io::stdin().is_terminal(),
+            "--fresh deletes all data in {}; add --yes if that is meant",
+            directory.display()
+        );
         print!("Delete all data in {}? [y/N] ", directory.display());
         std::io::stdout().flush()?;
         let mut answer = String::new();

@@ -26,7 +26,8 @@ pub async fn announce(endpoints: Vec<(String, String)>, logs: String) {
 
 async fn find_leader(endpoints: &[(String, String)]) -> Option<String> {
     for (name, endpoint) in endpoints {
-        let client = ClientArguments { endpoints: vec![endpoint.clone()], timeout_ms: 1000, output: OutputFormat::Text };
+        let client =
+            ClientArguments { endpoints: vec![endpoint.clone()], timeout_ms: 1000, output: OutputFormat::Text };
         let Ok(channel) = client.connect().await else { continue };
         let Ok(status) = MaintenanceClient::new(channel).status(StatusRequest::default()).await else { continue };
         let status = status.into_inner();

@@ -1,7 +1,8 @@
 //! What must be durable before it is said: Raft §5.3; dissertation, 10.2.1.
 
 use crate::cluster::*;
-use quorate_raft::Timer;
+use quorate_protocol::{Input, Output};
+use quorate_raft::{Config, Record, Timer};
 use quorate_types::{NodeId, Slot};
 
 #[test]
@@ -116,4 +117,27 @@ fn a_candidate_asks_for_votes_once_its_own_is_durable() {
     assert_eq!(cluster.take_sent(1), []);
     cluster.complete(1);
     assert_eq!(cluster.take_sent(1), [(2, request_vote(1, (0, 0))), (3, request_vote(1, (0, 0)))]);
+}
+
+#[test]
+fn votes_and_log_are_written_in_the_order_they_changed_so_that_every_prefix_was_a_state() {
+    let mut lone = Lone::of(3, &Config::default());
+    let receive = |from, message| Input::Receive { from: NodeId(from), message };
+    let outputs = lone.batch(vec![receive(2, append(1, (0, 0), &[1, 1], 0)), receive(3, append(2, (1, 1), &[2], 0))]);
+    let writes: Vec<Record> = outputs
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Persist { records, .. } => Some(records),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let expected = [
+        Record::TermVote { term: 1, voted_for: None },
+        Record::Append { first: Slot(1), entries: entries(&[1, 1]) },
+        Record::TermVote { term: 2, voted_for: None },
+        Record::Truncate { from: Slot(2) },
+        Record::Append { first: Slot(2), entries: entries(&[2]) },
+    ];
+    assert_eq!(writes, expected);
 }

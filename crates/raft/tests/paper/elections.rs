@@ -278,6 +278,20 @@ fn rule_6_a_candidates_own_vote_counts_once_it_is_durable() {
 }
 
 #[test]
+fn rule_6_the_durable_vote_of_an_earlier_candidacy_does_not_count_in_the_next() {
+    let mut cluster = Cluster::of(3);
+    for term in [1, 2] {
+        cluster.expire(1, Timer::Election);
+        cluster.say(2, 1, would_vote(term, true));
+    }
+    cluster.say(2, 1, vote(2, true));
+    cluster.bed.complete_writes(NodeId(1), 1);
+    assert!(!cluster.node(1).is_leader(), "what is durable is the vote in term 1");
+    cluster.complete(1);
+    assert!(cluster.node(1).is_leader());
+}
+
+#[test]
 fn rule_7_a_winner_appends_an_entry_of_its_own_term_at_once() {
     let mut cluster = Cluster::led(3);
     cluster.elect(2, &[3]);

@@ -288,3 +288,34 @@ fn what_makes_no_sense_is_dropped() {
     cluster.say(1, 1, accepted(1, 1, 0));
     assert_eq!(*cluster.node(1), before);
 }
+
+#[test]
+fn a_peer_that_lacks_what_is_compacted_gets_heartbeats_only() {
+    let config = Config { compact_after_entries: 1, compact_keep_entries: 0, ..Config::default() };
+    let mut cluster = Cluster::led_with(3, config);
+    for _ in 0..4 {
+        cluster.propose(1, "x");
+        cluster.run();
+        cluster.bed.checkpoint(NodeId(1));
+    }
+    assert!(cluster.node(1).log().base() >= Slot(3));
+    cluster.complete_all();
+    cluster.crash(1);
+    cluster.restart(1);
+    cluster.elect(1, &[2, 3]);
+    cluster.take_sent(1);
+    let probed = cluster.node(1).log().last().0 - 1;
+    cluster.say(2, 1, rejected(2, probed, (1, 1), 0));
+    assert!(cluster.saw(1, "raft.window", Verdict::Refused));
+    assert_eq!(cluster.take_sent(1), []);
+    cluster.expire(1, Timer::Heartbeat);
+    assert!(appends(&cluster.take_sent(1)).iter().all(|(_, _, entries)| entries.is_empty()));
+    assert!(cluster.node(1).is_leader());
+}
+
+#[test]
+fn a_link_that_comes_up_is_used_at_once() {
+    let mut cluster = Cluster::led(3);
+    cluster.bed.input(NodeId(1), Input::Link { peer: NodeId(2), state: quorate_protocol::LinkState::Up });
+    assert_eq!(appends(&cluster.take_sent(1)), [(2, 1, vec![])]);
+}
