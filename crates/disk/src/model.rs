@@ -14,6 +14,7 @@ use crate::operation::{Disk, DiskError, DiskErrorKind, Operation};
 use bytes::Bytes;
 use image::Image;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Names one file's contents whatever it is called; a rename moves the name only.
 type FileId = u64;
@@ -29,7 +30,7 @@ pub struct ModelDisk {
     names: BTreeMap<String, FileId>,
     /// What a crash is sure to leave.
     synced_names: BTreeMap<String, FileId>,
-    /// How `synced_names` became `names`, in order.
+    /// How `synced_names` became `names`, in order. A crash need not keep to that order.
     pending_names: Vec<NameChange>,
     faults: Faults,
 }
@@ -37,25 +38,30 @@ pub struct ModelDisk {
 #[derive(Clone, Debug)]
 enum NameChange {
     Create { file: String, id: FileId },
-    Rename { from: String, to: String },
-    Unlink { file: String },
+    Rename { from: String, to: String, id: FileId },
+    Unlink { file: String, id: FileId },
 }
 
 impl NameChange {
+    /// A change happens as a whole or not, whatever became of those before it: a rename takes the old name from its
+    /// file and from no other, even if the file's creation under that name was lost.
     fn apply(&self, names: &mut BTreeMap<String, FileId>) {
         match self {
             NameChange::Create { file, id } => {
                 names.insert(file.clone(), *id);
             }
-            NameChange::Rename { from, to } => {
-                if let Some(id) = names.remove(from) {
-                    names.insert(to.clone(), id);
-                }
+            NameChange::Rename { from, to, id } => {
+                remove_name_of(names, from, *id);
+                names.insert(to.clone(), *id);
             }
-            NameChange::Unlink { file } => {
-                names.remove(file);
-            }
+            NameChange::Unlink { file, id } => remove_name_of(names, file, *id),
         }
+    }
+}
+
+fn remove_name_of(names: &mut BTreeMap<String, FileId>, file: &str, id: FileId) {
+    if names.get(file) == Some(&id) {
+        names.remove(file);
     }
 }
 
@@ -96,13 +102,37 @@ impl Contents {
         self.pending.push(Pending { change, abandoned: false });
     }
 
+    /// What was written since the last flush is durable, and stands over what a failed flush abandoned before it: of
+    /// an abandoned write only the bytes that no later write replaced are still in doubt.
     fn flush(&mut self) {
-        for pending in &self.pending {
-            if !pending.abandoned {
-                pending.change.apply(&mut self.durable);
+        let mut abandoned: Vec<Pending> = Vec::new();
+        for pending in std::mem::take(&mut self.pending) {
+            if pending.abandoned {
+                abandoned.push(pending);
+                continue;
+            }
+            pending.change.apply(&mut self.durable);
+            if let Change::Write { offset, bytes } = &pending.change {
+                let flushed = *offset..*offset + bytes.len() as u64;
+                abandoned = abandoned.into_iter().flat_map(|earlier| earlier.without(&flushed)).collect();
             }
         }
-        self.pending.retain(|pending| pending.abandoned);
+        self.pending = abandoned;
+    }
+}
+
+impl Pending {
+    /// What is left of the change outside these bytes of the file.
+    fn without(self, covered: &Range<u64>) -> Vec<Pending> {
+        let Change::Write { offset, bytes } = &self.change else { return vec![self] };
+        let (start, end) = (*offset, *offset + bytes.len() as u64);
+        let pieces = [start..end.min(covered.start), start.max(covered.end)..end];
+        let left = pieces.into_iter().filter(|piece| piece.start < piece.end).map(|piece| {
+            let within = |at: u64| usize::try_from(at - start).expect("a place within bytes in memory");
+            let bytes = bytes.slice(within(piece.start)..within(piece.end));
+            Pending { change: Change::Write { offset: piece.start, bytes }, abandoned: self.abandoned }
+        });
+        left.collect()
     }
 }
 
@@ -209,6 +239,10 @@ impl ModelDisk {
         self.names.values().filter_map(|id| self.contents.get(id)).map(|contents| contents.current.length()).sum()
     }
 
+    fn id_of(&self, what: &'static str, file: &str) -> Result<FileId, DiskError> {
+        self.names.get(file).copied().ok_or_else(|| missing(what, file))
+    }
+
     fn contents_of(&self, what: &'static str, file: &str) -> Result<&Contents, DiskError> {
         self.names.get(file).and_then(|id| self.contents.get(id)).ok_or_else(|| missing(what, file))
     }
@@ -284,14 +318,14 @@ impl ModelDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
-        self.contents_of("rename", from)?;
-        self.rename_now(NameChange::Rename { from: from.to_owned(), to: to.to_owned() });
+        let id = self.id_of("rename", from)?;
+        self.rename_now(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), id });
         Ok(())
     }
 
     fn unlink(&mut self, file: &str) -> Result<(), DiskError> {
-        self.contents_of("unlink", file)?;
-        self.rename_now(NameChange::Unlink { file: file.to_owned() });
+        let id = self.id_of("unlink", file)?;
+        self.rename_now(NameChange::Unlink { file: file.to_owned(), id });
         Ok(())
     }
 

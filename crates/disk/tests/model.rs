@@ -118,11 +118,32 @@ fn a_crash_touches_no_byte_that_was_not_being_written() {
 }
 
 #[test]
-fn of_unflushed_name_changes_a_prefix_survives() {
+fn of_unflushed_name_changes_any_may_survive_without_the_others() {
     let mut disk = disk_after(&[create("a", 1), create("b", 2), flush("a"), flush("b"), Operation::FlushDirectory]);
     disk.perform_all(&[rename("a", "b"), unlink("b"), create("c", 3)]).unwrap();
+    // The unlink is of the file that the rename calls b, and takes no other.
     let seen = after_crashes(&disk, |disk| disk.list().unwrap().join(" "));
-    assert_eq!(seen, ["a b", "b", "", "c"].into_iter().map(str::to_owned).collect());
+    assert_eq!(seen, ["a b", "b", "", "c", "a b c", "b c"].into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn unlinks_are_lost_in_any_order() {
+    let mut disk = disk_after(&[create("a", 0), create("b", 0), create("c", 0), Operation::FlushDirectory]);
+    disk.perform_all(&[unlink("a"), unlink("b"), unlink("c")]).unwrap();
+    let seen = after_crashes(&disk, |disk| disk.list().unwrap().concat());
+    assert_eq!(seen, ["", "a", "b", "c", "ab", "ac", "bc", "abc"].into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn a_rename_survives_without_the_creation_before_it_and_without_touching_a_namesake() {
+    let mut disk = disk_after(&[create("new", 1), flush("new"), Operation::FlushDirectory]);
+    disk.perform_all(&[unlink("new"), create("new", 2), flush("new"), rename("new", "final")]).unwrap();
+    let lengths = |disk: &ModelDisk| {
+        ["new", "final"].map(|file| disk.length(file).ok()).map(|length| length.map_or(0, |length| length))
+    };
+    let seen = after_crashes(&disk, lengths);
+    // Renamed: the new file is there as a whole, whether or not the old one of its first name is gone.
+    assert_eq!(seen, BTreeSet::from([[0, 0], [1, 0], [2, 0], [0, 2], [1, 2]]));
 }
 
 #[test]
@@ -205,6 +226,32 @@ fn after_a_failed_flush_a_good_one_does_not_save_the_old_writes() {
     disk.perform_all(&[write("a", 1, b"y"), flush("a")]).unwrap();
     assert_eq!(contents(&disk, "a"), b"xy");
     assert_eq!(contents(&disk.synced_image(), "a"), b"\0y");
+}
+
+#[test]
+fn what_is_flushed_over_an_abandoned_write_survives_every_crash() {
+    let mut disk = disk_after(&[create("a", 4), flush("a"), Operation::FlushDirectory, write("a", 0, b"AAAA")]);
+    disk.fail_next(DiskErrorKind::Medium);
+    disk.perform(&flush("a")).unwrap_err();
+    disk.perform_all(&[write("a", 1, b"BB"), flush("a")]).unwrap();
+    let seen = after_crashes(&disk, |disk| contents(disk, "a"));
+    assert!(seen.iter().all(|bytes| &bytes[1..3] == b"BB"), "{seen:?}");
+    // What no later write replaced is still in doubt, on both sides.
+    for (at, name) in [(0, "front"), (3, "back")] {
+        let fates: BTreeSet<u8> = seen.iter().map(|bytes| bytes[at]).collect();
+        assert!(fates.contains(&0) && fates.contains(&b'A'), "{name}: {fates:?}");
+    }
+    assert_eq!(contents(&disk.synced_image(), "a"), b"\0BB\0");
+}
+
+#[test]
+fn a_write_that_is_flushed_over_an_abandoned_one_ends_the_doubt() {
+    let mut disk = disk_after(&[create("a", 4), flush("a"), Operation::FlushDirectory, write("a", 1, b"AA")]);
+    disk.fail_next(DiskErrorKind::Medium);
+    disk.perform(&flush("a")).unwrap_err();
+    disk.perform_all(&[write("a", 0, b"BBBB"), flush("a")]).unwrap();
+    assert!(disk.unsynced().is_empty());
+    assert_eq!(after_crashes(&disk, |disk| contents(disk, "a")), BTreeSet::from([b"BBBB".to_vec()]));
 }
 
 #[test]

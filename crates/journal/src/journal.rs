@@ -169,8 +169,8 @@ impl Journal {
 
     /// Queues a compaction as the write of `ticket`: `baseline` is everything still needed of what stands
     /// before `drop_before`, and open delivers it as `ticket`'s records. Once it is durable, open delivers
-    /// nothing older than `drop_before`, and segments that hold nothing newer are unlinked after a later flush
-    /// ([`next_write`](Journal::next_write) or [`idle_write`](Journal::idle_write)). What one compaction
+    /// nothing older than `drop_before`, and segments that hold nothing newer are unlinked, one with each
+    /// later [`next_write`](Journal::next_write) or all by [`idle_write`](Journal::idle_write). What one compaction
     /// dropped stays dropped: a later one with a smaller `drop_before` only adds its baseline.
     ///
     /// # Errors
@@ -212,7 +212,8 @@ impl Journal {
         }
         let batch = self.take_batch();
         let (mut operations, mut outcome) = self.plan_flush(&batch);
-        outcome.unlinked = self.plan_unlinks(&mut operations);
+        // One at most, for records wait for this write. It is enough: no write fills more than one segment.
+        outcome.unlinked = self.plan_unlinks(1, &mut operations);
         Some(self.launch(operations, outcome))
     }
 
@@ -233,7 +234,7 @@ impl Journal {
             operations.push(Operation::Flush { file: segment_file(self.segments[last].number) });
             outcome.marked_sequence = self.durable.sequence;
         }
-        outcome.unlinked = self.plan_unlinks(&mut operations);
+        outcome.unlinked = self.plan_unlinks(usize::MAX, &mut operations);
         if operations.is_empty() { None } else { Some(self.launch(operations, outcome)) }
     }
 
@@ -334,7 +335,7 @@ impl Journal {
     /// is used, so they count as completed. Frees what the compactions before it dropped.
     pub(crate) fn plan_opening(&mut self) -> Vec<Operation> {
         let (mut operations, mut outcome) = self.plan_flush(&[]);
-        outcome.unlinked = self.plan_unlinks(&mut operations);
+        outcome.unlinked = self.plan_unlinks(usize::MAX, &mut operations);
         self.settle(outcome);
         operations
     }
@@ -446,15 +447,16 @@ impl Journal {
         write_at(file, MARK_OFFSETS[slot], Bytes::from(mark.encode()))
     }
 
-    /// Unlinks, oldest first, the segments whose tickets a durable compaction dropped, all of them. The last
+    /// Unlinks, oldest first, the segments whose tickets a durable compaction dropped, but `most` at a time. The last
     /// segment always stays, and the compaction itself stands at or after its `drop_before`.
-    fn plan_unlinks(&self, operations: &mut Vec<Operation>) -> usize {
-        let next_segments = self.segments.iter().skip(1);
+    ///
+    /// Each unlink is durable before the next: a disk promises no order among names, and a segment that outlived a
+    /// later one would look like a journal with a hole.
+    fn plan_unlinks(&self, most: usize, operations: &mut Vec<Operation>) -> usize {
+        let next_segments = self.segments.iter().skip(1).take(most);
         let unlinked = next_segments.take_while(|next| next.first_ticket <= self.durable.drop_before).count();
         for segment in self.segments.iter().take(unlinked) {
             operations.push(Operation::Unlink { file: segment_file(segment.number) });
-        }
-        if unlinked > 0 {
             operations.push(Operation::FlushDirectory);
         }
         unlinked

@@ -32,7 +32,8 @@
 //! - J1: a completed ticket is found by every later open, whatever crash came between, or open refuses.
 //! - J2: open delivers the appended records in order without a gap, from the newest durable compaction's
 //!   `drop_before` to some ticket not below the last completed one.
-//! - J3: only whole segments are unlinked, oldest first, and only when a durable compaction dropped all they hold.
+//! - J3: only whole segments are unlinked, and only when a durable compaction dropped all they hold; oldest first, each
+//!   durably before the next, so that numbers have no gap after any crash.
 //! - J4: the incarnation that [`Journal::create`] or [`Journal::open`] gives is durable before the node acts under it.
 //! - J5: a cut tail is zeros, durably, before anything is written after it: it never comes back.
 //!

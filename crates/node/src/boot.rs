@@ -4,7 +4,7 @@ use crate::config::NodeConfig;
 use bytes::Bytes;
 use quorate_disk::{Disk, DiskError, Operation};
 use quorate_journal::{Expected, Identity, Journal, JournalError};
-use quorate_machine::{MachineImage, OpenMachineError};
+use quorate_machine::{Machine, MachineImage, OpenMachineError, StateMachine};
 use quorate_protocol::{OpenError, Replica, Setup, Start};
 use quorate_store::{Store, StoreError};
 use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot, Ticket};
@@ -172,6 +172,25 @@ pub(crate) fn encode_store_meta(setup: &Setup, machine_meta: &Bytes) -> Bytes {
     setup.disk.encode(&mut out);
     out.extend_from_slice(machine_meta);
     Bytes::from(out)
+}
+
+/// Writes a checkpoint of the state at slot 0, which names the store's owner. The journal must be durable before: a store
+/// without a journal refuses every later start.
+pub(crate) fn write_founding_checkpoint<S: StateMachine>(
+    setup: &Setup,
+    machine: &Machine<S>,
+    store: &mut Store,
+    disk: &mut dyn Disk,
+) -> Result<(), DiskError> {
+    let state = machine.state();
+    let meta = encode_store_meta(setup, &machine.meta());
+    if store.begin(machine.applied(), meta, state.head(), state.item_count()) {
+        while let Some(write) = store.next_write(&mut |number| state.item(number)) {
+            disk.perform_all(&write.operations)?;
+            store.completed(write.id);
+        }
+    }
+    Ok(())
 }
 
 fn decode_store_meta(meta: Bytes) -> Result<((ClusterId, NodeId, DiskId), Bytes), WireError> {

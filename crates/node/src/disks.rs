@@ -104,7 +104,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             let meta = encode_store_meta(&self.setup, &self.machine.meta());
             let state = self.machine.state();
             if !self.store.begin(self.machine.applied(), meta, state.head(), state.item_count()) {
-                let why = "the store does not take a checkpoint although none is under way";
+                let why = "the store takes no checkpoint of this state: it holds a later slot, or more items";
                 return self.halt(StopReason::Inconsistent(why.to_owned()));
             }
         }

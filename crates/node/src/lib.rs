@@ -20,6 +20,9 @@
 //!    nothing but traces leaves.
 //! 4. `CheckpointBehindJournal`: a checkpoint covers only slots that were decided, which are durable in the journal, so a crash
 //!    between the two disks never leaves a state ahead of the log's memory of it.
+//! 5. `StoreNamesItsJournal`: a node that has said anything has a store with a checkpoint that names the journal's disk, so
+//!    a journal that is gone or was swapped refuses the start. The loss of both directories at once is for the peers to
+//!    notice, by the new disk id.
 
 mod boot;
 mod checkpoint;

@@ -1,6 +1,6 @@
 //! The parts joined.
 
-use crate::boot::{Boot, BootError, applied_of, journal_failed, store_failed};
+use crate::boot::{Boot, BootError, applied_of, journal_failed, store_failed, write_founding_checkpoint};
 use crate::checkpoint::CheckpointPace;
 use crate::config::NodeConfig;
 use crate::disks::JournalIdle;
@@ -64,8 +64,10 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     /// Opens a node on its disks, creating the journal where there is none, and returns what it wants done first. Blocks
     /// for the disks: this is the only place where the node performs operations itself.
     ///
-    /// In this order: what may be unflushed in the journal is flushed; the journal is read; the new incarnation is made durable;
-    /// the store is read; then machine and replica open from what was found.
+    /// In this order: what may be unflushed in the journal is flushed; journal and store are read; machine and replica open
+    /// from what was found; then both disks are repaired and the new incarnation is made durable. A store without a
+    /// checkpoint gets one of the state before the first command, so that from then on a lost journal is told from a node
+    /// that never ran. A node that refuses to start has changed nothing.
     ///
     /// # Errors
     /// When a disk fails, or what is on them is damaged, contradictory, of another version, or somebody else's.
@@ -79,15 +81,21 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         journal_disk.perform_all(&flushes).map_err(journal_failed)?;
         let found = boot.find_journal(&config, journal_disk)?;
         let stored = boot.find_store(&config, &found, store_disk)?;
-        // Only now: a node that refuses to start because of its store leaves the journal as it was.
-        journal_disk.perform_all(&found.operations).map_err(journal_failed)?;
-        store_disk.perform_all(&stored.operations).map_err(store_failed)?;
         let setup = boot.setup(found.disk, found.incarnation);
         let applied = applied_of(stored.image.as_ref());
+        let mut store = stored.store;
+        let is_empty_store = stored.image.is_none();
         let machine = Machine::open(setup.me, setup.incarnation, config.machine, stored.image)?;
         let mut outbox = Outbox::new(found.last_ticket, config.tracing);
         let durable = Durable { records: found.records, anchor: None, applied };
         let replica = R::open(&setup, &config.protocol, durable, &mut outbox)?;
+        // Only now: a node that refuses to start leaves both disks as it found them, for they are evidence. And the journal
+        // first: a store without one refuses every later start.
+        journal_disk.perform_all(&found.operations).map_err(journal_failed)?;
+        store_disk.perform_all(&stored.operations).map_err(store_failed)?;
+        if is_empty_store {
+            write_founding_checkpoint(&setup, &machine, &mut store, store_disk).map_err(store_failed)?;
+        }
         let mut node = Node {
             setup,
             journal_idle: config.journal_idle,
@@ -95,7 +103,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             outbox,
             gate: Gate::new(found.last_ticket),
             journal: found.journal,
-            store: stored.store,
+            store,
             store_write: None,
             machine,
             machine_outputs: Vec::new(),

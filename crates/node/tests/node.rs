@@ -3,7 +3,7 @@
 mod rig;
 
 use bytes::Bytes;
-use quorate_disk::{Disk, Operation};
+use quorate_disk::{Disk, DiskErrorKind, Operation};
 use quorate_machine::{Command, encode_batch};
 use quorate_node::{
     BootError, ClientTag, Consistency, Lane, Node, NodeInput, NodeMessage, NodeTimer, RequestError, StopReason,
@@ -282,6 +282,54 @@ fn somebody_elses_or_damaged_disks_refuse_the_start_in_one_sentence() {
     assert!(matches!(refusal(&mut mixed), BootError::ForeignStore { .. }));
 
     assert!(rig.start().is_ok(), "refusals changed nothing");
+}
+
+#[test]
+fn a_journal_lost_before_the_first_command_refuses_the_start_too() {
+    // Nothing was written by a client, but a vote may have been given: founding anew under the old name could repeat it.
+    let rig = Rig::new(1, SoloConfig::default());
+    let mut wiped = rig.clone();
+    wiped.crash(&mut |_| 0);
+    wiped.journal = Default::default();
+    assert_eq!(wiped.start().unwrap_err(), BootError::JournalLost);
+    let mut whole = rig;
+    whole.crash(&mut |_| 0);
+    whole.start().expect("with its journal it starts");
+}
+
+#[test]
+fn a_first_start_that_crashes_anywhere_can_be_repeated() {
+    for lane in [Lane::Journal, Lane::Store] {
+        for operations in 0.. {
+            let mut failed_once = false;
+            for seed in 0..30 {
+                let mut rig = Rig::off(1, SoloConfig::default());
+                rig.disk(lane).faults_mut().fail_after = Some((operations, DiskErrorKind::Medium));
+                let booted = rig.start();
+                if rig.disk(lane).faults_mut().fail_after.take().is_some() {
+                    booted.expect("no operation failed");
+                    continue;
+                }
+                assert!(matches!(booted, Err(BootError::Disk { .. })), "{booted:?}");
+                failed_once = true;
+                let mut drawn = seed;
+                rig.crash(&mut |bound| {
+                    drawn = drawn * 7 + 3;
+                    drawn % bound
+                });
+                // Each start draws another disk id.
+                rig.boot.new_disk.0 += 1;
+                rig.start().expect("a crash alone is never damage");
+                rig.write(1, "a");
+                rig.complete_all();
+                assert_eq!(rig.items(), ["a"]);
+            }
+            if !failed_once {
+                assert!(operations > 3, "{lane:?} has operations at a first start");
+                break;
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod rig;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use quorate_disk::model::ModelDisk;
+use quorate_disk::{Disk, Operation};
 use quorate_node::{ClientTag, Consistency, Lane, NodeInput, NodeMessage, NodeTimer};
 use quorate_raft::{Config, Raft};
 use quorate_types::{Membership, NodeId, Slot};
@@ -58,8 +60,9 @@ impl Cluster {
     fn new(checkpoint_slots: u64) -> Cluster {
         let rig = |me| {
             let mut config = rig::config::<Raft>(Config { compact_after_entries: 4, ..Config::default() });
-            // Snapshots do not travel yet, so a follower must always find what it needs in the leader's log.
-            config.protocol.compact_keep_entries = 1_000_000;
+            // Without mercy: every entry that all members have durably is dropped, and segments are cut all the time.
+            config.protocol.compact_keep_entries = 0;
+            config.journal.segment_bytes = 14 * 1024;
             config.checkpoint.after_slots = checkpoint_slots;
             config.tracing = false;
             let mut rig = Rig::of(me, Membership::of_voters(NODES), config);
@@ -279,4 +282,44 @@ proptest! {
         cluster.calm(8_000);
         cluster.check_end();
     }
+}
+
+/// A calm cluster whose journals were cut, all of it durable.
+fn cut_cluster() -> Cluster {
+    let mut cluster = Cluster::new(4);
+    cluster.calm(1_000);
+    for node in (1..=NODES).cycle().take(60) {
+        cluster.ask(node, false);
+        cluster.calm(30);
+    }
+    cluster.calm(1_000);
+    let first_segment = |rig: &Rig<Raft>| rig.journal.list().expect("a model disk lists").first().cloned();
+    let cut = |rig: &Rig<Raft>| first_segment(rig).is_some_and(|file| file != "journal-0000000000000000.seg");
+    assert!(cluster.rigs.values().all(cut), "the scene needs compacted journals");
+    cluster
+}
+
+#[test]
+fn a_store_that_lost_what_the_journal_no_longer_holds_refuses_the_start_in_one_sentence() {
+    let mut rig = cut_cluster().rigs.remove(&2).expect("one of ours");
+    rig.crash(&mut |_| 0);
+    let whole = rig.store.clone();
+    // Everything, or only the manifest.
+    let lost_manifest = |rig: &mut Rig<Raft>| {
+        for file in rig.store.list().unwrap().into_iter().filter(|file| file.starts_with("checkpoint-")) {
+            rig.store.perform_all(&[Operation::Unlink { file }, Operation::FlushDirectory]).unwrap();
+        }
+    };
+    let lost_all = |rig: &mut Rig<Raft>| rig.store = ModelDisk::default();
+    for lose in [&lost_manifest as &dyn Fn(&mut Rig<Raft>), &lost_all] {
+        rig.store = whole.clone();
+        lose(&mut rig);
+        let left = rig.store.list().unwrap();
+        let said = rig.start().expect_err("slots are missing").to_string();
+        assert!(said.contains("applied slot 0") || said.contains("it is missing"), "{said}");
+        assert!(!said.contains('\n') && !said.contains("panic"), "{said}");
+        assert_eq!(rig.store.list().unwrap(), left, "nothing that could be evidence is touched");
+    }
+    rig.store = whole;
+    rig.start().expect("with its store it starts");
 }

@@ -25,6 +25,16 @@
 //! 6. An item file says in its header which checkpoint was durable when it was made: if that one is missing, along with
 //!    all later ones, then its manifest was lost and not merely never written.
 //!
+//! Invariant 6 has an end: a store that lost its only manifest, or all files, looks like one that never had a checkpoint.
+//! Then the owner starts from slot 0, which is right as long as its log still begins there; a protocol whose log was cut
+//! refuses to open behind the cut.
+//!
+//! An item file that no manifest names is litter: its damage or unreadable sectors do not keep the store from opening.
+//! One of another release does, because this release cannot know what it stands for.
+//!
+//! A manifest is one write and one flush whatever the size of its head, unlike items, which go in slices. Heads are meant
+//! to be small; one of many megabytes occupies the store's disk for as long as that takes, and memory twice.
+//!
 //! Any other damage to what the newest manifest names (a flipped bit, a missing or shortened file) is reported by
 //! [`StoreError::Corrupt`] and never read as data.
 //!

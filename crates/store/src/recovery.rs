@@ -6,7 +6,7 @@ use crate::manifest::{FileExtent, Manifest};
 use crate::names::FileKind;
 use crate::store::{Store, StoreConfig};
 use bytes::Bytes;
-use quorate_disk::{Disk, Operation};
+use quorate_disk::{Disk, DiskErrorKind, Operation};
 use quorate_types::Slot;
 
 /// A store and what it found.
@@ -67,6 +67,10 @@ fn read_manifest(disk: &dyn Disk, number: u64) -> Result<(Manifest, u64), StoreE
     if manifest.number != number {
         return Err(StoreError::corrupt(&file, 0, format!("it holds checkpoint {}", manifest.number)));
     }
+    if number == u64::MAX || manifest.applied == Slot(u64::MAX) {
+        let why = format!("no checkpoint can follow number {number} at slot {}", manifest.applied);
+        return Err(StoreError::corrupt(&file, 0, why));
+    }
     Ok((manifest, length))
 }
 
@@ -98,12 +102,18 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Invariant 6 of the crate. Says nothing about an item file whose header is unreadable: the newest manifest tells
-    /// whether that matters.
+    /// Invariant 6 of the crate. Says nothing about an item file whose header is damaged or cannot be read: the newest
+    /// manifest tells whether that matters. One of another release refuses the start even if no manifest names it: this
+    /// release does not know what it stands for, and would remove it as litter.
     fn check_for_lost_manifest(&self, disk: &dyn Disk, newest: u64) -> Result<(), StoreError> {
         for number in &self.item_files {
             let file = FileKind::Items(*number).name();
-            let header = match Header::decode(&file, &disk.read(&file, 0, HEADER_BYTES)?) {
+            let start = match disk.read(&file, 0, HEADER_BYTES) {
+                Ok(start) => start,
+                Err(error) if error.kind == DiskErrorKind::Medium => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let header = match Header::decode(&file, &start) {
                 Ok(header) => header,
                 Err(StoreError::Corrupt { .. }) => continue,
                 Err(error) => return Err(error),

@@ -184,6 +184,79 @@ fn an_unreadable_file_is_the_disks_error() {
     assert!(matches!(open(&disk, CONFIG), Err(StoreError::Disk(_))));
 }
 
+/// A disk with one checkpoint, and an item file behind it that no manifest names.
+fn with_litter() -> (ModelDisk, String) {
+    let mut disk = ModelDisk::new();
+    let (mut store, _) = open_whole(&mut disk, CONFIG);
+    let items: Vec<Bytes> = (0..60).map(|number| Bytes::from(vec![number; 40])).collect();
+    checkpoint(&mut store, &mut disk, &image_of(1, &items[..20]));
+    let named = disk.list().unwrap();
+    assert!(begin(&mut store, &image_of(2, &items)));
+    loop {
+        let write = next_write(&mut store, &image_of(2, &items)).expect("it is not done");
+        disk.perform_all(&write.operations).unwrap();
+        store.completed(write.id);
+        let litter = disk.list().unwrap().into_iter().find(|file| !named.contains(file));
+        if let Some(litter) = litter {
+            return (disk, litter);
+        }
+    }
+}
+
+#[test]
+fn litter_that_cannot_be_read_does_not_keep_the_store_from_opening() {
+    let (disk, litter) = with_litter();
+    assert!(litter.starts_with("items-"), "{litter}");
+    let whole = open(&disk, CONFIG).unwrap();
+    let mut unreadable = disk.clone();
+    unreadable.faults_mut().unreadable.insert(litter.clone());
+    let opened = open(&unreadable, CONFIG).unwrap();
+    assert_eq!((opened.image, opened.operations), (whole.image, whole.operations.clone()));
+    assert!(whole.operations.contains(&Operation::Unlink { file: litter }));
+}
+
+#[test]
+fn litter_of_another_release_refuses_the_start() {
+    let (mut disk, litter) = with_litter();
+    let mut header = disk.read(&litter, 0, 36).unwrap().to_vec();
+    header[8] = 2;
+    let checksum = crc32c::crc32c(&header);
+    header.extend_from_slice(&checksum.to_le_bytes());
+    disk.perform(&Operation::Write { file: litter.clone(), offset: 0, parts: vec![header.into()] }).unwrap();
+    assert_eq!(open(&disk, CONFIG).unwrap_err(), StoreError::Version { file: litter, found: 2, supported: 1 });
+}
+
+/// A manifest without items, whole but for what its numbers say.
+fn manifest_of(number: u64, applied: u64) -> ModelDisk {
+    let mut bytes = b"QRTCHKPT".to_vec();
+    bytes.extend_from_slice(&1u32.to_le_bytes());
+    for field in [number, applied, 0, 0] {
+        quorate_wire::put_u64(field, &mut bytes);
+    }
+    quorate_wire::put_bytes(b"", &mut bytes);
+    quorate_wire::put_bytes(b"", &mut bytes);
+    let checksum = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    let mut disk = ModelDisk::new();
+    let file = format!("checkpoint-{number:016x}");
+    disk.perform(&Operation::Create { file: file.clone(), reserve_bytes: 0 }).unwrap();
+    disk.perform(&Operation::Write { file, offset: 0, parts: vec![bytes.into()] }).unwrap();
+    disk
+}
+
+#[test]
+fn numbers_that_leave_none_for_the_next_are_refused() {
+    let last = u64::MAX - 1;
+    let mut disk = manifest_of(last, last);
+    let (mut store, image) = open_whole(&mut disk, CONFIG);
+    assert_eq!(image.map(|image| image.applied.0), Some(last));
+    checkpoint(&mut store, &mut disk, &image_of(last, &[]));
+    for (number, applied) in [(u64::MAX, 1), (1, u64::MAX)] {
+        let error = open(&manifest_of(number, applied), CONFIG).unwrap_err();
+        assert!(error.to_string().contains("no checkpoint can follow number"), "{error}");
+    }
+}
+
 #[test]
 fn the_message_says_which_file_where_what_and_what_to_do() {
     let (mut disk, _) = written();

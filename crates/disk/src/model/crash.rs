@@ -11,15 +11,20 @@ const FATES: u64 = 4;
 impl ModelDisk {
     /// Crashes and comes back: afterwards only what survived exists, and all of it is durable.
     ///
-    /// `choose(n)` decides and returns a number below `n`. The directory's changes are ordered: some
-    /// prefix of the unflushed ones has happened. Of each file's unflushed writes every sector of 512
-    /// bytes lands, vanishes or becomes garbage; an unflushed reservation holds or not.
+    /// `choose(n)` decides and returns a number below `n`. Of the directory's unflushed changes some prefix has
+    /// happened, as on most file systems, or any of them and not others, each as a whole. Of each file's unflushed
+    /// writes every sector of 512 bytes lands, vanishes or becomes garbage; an unflushed reservation holds or not.
     pub fn crash(&mut self, choose: &mut dyn FnMut(u64) -> u64) {
-        let survivors = pick(choose, self.pending_names.len() + 1);
-        for change in &self.pending_names[..survivors] {
-            change.apply(&mut self.synced_names);
+        let pending = std::mem::take(&mut self.pending_names);
+        // Of a single change both rules leave the same.
+        if pending.len() > 1 && choose(2) == 1 {
+            for change in pending.iter().filter(|_| choose(2) == 0) {
+                change.apply(&mut self.synced_names);
+            }
+        } else {
+            let survivors = pick(choose, pending.len() + 1);
+            pending[..survivors].iter().for_each(|change| change.apply(&mut self.synced_names));
         }
-        self.pending_names.clear();
         self.names = self.synced_names.clone();
         self.forget_nameless_files();
         for contents in self.contents.values_mut() {

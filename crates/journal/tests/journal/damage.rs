@@ -305,6 +305,11 @@ proptest! {
     fn many_wounds_are_refused_or_harmless(
         wounds in prop::collection::vec((0usize..3, 0u64..15_000, prop::collection::vec(any::<u8>(), 1..600)), 1..5),
     ) {
+        // With both marks gone, wounded flushes at the end cannot be told from torn ones.
+        let wounded = |slot: u64| wounds.iter().any(|(segment, offset, bytes)| {
+            *segment == 2 && *offset < slot + 512 && slot < offset + bytes.len() as u64
+        });
+        prop_assume!(!(wounded(4096) && wounded(8192)));
         let node = journal(true);
         let mut disk = node.disk.clone();
         for (segment, offset, bytes) in wounds {
@@ -312,7 +317,7 @@ proptest! {
             let room = disk.length(file).unwrap().saturating_sub(offset) as usize;
             put(&mut disk, file, offset, &bytes[..bytes.len().min(room)]);
         }
-        // A wounded mark may leave the last flush unprotected, so cutting that one flush is allowed here.
+        // One wounded mark may leave the last flush unprotected, so cutting that one flush is allowed here.
         match open(&disk, &node.config) {
             Ok(opened) => {
                 let last = opened.found.last_ticket;
