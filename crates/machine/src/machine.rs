@@ -140,6 +140,8 @@ impl<S: StateMachine> Machine<S> {
         if slot != expected {
             return Err(MachineError::OutOfOrder { decided: slot, expected });
         }
+        // Room in the log is room, whatever was decided: a new leader's first entry has no commands.
+        self.proposer.resume();
         if let Decision::Commands(batch) = decision {
             self.applied_bytes += batch.len() as u64;
             let commands = decode_batch(batch).map_err(|why| MachineError::Undecodable { slot, why })?;
@@ -213,17 +215,14 @@ impl<S: StateMachine> Machine<S> {
                 forwarded.entry(session).or_default().push(sequence);
                 continue;
             }
-            self.writes.refused_here(sequence);
+            // Held back, not refused for good: it goes with the first proposal after the next decision.
+            self.writes.refused_here(sequence, *why == Refusal::Overloaded);
             if let Some(error) = &definite
                 && let Some(given_up) = self.writes.give_up(sequence)
             {
                 let error = if given_up.exposed { RequestError::Unknown } else { error.clone() };
                 out.push(MachineOutput::Reply { tag: given_up.tag, result: Err(error) });
             }
-        }
-        if *why == Refusal::Overloaded {
-            // Held back, not refused for good: they go with the first proposal after the next decision.
-            self.writes.wake_resting();
         }
         let hint = match why {
             Refusal::NotLeader { hint } => *hint,
@@ -326,7 +325,7 @@ impl<S: StateMachine> Machine<S> {
         {
             out.push(MachineOutput::Read { token });
         }
-        if !self.timer_armed && (self.writes.len() > 0 || self.reads.len() > 0) {
+        if !self.timer_armed && (self.writes.len() > 0 || self.reads.len() > 0 || self.proposer.waiting() > 0) {
             self.timer_armed = true;
             out.push(MachineOutput::SetTimer(self.config.request_tick));
         }

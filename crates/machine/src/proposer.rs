@@ -170,7 +170,6 @@ impl Proposer {
 
     /// A command was decided, in whatever slot and by whomever.
     pub(crate) fn decided(&mut self, session: Session, sequence: u64) {
-        self.held_back = false;
         let Some(Some(request)) = self.places.get(&(session, sequence)).copied() else { return };
         self.places.remove(&(session, sequence));
         if let Some(proposal) = self.proposals.get_mut(&request) {

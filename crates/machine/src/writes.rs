@@ -126,13 +126,17 @@ impl Writes {
         Some((sequence, write.payload.clone()))
     }
 
-    /// Our own replica did not take the proposal with this write.
-    pub(crate) fn refused_here(&mut self, sequence: u64) {
+    /// Our own replica did not take the proposal with this write. It is handed out again at once, or when the resting are.
+    pub(crate) fn refused_here(&mut self, sequence: u64, again_at_once: bool) {
         if let Some(write) = self.by_sequence.get_mut(&sequence)
             && write.stage == Stage::Proposed
         {
             write.exposures = write.exposures.saturating_sub(1);
             write.stage = Stage::Resting;
+            if again_at_once {
+                write.stage = Stage::Unsent;
+                self.unsent.insert(sequence);
+            }
         }
     }
 

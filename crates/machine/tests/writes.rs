@@ -245,6 +245,32 @@ fn an_overloaded_replica_gets_nothing_more_until_something_is_decided() {
 }
 
 #[test]
+fn an_overloaded_leader_of_others_writes_goes_on_after_any_decided_slot_and_in_any_case_at_the_next_tick() {
+    let held_back = || {
+        let (mut machine, mut out) = leading(MachineConfig::default());
+        machine.receive(OTHER, forward(2, [1]), &mut out);
+        machine.settle(at(0), &mut out);
+        let [(request, _)] = proposals(&out).try_into().expect("one proposal");
+        machine.refuse(Refused::Request(request), &Refusal::Overloaded, &mut out);
+        out.clear();
+        machine.receive(OTHER, forward(2, [1]), &mut out);
+        machine.settle(at(0), &mut out);
+        assert_eq!(proposals(&out).len(), 0);
+        assert!(out.iter().any(|output| matches!(output, MachineOutput::SetTimer(_))), "it will look again");
+        out.clear();
+        (machine, out)
+    };
+    let (mut machine, mut out) = held_back();
+    decide(&mut machine, Decision::Nothing, &mut out);
+    machine.settle(at(0), &mut out);
+    assert_eq!(proposals(&out).len(), 1);
+    let (mut machine, mut out) = held_back();
+    machine.expired(at(1), &mut out);
+    machine.settle(at(1), &mut out);
+    assert_eq!(proposals(&out).len(), 1);
+}
+
+#[test]
 fn a_refused_forward_follows_the_hint_once_and_then_waits() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();

@@ -24,6 +24,8 @@ use std::time::Duration;
 ///    and report [`NodeInput::DiskDone`]. A failed operation is not an input: drop the node and boot again.
 /// 4. A timer fires once; setting it again replaces its deadline; one that was cancelled is not delivered.
 /// 5. After [`NodeOutput::Stop`] drop the node.
+/// 6. Before these disks are opened again, nothing of the node before may still be performing operations on them: a late
+///    write would land on what the next incarnation has written since.
 ///
 /// A crash is dropping the node. Everything it ever acknowledged is on the disks, as far as their writes were reported done.
 #[derive(Clone, Debug)]

@@ -133,3 +133,15 @@ fn a_read_beside_a_proposal_may_see_either() {
         .explore();
     covers(&report, &["nothing read", "decision read"]);
 }
+
+/// Flexible Paxos with an even count: of four acceptors three promise and any two decide. Two phase-2 quorums need not meet, and
+/// still only one value is ever chosen. Larger than the others, so up to sixteen actions.
+#[test]
+fn four_acceptors_of_which_two_decide() {
+    let config = Config { quorums: QuorumSizes::Flexible { phase1: 3, phase2: 2 }, ..Config::default() };
+    let bounds = Bounds { max_depth: 16, max_states: 60_000, ..stalling() };
+    let explorer = targets::paxos(Membership::of_voters(4), config, &TWO_PROPOSERS, bounds);
+    let report = with_marks(explorer).explore();
+    assert!(report.violation.is_none(), "{report}");
+    assert!(report.happened("x decided") && report.happened("y decided"), "{report}");
+}

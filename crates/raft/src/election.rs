@@ -41,10 +41,11 @@ impl Raft {
         if self.is_leader() {
             return self.drop_timer(Timer::Election, "it leads", out);
         }
+        // Armed again whatever follows: what was heard in this batch may yet be of a term that ends in it.
+        self.set_election_timer(out);
         if self.following.heard_leader {
             return self.drop_timer(Timer::Election, "a leader was heard meanwhile", out);
         }
-        self.set_election_timer(out);
         let why = match (self.may_campaign(), self.term.checked_add(1)) {
             (false, _) => "it is no voter",
             (true, None) => "there is no greater term",
@@ -76,6 +77,8 @@ impl Raft {
     fn stand(&mut self, out: &mut Outbox<Raft>) {
         // The pre-vote was for this very term, so there is a next one.
         let term = self.term.saturating_add(1);
+        // Rounds begin anew with every term: whoever else wins this one must be answered from its first.
+        self.following.forget_leader();
         self.set_vote(term, Some(self.me), out);
         self.unstick(out);
         self.position = Position::Candidate(Canvass::default());

@@ -135,7 +135,9 @@ fn i11_rounds_ascend(raft: &Raft) -> Result<(), Violation> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use quorate_protocol::{Durable, Outbox, Replica, Setup, Start};
+    use crate::durability::DiskMarks;
+    use crate::entry::{Configuration, Entry};
+    use quorate_protocol::{Durable, Landmarks, Outbox, ReadToken, Replica, Setup, Start};
     use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket};
 
     fn fresh() -> Raft {
@@ -162,5 +164,57 @@ mod tests {
         let mut not_durable = fresh();
         not_durable.disk.durable = Slot(1);
         assert_eq!(check(&not_durable).unwrap_err().invariant, "DurableInOrder");
+    }
+
+    /// A leader of term 1 with its no-op in slot 1.
+    fn leader() -> Raft {
+        let mut raft = fresh();
+        raft.log.push(Entry { term: 1, payload: Payload::NoOp });
+        raft.disk = DiskMarks::at_rest(Slot(1), Landmarks::new());
+        (raft.term, raft.voted_for, raft.leader) = (1, Some(NodeId(1)), Some(NodeId(1)));
+        let peers = raft.configurations.in_force().others(raft.me);
+        let undecided_bytes = raft.log.bytes_behind(Slot::ZERO);
+        raft.position = Position::Leader(Box::new(Leadership::new(peers, Slot(1), undecided_bytes)));
+        raft
+    }
+
+    fn spoilt(spoil: impl FnOnce(&mut Raft, &mut Leadership)) -> &'static str {
+        let mut raft = leader();
+        let Position::Leader(mut leadership) = std::mem::replace(&mut raft.position, Position::Follower) else {
+            panic!("it leads")
+        };
+        spoil(&mut raft, &mut leadership);
+        raft.position = Position::Leader(leadership);
+        check_deep(&raft).expect_err("it is spoilt").invariant
+    }
+
+    #[test]
+    fn every_other_invariant_is_noticed_when_broken() {
+        assert_eq!(check_deep(&leader()), Ok(()));
+        assert_eq!(spoilt(|raft, _| raft.voted_for = Some(NodeId(2))), "VoteOnce");
+        let claim = Claim::Log { through: Slot(9) };
+        assert_eq!(spoilt(|raft, _| raft.disk.pending.push(Ticket(1), claim)), "DurableInOrder");
+        assert_eq!(spoilt(|raft, _| raft.term = 0), "TermsAscend");
+        let broken = Violation { invariant: "NoTruncateBelowCommit", detail: String::new() };
+        assert_eq!(spoilt(|raft, _| raft.broken = Some(broken)), "NoTruncateBelowCommit");
+        let beyond = |_: &mut Raft, leadership: &mut Leadership| {
+            leadership.peers.values_mut().for_each(|progress| progress.next = Slot(3));
+        };
+        assert_eq!(spoilt(beyond), "ProgressInLog");
+        assert_eq!(spoilt(|raft, _| raft.term = 2), "LeaderAppendOnly");
+        let token = ReadToken { node: NodeId(1), incarnation: Incarnation(1), number: 1 };
+        assert_eq!(
+            spoilt(|raft, _| {
+                raft.asked_reads.insert(token);
+            }),
+            "ReadsAreAnswered"
+        );
+        assert_eq!(spoilt(|_, leadership| leadership.undecided_bytes += 1), "SumsAreRight");
+        let configuration = Configuration::of(Membership::of_voters(5));
+        assert_eq!(spoilt(|raft, _| raft.configurations.append(Slot(1), configuration)), "ConfigurationAtAppend");
+        let early = |_: &mut Raft, leadership: &mut Leadership| {
+            leadership.peers.values_mut().for_each(|progress| progress.answered_round = 1);
+        };
+        assert_eq!(spoilt(early), "RoundsAscend");
     }
 }

@@ -188,12 +188,18 @@ impl Raft {
             Pace::Probe { .. } => self.log.last_of_term_at_most(hint_slot, hint_term),
         };
         let base = self.log.base();
+        let (rejected_next, was_probing) = (progress.next, matches!(progress.pace, Pace::Probe { .. }));
         progress.probe_from(meeting.unwrap_or(base).next());
         if meeting.is_none() {
             // Without snapshots all that is left is to keep asking, with heartbeats only.
             progress.stall();
             out.trace(|| Event::refused(&rules::WINDOW).with("peer", from).with("slot", base));
             return;
+        }
+        if was_probing && progress.next == rejected_next {
+            // No walk back is left: the peer denies what it once acknowledged. To ask again at once would go on without
+            // end at the speed of the network; the next heartbeat asks again.
+            progress.stall();
         }
         let next_slot = progress.next;
         out.trace(|| {

@@ -54,6 +54,8 @@
 //!   both sides, not the first slot of the conflicting term. `next` never goes below what is known to match, so a hint can
 //!   only cost time. A rejection is old by the slot it *rejects*, not by its hint.
 //! - **`matched` is what is durable up to what the message spoke of**, never the follower's own last slot.
+//! - **A peer that denies what it acknowledged** (its disk forgot, which nothing here allows) is asked again with heartbeats
+//!   only: asking at once would go on without end at the speed of the network.
 //! - **A round is answered twice** when entries come with it: at once with what is durable already, for a sign of life must
 //!   not wait for a disk, and again when the entries are durable. Heartbeats that repeat an answered round only bring news
 //!   of commits and are not answered.

@@ -90,6 +90,10 @@ impl Replay {
         if first == Slot::ZERO || first.0.checked_add(entries.len() as u64).is_none() {
             return inconsistent(format!("entries are appended at slot {first}"));
         }
+        if let Some(anchor) = self.anchor.as_ref().filter(|anchor| first <= anchor.slot) {
+            let why = format!("entries are appended at slot {first}, and everything up to {} is decided", anchor.slot);
+            return inconsistent(why);
+        }
         let next = Slot(self.first.0.saturating_add(self.entries.len() as u64));
         if !self.entries.is_empty() && first < next {
             return inconsistent(format!("entries are appended at slot {first} and the log ends before slot {next}"));
@@ -114,6 +118,9 @@ impl Replay {
     }
 
     fn take_anchor(&mut self, anchor: Anchor) -> Result<(), OpenError> {
+        if anchor.slot == Slot(u64::MAX) {
+            return inconsistent("an anchor stands for every slot there can be".to_owned());
+        }
         if let Some(earlier) = self.anchor.as_ref().filter(|earlier| earlier.slot > anchor.slot) {
             return inconsistent(format!("an anchor at slot {} follows one at {}", anchor.slot, earlier.slot));
         }
@@ -159,9 +166,16 @@ impl Replay {
         if log.last_term() > self.term {
             return inconsistent(format!("the log is of term {}, the node of term {}", log.last_term(), self.term));
         }
-        if applied < base.slot || applied > log.last() {
-            let (base, last) = (base.slot, log.last());
-            return inconsistent(format!("the store applied slot {applied}; the log goes from {base} to {last}"));
+        if applied < base.slot {
+            return inconsistent(format!(
+                "the store has applied everything up to slot {applied}, and the log begins only at slot {}: what is \
+                 between is lost here",
+                log.first()
+            ));
+        }
+        if applied > log.last() {
+            let last = log.last();
+            return inconsistent(format!("the store has applied slot {applied}, and the log ends at slot {last}"));
         }
         let disk = DiskMarks::at_rest(log.last(), self.landmarks);
         Ok(Raft {

@@ -190,13 +190,13 @@ fn with_litter() -> (ModelDisk, String) {
     let (mut store, _) = open_whole(&mut disk, CONFIG);
     let items: Vec<Bytes> = (0..60).map(|number| Bytes::from(vec![number; 40])).collect();
     checkpoint(&mut store, &mut disk, &image_of(1, &items[..20]));
-    let named = disk.list().unwrap();
+    let named = disk.list().expect("the disk is healthy");
     assert!(begin(&mut store, &image_of(2, &items)));
     loop {
         let write = next_write(&mut store, &image_of(2, &items)).expect("it is not done");
-        disk.perform_all(&write.operations).unwrap();
+        disk.perform_all(&write.operations).expect("the disk is healthy");
         store.completed(write.id);
-        let litter = disk.list().unwrap().into_iter().find(|file| !named.contains(file));
+        let litter = disk.list().expect("the disk is healthy").into_iter().find(|file| !named.contains(file));
         if let Some(litter) = litter {
             return (disk, litter);
         }
@@ -239,8 +239,8 @@ fn manifest_of(number: u64, applied: u64) -> ModelDisk {
     bytes.extend_from_slice(&checksum.to_le_bytes());
     let mut disk = ModelDisk::new();
     let file = format!("checkpoint-{number:016x}");
-    disk.perform(&Operation::Create { file: file.clone(), reserve_bytes: 0 }).unwrap();
-    disk.perform(&Operation::Write { file, offset: 0, parts: vec![bytes.into()] }).unwrap();
+    disk.perform(&Operation::Create { file: file.clone(), reserve_bytes: 0 }).expect("the disk is healthy");
+    disk.perform(&Operation::Write { file, offset: 0, parts: vec![bytes.into()] }).expect("the disk is healthy");
     disk
 }
 

@@ -4,7 +4,7 @@ use crate::chance::{crashed, crashes};
 use crate::driver::{Frame, History, Node, config, identity, open};
 use quorate_disk::model::ModelDisk;
 use quorate_disk::{Disk, DiskErrorKind};
-use quorate_journal::{Journal, JournalConfig};
+use quorate_journal::{Journal, JournalConfig, JournalError};
 use quorate_types::Ticket;
 
 const SECTORS: u64 = 4;
@@ -203,4 +203,48 @@ fn no_space_for_a_segment_is_an_error_of_the_create_and_nothing_is_lost() {
     assert_eq!((error.kind, error.what), (DiskErrorKind::Full, "create"));
     node.disk.faults_mut().capacity_bytes = None;
     survives(node.disk.clone(), &node.history);
+}
+
+/// After a failed flush the system may show bytes that never reached the medium and never will, and a process that is
+/// started again without a power failure believes them. What it then promises may be lost by the power failure, and so
+/// the journal may refuse to open: it must never open without what was promised.
+#[test]
+fn a_restart_on_what_a_failed_flush_left_in_the_cache_is_later_whole_or_refused() {
+    let (mut whole, mut refused) = (0, 0);
+    for good in 0..30 {
+        let mut node = Node::create(config(SECTORS));
+        node.disk.faults_mut().fail_after = Some((good, DiskErrorKind::Medium));
+        for _ in 0..8 {
+            node.append(1, 500);
+            let write = node.journal.next_write().unwrap();
+            if node.perform_all(&write.operations).is_err() {
+                break;
+            }
+            node.history.acknowledged = node.journal.completed(write.id).unwrap();
+        }
+        node.disk.faults_mut().fail_after = None;
+
+        let operations = Journal::flush_before_open(&node.disk).unwrap();
+        node.disk.perform_all(&operations).unwrap();
+        let (mut node, operations) = Node::opening(node.disk, node.history, node.config);
+        node.disk.perform_all(&operations).unwrap();
+        node.history.incarnation = node.journal.incarnation();
+        for _ in 0..3 {
+            node.append(1, 500);
+            let write = node.journal.next_write().unwrap();
+            node.disk.perform_all(&write.operations).unwrap();
+            node.history.acknowledged = node.journal.completed(write.id).unwrap();
+        }
+        for seed in 0..40 {
+            match open(&crashed(&node.disk, seed), &node.config) {
+                Ok(opened) => {
+                    node.history.check(&opened.found);
+                    whole += 1;
+                }
+                Err(JournalError::Corrupt { .. }) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+    assert!(whole > 500 && refused > 20, "both must occur: {whole} {refused}");
 }

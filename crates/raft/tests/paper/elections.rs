@@ -351,3 +351,32 @@ fn a_single_voter_elects_itself_and_commits_on_its_own_durable_write_only() {
     lone.complete();
     assert_eq!(lone.raft.commit(), Slot(1));
 }
+
+/// Rounds begin anew with every term. Node 1 answered round 100 of term 1, stood in term 2 and lost to node 3.
+#[test]
+fn a_loser_of_an_election_answers_the_winner_from_its_first_round_on() {
+    let mut lone = Lone::of(3, &Config::default());
+    lone.hear(2, append_round(1, (0, 0), &[1], 0, 100));
+    lone.complete();
+    lone.batch(vec![Input::Expired(Timer::Stickiness), Input::Expired(Timer::Election)]);
+    lone.hear(2, would_vote(2, true));
+    lone.complete();
+    assert_eq!((lone.raft.term(), lone.raft.voted_for()), (2, Some(NodeId(1))));
+    let outputs = lone.hear(3, heartbeat(2, (1, 1), 0, 1));
+    let answered =
+        outputs.iter().any(|output| matches!(output, Output::Send { message, .. } if *message == accepted(2, 1, 1)));
+    assert!(answered, "{outputs:?}");
+}
+
+/// The timer fires beside an append, so it is void; but then the batch ends the term, and with it what was heard.
+#[test]
+fn an_election_timer_voided_in_a_batch_that_ends_the_term_is_armed_again() {
+    let mut lone = Lone::of(3, &Config::default());
+    let from = |id, message| Input::Receive { from: NodeId(id), message };
+    let refusal = would_vote(2, false);
+    let outputs =
+        lone.batch(vec![from(2, heartbeat(1, (0, 0), 0, 1)), Input::Expired(Timer::Election), from(3, refusal)]);
+    assert_eq!(lone.raft.term(), 2);
+    let armed = outputs.iter().any(|output| matches!(output, Output::SetTimer { timer: Timer::Election, .. }));
+    assert!(armed, "it would never campaign again: {outputs:?}");
+}

@@ -127,3 +127,35 @@ fn after_a_compaction_everything_that_still_matters_is_there() {
     cluster.run();
     cluster.assert_sound();
 }
+
+fn complaint(records: Vec<Record>, applied: u64) -> String {
+    open(records, applied).expect_err("it must not open").to_string()
+}
+
+/// The log was cut past what the store holds: the slots between are nowhere.
+#[test]
+fn a_store_behind_the_first_kept_slot_stops_the_node_and_says_so() {
+    let why = complaint(vec![founded(), term(1), entries_at(4, &[1, 1]), anchor(3, 1)], 2);
+    assert!(why.contains("applied everything up to slot 2, and the log begins only at slot 4"), "{why}");
+    assert!(open(vec![founded(), term(1), entries_at(4, &[1, 1]), anchor(3, 1)], 3).is_ok());
+}
+
+#[test]
+fn a_store_ahead_of_the_log_stops_the_node() {
+    let why = complaint(vec![founded(), term(1), entries_at(1, &[1, 1])], 3);
+    assert!(why.contains("the log ends at slot 2"), "{why}");
+}
+
+/// Once misnumbered: entries behind an anchor were taken for the ones that follow it.
+#[test]
+fn entries_appended_below_an_anchor_stop_the_node() {
+    let why = complaint(vec![founded(), term(1), anchor(3, 1), entries_at(2, &[1, 1])], 3);
+    assert!(why.contains("slot 2"), "{why}");
+}
+
+/// Once an overflow.
+#[test]
+fn an_anchor_at_the_last_slot_there_can_be_stops_the_node() {
+    complaint(vec![founded(), term(1), entries_at(1, &[1]), anchor(u64::MAX, 1)], u64::MAX);
+    complaint(vec![founded(), term(1), anchor(u64::MAX, 1)], u64::MAX);
+}

@@ -319,3 +319,59 @@ fn a_link_that_comes_up_is_used_at_once() {
     cluster.bed.input(NodeId(1), Input::Link { peer: NodeId(2), state: quorate_protocol::LinkState::Up });
     assert_eq!(appends(&cluster.take_sent(1)), [(2, 1, vec![])]);
 }
+
+/// Only a broken disk makes a peer deny what it acknowledged. It is asked again, but not at the speed of the network.
+#[test]
+fn a_peer_that_denies_what_it_acknowledged_is_asked_by_heartbeats_only() {
+    let mut lone = Lone::leading(3, &Config::default());
+    lone.hear(2, accepted(1, 1, 0));
+    lone.batch(vec![propose(1, "x")]);
+    let to_two = |outputs: &[Output<quorate_raft::Raft>]| {
+        appends(&sends(outputs)).into_iter().filter(|sent| sent.0 == 2).count()
+    };
+    assert_eq!(to_two(&lone.hear(2, rejected(1, 2, (0, 0), 0))), 1, "back to the slot it acknowledged");
+    for _ in 0..3 {
+        assert_eq!(to_two(&lone.hear(2, rejected(1, 1, (0, 0), 0))), 0);
+    }
+    assert_eq!(to_two(&lone.batch(vec![Input::Expired(Timer::Heartbeat)])), 1);
+    assert_eq!(to_two(&lone.hear(2, rejected(1, 1, (0, 0), 0))), 0);
+    // Should it find its log again, all goes on.
+    lone.hear(2, accepted(1, 2, 0));
+    lone.complete();
+    assert_eq!(lone.raft.commit(), Slot(2));
+}
+
+/// Whatever numbers two messages carry, from a member or a stranger, to a follower or a leader: nothing overflows.
+#[test]
+fn extreme_numbers_overflow_nothing() {
+    const EXTREMES: [u64; 4] = [0, 1, u64::MAX - 1, u64::MAX];
+    let mut messages = Vec::new();
+    for term in EXTREMES {
+        messages.extend([vote(term, true), vote(term, false), would_vote(term, true), would_vote(term, false)]);
+        for number in EXTREMES {
+            messages.extend([request_vote(term, (number, term)), pre_vote(term, (number, 1))]);
+            messages.extend([
+                accepted(term, number, 0),
+                accepted(term, 0, number),
+                rejected(term, number, (number, 1), 0),
+            ]);
+            messages.extend([append(term, (number, 1), &[term], 0), heartbeat(term, (number, term), 0, number)]);
+            messages.push(append(term, (0, 0), &[number, term], 0));
+        }
+    }
+    for leads in [false, true] {
+        for first in &messages {
+            for (at, second) in messages.iter().enumerate() {
+                let config = Config::default();
+                let mut lone = if leads { Lone::leading(3, &config) } else { Lone::of(3, &config) };
+                lone.hear(3, first.clone());
+                lone.hear(if at % 2 == 0 { 2 } else { 9 }, second.clone());
+                lone.complete();
+                for timer in [Timer::Stickiness, Timer::Election, Timer::Heartbeat, Timer::CheckQuorum] {
+                    lone.batch(vec![Input::Expired(timer)]);
+                }
+                lone.complete();
+            }
+        }
+    }
+}

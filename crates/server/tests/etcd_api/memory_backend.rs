@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use quorate_server::{
     Backend, BackendError, DeleteAnswer, DeleteCommand, Header, KeyValue, LocalView, Member, MemberList, NodeCounts,
-    NodeStatus, PutAnswer, PutCommand, RangeAnswer, RangeQuery, SortOrder, SortTarget,
+    NodeDetail, NodeStatus, PutAnswer, PutCommand, RangeAnswer, RangeQuery, SortOrder, SortTarget,
 };
 use tokio::sync::Semaphore;
 
@@ -185,6 +185,7 @@ impl Backend for MemoryBackend {
             applied_index: 41,
             errors: Vec::new(),
             counts,
+            detail: NodeDetail { name: "memory".to_owned(), role: "leader".to_owned(), ..NodeDetail::default() },
         })
     }
 }

@@ -29,10 +29,10 @@ pub(super) fn contradiction<S: Judged>(state: &S, ended: &[Ended]) -> Option<Fin
         .and_then(|()| Past::read(state))
         .and_then(|past| {
             check_effects(&past, ended)?;
-            check_reads(&past, ended)
+            check_reads(&past, ended)?;
+            check_real_time(&past.effects(), ended)
         })
         .and_then(|()| check_local_reads(ended))
-        .and_then(|()| check_real_time(ended))
         .and_then(|()| check_linearizable(ended))
         .err()
 }
@@ -55,6 +55,11 @@ impl Past {
     fn at(&self, revision: u64) -> Option<&[Versioned]> {
         let at = usize::try_from(revision.checked_sub(1)?).ok()?;
         self.contents.get(at).map(Vec::as_slice)
+    }
+
+    /// Which revision wrote each value. A value that was written twice was found before this is asked.
+    fn effects(&self) -> BTreeMap<&[u8], u64> {
+        self.written().map(|(revision, entry)| (entry.value.as_ref(), revision)).collect()
     }
 
     /// What each revision wrote.
@@ -180,8 +185,9 @@ fn check_local_reads(ended: &[Ended]) -> Result<(), Finding> {
 /// Linearizability of everything that was answered, with the revisions as witness: by now every write is known to stand at
 /// its revision and every read to show exactly the state at its own, so the order of revisions explains all answers, and
 /// what is left to check is that it agrees with real time. A call may not return a revision below one that was returned
-/// before it was made; a write that took effect must return a greater one.
-fn check_real_time(ended: &[Ended]) -> Result<(), Finding> {
+/// before it was made; a write that took effect must return a greater one. A put of unknown end that took effect did so
+/// after it was called, whenever that was.
+fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<(), Finding> {
     let is_local = |call: &Ended| matches!(call.asked, Asked::Read { consistency: Consistency::Local, .. });
     let answered: Vec<(&Ended, u64, bool)> = ended
         .iter()
@@ -194,6 +200,10 @@ fn check_real_time(ended: &[Ended]) -> Result<(), Finding> {
         })
         .collect();
     let mut by_call = answered.clone();
+    by_call.extend(ended.iter().filter(|call| call.ending == Ending::Unknown).filter_map(|call| match &call.asked {
+        Asked::Put { value, .. } => Some((call, *effects.get(value.as_ref())?, true)),
+        Asked::Delete { .. } | Asked::Read { .. } => None,
+    }));
     by_call.sort_by_key(|(call, ..)| call.called_at);
     let mut by_return = answered;
     by_return.sort_by_key(|(call, ..)| call.returned_at);
@@ -210,7 +220,7 @@ fn check_real_time(ended: &[Ended]) -> Result<(), Finding> {
         let Some((known, earlier)) = greatest else { continue };
         if revision < known || (is_write && revision == known) {
             let text = format!(
-                "{:?} at {} was called at {} and answered with revision {revision}, but {:?} at {} had been answered with \
+                "{:?} at {} was called at {} and took effect as of revision {revision}, but {:?} at {} had been answered with \
                  revision {known} at {}",
                 call.asked, call.node, call.called_at, earlier.asked, earlier.node, earlier.returned_at
             );
@@ -312,14 +322,28 @@ mod tests {
         )
     }
 
+    fn real_time(ended: &[Ended]) -> Result<(), Finding> {
+        check_real_time(&BTreeMap::new(), ended)
+    }
+
+    #[test]
+    fn a_write_of_unknown_end_takes_effect_after_its_call() {
+        let unknown = Ended { ending: Ending::Unknown, meaning: None, ..put(11, 12, 9) };
+        let took_effect_as = |revision| BTreeMap::from([(&b"9"[..], revision)]);
+        let ended = [put(0, 10, 3), unknown];
+        assert_eq!(check_real_time(&took_effect_as(4), &ended), Ok(()));
+        assert!(check_real_time(&took_effect_as(2), &ended).is_err());
+        assert_eq!(check_real_time(&BTreeMap::new(), &ended), Ok(()), "it never did");
+    }
+
     #[test]
     fn a_read_of_a_revision_that_real_time_has_passed_is_found() {
         let linearizable = Consistency::Linearizable;
-        assert_eq!(check_real_time(&[put(0, 10, 2), read(11, 12, linearizable, 2), put(5, 20, 3)]), Ok(()));
-        assert_eq!(check_real_time(&[put(0, 10, 2), read(10, 12, linearizable, 1)]), Ok(()), "they overlap");
-        assert_eq!(check_real_time(&[put(0, 10, 2), read(11, 12, Consistency::Local, 1)]), Ok(()), "it may be stale");
-        assert!(check_real_time(&[put(0, 10, 2), read(11, 12, linearizable, 1)]).is_err());
-        assert!(check_real_time(&[put(0, 10, 3), put(11, 12, 2)]).is_err());
-        assert!(check_real_time(&[put(0, 10, 3), put(11, 12, 3)]).is_err());
+        assert_eq!(real_time(&[put(0, 10, 2), read(11, 12, linearizable, 2), put(5, 20, 3)]), Ok(()));
+        assert_eq!(real_time(&[put(0, 10, 2), read(10, 12, linearizable, 1)]), Ok(()), "they overlap");
+        assert_eq!(real_time(&[put(0, 10, 2), read(11, 12, Consistency::Local, 1)]), Ok(()), "it may be stale");
+        assert!(real_time(&[put(0, 10, 2), read(11, 12, linearizable, 1)]).is_err());
+        assert!(real_time(&[put(0, 10, 3), put(11, 12, 2)]).is_err());
+        assert!(real_time(&[put(0, 10, 3), put(11, 12, 3)]).is_err());
     }
 }

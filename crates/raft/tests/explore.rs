@@ -1,0 +1,78 @@
+//! Bounded exhaustive exploration: every schedule within each bound. Larger bounds take longer than a test may;
+//! `quorate explore` has them.
+
+use quorate_explorer::{Bounds, Disks, Explorer, Report, targets};
+use quorate_protocol::testbed::Testbed;
+use quorate_raft::{Config, Raft, Timer};
+use quorate_types::{Membership, NodeId, Slot};
+
+fn explorer(voters: u64, config: Config, proposals: &[(NodeId, &'static str)], bounds: Bounds<Raft>) -> Explorer<Raft> {
+    targets::raft(Membership::of_voters(voters), config, proposals, bounds)
+}
+
+fn covers(report: &Report, marks: &[&str]) {
+    assert!(report.complete && report.violation.is_none(), "{report}");
+    for mark in marks {
+        assert!(report.happened(mark), "{mark} never happened: {report}");
+    }
+}
+
+fn stalling() -> Bounds<Raft> {
+    Bounds { disks: Disks::StallBeforeCrash, ..Bounds::default() }
+}
+
+/// Two voters, one candidate, one proposal; one message may arrive twice.
+#[test]
+fn two_voters_and_a_message_that_arrives_twice() {
+    let bounds = Bounds { max_duplicates: 1, ..stalling() }.with_timer_at(NodeId(1), Timer::Election, 1);
+    covers(&explorer(2, Config::default(), &[(NodeId(1), "x")], bounds).explore(), &["a leader", "a command decided"]);
+}
+
+/// Two voters, both candidates once, no proposal; any node crashes at any moment and loses any unfinished write.
+#[test]
+fn two_candidates_of_two_and_a_crash_of_either_at_any_moment() {
+    let bounds = Bounds { max_crashes: 1, ..stalling() }.with_timer_at(NodeId(1), Timer::Election, 1).with_timer_at(
+        NodeId(2),
+        Timer::Election,
+        1,
+    );
+    covers(&explorer(2, Config::default(), &[], bounds).explore(), &["a leader"]);
+}
+
+/// Node 1 leads term 1 and was answered often; those answers are still under way. Meanwhile node 2 was elected and decided
+/// "x" with node 3. A read now comes at node 1, which knows nothing of this. In every schedule of up to eight actions,
+/// whichever of those answers come late, it is never released below "x".
+#[test]
+fn a_deposed_leader_that_gets_late_answers_releases_no_stale_read() {
+    let (deposed, next) = (NodeId(1), NodeId(2));
+    let mut cluster = Testbed::<Raft>::new(3, Config::default()).merging_equal_disks();
+    cluster.run(1_000, |_| true);
+    cluster.expire(deposed, Timer::Election);
+    cluster.run(1_000, |_| true);
+    for _ in 0..2 {
+        cluster.expire(deposed, Timer::Heartbeat);
+        cluster.run(1_000, |flight| flight.to != deposed);
+    }
+    for id in [next, NodeId(3)] {
+        cluster.expire(id, Timer::Stickiness);
+    }
+    cluster.expire(next, Timer::Election);
+    cluster.run(1_000, |flight| flight.to != deposed);
+    cluster.propose(next, 1, "x");
+    cluster.run(1_000, |flight| flight.to != deposed);
+    let decided = *cluster.chosen().keys().next_back().expect("x is decided");
+    assert!(decided == Slot(3) && cluster.replica(deposed).is_leader() && cluster.replica(next).is_leader());
+    let bounds = Bounds { max_depth: 8, ..stalling() }.with_timer_at(deposed, Timer::ReadRetry, 1);
+    let report = Explorer::new(cluster, bounds)
+        .settled()
+        .read(deposed)
+        .always("no read below what was decided before it came", move |cluster| {
+            let stale = cluster.node(deposed).reads().iter().find(|(_, slot)| *slot < decided);
+            stale.map_or(Ok(()), |(token, slot)| Err(format!("{token:?} at {slot}")))
+        })
+        .sometimes("read released", move |cluster| !cluster.node(deposed).reads().is_empty())
+        .sometimes("read refused", move |cluster| !cluster.node(deposed).refusals().is_empty())
+        .explore();
+    assert!(report.violation.is_none(), "{report}");
+    assert!(report.happened("read released") && report.happened("read refused"), "{report}");
+}
