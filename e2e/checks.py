@@ -262,6 +262,25 @@ def check_damage_is_named_and_never_served(world):
     wait_for(lambda: len([m for m in cluster.status()["members"] if m.get("role")]) == 3, 30, "node1 is back once repaired")
 
 
+def check_a_wiped_node_is_not_taken_back(world):
+    """A node without its journal refuses to start; one without any data is refused by the others, by name."""
+    cluster = world.cluster
+    data = os.path.join(cluster.directory, "node2")
+    aside = os.path.join(world.scratch, "aside")
+    for lost, words in (("journal", "has no journal any more"), ("", "another disk than before")):
+        cluster.stop()
+        shutil.move(os.path.join(data, lost) if lost else data, aside)
+        cluster.start()
+        wait_for(lambda: any("node2 stopped by itself" in line for line in cluster.lines), 20, "node2 is refused")
+        line = next(line for line in cluster.lines if "node2 stopped by itself" in line)
+        assert words in line, line
+        cluster.stop()
+        shutil.rmtree(os.path.join(data, lost) if lost else data, ignore_errors=True)
+        shutil.move(aside, os.path.join(data, lost) if lost else data)
+    cluster.start()
+    wait_for(lambda: len([m for m in cluster.status()["members"] if m.get("role")]) == 3, 30, "node2 is back with its disk")
+
+
 def check_mistakes_get_one_clear_sentence(world):
     program = world.program
     taken = run(program, "up", "--data-dir", os.path.join(world.scratch, "taken"), "--client-port", str(FIRST_PORT), check=False)

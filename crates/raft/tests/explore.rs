@@ -40,7 +40,7 @@ fn two_candidates_of_two_and_a_crash_of_either_at_any_moment() {
 }
 
 /// Node 1 leads term 1 and was answered often; those answers are still under way. Meanwhile node 2 was elected and decided
-/// "x" with node 3. A read now comes at node 1, which knows nothing of this. In every schedule of up to eight actions,
+/// "x" with node 3. A read now comes at node 1, which knows nothing of this. In every schedule of up to twelve actions,
 /// whichever of those answers come late, it is never released below "x".
 #[test]
 fn a_deposed_leader_that_gets_late_answers_releases_no_stale_read() {
@@ -62,7 +62,7 @@ fn a_deposed_leader_that_gets_late_answers_releases_no_stale_read() {
     cluster.run(1_000, |flight| flight.to != deposed);
     let decided = *cluster.chosen().keys().next_back().expect("x is decided");
     assert!(decided == Slot(3) && cluster.replica(deposed).is_leader() && cluster.replica(next).is_leader());
-    let bounds = Bounds { max_depth: 8, ..stalling() }.with_timer_at(deposed, Timer::ReadRetry, 1);
+    let bounds = Bounds { max_depth: 12, ..stalling() }.with_timer_at(deposed, Timer::ReadRetry, 1);
     let report = Explorer::new(cluster, bounds)
         .settled()
         .read(deposed)
@@ -75,4 +75,16 @@ fn a_deposed_leader_that_gets_late_answers_releases_no_stale_read() {
         .explore();
     assert!(report.violation.is_none(), "{report}");
     assert!(report.happened("read released") && report.happened("read refused"), "{report}");
+}
+
+/// Three voters, two of them candidates, one message that arrives twice and a crash of any node at any moment: the hundred
+/// thousand states nearest to the beginning, which are all schedules of up to eight actions.
+#[test]
+fn two_candidates_of_three_with_a_crash_and_a_repeated_message() {
+    let bounds = Bounds { max_crashes: 1, max_duplicates: 1, max_states: 100_000, ..stalling() }
+        .with_timer_at(NodeId(1), Timer::Election, 1)
+        .with_timer_at(NodeId(2), Timer::Election, 1);
+    let report = explorer(3, Config::default(), &[(NodeId(1), "x")], bounds).explore();
+    assert!(report.violation.is_none(), "{report}");
+    assert!(report.happened("a leader") && report.max_depth > 8, "{report}");
 }

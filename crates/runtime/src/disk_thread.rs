@@ -16,6 +16,7 @@ struct Job {
 /// The loop's end of a lane. Dropping it ends the thread after the write under way.
 pub(crate) struct DiskLane {
     jobs: blocking::Sender<Job>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 impl DiskLane {
@@ -33,7 +34,7 @@ impl DiskLane {
             Lane::Journal => "journal",
             Lane::Store => "store",
         };
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             let mut disk = disk;
             while let Ok(job) = inbox.recv() {
                 let news = match disk.perform_all(&job.operations) {
@@ -47,11 +48,19 @@ impl DiskLane {
                 }
             }
         })?;
-        Ok(DiskLane { jobs })
+        Ok(DiskLane { jobs, thread })
     }
 
     /// Hands over a write. If the thread is gone, its failure is already on its way to the loop.
     pub(crate) fn perform(&self, write: u64, operations: Vec<Operation>) {
         let _ = self.jobs.send(Job { write, operations });
+    }
+
+    /// Waits for the write under way. Until then the directory is not free for anybody else: a late write would land in
+    /// their journal.
+    pub(crate) fn close(self) {
+        drop(self.jobs);
+        // A thread that panicked writes nothing any more.
+        let _ = self.thread.join();
     }
 }

@@ -23,13 +23,7 @@ impl FileDisk {
     /// # Errors
     /// When it cannot be created or opened.
     pub fn open(directory: &Path) -> Result<FileDisk, DiskError> {
-        if !directory.exists() {
-            std::fs::create_dir_all(directory).map_err(|error| disk_error("create directory", directory, &error))?;
-            for ancestor in directory.ancestors().skip(1).take(2) {
-                let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
-                sync_directory(ancestor)?;
-            }
-        }
+        create_directory(directory)?;
         Ok(FileDisk { directory: directory.to_owned(), open: RefCell::new(BTreeMap::new()) })
     }
 
@@ -137,6 +131,23 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
+/// Makes the directory and whatever is missing above it, durably: the names of all that is made, and of the directory itself
+/// even where it was there, since whoever made it may not have flushed it.
+fn create_directory(directory: &Path) -> Result<(), DiskError> {
+    let mut parents = Vec::new();
+    let mut at = directory;
+    while let Some(parent) = at.parent() {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        parents.push(parent);
+        if at.exists() || parent == Path::new(".") {
+            break;
+        }
+        at = parent;
+    }
+    std::fs::create_dir_all(directory).map_err(|error| disk_error("create directory", directory, &error))?;
+    parents.into_iter().try_for_each(sync_directory)
+}
+
 fn sync_directory(directory: &Path) -> Result<(), DiskError> {
     File::open(directory)
         .and_then(|directory| directory.sync_all())
@@ -165,7 +176,7 @@ impl DirectoryLock {
     /// # Errors
     /// When the directory cannot be written, or ([`DiskErrorKind::Name`]) another process holds the lock.
     pub fn take(directory: &Path) -> Result<DirectoryLock, DiskError> {
-        std::fs::create_dir_all(directory).map_err(|error| disk_error("create directory", directory, &error))?;
+        create_directory(directory)?;
         let path = directory.join("LOCK");
         let file = OpenOptions::new()
             .read(true)

@@ -126,7 +126,16 @@ impl KnownDisks {
         Ok(KnownDisks { path: path.to_owned(), disks })
     }
 
-    fn note(&mut self, node: NodeId, disk: DiskId) -> io::Result<()> {
+    /// The disk this member was seen with.
+    pub(crate) fn get(&self, node: NodeId) -> Option<DiskId> {
+        self.disks.get(&node).copied()
+    }
+
+    /// Remembers, durably, which disk a member has.
+    pub(crate) fn note(&mut self, node: NodeId, disk: DiskId) -> io::Result<()> {
+        if self.get(node) == Some(disk) {
+            return Ok(());
+        }
         self.disks.insert(node, disk);
         let text: String = self.disks.iter().map(|(node, disk)| format!("{:016x} {:016x}\n", node.0, disk.0)).collect();
         let draft = self.path.with_extension("new");

@@ -108,8 +108,17 @@ struct Driver<R: Replica, S: StateMachine> {
 }
 
 impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
-    /// Runs until something ends the node. `boot_outputs` are what opening the node asked for.
+    /// Runs until something ends the node, and until its disks are at rest. `boot_outputs` are what opening the node asked for.
     pub(crate) async fn run(mut self, boot_outputs: Vec<NodeOutput<R, S>>) -> StopCause {
+        let cause = self.run_until_stopped(boot_outputs).await;
+        // Nobody takes completions any more; a thread that waits to hand one over must not wait for ever.
+        drop(self.internal);
+        self.journal.close();
+        self.store.close();
+        cause
+    }
+
+    async fn run_until_stopped(&mut self, boot_outputs: Vec<NodeOutput<R, S>>) -> StopCause {
         let now = Instant::now();
         let mut driver = Driver {
             env: RuntimeEnv { origin: now, now, random: self.seed },

@@ -7,6 +7,7 @@ use crate::hello::KnownDisks;
 use crate::node_loop::{NodeLoop, StopCause, address_of};
 use crate::peers::{PeerContext, accept_peers};
 use quorate_disk::DiskError;
+use quorate_journal::Journal;
 use quorate_machine::StateMachine;
 use quorate_node::{Boot, BootError, Lane, Node, NodeConfig};
 use quorate_protocol::{Replica, Start};
@@ -50,6 +51,17 @@ pub enum StartError {
     /// What is in it is damaged or somebody else's.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// The journal is gone, and with it everything this node promised.
+    #[error(
+        "{directory} has no journal any more, although this node had one on disk {disk:x}: what it promised is lost, so it must \
+         not go on under its old name; put the journal back, or start a new cluster in another directory"
+    )]
+    JournalLost {
+        /// The data directory.
+        directory: String,
+        /// The disk it had.
+        disk: u64,
+    },
     /// A file or thread could not be had.
     #[error("{what}: {source}")]
     System {
@@ -91,6 +103,10 @@ where
     let lock = DirectoryLock::take(&config.data_directory)?;
     let mut journal_disk = FileDisk::open(&config.data_directory.join("journal"))?;
     let mut store_disk = FileDisk::open(&config.data_directory.join("store"))?;
+    let system = |what| move |source| StartError::System { what, source };
+    let mut known_disks =
+        KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
+    refuse_lost_journal(&config, &journal_disk, &known_disks)?;
     let random = |what| {
         move |error: getrandom::Error| StartError::System { what, source: std::io::Error::other(error.to_string()) }
     };
@@ -100,17 +116,15 @@ where
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let (node, outputs) = Node::<R, S>::boot(boot, config.node, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
+    known_disks.note(config.me, status.disk).map_err(system("cannot write known-disks"))?;
     tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, "node open");
 
     let (events, internal) = mpsc::channel(config.queued_messages_max);
     let (requests, clients) = mpsc::channel(config.queued_requests_max);
-    let system = |what| move |source| StartError::System { what, source };
     let journal = DiskLane::spawn(Lane::Journal, journal_disk, events.clone())
         .map_err(system("cannot start the journal thread"))?;
     let store =
         DiskLane::spawn(Lane::Store, store_disk, events.clone()).map_err(system("cannot start the store thread"))?;
-    let known_disks =
-        KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
     let hello = Hello {
         cluster: config.cluster,
         node: config.me,
@@ -143,6 +157,21 @@ where
         cause
     });
     Ok(Running { handle: NodeHandle::new(requests), ended, disk: status.disk })
+}
+
+/// A node that once had a journal and has none now would found itself anew under its old name and vote a second time.
+fn refuse_lost_journal<R: Replica>(
+    config: &RuntimeConfig<R>,
+    journal: &FileDisk,
+    known: &KnownDisks,
+) -> Result<(), StartError> {
+    match known.get(config.me) {
+        Some(disk) if !Journal::exists(journal)? => {
+            let directory = config.data_directory.display().to_string();
+            Err(StartError::JournalLost { directory, disk: disk.0 })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn addresses_of(start: &Start) -> BTreeMap<NodeId, String> {

@@ -29,10 +29,11 @@ fn a_raft_that_sends_too_early_is_found_by_crashes_alone() {
         if !plan.has(FaultClass::Crash) || plan.voters < 3 {
             return None;
         }
-        run_plan::<Flawed<Raft, SendsTooEarly>, Keyspace>(seed, plan, &Options::default()).violation
+        let violation = run_plan::<Flawed<Raft, SendsTooEarly>, Keyspace>(seed, plan, &Options::default()).violation;
+        // A follower that lost what it acknowledged may also just never catch up; what is looked for is broken safety.
+        violation.filter(|violation| violation.property != "LiveAfterHeal")
     });
-    let property = found.expect("some seed crashes at the right moment").property;
-    assert_ne!(property, "LiveAfterHeal", "what goes wrong is safety");
+    assert!(found.is_some(), "some seed crashes at the right moment");
 }
 
 #[test]
