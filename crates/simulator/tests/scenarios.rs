@@ -6,8 +6,8 @@ use std::path::PathBuf;
 fn scripts() -> Vec<PathBuf> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
     let mut scripts: Vec<PathBuf> = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the scenarios can be listed")
+        .map(|entry| entry.expect("the scenarios can be listed").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "scenario"))
         .collect();
     scripts.sort();

@@ -29,8 +29,11 @@ pub fn serve(plan: Plan, stop_with_stdin: bool) -> Result<ExitCode> {
     start_log(&plan);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    let cause = local.block_on(&runtime, run(plan, stop_with_stdin))?;
-    match cause {
+    let cause = local.block_on(&runtime, run(plan, stop_with_stdin));
+    drop(local);
+    // Not waited for: a read of standard input that will never end.
+    runtime.shutdown_background();
+    match cause? {
         StopCause::Requested => Ok(ExitCode::SUCCESS),
         cause => {
             eprintln!("quorate: {cause}");
