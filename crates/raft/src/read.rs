@@ -90,15 +90,14 @@ impl Raft {
         self.send(leader, Message::ReadIndex { term: self.term, token }, out);
     }
 
-    /// The question or its answer may be lost, so reads that still wait are asked again. A repeated question is the same
-    /// read: an answer to any of its copies is late enough.
+    /// The question or its answer may be lost, so the newest read that still waits is asked again; its answer serves the
+    /// others too. Asking for each of them would, with a slow leader, drown it in questions whose askers may have given up. A
+    /// repeated question is the same read: an answer to any of its copies is late enough.
     pub(crate) fn retry_reads(&mut self, out: &mut Outbox<Raft>) {
-        let Some(leader) = self.leader.filter(|_| !self.asked_reads.is_empty()) else {
+        let (Some(leader), Some(newest)) = (self.leader, self.asked_reads.last().copied()) else {
             return self.drop_timer(Timer::ReadRetry, "no read waits", out);
         };
-        for token in self.asked_reads.clone() {
-            self.ask_leader(leader, token, out);
-        }
+        self.ask_leader(leader, newest, out);
         self.set_exact_timer(Timer::ReadRetry, self.config.read_retry_interval, out);
     }
 
@@ -194,7 +193,7 @@ impl Raft {
     ) {
         let why = if term < self.term || self.leader != Some(from) {
             Some("it is not from the present leader")
-        } else if !self.asked_reads.remove(&token) {
+        } else if !self.asked_reads.contains(&token) {
             Some("the read does not wait for it")
         } else {
             None
@@ -202,19 +201,26 @@ impl Raft {
         if let Some(why) = why {
             return out.trace(|| Event::refused(&rules::READ_FORWARD).with("token", words(token)).with("why", why));
         }
+        // Tokens ascend in the order reads came here. The leader noted its commit mark after this one was asked, and so after
+        // every earlier one had come: the answer is late enough for all of them.
+        let later = self.asked_reads.split_off(&token);
+        let mut answered = std::mem::replace(&mut self.asked_reads, later);
+        answered.extend(self.asked_reads.take(&token));
         if self.asked_reads.is_empty() {
             out.cancel_timer(Timer::ReadRetry);
         }
-        match answer {
-            ReadAnswer::At(slot) => {
-                out.trace(|| {
-                    let event = Event::allowed(&rules::READ_FORWARD).with("leader", from).with("slot", slot);
-                    event.with("token", words(token))
-                });
-                out.read_at(token, slot);
-            }
-            ReadAnswer::NotLeading => {
-                refuse_read(token, Refusal::LeaderChanged, "the one asked no longer leads", out);
+        for token in answered {
+            match answer {
+                ReadAnswer::At(slot) => {
+                    out.trace(|| {
+                        let event = Event::allowed(&rules::READ_FORWARD).with("leader", from).with("slot", slot);
+                        event.with("token", words(token))
+                    });
+                    out.read_at(token, slot);
+                }
+                ReadAnswer::NotLeading => {
+                    refuse_read(token, Refusal::LeaderChanged, "the one asked no longer leads", out);
+                }
             }
         }
     }

@@ -119,6 +119,21 @@ fn a_lost_question_or_answer_is_asked_again_and_answered_once() {
 }
 
 #[test]
+fn only_the_newest_forwarded_read_is_asked_again_and_its_answer_serves_the_earlier_ones() {
+    let mut cluster = Cluster::led(3);
+    for number in 1..=3 {
+        cluster.read(2, number);
+    }
+    assert_eq!(cluster.take_sent(2).len(), 3);
+    cluster.expire(2, Timer::ReadRetry);
+    assert_eq!(cluster.take_sent(2).len(), 1, "a slow leader is not drowned in questions");
+    cluster.expire(2, Timer::ReadRetry);
+    cluster.run();
+    assert_eq!(released(&cluster, 2), [(1, 1), (2, 1), (3, 1)]);
+    cluster.assert_sound();
+}
+
+#[test]
 fn forwarded_reads_fail_when_the_leader_changes() {
     let mut cluster = Cluster::led(3);
     cluster.read(3, 1);
