@@ -3,12 +3,9 @@
 use crate::endpoint::OutputFormat;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use quorate_explorer::{Bounds, Disks, Explorer, Progress, Report};
-use quorate_paxos::Paxos;
+use quorate_explorer::{Bounds, Disks, Explorer, Progress, Report, targets};
 use quorate_protocol::Replica;
-use quorate_protocol::testbed::Testbed;
-use quorate_raft::Raft;
-use quorate_types::NodeId;
+use quorate_types::{Membership, NodeId};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -50,9 +47,9 @@ pub struct ExploreArguments {
     /// Stop after so many different states
     #[arg(long, default_value_t = 2_000_000)]
     max_states: usize,
-    /// Writes are durable at once or, where a crash follows, not at all: far fewer states
+    /// Let writes complete at any later moment, and not only at once or, before a crash, never: far more states
     #[arg(long)]
-    instant_disks: bool,
+    late_writes: bool,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     output: OutputFormat,
@@ -61,9 +58,18 @@ pub struct ExploreArguments {
 /// `quorate explore`. Exit code 0 if nothing is broken and everything within the bound was seen, 1 if something is broken, 2 if the
 /// search ended early.
 pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
+    let members = Membership::of_voters(arguments.nodes);
+    let proposals: Vec<(NodeId, &'static str)> =
+        (1..=arguments.proposers.min(arguments.nodes)).map(NodeId).zip(["a", "b", "c", "d", "e"]).collect();
     let report = match arguments.protocol {
-        Explored::Paxos => search::<Paxos>(&arguments, quorate_paxos::Config::default(), &[])?,
-        Explored::Raft => search::<Raft>(&arguments, quorate_raft::Config::default(), &["election=2"])?,
+        Explored::Paxos => {
+            let bounds = bounds(&arguments, &[])?;
+            search(targets::paxos(members, quorate_paxos::Config::default(), &proposals, bounds))
+        }
+        Explored::Raft => {
+            let bounds = bounds(&arguments, &["election=2"])?;
+            search(targets::raft(members, quorate_raft::Config::default(), &proposals, bounds))
+        }
     };
     if std::io::stderr().is_terminal() {
         eprintln!();
@@ -74,7 +80,7 @@ pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
             "{}",
             json!({
                 "unique_states": report.unique_states, "transitions": report.transitions, "max_depth": report.max_depth,
-                "complete": report.complete,
+                "complete": report.complete, "assumptions": report.assumptions,
                 "violation": report.violation.as_ref().map(|found| json!({ "property": found.property, "actions": found.actions })),
             })
         ),
@@ -86,31 +92,30 @@ pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
     })
 }
 
-fn search<R: Replica>(arguments: &ExploreArguments, config: R::Config, usual_timers: &[&str]) -> Result<Report> {
-    let mut bounds = Bounds {
+/// The bounds asked for; a timer that is not named never fires.
+fn bounds<R: Replica>(arguments: &ExploreArguments, usual_timers: &[&str]) -> Result<Bounds<R>> {
+    let bounds = Bounds {
         max_crashes: arguments.crashes,
         max_duplicates: arguments.duplicates,
         max_depth: arguments.max_depth,
         max_states: arguments.max_states,
-        disks: if arguments.instant_disks { Disks::StallBeforeCrash } else { Disks::AnyDelay },
+        disks: if arguments.late_writes { Disks::AnyDelay } else { Disks::StallBeforeCrash },
         ..Bounds::default()
     };
     let given = arguments.timers.iter().map(String::as_str);
     let timers: Vec<&str> = if arguments.timers.is_empty() { usual_timers.to_vec() } else { given.collect() };
-    for text in timers {
+    timers.into_iter().try_fold(bounds, |bounds, text| {
         let (timer, most) = timer_bound::<R>(text)?;
-        bounds = bounds.with_timer(timer, most);
-    }
-    let mut explorer = Explorer::new(Testbed::<R>::new(arguments.nodes, config), bounds)
-        .settled()
-        .sometimes("decided", |cluster| !cluster.chosen().is_empty());
-    for node in 1..=arguments.proposers.min(arguments.nodes) {
-        explorer = explorer.propose(NodeId(node), format!("value{node}"));
-    }
+        Ok(bounds.with_timer(timer, most))
+    })
+}
+
+fn search<R: Replica>(explorer: Explorer<R>) -> Report {
+    let explorer = explorer.sometimes("decided", |cluster| !cluster.chosen().is_empty());
     if std::io::stderr().is_terminal() {
-        explorer = explorer.on_progress(PROGRESS_EVERY_STATES, show);
+        return explorer.on_progress(PROGRESS_EVERY_STATES, show).explore();
     }
-    Ok(explorer.explore())
+    explorer.explore()
 }
 
 fn timer_bound<R: Replica>(text: &str) -> Result<(R::Timer, u8)> {
