@@ -41,7 +41,26 @@ enum Command {
     Explore(lab::ExploreArguments),
 }
 
+/// A closed pipe (`quorate explain ... | head`) or a full disk behind standard output is no defect of this program: it ends
+/// with a word instead of a backtrace.
+fn end_quietly_without_output() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+        let message = text.unwrap_or_default();
+        if message.starts_with("failed printing to stdout") {
+            if !message.contains("Broken pipe") {
+                eprintln!("quorate: {message}");
+            }
+            std::process::exit(1);
+        }
+        usual(info);
+    }));
+}
+
 fn main() -> ExitCode {
+    end_quietly_without_output();
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Up(arguments) => up::run(arguments),

@@ -5,7 +5,7 @@ mod directory;
 mod report;
 
 use crate::up::children::{Child, Event, Fleet};
-use crate::up::directory::{ClusterFile, prepare};
+use crate::up::directory::{ClusterFile, prepare, remember};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use std::net::TcpListener;
@@ -54,6 +54,7 @@ pub fn run(arguments: UpArguments) -> Result<ExitCode> {
     let cluster = prepare(&arguments.data_dir, &wanted, arguments.fresh, arguments.yes)?;
     let plans = layout(cluster.nodes, cluster.client_port)?;
     refuse_taken_ports(&plans)?;
+    remember(&arguments.data_dir, &cluster)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(supervise(Fleet::new(arguments.data_dir, plans)))
 }

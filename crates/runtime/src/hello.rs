@@ -1,6 +1,6 @@
 //! Who may talk to whom: the check of the hello that opens every peer connection.
 
-use quorate_types::{DiskId, NodeId};
+use quorate_types::{DiskId, Incarnation, NodeId};
 use quorate_wire::{Hello, Reader, Wire, WireError};
 use std::collections::BTreeMap;
 use std::io;
@@ -47,6 +47,19 @@ pub enum HelloRefusal {
         wanted: u64,
         /// The answerer.
         ours: u64,
+    },
+    /// The caller's data is older than what it has been seen with.
+    #[error(
+        "member {node:x} comes with data from its start number {theirs}, but it was seen after start number {known}: its directory was \
+         put back from a copy, which forgets what it has promised since; put the newest data back"
+    )]
+    OlderData {
+        /// The caller.
+        node: u64,
+        /// Its incarnation now.
+        theirs: u64,
+        /// The greatest seen.
+        known: u64,
     },
     /// The caller's disk is not the one this member had.
     #[error(
@@ -100,11 +113,20 @@ impl Wire for HelloAnswer {
     }
 }
 
-/// Which disk each peer was first seen with, kept in a file of the data directory so that a restart does not forget it.
+/// What a member was seen with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    disk: DiskId,
+    /// The greatest so far: a lower one is a copy of older data.
+    incarnation: Incarnation,
+}
+
+/// Which disk each member was first seen with, and after how many starts, kept in a file of the data directory so that a
+/// restart does not forget it.
 #[derive(Debug)]
 pub(crate) struct KnownDisks {
     path: PathBuf,
-    disks: BTreeMap<NodeId, DiskId>,
+    disks: BTreeMap<NodeId, Seen>,
 }
 
 impl KnownDisks {
@@ -117,27 +139,31 @@ impl KnownDisks {
         let mut disks = BTreeMap::new();
         for line in text.lines() {
             let mut fields = line.split_whitespace().map(|field| u64::from_str_radix(field, 16));
-            let (Some(Ok(node)), Some(Ok(disk)), None) = (fields.next(), fields.next(), fields.next()) else {
-                let why = format!("{}: `{line}` is not a node and a disk in hex", path.display());
+            let (Some(Ok(node)), Some(Ok(disk)), Some(Ok(incarnation)), None) =
+                (fields.next(), fields.next(), fields.next(), fields.next())
+            else {
+                let why = format!("{}: `{line}` is not a node, a disk and a count of starts in hex", path.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             };
-            disks.insert(NodeId(node), DiskId(disk));
+            disks.insert(NodeId(node), Seen { disk: DiskId(disk), incarnation: Incarnation(incarnation) });
         }
         Ok(KnownDisks { path: path.to_owned(), disks })
     }
 
     /// The disk this member was seen with.
     pub(crate) fn get(&self, node: NodeId) -> Option<DiskId> {
-        self.disks.get(&node).copied()
+        self.disks.get(&node).map(|seen| seen.disk)
     }
 
-    /// Remembers, durably, which disk a member has.
-    pub(crate) fn note(&mut self, node: NodeId, disk: DiskId) -> io::Result<()> {
-        if self.get(node) == Some(disk) {
+    /// Remembers, durably, which disk a member has, and in which incarnation it was seen.
+    pub(crate) fn note(&mut self, node: NodeId, disk: DiskId, incarnation: Incarnation) -> io::Result<()> {
+        let seen = Seen { disk, incarnation };
+        if self.disks.insert(node, seen) == Some(seen) {
             return Ok(());
         }
-        self.disks.insert(node, disk);
-        let text: String = self.disks.iter().map(|(node, disk)| format!("{:016x} {:016x}\n", node.0, disk.0)).collect();
+        let line =
+            |(node, seen): (&NodeId, &Seen)| format!("{:016x} {:016x} {:x}\n", node.0, seen.disk.0, seen.incarnation.0);
+        let text: String = self.disks.iter().map(line).collect();
         let draft = self.path.with_extension("new");
         std::fs::write(&draft, text)?;
         std::fs::File::open(&draft)?.sync_all()?;
@@ -150,19 +176,24 @@ impl KnownDisks {
 
     /// Checks the caller's disk; notes it, durably, at first contact. A note that cannot be written is only logged: it costs
     /// the protection against a swap, and the journal will meet the sick disk itself.
-    fn check(&mut self, node: NodeId, disk: DiskId) -> Result<(), HelloRefusal> {
+    fn check(&mut self, node: NodeId, disk: DiskId, incarnation: Incarnation) -> Result<(), HelloRefusal> {
         match self.disks.get(&node) {
-            Some(known) if *known != disk => {
-                Err(HelloRefusal::OtherDisk { node: node.0, theirs: disk.0, known: known.0 })
+            Some(known) if known.disk != disk => {
+                return Err(HelloRefusal::OtherDisk { node: node.0, theirs: disk.0, known: known.disk.0 });
             }
-            Some(_) => Ok(()),
-            None => {
-                if let Err(error) = self.note(node, disk) {
-                    tracing::warn!(%error, file = %self.path.display(), "cannot note a peer's disk");
-                }
-                Ok(())
+            Some(known) if known.incarnation > incarnation => {
+                return Err(HelloRefusal::OlderData {
+                    node: node.0,
+                    theirs: incarnation.0,
+                    known: known.incarnation.0,
+                });
             }
+            _ => {}
         }
+        if let Err(error) = self.note(node, disk, incarnation) {
+            tracing::warn!(%error, file = %self.path.display(), "cannot note a peer's disk");
+        }
+        Ok(())
     }
 }
 
@@ -185,13 +216,13 @@ pub(crate) fn judge(ours: &Hello, theirs: &Hello, known: &mut KnownDisks) -> Res
     if theirs.to != ours.node {
         return Err(HelloRefusal::WrongNode { wanted: theirs.to.0, ours: ours.node.0 });
     }
-    known.check(theirs.node, theirs.disk)
+    known.check(theirs.node, theirs.disk, theirs.incarnation)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_types::{ClusterId, Incarnation};
+    use quorate_types::ClusterId;
     use quorate_wire::{WIRE_VERSION, WIRE_VERSION_OLDEST};
 
     fn hello(node: u64, to: u64, disk: u64) -> Hello {
@@ -219,6 +250,18 @@ mod tests {
         assert_eq!(judge(&ours, &hello(2, 1, 200), &mut known), Ok(()));
         let refusal = judge(&ours, &hello(2, 1, 201), &mut known).unwrap_err();
         assert!(refusal.to_string().contains("remove the member and add it again"), "{refusal}");
+    }
+
+    #[test]
+    fn a_node_put_back_from_a_copy_is_refused_because_it_has_forgotten_what_it_promised_since() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut known = KnownDisks::load(&directory.path().join("known-disks")).unwrap();
+        let ours = hello(1, 0, 100);
+        let later = Hello { incarnation: Incarnation(3), ..hello(2, 1, 200) };
+        assert_eq!(judge(&ours, &later, &mut known), Ok(()));
+        assert_eq!(judge(&ours, &later, &mut known), Ok(()), "it may come back without a restart");
+        let refusal = judge(&ours, &Hello { incarnation: Incarnation(2), ..later }, &mut known).unwrap_err();
+        assert!(refusal.to_string().contains("put back from a copy"), "{refusal}");
     }
 
     #[test]

@@ -234,7 +234,10 @@ async fn serve_peer<R: Replica>(stream: TcpStream, context: &PeerContext<R>) -> 
         Ok(()) => HelloAnswer::Accepted(Hello { to: theirs.node, ..context.hello.clone() }),
         Err(refusal) => {
             tracing::warn!(peer = %theirs.node, why = %refusal, "peer refused");
-            HelloAnswer::Refused { why: refusal.to_string(), fatal: matches!(refusal, HelloRefusal::OtherDisk { .. }) }
+            HelloAnswer::Refused {
+                why: refusal.to_string(),
+                fatal: matches!(refusal, HelloRefusal::OtherDisk { .. } | HelloRefusal::OlderData { .. }),
+            }
         }
     };
     stream.write_all(&encode_frame(&encode_to_bytes(&answer))).await?;

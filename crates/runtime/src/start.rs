@@ -116,7 +116,7 @@ where
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let (node, outputs) = Node::<R, S>::boot(boot, config.node, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
-    known_disks.note(config.me, status.disk).map_err(system("cannot write known-disks"))?;
+    known_disks.note(config.me, status.disk, status.incarnation).map_err(system("cannot write known-disks"))?;
     tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, "node open");
 
     let (events, internal) = mpsc::channel(config.queued_messages_max);

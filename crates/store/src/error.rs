@@ -12,8 +12,8 @@ pub enum StoreError {
     /// Something that a durable checkpoint vouches for is not there or not what was written.
     #[error(
         "the store file {file} is damaged at byte {offset}: {why}; this node's data cannot be trusted: remove the node \
-         from the cluster, empty its data directory and add it again as a new member, or restore the directory from a \
-         backup"
+         from the cluster, empty its data directory and add it again as a new member; a copy of older data would forget what it \
+         has promised since"
     )]
     Corrupt {
         /// The file.

@@ -266,7 +266,7 @@ fn the_message_says_which_file_where_what_and_what_to_do() {
         text,
         "the store file items-0000000000000001.rev is damaged at byte 40: an item's checksum does not match (item 0); \
          this node's data cannot be trusted: remove the node from the cluster, empty its data directory and add it \
-         again as a new member, or restore the directory from a backup"
+         again as a new member; a copy of older data would forget what it has promised since"
     );
 }
 

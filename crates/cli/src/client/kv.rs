@@ -143,7 +143,7 @@ pub fn put(arguments: PutArguments) -> Result<ExitCode> {
         }
     };
     block_on(async {
-        let mut client = KvClient::new(arguments.client.connect().await?);
+        let mut client = KvClient::new(arguments.client.connect().await?).max_decoding_message_size(usize::MAX);
         let request = PutRequest {
             key: arguments.key.into(),
             value: value.into(),
@@ -194,7 +194,7 @@ pub fn get(arguments: GetArguments) -> Result<ExitCode> {
         ..RangeRequest::default()
     };
     block_on(async {
-        let mut client = KvClient::new(arguments.client.connect().await?);
+        let mut client = KvClient::new(arguments.client.connect().await?).max_decoding_message_size(usize::MAX);
         let answer = client.range(request).await.map_err(|status| refusal(&status))?.into_inner();
         match arguments.client.output {
             OutputFormat::Text if arguments.count_only => println!("{}", answer.count),
@@ -221,7 +221,7 @@ pub fn get(arguments: GetArguments) -> Result<ExitCode> {
 pub fn del(arguments: DelArguments) -> Result<ExitCode> {
     let (key, range_end) = range_of(&arguments.key, arguments.range_end.as_deref(), &arguments.range);
     block_on(async {
-        let mut client = KvClient::new(arguments.client.connect().await?);
+        let mut client = KvClient::new(arguments.client.connect().await?).max_decoding_message_size(usize::MAX);
         let request = DeleteRangeRequest { key, range_end, prev_kv: arguments.prev_kv };
         let answer = client.delete_range(request).await.map_err(|status| refusal(&status))?.into_inner();
         match arguments.client.output {

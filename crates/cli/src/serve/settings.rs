@@ -90,7 +90,11 @@ const VARIABLES: &[&str] = &[
 
 /// Refuses `QUORATE_*` variables that nothing reads: a typing error there would otherwise pass unnoticed.
 pub fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<()> {
-    for name in names.filter(|name| name.starts_with("QUORATE_")) {
+    // Kubernetes gives every pod variables such as QUORATE_SERVICE_HOST and QUORATE_PORT_2379_TCP for a service of this name.
+    let is_of_kubernetes = |name: &str| {
+        name.starts_with("QUORATE_SERVICE_") || name == "QUORATE_PORT" || name.starts_with("QUORATE_PORT_")
+    };
+    for name in names.filter(|name| name.starts_with("QUORATE_") && !is_of_kubernetes(name)) {
         if !VARIABLES.contains(&name.as_str()) {
             bail!("the environment variable {name} means nothing to quorate; known are {}", VARIABLES.join(", "));
         }
@@ -153,6 +157,8 @@ mod tests {
         assert!(error.contains("nmae"), "{error}");
         let error = refuse_unknown_variables(["QUORATE_NMAE".to_owned()].into_iter()).unwrap_err().to_string();
         assert!(error.contains("QUORATE_NMAE"), "{error}");
+        refuse_unknown_variables(["QUORATE_SERVICE_HOST".to_owned(), "QUORATE_PORT_2379_TCP".to_owned()].into_iter())
+            .unwrap();
         refuse_unknown_variables(["HOME".to_owned(), "QUORATE_NAME".to_owned()].into_iter()).unwrap();
     }
 

@@ -86,7 +86,12 @@ impl Fleet {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let cluster: Vec<String> =
             self.children.iter().map(|member| format!("{}={}", member.plan.name, url(member.plan.peer_port))).collect();
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        // What this process was told by variables is not meant for each of its nodes.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUORATE_")) {
+            command.env_remove(name);
+        }
+        let mut process = command
             .arg("serve")
             .args(["--name", &plan.name, "--data-dir"])
             .arg(self.directory.join(&plan.name))

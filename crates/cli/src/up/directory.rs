@@ -32,7 +32,7 @@ impl ClusterFile {
     }
 }
 
-/// Makes the directory ready and says what it holds.
+/// Says what the directory holds, or is to hold. Writes nothing: [`remember`] does, once everything else is known to work.
 pub fn prepare(directory: &Path, wanted: &Wanted, fresh: bool, yes: bool) -> Result<ClusterFile> {
     if fresh {
         delete(directory, yes)?;
@@ -54,7 +54,6 @@ pub fn prepare(directory: &Path, wanted: &Wanted, fresh: bool, yes: bool) -> Res
         client_port: wanted.client_port.unwrap_or(2379),
         protocol: "raft".to_owned(),
     };
-    write(directory, &made).with_context(|| format!("cannot use {} as data directory", directory.display()))?;
     Ok(made)
 }
 
@@ -120,6 +119,11 @@ fn is_empty(directory: &Path) -> Result<bool> {
     }
 }
 
+/// Makes the directory and writes down what it is for.
+pub fn remember(directory: &Path, cluster: &ClusterFile) -> Result<()> {
+    write(directory, cluster).with_context(|| format!("cannot use {} as data directory", directory.display()))
+}
+
 fn write(directory: &Path, cluster: &ClusterFile) -> Result<()> {
     std::fs::create_dir_all(directory)?;
     let draft = directory.join("cluster.json.new");
@@ -143,12 +147,14 @@ mod tests {
     fn a_directory_remembers_its_cluster_and_refuses_another_shape() {
         let directory = scratch("remembers");
         let made = prepare(&directory, &ClusterFile::wanted(Some("1"), Some(4000)), false, false).unwrap();
+        assert!(!directory.exists(), "a start that fails for another reason must leave no trap behind");
+        remember(&directory, &made).unwrap();
         assert_eq!(prepare(&directory, &Wanted::default(), false, false).unwrap(), made);
         let error = prepare(&directory, &ClusterFile::wanted(Some("3"), None), false, false).unwrap_err();
         assert!(error.to_string().contains("holds a cluster of 1 nodes"), "{error}");
         let again = prepare(&directory, &ClusterFile::wanted(Some("3"), None), true, true).unwrap();
         assert_eq!(again.nodes, 3);
-        std::fs::remove_dir_all(directory).unwrap();
+        let _ = std::fs::remove_dir_all(directory);
     }
 
     #[test]

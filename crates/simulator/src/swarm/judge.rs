@@ -14,7 +14,9 @@ pub(super) type Finding = (&'static str, String);
 
 /// Checks everything clients saw against the final state and against each other; the first finding is reported to the world.
 pub(super) fn judge<R: Subject, S: Judged>(world: &mut World<R, S>, callers: &Callers, core: &[NodeId]) {
-    let found = match core.first().and_then(|node| world.node(*node)) {
+    // The one that is furthest: a write whose client gave up may be decided while this is asked, and one node applies it first.
+    let furthest = core.iter().filter_map(|node| world.node(*node)).max_by_key(|node| node.state().revision());
+    let found = match furthest {
         None => Some(("LiveAfterHeal", "no node is left to judge by".to_owned())),
         Some(node) => contradiction(node.state(), callers.ended()),
     };
