@@ -95,11 +95,12 @@ fn open(
     };
     let mut node = NodeConfig::new(raft);
     node.tracing = plan.log_level >= tracing::Level::DEBUG;
-    let config = RuntimeConfig::<Raft> {
+    let config = RuntimeConfig::<Raft, Keyspace> {
         cluster: plan.cluster,
         me: plan.me,
         start: Start::Found(plan.members.clone()),
         node,
+        duty: quorate_machine::DutyConfig::<Keyspace>::default(),
         data_directory: plan.data_directory.clone(),
         client_urls: plan.client_urls.clone(),
         queued_requests_max: QUEUED_REQUESTS_MAX,
