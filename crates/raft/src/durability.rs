@@ -71,6 +71,17 @@ impl DiskMarks {
         self.pending.revoke(|claim| matches!(claim, Claim::Log { through } if *through >= from));
     }
 
+    /// The log is void, and behind `base` a new one begins with the write of this ticket, which also makes everything up
+    /// to `base` durable. Until then nothing counts but what is decided.
+    pub fn reset(&mut self, decided: Slot, base: Slot, ticket: Ticket) {
+        self.pending.revoke(|claim| matches!(claim, Claim::Log { .. }));
+        self.pending.push(ticket, Claim::Log { through: base });
+        self.void_from = None;
+        self.written = base;
+        self.durable = self.durable.min(decided);
+        self.landmarks.note(base.next(), ticket);
+    }
+
     /// The write to wait for until the log is durable up to `slot`, which was handed to the disk.
     #[must_use]
     pub fn ticket_for_log(&self, slot: Slot) -> Ticket {

@@ -5,7 +5,7 @@ use crate::leading::Leadership;
 use crate::message::Message;
 use crate::replica::{Raft, Timer, log_end};
 use crate::rules;
-use quorate_protocol::{Event, Outbox};
+use quorate_protocol::{Event, Outbox, Value};
 use quorate_quorum::VoteOutcome;
 use quorate_types::{NodeId, Slot};
 use std::collections::BTreeSet;
@@ -231,7 +231,7 @@ impl Raft {
         out.trace(|| Event::allowed(&rules::STICKINESS));
     }
 
-    pub(crate) fn adopt_term(&mut self, term: u64, from: NodeId, out: &mut Outbox<Raft>) {
+    pub(crate) fn adopt_term(&mut self, term: u64, from: impl Into<Value>, out: &mut Outbox<Raft>) {
         out.trace(|| Event::allowed(&rules::TERM).with("old_term", self.term).with("term", term).with("from", from));
         self.step_down("there is a later term", out);
         self.unstick(out);

@@ -91,6 +91,7 @@ impl Raft {
             return self.drop_timer(Timer::Heartbeat, "it does not lead", out);
         };
         leadership.begin_round();
+        leadership.peers.values_mut().for_each(Progress::heartbeat);
         self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);
     }
 
@@ -106,9 +107,7 @@ impl Raft {
             leadership.round += 1;
         }
         for (peer, progress) in &mut leadership.peers {
-            if progress.next < self.log.first() {
-                progress.probe_from(self.log.first());
-            }
+            progress.start_at_least_at(self.log.first());
             let plan = progress.plan(&self.log, self.commit, &self.config);
             let (entries, bytes) = match plan {
                 Plan::Nothing => continue,
@@ -142,7 +141,7 @@ impl Raft {
         if term < self.term {
             return ignore(self, "it is of an earlier term", out);
         }
-        let last = self.log.last();
+        let (base, last) = (self.log.base(), self.log.last());
         let Position::Leader(leadership) = &mut self.position else {
             return ignore(self, "we do not lead", out);
         };
@@ -160,7 +159,7 @@ impl Raft {
             }
             AppendOutcome::Accepted { matched, round } => {
                 leadership.heard.insert(from);
-                if progress.accepted(matched) {
+                if progress.accepted(matched, base) {
                     leadership.recount = true;
                     out.trace(|| Event::allowed(&rules::PROGRESS).with("peer", from).with("matched", matched));
                 }
@@ -185,18 +184,17 @@ impl Raft {
         }
         let meeting = match progress.pace {
             Pace::Replicate(_) => Some(progress.matched),
-            Pace::Probe { .. } => self.log.last_of_term_at_most(hint_slot, hint_term),
+            Pace::Probe { .. } | Pace::Snapshot(_) => self.log.last_of_term_at_most(hint_slot, hint_term),
         };
         let base = self.log.base();
         let (rejected_next, was_probing) = (progress.next, matches!(progress.pace, Pace::Probe { .. }));
         progress.probe_from(meeting.unwrap_or(base).next());
-        if meeting.is_none() {
-            // Without snapshots all that is left is to keep asking, with heartbeats only.
-            progress.stall();
+        if meeting.is_none() && progress.matched < base {
+            progress.needs_snapshot();
             out.trace(|| Event::refused(&rules::WINDOW).with("peer", from).with("slot", base));
             return;
         }
-        if was_probing && progress.next == rejected_next {
+        if was_probing && (meeting.is_none() || progress.next == rejected_next) {
             // No walk back is left: the peer denies what it once acknowledged. To ask again at once would go on without
             // end at the speed of the network; the next heartbeat asks again.
             progress.stall();

@@ -102,6 +102,7 @@ mod record;
 mod recovery;
 mod replica;
 pub mod rules;
+mod snapshot;
 mod status;
 
 pub use config::Config;

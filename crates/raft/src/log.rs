@@ -137,6 +137,22 @@ impl Log {
         (copied, bytes)
     }
 
+    /// How far to drop from the front, not past `limit`, so that what stays weighs at most `most_bytes` and counts at most
+    /// `most_entries`; and what would be dropped weighs.
+    #[must_use]
+    pub fn excess(&self, most_bytes: u64, most_entries: u64, limit: Slot) -> (Slot, u64) {
+        let (mut through, mut dropped) = (self.base_slot, 0);
+        for entry in &self.entries {
+            let fits = self.bytes - dropped <= most_bytes && self.last().0 - through.0 <= most_entries;
+            if fits || through >= limit {
+                break;
+            }
+            through = through.next();
+            dropped += entry.bytes();
+        }
+        (through, dropped)
+    }
+
     /// The weight of the entries behind `after`.
     #[must_use]
     pub fn bytes_behind(&self, after: Slot) -> u64 {
@@ -207,6 +223,13 @@ impl Configurations {
         }
     }
 
+    /// The one that was in force once the entry in `slot` was appended; `slot` is not before the base.
+    #[must_use]
+    pub fn at(&self, slot: Slot) -> &Configuration {
+        let brought = self.appended.partition_point(|(brought_by, _)| *brought_by <= slot);
+        brought.checked_sub(1).map_or(&self.base, |last| &self.appended[last].1)
+    }
+
     /// The configuration at the base.
     #[must_use]
     pub fn base(&self) -> &Configuration {
@@ -266,6 +289,27 @@ mod tests {
         assert_eq!(log.copy_from(Slot(2), 2, u64::MAX).0.len(), 2);
         assert_eq!(log.copy_from(Slot(2), 9, 1).0.len(), 1);
         assert_eq!(log.copy_from(Slot(5), 9, 1).0.len(), 0);
+    }
+
+    #[test]
+    fn what_is_too_much_goes_from_the_front_and_never_past_the_limit() {
+        let log = log_of(&[1, 1, 1, 1, 1]);
+        let each = log.bytes() / 5;
+        assert_eq!(log.excess(u64::MAX, 3, Slot(9)), (Slot(2), 2 * each));
+        assert_eq!(log.excess(4 * each, 9, Slot(9)), (Slot(1), each));
+        assert_eq!(log.excess(0, 9, Slot(2)), (Slot(2), 2 * each));
+        assert_eq!(log.excess(0, 0, Slot(9)), (Slot(5), 5 * each));
+        assert_eq!(log.excess(5 * each, 5, Slot(9)), (Slot::ZERO, 0));
+    }
+
+    #[test]
+    fn the_configuration_at_a_slot_is_the_last_one_brought_up_to_there() {
+        let of = |count| Configuration::of(Membership::of_voters(count));
+        let mut configurations = Configurations::behind(of(3));
+        configurations.append(Slot(4), of(4));
+        configurations.append(Slot(7), of(5));
+        let at = |slot| configurations.at(Slot(slot));
+        assert_eq!([at(3), at(4), at(6), at(7), at(9)], [&of(3), &of(4), &of(4), &of(5), &of(5)]);
     }
 
     #[test]
