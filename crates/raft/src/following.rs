@@ -13,6 +13,8 @@ use quorate_types::{NodeId, Slot};
 pub struct Following {
     /// A leader was heard since the last settle, which will restart the timers.
     pub heard_leader: bool,
+    /// Its process was said to be gone and nothing was heard of it since: the timers are short.
+    pub doubted: bool,
     /// Entries came since the last settle, which will answer.
     pub answer_due: Option<AnswerDue>,
     /// The greatest round answered in this term.
@@ -55,6 +57,7 @@ impl Raft {
         }
         self.sticky = true;
         self.following.heard_leader = true;
+        self.following.doubted = false;
         true
     }
 
