@@ -1,7 +1,9 @@
 //! The leader's side: proposals, replication, commit (Raft §5.3, §5.4.2; dissertation, 10.2.1).
 
+use crate::config::Config;
 use crate::election::Position;
-use crate::entry::{Entry, Payload};
+use crate::entry::{Entries, Entry, Payload};
+use crate::log::Taken;
 use crate::message::{Append, AppendOutcome, Message};
 use crate::progress::{Pace, Plan, Progress};
 use crate::read::WaitingReads;
@@ -95,8 +97,8 @@ impl Raft {
         self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);
     }
 
-    /// At most one append per peer.
-    pub(crate) fn replicate(&mut self, out: &mut Outbox<Raft>) {
+    /// At most one append per peer. `taken` is what was just written; peers that want the same entries share them.
+    pub(crate) fn replicate(&mut self, mut taken: Option<Taken>, out: &mut Outbox<Raft>) {
         let after = self.save_vote(out);
         let Position::Leader(leadership) = &mut self.position else { return };
         let all = leadership.peers.values().map(|progress| progress.matched);
@@ -115,9 +117,13 @@ impl Raft {
                     trace_full_window(*peer, progress, out);
                     continue;
                 }
-                Plan::Empty => (Vec::new(), 0),
+                Plan::Empty => (Entries::default(), 0),
                 Plan::Entries => {
-                    self.log.copy_from(progress.next, self.config.append_entries, self.config.append_bytes)
+                    let (next, Config { append_entries, append_bytes, .. }) = (progress.next, &self.config);
+                    let shared = taken.take().filter(|taken| taken.serves(next, *append_entries, *append_bytes));
+                    let shared = shared.unwrap_or_else(|| self.log.take_from(next, *append_entries, *append_bytes));
+                    let shared = taken.insert(shared);
+                    (shared.entries.clone(), shared.bytes)
                 }
             };
             let prev_slot = progress.next.previous();

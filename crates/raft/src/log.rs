@@ -1,6 +1,6 @@
 //! The log in memory, and the configurations it brings.
 
-use crate::entry::{Configuration, Entry};
+use crate::entry::{Configuration, Entries, Entry};
 use quorate_quorum::Quorum;
 use quorate_types::Slot;
 use std::collections::VecDeque;
@@ -116,25 +116,21 @@ impl Log {
         (found >= self.base_slot).then_some(found)
     }
 
-    /// Copies entries from `from` on: at most `most_entries`, and as many as weigh `most_bytes`, but at least one if
-    /// there is one.
+    /// Entries from `from` on: at most `most_entries`, and as many as weigh `most_bytes`, but at least one if there is one.
     #[must_use]
-    pub fn copy_from(&self, from: Slot, most_entries: usize, most_bytes: u64) -> (Vec<Entry>, u64) {
+    pub fn take_from(&self, from: Slot, most_entries: usize, most_bytes: u64) -> Taken {
         let skip = usize::try_from(from.0.saturating_sub(self.first().0)).unwrap_or(usize::MAX);
         let available = self.entries.len().saturating_sub(skip);
         let mut copied = Vec::with_capacity(available.min(most_entries));
         let mut bytes = 0;
-        if available == 0 {
-            return (copied, bytes);
-        }
-        for entry in self.entries.range(skip..).take(most_entries) {
+        for entry in self.entries.range(skip.min(self.entries.len())..).take(most_entries) {
             if !copied.is_empty() && bytes + entry.bytes() > most_bytes {
                 break;
             }
             bytes += entry.bytes();
             copied.push(entry.clone());
         }
-        (copied, bytes)
+        Taken { first: from, entries: Entries::from(copied), bytes }
     }
 
     /// How far to drop from the front, not past `limit`, so that what stays weighs at most `most_bytes` and counts at most
@@ -158,6 +154,26 @@ impl Log {
     pub fn bytes_behind(&self, after: Slot) -> u64 {
         let behind = self.last().0.saturating_sub(after.0);
         self.entries.iter().rev().take(usize::try_from(behind).unwrap_or(usize::MAX)).map(Entry::bytes).sum()
+    }
+}
+
+/// Entries as they stood in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Taken {
+    /// The slot of the first.
+    pub first: Slot,
+    /// They.
+    pub entries: Entries,
+    /// Their weight.
+    pub bytes: u64,
+}
+
+impl Taken {
+    /// Whether [`Log::take_from`] would give the same for these limits, of a log that ends with them.
+    #[must_use]
+    pub fn serves(&self, from: Slot, most_entries: usize, most_bytes: u64) -> bool {
+        let count = self.entries.len();
+        self.first == from && count <= most_entries && (count == 1 || self.bytes <= most_bytes)
     }
 }
 
@@ -286,9 +302,9 @@ mod tests {
     #[test]
     fn an_append_takes_what_fits_and_at_least_one_entry() {
         let log = log_of(&[1, 1, 1, 1]);
-        assert_eq!(log.copy_from(Slot(2), 2, u64::MAX).0.len(), 2);
-        assert_eq!(log.copy_from(Slot(2), 9, 1).0.len(), 1);
-        assert_eq!(log.copy_from(Slot(5), 9, 1).0.len(), 0);
+        assert_eq!(log.take_from(Slot(2), 2, u64::MAX).entries.len(), 2);
+        assert_eq!(log.take_from(Slot(2), 9, 1).entries.len(), 1);
+        assert_eq!(log.take_from(Slot(5), 9, 1).entries.len(), 0);
     }
 
     #[test]

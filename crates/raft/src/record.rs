@@ -1,6 +1,6 @@
 //! What must survive a crash, and why.
 
-use crate::entry::{Configuration, Entry};
+use crate::entry::{Configuration, Entries};
 use quorate_protocol::SnapshotId;
 use quorate_types::{Membership, NodeId, Slot};
 use quorate_wire::{Reader, Wire, WireError};
@@ -38,7 +38,7 @@ pub enum Record {
         /// The slot of the first of them.
         first: Slot,
         /// The entries, in order.
-        entries: Vec<Entry>,
+        entries: Entries,
     },
     /// The log from this slot on conflicts with the leader's and is void (Raft §5.3).
     Truncate {
@@ -108,7 +108,7 @@ impl Wire for Record {
         match input.byte("raft record kind")? {
             0 => Ok(Record::Founded { membership: Membership::decode(input)? }),
             1 => Ok(Record::TermVote { term: input.u64("term")?, voted_for: Option::decode(input)? }),
-            2 => Ok(Record::Append { first: Slot::decode(input)?, entries: Vec::decode(input)? }),
+            2 => Ok(Record::Append { first: Slot::decode(input)?, entries: Entries::decode(input)? }),
             3 => Ok(Record::Truncate { from: Slot::decode(input)? }),
             4 => Ok(Record::Anchor(Anchor::decode(input)?)),
             5 => Ok(Record::Snapshot { id: SnapshotId(input.u64("snapshot")?), anchor: Anchor::decode(input)? }),

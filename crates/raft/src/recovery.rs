@@ -6,7 +6,7 @@
 use crate::config::Config;
 use crate::durability::DiskMarks;
 use crate::election::Position;
-use crate::entry::{Configuration, Entry, Payload};
+use crate::entry::{Configuration, Entries, Entry, Payload};
 use crate::following::Following;
 use crate::log::{Configurations, Log};
 use crate::read::AskedReads;
@@ -71,7 +71,7 @@ impl Replay {
                 }
             },
             Record::TermVote { term, voted_for } => self.take_vote(term, voted_for),
-            Record::Append { first, entries } => self.take_entries(ticket, first, entries),
+            Record::Append { first, entries } => self.take_entries(ticket, first, &entries),
             Record::Truncate { from } => self.truncate(from),
             Record::Anchor(anchor) => self.take_anchor(anchor),
             Record::Snapshot { id, anchor } => self.take_snapshot(ticket, id, anchor),
@@ -89,7 +89,7 @@ impl Replay {
         Ok(())
     }
 
-    fn take_entries(&mut self, ticket: Ticket, first: Slot, entries: Vec<Entry>) -> Result<(), OpenError> {
+    fn take_entries(&mut self, ticket: Ticket, first: Slot, entries: &Entries) -> Result<(), OpenError> {
         if first == Slot::ZERO || first.0.checked_add(entries.len() as u64).is_none() {
             return inconsistent(format!("entries are appended at slot {first}"));
         }
@@ -106,7 +106,7 @@ impl Replay {
             self.entries.clear();
             self.first = first;
         }
-        self.entries.extend(entries);
+        self.entries.extend_from_slice(entries);
         self.landmarks.note(first, ticket);
         Ok(())
     }

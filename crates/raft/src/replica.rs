@@ -124,12 +124,12 @@ impl Replica for Raft {
 
     fn settle(&mut self, _: &mut dyn Env, out: &mut Outbox<Raft>) {
         self.save_vote(out);
-        self.write_log(out);
+        let new = self.write_log(out);
         self.advance_commit(out);
         self.decide(out);
         self.start_read_round(out);
         self.ask_for_snapshots(out);
-        self.replicate(out);
+        self.replicate(new, out);
         self.answer_leader(out);
         self.watch_leader(out);
         self.compact(out);

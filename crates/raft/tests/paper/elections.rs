@@ -135,7 +135,7 @@ fn rule_3_a_leaving_voter_may_campaign_until_its_leaving_is_known_committed() {
             term: 1,
             prev_slot: Slot(1),
             prev_term: 1,
-            entries: vec![Entry { term: 1, payload: Payload::Members(Box::new(leaving.clone())) }],
+            entries: vec![Entry { term: 1, payload: Payload::Members(Box::new(leaving.clone())) }].into(),
             commit: Slot(commit),
             everyone_has: Slot::ZERO,
             round: 0,
