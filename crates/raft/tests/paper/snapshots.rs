@@ -2,7 +2,9 @@
 
 use crate::cluster::*;
 use quorate_protocol::{Decision, Input, MembersChange, Output, Replica, Role, SnapshotId, TransferOutcome, Verdict};
-use quorate_raft::{Anchor, Append, AppendOutcome, Config, Configuration, Entry, Message, Payload, Raft, Record, Timer};
+use quorate_raft::{
+    Anchor, Append, AppendOutcome, Config, Configuration, Entry, Message, Payload, Raft, Record, Timer,
+};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot, Ticket};
 
 /// Two entries are kept for whoever lags.
