@@ -5,6 +5,7 @@ use crate::change::{Change, ChangeView};
 use crate::change_log::ChangeLog;
 use crate::compaction::Tidying;
 use crate::digest::Digest;
+use crate::duty::KeyspaceDuty;
 use crate::error::KeyspaceError;
 use crate::image;
 use crate::key_index::KeyIndex;
@@ -214,7 +215,7 @@ impl fmt::Debug for Keyspace {
 impl StateMachine for Keyspace {
     type Query = Query;
     type Reply = Reply;
-    type Duty = ();
+    type Duty = KeyspaceDuty;
 
     fn empty() -> Keyspace {
         Keyspace {
