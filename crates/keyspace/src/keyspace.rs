@@ -3,7 +3,7 @@
 use crate::alarm::Alarm;
 use crate::change::{Change, ChangeView};
 use crate::change_log::ChangeLog;
-use crate::compaction::Tidying;
+use crate::compaction::{SLICE_CHANGES, Tidying};
 use crate::digest::Digest;
 use crate::duty::KeyspaceDuty;
 use crate::error::KeyspaceError;
@@ -263,6 +263,6 @@ impl StateMachine for Keyspace {
     }
 
     fn tidy(&mut self) -> bool {
-        self.tidy_slice()
+        self.tidy_slice(SLICE_CHANGES)
     }
 }
