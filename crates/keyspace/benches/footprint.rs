@@ -1,6 +1,7 @@
 //! What a keyspace costs in memory and time: `cargo bench -p quorate-keyspace --bench footprint -- [KEYS] [VALUE_BYTES]`.
 //!
-//! Memory is the process's resident set (Linux), so the figures are those of the allocator too.
+//! Memory is the process's resident set (Linux), so the figures are those of the allocator too. Time is what this thread
+//! had of a processor, so that other work on the machine disturbs it less; but for slices, which are too short for that.
 
 use bytes::Bytes;
 use quorate_keyspace::{
@@ -20,6 +21,12 @@ fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// How long this thread has run.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
 /// Keys in an order that is neither ascending nor local.
@@ -52,12 +59,12 @@ fn apply(keyspace: &mut Keyspace, count: u64, request: impl Fn(u64) -> Request) 
     for first in (0..count).step_by(BATCH as usize) {
         let payloads: Vec<Bytes> =
             (first..(first + BATCH).min(count)).map(|number| encode_to_bytes(&request(number))).collect();
-        let began = Instant::now();
+        let began = processor_time();
         for payload in &payloads {
             let reply = keyspace.apply(&CONTEXT, payload);
             assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
         }
-        spent += began.elapsed();
+        spent += (processor_time() - began);
     }
     spent
 }
@@ -90,45 +97,53 @@ fn main() {
     let spent = apply(&mut keyspace, some, |number| compare_and_put(number * 7, keys, value_bytes));
     report("txn of a compare and a put", spent, some, &keyspace, base_bytes);
 
-    let began = Instant::now();
+    let began = processor_time();
     for number in 0..some {
         let request = RangeRequest { key: key(number * 5, keys).into(), ..RangeRequest::default() };
         let reply = keyspace.query(&Query::Range(request));
         assert!(matches!(reply, Reply::Range { count: 1, .. }), "{reply:?}");
     }
-    report("get of one key", began.elapsed(), some, &keyspace, base_bytes);
+    report("get of one key", (processor_time() - began), some, &keyspace, base_bytes);
 
-    let began = Instant::now();
+    let began = processor_time();
     let mut cursor = 1;
     while cursor < keyspace.revision() {
         let batch = keyspace.events_after(cursor, 1_000, &mut |key| key.ends_with(b"0"));
         cursor = batch.expect("nothing is compacted").through;
     }
-    report("event passed by a watcher", began.elapsed(), keyspace.item_count(), &keyspace, base_bytes);
+    report("event passed by a watcher", (processor_time() - began), keyspace.item_count(), &keyspace, base_bytes);
 
     let revision = keyspace.revision();
     keyspace.apply(&CONTEXT, &encode_to_bytes(&Request::Compact { revision }));
-    let mut longest = Duration::ZERO;
-    let began = Instant::now();
+    let mut slices = Vec::new();
+    let began = processor_time();
     loop {
         let slice = Instant::now();
         let is_left = keyspace.tidy();
-        longest = longest.max(slice.elapsed());
+        slices.push(slice.elapsed());
         if !is_left {
             break;
         }
     }
-    report("change looked at by tidy", began.elapsed(), keyspace.item_count(), &keyspace, base_bytes);
-    println!("{:<28} longest slice {:.0} us", "", longest.as_secs_f64() * 1e6);
+    report("change looked at by tidy", (processor_time() - began), keyspace.item_count(), &keyspace, base_bytes);
+    slices.sort_unstable();
+    let microseconds = |place: usize| slices.get(slices.len() * place / 1_000).map_or(0, Duration::as_micros);
+    let [half, most, nearly_all] = [500, 990, 999].map(microseconds);
+    let longest = slices.last().map_or(0, Duration::as_micros);
+    println!("{:<28} slices in us: half {half}, 99 % {most}, 99.9 % {nearly_all}, longest {longest}", "");
 
-    let began = Instant::now();
+    let began = processor_time();
     let hash = keyspace.query(&Query::HashKv { revision: 0 });
-    println!("{:<28} {:.1} ms: {hash:?}", "HashKV", began.elapsed().as_secs_f64() * 1e3);
+    println!("{:<28} {:.1} ms: {hash:?}", "HashKV", (processor_time() - began).as_secs_f64() * 1e3);
 
     let head = keyspace.head();
     let items = (0..keyspace.item_count()).filter_map(|number| Some((number, keyspace.item(number)?)));
     let items: Vec<(u64, Bytes)> = items.collect();
-    let began = Instant::now();
+    let began = processor_time();
     let restored = Keyspace::restore(head, &mut items.into_iter()).expect("its own image");
-    println!("{:<28} {:.2} us each", "restore", began.elapsed().as_secs_f64() * 1e6 / restored.live_keys() as f64);
+    println!(
+        "{:<28} {:.2} us each",
+        "restore",
+        (processor_time() - began).as_secs_f64() * 1e6 / restored.live_keys() as f64
+    );
 }
