@@ -64,7 +64,7 @@ fn apply(keyspace: &mut Keyspace, count: u64, request: impl Fn(u64) -> Request) 
             let reply = keyspace.apply(&CONTEXT, payload);
             assert!(!matches!(reply, Reply::Error(_)), "{reply:?}");
         }
-        spent += (processor_time() - began);
+        spent += processor_time() - began;
     }
     spent
 }
@@ -103,7 +103,7 @@ fn main() {
         let reply = keyspace.query(&Query::Range(request));
         assert!(matches!(reply, Reply::Range { count: 1, .. }), "{reply:?}");
     }
-    report("get of one key", (processor_time() - began), some, &keyspace, base_bytes);
+    report("get of one key", processor_time() - began, some, &keyspace, base_bytes);
 
     let began = processor_time();
     let mut cursor = 1;
@@ -111,7 +111,7 @@ fn main() {
         let batch = keyspace.events_after(cursor, 1_000, &mut |key| key.ends_with(b"0"));
         cursor = batch.expect("nothing is compacted").through;
     }
-    report("event passed by a watcher", (processor_time() - began), keyspace.item_count(), &keyspace, base_bytes);
+    report("event passed by a watcher", processor_time() - began, keyspace.item_count(), &keyspace, base_bytes);
 
     let revision = keyspace.revision();
     keyspace.apply(&CONTEXT, &encode_to_bytes(&Request::Compact { revision }));
@@ -125,7 +125,7 @@ fn main() {
             break;
         }
     }
-    report("change looked at by tidy", (processor_time() - began), keyspace.item_count(), &keyspace, base_bytes);
+    report("change looked at by tidy", processor_time() - began, keyspace.item_count(), &keyspace, base_bytes);
     slices.sort_unstable();
     let microseconds = |place: usize| slices.get(slices.len() * place / 1_000).map_or(0, Duration::as_micros);
     let [half, most, nearly_all] = [500, 990, 999].map(microseconds);

@@ -198,7 +198,7 @@ mod tests {
             let key = key((chance >> 33) % 4_000);
             let history = twin.entry(key.clone()).or_default();
             let was_live = history.last().filter(|(_, is_delete)| !is_delete).map(|(number, _)| *number);
-            let is_delete = was_live.is_some() && (chance >> 20) % 3 == 0;
+            let is_delete = was_live.is_some() && (chance >> 20).is_multiple_of(3);
             history.push((number, is_delete));
             assert_eq!(index.record(&key, number, is_delete), was_live);
             if number % 5_000 == 4_999 {

@@ -135,12 +135,10 @@ impl Lessor {
             self.checkpoints.remove(&(due, id));
         }
         for errand in tracked.waiting {
-            match self.errands.insert(errand, Errand::Refused(LeaseAnswer::Unknown)) {
-                Some(Errand::Renewal { is_confirmed: true, .. }) => {
-                    self.errands.remove(&errand);
-                    self.answers.push((errand, LeaseAnswer::Unknown));
-                }
-                _ => {}
+            let noted = self.errands.insert(errand, Errand::Refused(LeaseAnswer::Unknown));
+            if matches!(noted, Some(Errand::Renewal { is_confirmed: true, .. })) {
+                self.errands.remove(&errand);
+                self.answers.push((errand, LeaseAnswer::Unknown));
             }
         }
     }
