@@ -32,7 +32,7 @@ impl WatchHub {
         self.sweep(FRONT, end, self.steps + budget / 2, history, sink);
         // Should the front have taken more than its half for one huge revision, the others have theirs nevertheless.
         self.catch_up(steps_until.max(self.steps + budget / 2), end, history, sink);
-        if self.cohorts[FRONT].position >= end {
+        if self.cohorts[FRONT].position == end {
             self.answer_progress(history, sink);
             self.notify_progress(history, now, sink);
         }
