@@ -248,7 +248,7 @@ fn divide(
     let (mut events, mut bytes, mut first_change, mut revision) = (Vec::new(), 0, 0, 0);
     let wanted = numbers.iter().filter_map(|number| changes.get(number).map(|change| (*number, change)));
     for (number, change) in wanted {
-        if change.revision.main != revision && bytes >= response_bytes {
+        if !events.is_empty() && change.revision.main != revision && bytes >= response_bytes {
             portions.push(Portion { first_change, revision, events: std::mem::take(&mut events).into(), bytes });
             bytes = 0;
         }

@@ -37,7 +37,6 @@ struct Twin {
     next: usize,
     /// Told up to here: its last progress or event.
     bookmark: i64,
-    in_fragment: bool,
 }
 
 impl Twin {
@@ -89,7 +88,6 @@ struct StreamTwin {
     /// The watcher whose response is not whole yet.
     open_response: Option<i64>,
     progress_requested_at: Option<i64>,
-    ended: u64,
 }
 
 struct Run {
@@ -179,34 +177,28 @@ impl Run {
             watch_id: if self.draw.chance(20) { 1 + self.draw.below(8) as i64 } else { 0 },
         };
         let is_compacted = start_revision > 0 && start_revision < self.world.history.compacted_revision;
-        let twin = self.streams.get_mut(&stream).expect("it is one of these");
-        let in_use = request.watch_id != 0 && twin.watchers.contains_key(&request.watch_id);
         let created = self.world.create(stream, &request);
-        let told = self.world.queues.streams[&stream].told.clone();
-        if in_use {
+        let told = &mut self.world.queues.streams.get_mut(&stream).expect("open").told;
+        let is_told_twice = matches!(told.last().expect("an answer").body, ResponseBody::Compacted { .. });
+        let answers = told.split_off(told.len() - if is_told_twice { 2 } else { 1 });
+        // A compaction may have freed the wished id just now.
+        self.check_told(stream);
+        let twin = self.streams.get_mut(&stream).expect("it is one of these");
+        if request.watch_id != 0 && twin.watchers.contains_key(&request.watch_id) {
             assert_eq!(created, None);
-            assert!(matches!(told.last().expect("an answer").body, ResponseBody::Refused { .. }));
-        } else if is_compacted {
-            assert_eq!(created, None);
-            assert_eq!(told[told.len() - 2].body, ResponseBody::Created);
-            assert!(matches!(told[told.len() - 1].body, ResponseBody::Compacted { .. }));
-        } else {
-            let watch_id = created.expect("nothing is wrong with it");
-            assert_eq!(told.last().expect("an answer").body, ResponseBody::Created);
-            assert_eq!(told.last().expect("an answer").watch_id, watch_id);
-            let next = if start_revision == 0 { self.world.history.all.len() } else { 0 };
-            let watcher = Twin { request, start_revision, next, bookmark: 0, in_fragment: false };
-            let old = twin.watchers.insert(watch_id, watcher);
-            assert!(old.is_none(), "an id given twice");
+            assert!(matches!(answers[0].body, ResponseBody::Refused { .. }));
+            return;
         }
-        // Answers to creates were looked at here; events are checked by `check_told`.
-        let queue = self.world.queues.streams.get_mut(&stream).expect("open");
-        let keep = |told: &WatchResponse| match told.body {
-            ResponseBody::Created | ResponseBody::Refused { .. } => false,
-            ResponseBody::Compacted { .. } => !is_compacted || in_use,
-            _ => true,
-        };
-        queue.told.retain(keep);
+        assert_eq!(answers[0].body, ResponseBody::Created);
+        assert_eq!(answers[0].revision, revision);
+        assert_eq!(is_told_twice, is_compacted);
+        assert_eq!(created.is_some(), !is_compacted);
+        if let Some(watch_id) = created {
+            assert_eq!(answers[0].watch_id, watch_id);
+            let next = if start_revision == 0 { self.world.history.all.len() } else { 0 };
+            let watcher = Twin { request, start_revision, next, bookmark: 0 };
+            assert!(twin.watchers.insert(watch_id, watcher).is_none(), "an id given twice");
+        }
     }
 
     fn cancel(&mut self) {
@@ -257,7 +249,6 @@ impl Run {
                 }
                 let last = history.all[watcher.next - 1].revision.main;
                 assert_eq!(response.revision, response.revision.clamp(last, history.revision), "{said}: header");
-                watcher.in_fragment = *fragment;
                 twin.open_response = fragment.then_some(response.watch_id);
                 if *fragment {
                     assert!(watcher.request.fragment);
@@ -282,7 +273,6 @@ impl Run {
                     "{said}: it was not behind"
                 );
                 twin.watchers.remove(&response.watch_id);
-                twin.ended += 1;
                 self.compacted += 1;
             }
             other => panic!("{said}: unexpected {other:?}"),
