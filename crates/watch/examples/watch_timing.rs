@@ -1,7 +1,7 @@
 //! Events per second with 1000 watchers on one key; puts per second among 10,000 prefix watchers; and how long 1000
 //! watchers take to catch up with 100,000 changes. `cargo run --release -p quorate-watch --example watch_timing`
 
-use quorate_keyspace::{Keyspace, PutRequest, Request};
+use quorate_keyspace::{Keyspace, LogPlace, PutRequest, Request};
 use quorate_machine::StateMachine;
 use quorate_types::Time;
 use quorate_watch::{CreateWatch, Sink, StreamId, WatchHub, WatchLimits, WatchResponse};
@@ -22,7 +22,7 @@ impl Sink for Discard {
 
 fn put(keyspace: &mut Keyspace, key: String) {
     let request = PutRequest { key: key.into(), value: vec![b'v'; 256].into(), ..PutRequest::default() };
-    keyspace.apply_request(&Request::Put(request));
+    keyspace.apply_request(LogPlace::default(), &Request::Put(request));
 }
 
 fn create(hub: &mut WatchHub, stream: StreamId, keyspace: &Keyspace, request: &CreateWatch) {

@@ -53,7 +53,7 @@ pub struct WatchHub {
     /// Which of the duties of catching up is next.
     pub(crate) next_duty: usize,
     /// The greatest revision the history was seen to be compacted at, and the number of its first change.
-    pub(crate) compacted_revision: i64,
+    pub(crate) compact_revision: i64,
     pub(crate) first_kept_change: u64,
     /// Streams that asked for their progress and have no watcher behind.
     pub(crate) progress_answerable: BTreeSet<StreamId>,
@@ -100,7 +100,7 @@ impl WatchHub {
             alone_arrivals: 0,
             resumable: BTreeSet::new(),
             next_duty: 0,
-            compacted_revision: 0,
+            compact_revision: 0,
             first_kept_change: 0,
             progress_answerable: BTreeSet::new(),
             progress_timers: BTreeSet::new(),
@@ -157,8 +157,8 @@ impl WatchHub {
         }
         let Some(watch_id) = found.choose_watch_id(request.watch_id) else { return refuse(DUPLICATE_WATCH_ID) };
         sink.deliver(stream, WatchResponse { revision, watch_id, body: ResponseBody::Created });
-        if (1..self.compacted_revision).contains(&request.start_revision) {
-            deliver_compacted(stream, watch_id, self.compacted_revision, sink);
+        if (1..self.compact_revision).contains(&request.start_revision) {
+            deliver_compacted(stream, watch_id, self.compact_revision, sink);
             return None;
         }
         let watcher = WatcherKey(self.next_watcher);
@@ -249,7 +249,7 @@ impl WatchHub {
         let Some(found) = self.watchers.get(&watcher) else { return };
         let (stream, watch_id) = (found.stream, found.watch_id);
         self.remove(watcher);
-        deliver_compacted(stream, watch_id, self.compacted_revision, sink);
+        deliver_compacted(stream, watch_id, self.compact_revision, sink);
     }
 }
 

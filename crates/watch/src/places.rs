@@ -64,7 +64,7 @@ impl WatchHub {
     pub(crate) fn find_place(&mut self, key: WatcherKey, sink: &mut dyn Sink) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         if watcher.cursor < self.first_kept_change {
-            if watcher.start_revision < self.compacted_revision {
+            if watcher.start_revision < self.compact_revision {
                 return self.cancel_compacted(key, sink);
             }
             // What it wants begins later: nothing of it is gone.
@@ -109,12 +109,12 @@ impl WatchHub {
 
     /// Cancels members of cohorts that a compaction has overtaken. Others learn of it when they are moved on.
     pub(crate) fn note_compaction(&mut self, history: &dyn History, sink: &mut dyn Sink) {
-        let compacted_revision = history.compacted_revision();
-        if compacted_revision <= self.compacted_revision {
+        let compact_revision = history.compact_revision();
+        if compact_revision <= self.compact_revision {
             return;
         }
-        self.compacted_revision = compacted_revision;
-        self.first_kept_change = history.first_change_after(compacted_revision - 1);
+        self.compact_revision = compact_revision;
+        self.first_kept_change = history.first_change_after(compact_revision - 1);
         for number in 0..COHORTS {
             let cohort = &mut self.cohorts[number];
             if cohort.position >= self.first_kept_change {
@@ -125,7 +125,7 @@ impl WatchHub {
             self.steps += members.len() as u64;
             for key in members {
                 let overtaken = self.watchers.get(&key).is_some_and(|watcher| {
-                    watcher.cursor.max(position) < self.first_kept_change && watcher.start_revision < compacted_revision
+                    watcher.cursor.max(position) < self.first_kept_change && watcher.start_revision < compact_revision
                 });
                 if overtaken {
                     self.cancel_compacted(key, sink);

@@ -4,7 +4,7 @@ use crate::history::History;
 use crate::hub::WatchHub;
 use crate::response::{ResponseBody, Sink, StreamId, WatchEvent, WatchResponse};
 use crate::watcher::{Place, WatcherKey};
-use quorate_keyspace::Change;
+use quorate_keyspace::{Change, ChangeKind, KeyValue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -105,7 +105,7 @@ impl WatchHub {
         let Some((_, key)) = self.alone.first().copied() else { return };
         let Some(watcher) = self.watchers.get(&key) else { return };
         let first = watcher.cursor;
-        if first < self.first_kept_change && watcher.start_revision < self.compacted_revision {
+        if first < self.first_kept_change && watcher.start_revision < self.compact_revision {
             return self.cancel_compacted(key, sink);
         }
         if !self.may_deliver(key, sink) {
@@ -267,13 +267,11 @@ fn divide(
     portions.into()
 }
 
-fn pair_before(change: &Change, history: &dyn History) -> Option<quorate_keyspace::KeyValue> {
-    let main = change.revision.main;
+fn pair_before(change: &Change, history: &dyn History) -> Option<KeyValue> {
     match change.kind {
         // A created key had no pair: no need to look.
-        quorate_keyspace::ChangeKind::Put { create_revision, .. } if create_revision == main => None,
-        _ if main - 1 < history.compacted_revision() => None,
-        _ => history.pair_at(&change.key, main - 1),
+        ChangeKind::Put { create_revision, .. } if create_revision == change.revision.main => None,
+        _ => history.pair_before(change),
     }
 }
 

@@ -4,7 +4,8 @@
 mod world;
 
 use bytes::Bytes;
-use quorate_keyspace::{Change, KeyValue};
+use quorate_keyspace::{Change, KeyValue, Keyspace};
+use quorate_machine::StateMachine;
 use quorate_watch::{
     CreateWatch, EventKind, Filters, NO_WATCH, ResponseBody, StreamId, WatchEvent, WatchLimits, WatchResponse,
 };
@@ -73,7 +74,7 @@ impl Twin {
         let before: Option<KeyValue> = history.pair_ever(&change.key, main - 1);
         if !self.request.prev_kv {
             assert_eq!(event.prev_kv, None);
-        } else if main > history.compacted_revision {
+        } else if main > history.compact_revision {
             assert_eq!(event.prev_kv, before);
         } else {
             assert_eq!(event.prev_kv, None, "compacted");
@@ -115,16 +116,10 @@ impl Run {
             gathered_events: 1 + draw.below(12) as usize,
             reach_changes: [1 + draw.below(4), 6 + draw.below(10), 20 + draw.below(20)],
         };
-        Run {
-            draw,
-            world: World::with_limits(limits),
-            streams: BTreeMap::new(),
-            events: 0,
-            compacted: 0,
-            progress: 0,
-            fragments: 0,
-            slow_seen: 0,
-        }
+        let mut world = World::with_limits(limits);
+        // Half of the runs read the real thing.
+        world.history.keyspace = draw.chance(50).then(Keyspace::empty);
+        Run { draw, world, streams: BTreeMap::new(), events: 0, compacted: 0, progress: 0, fragments: 0, slow_seen: 0 }
     }
 
     fn some_stream(&mut self) -> Option<StreamId> {
@@ -152,7 +147,7 @@ impl Run {
     }
 
     fn compact(&mut self) {
-        let (low, high) = (self.world.history.compacted_revision.max(1), self.world.history.revision);
+        let (low, high) = (self.world.history.compact_revision.max(1), self.world.history.revision);
         let revision = low + self.draw.below((high - low + 1) as u64) as i64;
         self.world.history.compact(revision);
     }
@@ -176,7 +171,7 @@ impl Run {
             fragment: self.draw.chance(30),
             watch_id: if self.draw.chance(20) { 1 + self.draw.below(8) as i64 } else { 0 },
         };
-        let is_compacted = start_revision > 0 && start_revision < self.world.history.compacted_revision;
+        let is_compacted = start_revision > 0 && start_revision < self.world.history.compact_revision;
         let created = self.world.create(stream, &request);
         let told = &mut self.world.queues.streams.get_mut(&stream).expect("open").told;
         let is_told_twice = matches!(told.last().expect("an answer").body, ResponseBody::Compacted { .. });
@@ -265,7 +260,7 @@ impl Run {
             }
             ResponseBody::Compacted { compact_revision } => {
                 assert_eq!(response.revision, 0);
-                assert!(*compact_revision <= history.compacted_revision);
+                assert!(*compact_revision <= history.compact_revision);
                 assert!(watcher.start_revision < *compact_revision, "{said}: what it wants is there");
                 let behind = history.all[watcher.next.min(history.all.len() - 1)..].first();
                 assert!(
@@ -313,7 +308,13 @@ impl Run {
                     self.streams.remove(&stream);
                 }
             }
-            74..=76 => self.world.pass(Duration::from_millis(100 + self.draw.below(3000))),
+            74 => {
+                // Dropping what compactions condemned is this replica's own affair, at any time.
+                if let Some(keyspace) = &mut self.world.history.keyspace {
+                    keyspace.tidy();
+                }
+            }
+            75..=76 => self.world.pass(Duration::from_millis(100 + self.draw.below(3000))),
             77 => {
                 // A snapshot of a replica that is further on takes the state's place.
                 for _ in 0..self.draw.below(12) {
