@@ -62,15 +62,11 @@ impl WatchHub {
 
     /// Puts a watcher with whom it can go on from its cursor, or cancels it if that is compacted.
     pub(crate) fn find_place(&mut self, key: WatcherKey, sink: &mut dyn Sink) {
-        let Some(watcher) = self.watchers.get_mut(&key) else { return };
-        if watcher.cursor < self.first_kept_change {
-            if watcher.start_revision < self.compact_revision {
-                return self.cancel_compacted(key, sink);
-            }
-            // What it wants begins later: nothing of it is gone.
-            watcher.cursor = self.first_kept_change;
-        }
+        let Some(watcher) = self.watchers.get(&key) else { return };
         let cursor = watcher.cursor;
+        if cursor < self.first_kept_change {
+            return self.cancel_compacted(key, sink);
+        }
         let front = self.cohorts[FRONT].position;
         if cursor >= front {
             return self.move_to(key, Place::Cohort(FRONT));

@@ -105,7 +105,8 @@ impl WatchHub {
         let Some((_, key)) = self.alone.first().copied() else { return };
         let Some(watcher) = self.watchers.get(&key) else { return };
         let first = watcher.cursor;
-        if first < self.first_kept_change && watcher.start_revision < self.compact_revision {
+        // A part of the revision may be gone, and half of it must not be told.
+        if first < self.first_kept_change {
             return self.cancel_compacted(key, sink);
         }
         if !self.may_deliver(key, sink) {
@@ -139,11 +140,8 @@ impl WatchHub {
     fn hand_out(&mut self, gathered: &mut Gathered, history: &dyn History, sink: &mut dyn Sink) {
         let Gathered { mut wanted, changes, revision: _ } = std::mem::take(gathered);
         wanted.sort_unstable();
-        let mut shares: Vec<&[(WatcherKey, u64)]> = wanted.chunk_by(|left, right| left.0 == right.0).collect();
-        // Where room is short, who was served longest ago comes first.
-        shares.sort_by_cached_key(|share| self.watchers.get(&share[0].0).map(|watcher| watcher.served));
         let mut portions = Portions::new();
-        for share in shares {
+        for share in wanted.chunk_by(|left, right| left.0 == right.0) {
             let key = share[0].0;
             let numbers: Vec<u64> = share.iter().map(|(_, number)| *number).collect();
             self.serve(key, numbers, &changes, &mut portions, history, sink);

@@ -543,3 +543,32 @@ fn a_watcher_that_lags_and_catches_up_misses_and_repeats_nothing() {
     assert_eq!(world.told_words(stream), ["0 @2: +a=0", "0 @7: +a=1, +a=2, +a=3, +a=4, +a=5"]);
     assert_eq!(world.hub.stats().slow_watchers, 0);
 }
+
+#[test]
+fn half_of_a_large_revision_is_never_told_if_a_compaction_drops_the_rest() {
+    let limits = WatchLimits { gathered_events: 3, steps_per_advance: 2, ..WatchLimits::default() };
+    let mut world = World::with_limits(limits);
+    let stream = world.open();
+    for _ in 0..20 {
+        world.create(stream, &watch_range("a", "b"));
+    }
+    world.told(stream);
+    let writes: Vec<_> = (0..10).map(|number| put(&format!("a{number}"), "1")).collect();
+    world.write(&writes);
+    world.advance();
+    world.write(&[put("a1", "2")]);
+    let whole = world.history.kept.clone();
+    world.history.compact(3);
+    // Dropping takes its time: of the large revision, all but what was overwritten is still there.
+    world.history.kept[..10].clone_from_slice(&whole[..10]);
+    world.history.kept[1] = None;
+    world.settle();
+    let told = world.told(stream);
+    let cancelled = told.iter().filter(|response| matches!(response.body, ResponseBody::Compacted { .. })).count();
+    assert!(cancelled > 0, "nobody was still to be served: the test tests nothing");
+    for response in told {
+        if let ResponseBody::Events { events, .. } = response.body {
+            assert!(events.len() == 10 || events.len() == 1, "{} events", events.len());
+        }
+    }
+}
