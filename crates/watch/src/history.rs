@@ -1,6 +1,7 @@
 //! What the hub needs to know of the store.
 
 use quorate_keyspace::{Change, KeyValue, Keyspace};
+use std::ops::Range;
 
 /// The numbered history of a store, as watchers read it.
 ///
@@ -24,6 +25,10 @@ pub trait History {
     /// [`History::next_change`] if none is. If changes of such revisions were dropped, it must not be the number of one of
     /// those: a watcher that has yet to read them is recognized by its cursor being less.
     fn first_change_after(&self, main: i64) -> u64;
+
+    /// Whether all changes of these numbers are still there. What a compaction condemned may stay for a while; a watcher that
+    /// is about to read it anyway need not be cancelled.
+    fn is_whole(&self, numbers: Range<u64>) -> bool;
 
     /// The pair that a change replaced; nothing if the key did not live just before, or if the revision before can no
     /// longer be read.
@@ -49,6 +54,11 @@ impl History for Keyspace {
 
     fn first_change_after(&self, main: i64) -> u64 {
         self.next_kept_change(Keyspace::first_change_after(self, main))
+    }
+
+    fn is_whole(&self, numbers: Range<u64>) -> bool {
+        let count = numbers.end.saturating_sub(numbers.start);
+        self.live_items(numbers) == count
     }
 
     fn pair_before(&self, change: &Change) -> Option<KeyValue> {

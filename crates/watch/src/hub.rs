@@ -28,8 +28,8 @@ const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(1);
 ///
 /// The driver's duties:
 /// - call [`WatchHub::advance`] after every batch of applied commands, whenever it said that more work is left, and not
-///   later than the time it names; every compaction should find the front at the end, or watchers that were not slow
-///   are cancelled with it;
+///   later than the time it names; and always before it lets the store drop what a compaction condemned, or watchers that
+///   were not slow may be cancelled with it;
 /// - call [`WatchHub::room_again`] whenever a stream's [`Sink::room`] has changed from 0 to more;
 /// - not read requests of a stream without room, for their answers come whatever the room.
 ///

@@ -52,5 +52,5 @@ mod watcher;
 pub use advance::Advanced;
 pub use history::History;
 pub use hub::{WatchHub, WatchStats};
-pub use request::{CreateWatch, Filters, WatchLimits};
+pub use request::{CreateWatch, Filters, WatchLimits, spread_progress_interval};
 pub use response::{EventKind, NO_WATCH, ResponseBody, Sink, StreamId, WatchEvent, WatchResponse};

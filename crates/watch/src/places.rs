@@ -103,17 +103,18 @@ impl WatchHub {
         }
     }
 
-    /// Cancels members of cohorts that a compaction has overtaken. Others learn of it when they are moved on.
+    /// Cancels members of cohorts that a compaction has overtaken. Others learn of it when they are moved on. The front,
+    /// which is behind by no fault of its watchers, goes on as long as nothing it has yet to read is dropped.
     pub(crate) fn note_compaction(&mut self, history: &dyn History, sink: &mut dyn Sink) {
         let compact_revision = history.compact_revision();
-        if compact_revision <= self.compact_revision {
-            return;
+        if compact_revision > self.compact_revision {
+            self.compact_revision = compact_revision;
+            self.first_kept_change = history.first_change_after(compact_revision - 1);
         }
-        self.compact_revision = compact_revision;
-        self.first_kept_change = history.first_change_after(compact_revision - 1);
         for number in 0..COHORTS {
             let cohort = &mut self.cohorts[number];
-            if cohort.position >= self.first_kept_change {
+            let unread = cohort.position..self.first_kept_change;
+            if unread.is_empty() || (number == FRONT && history.is_whole(unread)) {
                 continue;
             }
             let position = std::mem::replace(&mut cohort.position, self.first_kept_change);
@@ -121,12 +122,67 @@ impl WatchHub {
             self.steps += members.len() as u64;
             for key in members {
                 let overtaken = self.watchers.get(&key).is_some_and(|watcher| {
-                    watcher.cursor.max(position) < self.first_kept_change && watcher.start_revision < compact_revision
+                    watcher.cursor.max(position) < self.first_kept_change
+                        && watcher.start_revision < self.compact_revision
                 });
                 if overtaken {
                     self.cancel_compacted(key, sink);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{CreateWatch, WatchLimits};
+    use crate::response::WatchResponse;
+    use quorate_keyspace::{Keyspace, LogPlace, PutRequest, Request};
+    use quorate_machine::StateMachine;
+    use quorate_types::Time;
+
+    struct Discard;
+
+    impl Sink for Discard {
+        fn room(&self, _stream: StreamId) -> usize {
+            usize::MAX
+        }
+
+        fn deliver(&mut self, _stream: StreamId, response: WatchResponse) {
+            drop(response);
+        }
+    }
+
+    /// A hub at the end of a history of 100 changes, and where watchers from these revisions on find a place.
+    fn places_of(start_revisions: &[i64]) -> (WatchHub, Keyspace, Vec<Place>) {
+        let mut keyspace = Keyspace::empty();
+        for _ in 0..100 {
+            let put = PutRequest { key: "a".into(), ..PutRequest::default() };
+            keyspace.apply_request(LogPlace::default(), &Request::Put(put));
+        }
+        let mut hub = WatchHub::new(WatchLimits::default(), &keyspace);
+        let stream = hub.open_stream();
+        for start_revision in start_revisions {
+            let request = CreateWatch { start_revision: *start_revision, ..CreateWatch::default() };
+            hub.create(stream, &request, &keyspace, Time::ZERO, &mut Discard).expect("nothing is wrong with it");
+        }
+        let places = hub.watchers.values().map(|watcher| watcher.place).collect();
+        (hub, keyspace, places)
+    }
+
+    #[test]
+    fn a_watcher_joins_a_cohort_that_has_not_passed_it_and_waits_for_one_that_has() {
+        let (_, _, places) = places_of(&[50, 60, 40, 0, 200]);
+        let (with_the_cohort, front) = (Place::Cohort(1), Place::Cohort(FRONT));
+        assert_eq!(places, [with_the_cohort, with_the_cohort, Place::Waiting(1), front, front]);
+    }
+
+    #[test]
+    fn who_could_join_waits_too_while_others_wait_so_that_the_cohort_empties_and_sets_out_again() {
+        let (mut hub, keyspace, places) = places_of(&[50, 40, 60]);
+        assert_eq!(places, [Place::Cohort(1), Place::Waiting(1), Place::Waiting(1)]);
+        assert!(!hub.advance(&keyspace, Time::ZERO, &mut Discard).more_work);
+        assert!(hub.watchers.values().all(|watcher| watcher.place == Place::Cohort(FRONT)));
     }
 }

@@ -231,26 +231,3 @@ fn a_little_behind_does_not_wait_for_far_behind() {
     assert_eq!(events, 102);
     assert_eq!(world.hub.stats().slow_watchers, 1, "the other has a long way to go");
 }
-
-#[test]
-fn watchers_too_late_for_a_cohort_are_not_overtaken_for_ever() {
-    let limits = WatchLimits { steps_per_advance: 60, reach_changes: [1000, 2000, 3000], ..WatchLimits::default() };
-    let mut world = World::with_limits(limits);
-    let (late, newcomers) = (world.open(), world.open());
-    for _ in 0..900 {
-        world.write(&[put("a", "value")]);
-    }
-    for round in 0..200 {
-        // More of them than one advance can bring to the front: their cohort is never empty.
-        for _ in 0..40 {
-            world.create(newcomers, &from_revision(world.history.revision - 3, watch_key("b")));
-        }
-        if round == 5 {
-            world.create(late, &from_revision(1, watch_key("a")));
-        }
-        world.write(&[put("c", "value")]);
-        world.advance();
-    }
-    let told = world.told(late);
-    assert!(told.len() > 1, "it waits behind all that came later");
-}

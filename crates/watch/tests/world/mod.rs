@@ -13,6 +13,7 @@ use quorate_watch::{
     WatchResponse,
 };
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 /// A history that forgets, as a compaction allows, all it may; and, beside it, one that never does.
@@ -145,6 +146,13 @@ impl History for ModelHistory {
         }
         assert!(main >= self.compact_revision - 1, "outside of what the hub may ask");
         self.all.partition_point(|change| change.revision.main <= main) as u64
+    }
+
+    fn is_whole(&self, numbers: Range<u64>) -> bool {
+        match &self.keyspace {
+            Some(keyspace) => keyspace.is_whole(numbers),
+            None => self.kept[numbers.start as usize..numbers.end as usize].iter().all(Option::is_some),
+        }
     }
 
     fn pair_before(&self, change: &Change) -> Option<KeyValue> {
