@@ -3,8 +3,9 @@
 use crate::alarm::Alarm;
 use crate::change::{Change, ChangeView};
 use crate::change_log::ChangeLog;
-use crate::compaction::Tidying;
+use crate::compaction::{SLICE_CHANGES, Tidying};
 use crate::digest::Digest;
+use crate::duty::KeyspaceDuty;
 use crate::error::KeyspaceError;
 use crate::image;
 use crate::key_index::KeyIndex;
@@ -221,7 +222,7 @@ impl fmt::Debug for Keyspace {
 impl StateMachine for Keyspace {
     type Query = Query;
     type Reply = Reply;
-    type Duty = ();
+    type Duty = KeyspaceDuty;
 
     fn empty() -> Keyspace {
         Keyspace {
@@ -269,6 +270,6 @@ impl StateMachine for Keyspace {
     }
 
     fn tidy(&mut self) -> bool {
-        self.tidy_slice()
+        self.tidy_slice(SLICE_CHANGES)
     }
 }
