@@ -42,6 +42,7 @@ const ARROWS: [(&str, Uses); 28] = [
     ("narrator", Only(&["types", "protocol"])),
     ("runtime", All),
     ("server", All),
+    ("load", Only(&["types", "wire", "keyspace", "server"])),
     ("simulator", All),
     ("explorer", All),
     ("lab", All),
