@@ -33,7 +33,7 @@ const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// - call [`WatchHub::room_again`] whenever a stream's [`Sink::room`] has changed from 0 to more;
 /// - not read requests of a stream without room, for their answers come whatever the room.
 ///
-/// A watcher costs some 300 bytes, no matter how far behind it is; an idle one costs no work.
+/// A watcher costs less than a kilobyte, no matter how far behind it is; an idle one costs no work.
 #[derive(Clone, Debug)]
 pub struct WatchHub {
     pub(crate) limits: WatchLimits,

@@ -12,10 +12,8 @@ use std::sync::Arc;
 #[derive(Default)]
 struct Gathered {
     wanted: Vec<(WatcherKey, u64)>,
-    /// Those of `wanted`.
-    changes: BTreeMap<u64, Change>,
-    /// The last revision read.
-    revision: i64,
+    /// Those of `wanted`, ascending.
+    changes: Vec<(u64, Change)>,
 }
 
 /// One response's worth of events of whole revisions.
@@ -59,6 +57,7 @@ impl WatchHub {
         let Some(mut change) = history.change(first) else { return false };
         let (main, mut current) = (change.revision.main, first);
         let gathered_before = gathered.wanted.len();
+        let changes_before = gathered.changes.len();
         let mut found = Vec::new();
         // Too many for many watchers at once: each that wants some of it gets it on its own.
         let mut is_huge = false;
@@ -70,11 +69,11 @@ impl WatchHub {
                 self.send_alone(&found, first);
             } else if !found.is_empty() {
                 gathered.wanted.extend(found.iter().map(|key| (*key, current)));
-                gathered.changes.insert(current, change);
+                gathered.changes.push((current, change));
                 if gathered.wanted.len() - gathered_before > self.limits.gathered_events {
                     is_huge = true;
                     let wanting = gathered.wanted.split_off(gathered_before);
-                    gathered.changes.split_off(&first);
+                    gathered.changes.truncate(changes_before);
                     self.send_alone(&wanting.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), first);
                 }
             }
@@ -84,7 +83,6 @@ impl WatchHub {
                 _ => break,
             }
         }
-        gathered.revision = main;
         self.cohorts[number].position = current;
         true
     }
@@ -114,16 +112,13 @@ impl WatchHub {
         }
         let Some(watcher) = self.watchers.get(&key) else { return };
         let mut gathered = Gathered::default();
-        let mut current = first;
-        while let Some(change) = history.change(current) {
-            if current == first {
-                gathered.revision = change.revision.main;
-            } else if change.revision.main != gathered.revision {
-                break;
-            }
+        let (mut current, mut main) = (first, None);
+        while let Some(change) = history.change(current)
+            && *main.get_or_insert(change.revision.main) == change.revision.main
+        {
             if watcher.keys.contain(&change.key) && watcher.wants(current, &change) {
                 gathered.wanted.push((key, current));
-                gathered.changes.insert(current, change);
+                gathered.changes.push((current, change));
             }
             current += 1;
             self.steps += 1;
@@ -138,7 +133,7 @@ impl WatchHub {
 
     /// Delivers what was gathered. Who finds no room is parked at the first change it did not get.
     fn hand_out(&mut self, gathered: &mut Gathered, history: &dyn History, sink: &mut dyn Sink) {
-        let Gathered { mut wanted, changes, revision: _ } = std::mem::take(gathered);
+        let Gathered { mut wanted, changes } = std::mem::take(gathered);
         wanted.sort_unstable();
         let mut portions = Portions::new();
         for share in wanted.chunk_by(|left, right| left.0 == right.0) {
@@ -152,7 +147,7 @@ impl WatchHub {
         &mut self,
         key: WatcherKey,
         numbers: Vec<u64>,
-        changes: &BTreeMap<u64, Change>,
+        changes: &[(u64, Change)],
         portions: &mut Portions,
         history: &dyn History,
         sink: &mut dyn Sink,
@@ -166,8 +161,9 @@ impl WatchHub {
             .entry((watcher.prev_kv, numbers))
             .or_insert_with_key(|(prev_kv, numbers)| divide(numbers, *prev_kv, changes, response_bytes, history))
             .clone();
-        for portion in wanted.iter() {
-            if !self.may_deliver(key, sink) {
+        for (index, portion) in wanted.iter().enumerate() {
+            // The first was asked for above.
+            if index > 0 && !self.may_deliver(key, sink) {
                 return self.park(key, portion.first_change);
             }
             self.deliver_portion(key, portion, sink);
@@ -238,14 +234,15 @@ impl WatchHub {
 fn divide(
     numbers: &[u64],
     prev_kv: bool,
-    changes: &BTreeMap<u64, Change>,
+    changes: &[(u64, Change)],
     response_bytes: usize,
     history: &dyn History,
 ) -> Arc<[Portion]> {
     let mut portions: Vec<Portion> = Vec::new();
     let (mut events, mut bytes, mut first_change, mut revision) = (Vec::new(), 0, 0, 0);
-    let wanted = numbers.iter().filter_map(|number| changes.get(number).map(|change| (*number, change)));
-    for (number, change) in wanted {
+    for number in numbers.iter().copied() {
+        let place = changes.binary_search_by_key(&number, |(number, _)| *number);
+        let change = &changes[place.expect("every wanted change was gathered")].1;
         if !events.is_empty() && change.revision.main != revision && bytes >= response_bytes {
             portions.push(Portion { first_change, revision, events: std::mem::take(&mut events).into(), bytes });
             bytes = 0;
