@@ -50,6 +50,8 @@ pub struct WatchHub {
     pub(crate) alone_arrivals: u64,
     /// Streams whose parked watchers may be moved on.
     pub(crate) resumable: BTreeSet<StreamId>,
+    /// Where among them the next turn begins.
+    pub(crate) next_resumed: StreamId,
     /// Which of the duties of catching up is next.
     pub(crate) next_duty: usize,
     /// The greatest revision the history was seen to be compacted at, and the number of its first change.
@@ -99,6 +101,7 @@ impl WatchHub {
             alone: BTreeSet::new(),
             alone_arrivals: 0,
             resumable: BTreeSet::new(),
+            next_resumed: StreamId(0),
             next_duty: 0,
             compact_revision: 0,
             first_kept_change: 0,

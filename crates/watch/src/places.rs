@@ -77,13 +77,28 @@ impl WatchHub {
         let is_anyone_waiting = !self.waiting[number].is_empty();
         if cohort.members.is_empty() && !is_anyone_waiting {
             cohort.position = cursor;
+            cohort.goal = front;
         }
         // If all who can were let in while others wait, the cohort might never be empty and those wait for ever.
         let joins = cursor >= cohort.position && !is_anyone_waiting;
         self.move_to(key, if joins { Place::Cohort(number) } else { Place::Waiting(number) });
     }
 
-    /// Lets those who wait for a cohort set out, if it has arrived.
+    /// Ends a cohort's way: its members go on from its position with whomever that is.
+    pub(crate) fn disband(&mut self, number: usize, steps_until: u64, sink: &mut dyn Sink) {
+        let position = self.cohorts[number].position;
+        while self.steps < steps_until
+            && let Some(key) = self.cohorts[number].members.first().copied()
+        {
+            self.steps += 1;
+            if let Some(watcher) = self.watchers.get_mut(&key) {
+                watcher.cursor = watcher.cursor.max(position);
+                self.find_place(key, sink);
+            }
+        }
+    }
+
+    /// Lets those who wait for a cohort set out, if nobody is left in it.
     pub(crate) fn set_out_again(&mut self, number: usize, sink: &mut dyn Sink) {
         if !self.cohorts[number].members.is_empty() || self.waiting[number].is_empty() {
             return;
@@ -93,6 +108,7 @@ impl WatchHub {
         let cursors = waiting.iter().filter_map(|key| self.watchers.get(key)).map(|watcher| watcher.cursor);
         // What is compacted is not read: those watchers are cancelled in a moment.
         self.cohorts[number].position = cursors.min().unwrap_or(0).max(self.first_kept_change);
+        self.cohorts[number].goal = self.cohorts[FRONT].position;
         for key in waiting {
             let Some(watcher) = self.watchers.get_mut(&key) else { continue };
             if watcher.cursor < self.first_kept_change || watcher.cursor >= self.cohorts[FRONT].position {

@@ -231,3 +231,42 @@ fn a_little_behind_does_not_wait_for_far_behind() {
     assert_eq!(events, 102);
     assert_eq!(world.hub.stats().slow_watchers, 1, "the other has a long way to go");
 }
+
+/// How often the least and the most served watcher of many trickling streams were served, with so much work per write.
+fn servings_among_trickling_streams(steps_per_advance: u64) -> (usize, usize) {
+    let mut world = World::with_limits(WatchLimits { steps_per_advance, ..WatchLimits::default() });
+    let streams: Vec<StreamId> = (0..50).map(|_| world.open()).collect();
+    let mut served: BTreeMap<(StreamId, i64), usize> = BTreeMap::new();
+    for stream in &streams {
+        for watch_id in 0..5 {
+            world.create(*stream, &watch_key("hot"));
+            served.insert((*stream, watch_id), 0);
+        }
+        world.told(*stream);
+    }
+    for _ in 0..600 {
+        world.write(&[put("hot", "value")]);
+        for stream in &streams {
+            world.drain(*stream, 1);
+        }
+        world.advance();
+        for stream in &streams {
+            for response in world.told(*stream) {
+                *served.entry((*stream, response.watch_id)).or_default() += 1;
+            }
+        }
+    }
+    (served.values().min().copied().unwrap_or(0), served.values().max().copied().unwrap_or(0))
+}
+
+#[test]
+fn among_many_streams_that_trickle_all_watchers_are_served_alike() {
+    let (least, most) = servings_among_trickling_streams(2000);
+    assert!(least > 50 && least * 3 >= most, "{least} against {most}");
+}
+
+#[test]
+fn even_if_the_work_allowed_is_less_than_the_writes_make_no_watcher_is_passed_over_for_ever() {
+    let (least, most) = servings_among_trickling_streams(60);
+    assert!(least > 0, "{least} against {most}");
+}
