@@ -145,10 +145,14 @@ impl Keyspace {
 
     /// Adds one change to the log, the index and the digest.
     pub(crate) fn record(&mut self, change: &ChangeView<'_>) {
-        let number = self.log.len();
+        self.index.record(change.key, self.log.len(), change.put.is_none());
+        self.append(change);
+    }
+
+    /// Adds a change to the log and the digest that the index has already.
+    pub(crate) fn append(&mut self, change: &ChangeView<'_>) {
         let item = self.log.append(change.encoded_bytes_at_most(), |out| change.encode(out));
         self.history_digest.absorb(item);
-        self.index.record(change.key, number, change.put.is_none());
     }
 
     /// Takes what is no change of a key into the digest.
