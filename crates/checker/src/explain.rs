@@ -1,8 +1,7 @@
 //! Why a history is impossible, in words.
 
 use crate::history::{Entry, Interval, Operation, Value};
-use crate::model::Call;
-use crate::register::{Register, RegisterOperation};
+use crate::objects::Object;
 use crate::shrink::contradiction;
 use std::fmt;
 
@@ -33,9 +32,9 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Explains an impossible history of one key; `calls` are its entries as calls.
-pub(crate) fn explain(entries: &[Entry], calls: &[Call<RegisterOperation>]) -> Explanation {
-    let core = contradiction(&Register, calls);
+/// Explains an impossible part of a history.
+pub(crate) fn explain(object: Object, entries: &[Entry], keep_going: &dyn Fn() -> bool) -> Explanation {
+    let core = contradiction(object, entries, keep_going);
     let contradictory: Vec<&Entry> = core.iter().map(|index| &entries[*index]).collect();
     let seen: Vec<Option<&[u8]>> = contradictory.iter().filter_map(|entry| seen(entry)).collect();
     let sources: Vec<&Entry> = (0..entries.len())
@@ -111,7 +110,7 @@ fn seen(entry: &Entry) -> Option<Option<&[u8]>> {
         Operation::Read { found } => Some(found.as_deref()),
         Operation::Delete { existed: Some(false) } => Some(None),
         Operation::CompareAndSet { expected, succeeded: Some(true), .. } => Some(expected.as_deref()),
-        Operation::Write { .. } | Operation::Delete { .. } | Operation::CompareAndSet { .. } => None,
+        _ => None,
     }
 }
 
@@ -122,7 +121,7 @@ fn written(entry: &Entry) -> Option<Option<&[u8]>> {
         Operation::Delete { .. } => Some(None),
         Operation::CompareAndSet { succeeded: Some(false), .. } if entry.ret.is_some() => None,
         Operation::CompareAndSet { value, .. } => Some(Some(value)),
-        Operation::Read { .. } => None,
+        _ => None,
     }
 }
 

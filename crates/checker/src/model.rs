@@ -1,5 +1,7 @@
 //! What an object would do if it did one thing at a time.
 
+use std::hash::Hash;
+
 /// The sequential specification of an object. An operation carries the answer that was seen, or says that
 /// none was.
 ///
@@ -59,7 +61,7 @@
 /// ```
 pub trait Model {
     /// The object's state.
-    type State: Clone + Ord;
+    type State: Clone + Eq + Hash;
     /// One operation with the answer that was seen, if any was.
     type Operation: Clone + Ord;
 
@@ -85,6 +87,32 @@ pub trait Model {
     fn overwrites(&self, _operation: &Self::Operation) -> bool {
         false
     }
+
+    /// Which of several possible operations to try first: the least. Changes how long a search takes, never what it says.
+    fn urgency(&self, _operation: &Self::Operation) -> u64 {
+        0
+    }
+
+    /// Bytes that `state` holds outside itself, for the bound on memory.
+    fn heap_bytes(&self, _state: &Self::State) -> usize {
+        0
+    }
+
+    /// A way to decide these calls without a search, where the model has one.
+    fn shortcut(&self, _calls: &[Call<Self::Operation>]) -> Shortcut {
+        Shortcut::Undecided
+    }
+}
+
+/// What could be said without a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shortcut {
+    /// Certainly no order explains every answer.
+    Impossible,
+    /// Perhaps this order does: indices of calls. It is believed only after it was replayed.
+    Order(Vec<usize>),
+    /// Nothing.
+    Undecided,
 }
 
 /// One operation with its time.
