@@ -88,21 +88,28 @@ impl Object {
 
     /// The history's parts. Each is linearizable for itself, or the whole is not. Operations that the object does not have
     /// are left out; [`Object::check_operations`] finds them.
-    pub(crate) fn parts(self, history: &History) -> Vec<Part> {
+    pub(crate) fn parts<'a>(self, history: &'a History) -> Vec<Part<'a>> {
         match self {
             Object::Store => store::parts(history),
             Object::Bag => bag::parts(history),
             _ => {
-                history.by_key().map(|(key, entries)| Part { name: key.to_vec(), entries: entries.to_vec() }).collect()
+                let part = |(key, entries): (&[u8], &'a [Entry])| Part {
+                    name: key.to_vec(),
+                    entries: entries.iter().collect(),
+                };
+                history.by_key().map(part).collect()
             }
         }
     }
 
     /// Searches one part.
-    pub(crate) fn linearize(self, entries: &[Entry], effort: &mut Effort<'_>) -> Linearization {
+    pub(crate) fn linearize(self, entries: &[&Entry], effort: &mut Effort<'_>) -> Linearization {
         match self {
             Object::Register => linearize_with(&Register, &register::calls_of(entries), effort),
-            Object::Counter => linearize_with(&Counter, &counter::calls_of(entries), effort),
+            Object::Counter => {
+                let (counter, calls) = counter::model_of(entries);
+                linearize_with(&counter, &calls, effort)
+            }
             Object::Lock => linearize_with(&Lock, &lock::calls_of(entries), effort),
             Object::Bag => linearize_with(&bag::Bag, &bag::calls_of(entries), effort),
             Object::List => {
@@ -141,9 +148,9 @@ impl fmt::Display for Object {
 
 /// A part of a history that is searched for itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
+pub(crate) struct Part<'a> {
     pub(crate) name: Vec<u8>,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<&'a Entry>,
 }
 
 fn narrowest(operation: &Operation) -> Object {

@@ -28,6 +28,9 @@
 //! those without return last and in order of call: once called, they can be exchanged. This holds beside the rule
 //! before it: if the one with the later return takes the place of a dropped one, what the exchange put in front
 //! overwrites too, so the later one is free.
+//!
+//! *No way on.* A way is closed as soon as something waiting can never be: it needs a fact that ended and that nothing
+//! waiting can bring about ([`Model::needs`]), or a lesser height ([`Model::height`]).
 
 use crate::check::{Budget, UnknownReason};
 use crate::memory::Memory;
@@ -101,6 +104,8 @@ struct Search<'a, 'b, M: Model> {
     waiting: Waiting<'a, M>,
     seen: Memory<M::State>,
     words: Vec<u32>,
+    /// What ended with the operation last taken.
+    ended: Vec<u64>,
     next_question: u64,
     longest: Vec<usize>,
 }
@@ -133,6 +138,7 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
             waiting: Waiting::all(model, calls),
             seen: Memory::new(),
             words: Vec::new(),
+            ended: Vec::new(),
             next_question: 0,
             longest: Vec::new(),
         }
@@ -158,9 +164,15 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 return Linearization::Unknown(why);
             }
             let Some((state, must_observe)) = self.after(frame, pick) else { continue };
+            self.ended.clear();
+            self.model.ended(&frame.state, &state, &mut self.ended);
             let undo = self.waiting.take(pick, frame.choice.called);
             if self.waiting.all_completed() {
                 return Linearization::Found { witness: self.path(&stack, Some(undo)) };
+            }
+            if self.is_hopeless(pick, &state) {
+                self.waiting.undo(undo);
+                continue;
             }
             let next = self.frame(state, must_observe, Some(undo));
             // Where there is no choice there is no second way to arrive, except through a choice remembered before.
@@ -191,6 +203,12 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 Some((state, must_observe))
             }
         }
+    }
+
+    /// Whether something waiting can never be: it needs what was ended or dropped, and nothing can bring that again.
+    fn is_hopeless(&self, pick: Pick, state: &M::State) -> bool {
+        self.waiting.loses(&self.ended)
+            || matches!(pick, Pick::Dropped(_)) && self.waiting.lost_with(pick, |fact| self.model.holds(state, fact))
     }
 
     fn over_budget(&mut self) -> Option<UnknownReason> {
@@ -234,6 +252,9 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
     fn choice(&mut self, state: &M::State, must_observe: bool) -> Choice {
         let enabled = self.waiting.enabled();
         self.effort.steps += 1 + enabled.len() as u64 / 8;
+        if self.model.height(state) > self.waiting.limit(&enabled) {
+            return Choice { picks: Vec::new(), blocker: enabled.blocker, called: enabled.called };
+        }
         let legal_reader = |rank: &&usize| {
             let operation = self.waiting.operation(**rank);
             self.waiting.changes_nothing(**rank) && self.model.step(state, operation).is_some()

@@ -19,10 +19,16 @@ const MOST_STEPS_PER_ATTEMPT: u64 = 1_000_000;
 
 /// The indices of an impossible history's operations that contradict each other, ascending, such that
 /// weakening any one more (of those tried within bounds) would explain everything.
-pub(crate) fn contradiction(object: Object, entries: &[Entry], keep_going: &dyn Fn() -> bool) -> Vec<usize> {
+pub(crate) fn contradiction(object: Object, entries: &[&Entry], keep_going: &dyn Fn() -> bool) -> Vec<usize> {
     let indices = (0..entries.len()).collect();
-    let mut shrinking =
-        Shrinking { object, keep_going, indices, entries: entries.to_vec(), kept: Vec::new(), steps: 0 };
+    let mut shrinking = Shrinking {
+        object,
+        keep_going,
+        indices,
+        entries: entries.iter().map(|entry| (*entry).clone()).collect(),
+        kept: Vec::new(),
+        steps: 0,
+    };
     shrinking.cut();
     shrinking.kept = vec![true; shrinking.entries.len()];
     // What only observes goes first: it is cheap to do without, and people look for the writes.
@@ -137,7 +143,10 @@ impl Shrinking<'_> {
         let steps_per_key = MOST_STEPS_PER_ATTEMPT.min(MOST_STEPS - self.steps.min(MOST_STEPS));
         let budget = Budget { steps_per_key, unknown_per_key: usize::MAX, ..Budget::default() };
         let mut effort = Effort { keep_going: self.keep_going, ..Effort::within(&budget) };
-        let impossible = matches!(self.object.linearize(entries, &mut effort), Linearization::Impossible { .. });
+        let impossible = matches!(
+            self.object.linearize(&entries.iter().collect::<Vec<_>>(), &mut effort),
+            Linearization::Impossible { .. }
+        );
         self.steps += effort.steps;
         impossible
     }

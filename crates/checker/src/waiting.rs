@@ -32,12 +32,16 @@ struct Completed {
     kind: usize,
     overwrites: bool,
     changes_nothing: bool,
+    limit: u64,
+    needs: Vec<usize>,
+    brings: Vec<usize>,
 }
 
 /// The optional operations that are the same.
 struct OptionalKind {
     kind: usize,
     overwrites: bool,
+    brings: Vec<usize>,
     /// Called at, and index; ascending.
     members: Vec<(u64, usize)>,
     taken: usize,
@@ -59,6 +63,35 @@ pub(crate) struct Waiting<'a, M: Model> {
     met: Vec<(u64, usize)>,
     round: u64,
     spare: Vec<usize>,
+    facts: Facts,
+    /// The least limit of the completed operations from each rank on.
+    least_limit: Vec<u64>,
+}
+
+/// The facts that waiting operations need.
+struct Facts {
+    numbers: BTreeMap<u64, usize>,
+    names: Vec<u64>,
+    /// By how many waiting completed operations.
+    needed: Vec<u32>,
+    /// How many waiting operations may bring it about.
+    brought: Vec<u32>,
+}
+
+impl Facts {
+    fn number(&mut self, fact: u64) -> usize {
+        let number = *self.numbers.entry(fact).or_insert(self.needed.len());
+        if number == self.needed.len() {
+            self.names.push(fact);
+            self.needed.push(0);
+            self.brought.push(0);
+        }
+        number
+    }
+
+    fn are_lost(&self, number: usize) -> bool {
+        self.needed[number] > 0 && self.brought[number] == 0
+    }
 }
 
 /// The waiting operations called before any waiting one returned.
@@ -87,6 +120,8 @@ impl<'a, M: Model> Waiting<'a, M> {
         let mut kinds: BTreeMap<&M::Operation, usize> = BTreeMap::new();
         let mut completed: Vec<Completed> = Vec::new();
         let mut optional: BTreeMap<usize, OptionalKind> = BTreeMap::new();
+        let mut facts = Facts { numbers: BTreeMap::new(), names: Vec::new(), needed: Vec::new(), brought: Vec::new() };
+        let mut found = Vec::new();
         for index in by_call {
             let Call { called_at, returned_at, operation } = &calls[index];
             let changes_nothing = model.changes_nothing(operation);
@@ -96,6 +131,14 @@ impl<'a, M: Model> Waiting<'a, M> {
             let next_kind = kinds.len();
             let kind = *kinds.entry(operation).or_insert(next_kind);
             let overwrites = model.overwrites(operation);
+            model.brings(operation, &mut found);
+            let brings: Vec<usize> = found.drain(..).map(|fact| facts.number(fact)).collect();
+            brings.iter().for_each(|fact| facts.brought[*fact] += 1);
+            if returned_at.is_some() {
+                model.needs(operation, &mut found);
+            }
+            let needs: Vec<usize> = found.drain(..).map(|fact| facts.number(fact)).collect();
+            needs.iter().for_each(|fact| facts.needed[*fact] += 1);
             match *returned_at {
                 Some(returned_at) => completed.push(Completed {
                     index,
@@ -104,15 +147,24 @@ impl<'a, M: Model> Waiting<'a, M> {
                     kind,
                     overwrites,
                     changes_nothing,
+                    limit: model.limit(operation),
+                    needs,
+                    brings,
                 }),
                 None => {
-                    let new = || OptionalKind { kind, overwrites, members: Vec::new(), taken: 0 };
+                    let new = || OptionalKind { kind, overwrites, brings, members: Vec::new(), taken: 0 };
                     optional.entry(kind).or_insert_with(new).members.push((*called_at, index));
                 }
             }
         }
         let end = completed.len();
+        let mut least_limit = vec![u64::MAX; end + 1];
+        for rank in (0..end).rev() {
+            least_limit[rank] = completed[rank].limit.min(least_limit[rank + 1]);
+        }
         Waiting {
+            facts,
+            least_limit,
             calls,
             next: (1..=end).chain([0]).collect(),
             previous: std::iter::once(end).chain(0..end).collect(),
@@ -125,6 +177,26 @@ impl<'a, M: Model> Waiting<'a, M> {
             round: 0,
             spare: Vec::new(),
         }
+    }
+
+    /// Whether something waiting needs what just ended, and nothing waiting can bring it back.
+    pub(crate) fn loses(&self, ended: &[u64]) -> bool {
+        ended.iter().filter_map(|fact| self.facts.numbers.get(fact)).any(|number| self.facts.are_lost(*number))
+    }
+
+    /// Whether something waiting needs a fact that only the operation just dropped could have brought about.
+    pub(crate) fn lost_with(&self, pick: Pick, holds: impl Fn(u64) -> bool) -> bool {
+        let brings = match pick {
+            Pick::Completed(rank) | Pick::Dropped(rank) => &self.completed[rank].brings,
+            Pick::Optional(kind) => &self.optional[kind].brings,
+        };
+        brings.iter().any(|number| self.facts.are_lost(*number) && !holds(self.facts.names[*number]))
+    }
+
+    /// The least limit of all that waits.
+    pub(crate) fn limit(&self, enabled: &Enabled) -> u64 {
+        let limits = enabled.ranks.iter().map(|rank| self.completed[*rank].limit);
+        limits.fold(self.least_limit[enabled.called], u64::min)
     }
 
     /// How many operations have no return and could matter.
@@ -237,6 +309,7 @@ impl<'a, M: Model> Waiting<'a, M> {
             }
             Pick::Optional(kind) => self.optional[kind].taken += 1,
         }
+        self.count_facts(pick, |count| *count -= 1);
         if !matches!(pick, Pick::Dropped(_)) && self.overwrites(pick) {
             self.free_below = self.free_below.max(called);
         }
@@ -253,8 +326,20 @@ impl<'a, M: Model> Waiting<'a, M> {
             }
             Pick::Optional(kind) => self.optional[kind].taken -= 1,
         }
+        self.count_facts(undo.pick, |count| *count += 1);
         self.top = undo.top;
         self.free_below = undo.free_below;
+    }
+
+    fn count_facts(&mut self, pick: Pick, count: impl Fn(&mut u32)) {
+        let (brings, needs) = match pick {
+            Pick::Completed(rank) | Pick::Dropped(rank) => {
+                (&self.completed[rank].brings, &self.completed[rank].needs[..])
+            }
+            Pick::Optional(kind) => (&self.optional[kind].brings, &[][..]),
+        };
+        brings.iter().for_each(|number| count(&mut self.facts.brought[*number]));
+        needs.iter().for_each(|number| count(&mut self.facts.needed[*number]));
     }
 
     /// Appends words that tell this apart from every other set of waiting and free operations. They grow with

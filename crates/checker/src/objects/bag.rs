@@ -78,21 +78,21 @@ fn remove_one(items: &mut Vec<(u32, u32)>, at: usize) {
 
 /// By key, and then by item where nobody found the bag empty: then items have nothing to do with each other, and what was
 /// taken unseen explains nothing.
-pub(crate) fn parts(history: &History) -> Vec<Part> {
+pub(crate) fn parts(history: &History) -> Vec<Part<'_>> {
     history.by_key().flat_map(|(key, entries)| parts_of_key(key, entries)).collect()
 }
 
-fn parts_of_key(key: &[u8], entries: &[Entry]) -> Vec<Part> {
+fn parts_of_key<'a>(key: &[u8], entries: &'a [Entry]) -> Vec<Part<'a>> {
     let found_empty = |entry: &Entry| entry.ret.is_some() && entry.operation == Operation::Dequeue { found: None };
     if entries.iter().any(found_empty) {
-        return vec![Part { name: key.to_vec(), entries: entries.to_vec() }];
+        return vec![Part { name: key.to_vec(), entries: entries.iter().collect() }];
     }
-    let mut items: BTreeMap<&[u8], Vec<Entry>> = BTreeMap::new();
+    let mut items: BTreeMap<&[u8], Vec<&'a Entry>> = BTreeMap::new();
     for entry in entries {
         match &entry.operation {
-            Operation::Enqueue { value } => items.entry(value).or_default().push(entry.clone()),
+            Operation::Enqueue { value } => items.entry(value).or_default().push(entry),
             Operation::Dequeue { found: Some(value) } if entry.ret.is_some() => {
-                items.entry(value).or_default().push(entry.clone());
+                items.entry(value).or_default().push(entry);
             }
             _ => {}
         }
@@ -100,7 +100,7 @@ fn parts_of_key(key: &[u8], entries: &[Entry]) -> Vec<Part> {
     items.into_values().map(|entries| Part { name: key.to_vec(), entries }).collect()
 }
 
-pub(crate) fn calls_of(entries: &[Entry]) -> Vec<Call<BagOperation>> {
+pub(crate) fn calls_of(entries: &[&Entry]) -> Vec<Call<BagOperation>> {
     let mut numbers = Numbers::from(0);
     let mut calls = Vec::with_capacity(entries.len());
     for entry in entries {

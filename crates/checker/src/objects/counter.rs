@@ -6,7 +6,10 @@ use crate::model::{Call, Model};
 
 /// The sequential specification of a counter that begins at zero.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counter;
+pub struct Counter {
+    /// Whether no operation takes anything away, so that what was read gives a limit. `false` is always safe.
+    pub only_grows: bool,
+}
 
 /// An operation on a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,13 +43,30 @@ impl Model for Counter {
         }
     }
 
+    fn height(&self, state: &i128) -> u64 {
+        if self.only_grows { u64::try_from(*state).unwrap_or(u64::MAX) } else { 0 }
+    }
+
+    fn limit(&self, operation: &CounterOperation) -> u64 {
+        match *operation {
+            // Less than nothing is refused by itself.
+            CounterOperation::Read(Some(found)) => u64::try_from(found).unwrap_or(u64::MAX),
+            _ => u64::MAX,
+        }
+    }
+
     fn changes_nothing(&self, operation: &CounterOperation) -> bool {
         matches!(operation, CounterOperation::Read(_) | CounterOperation::Add(0))
     }
 }
 
-pub(crate) fn calls_of(entries: &[Entry]) -> Vec<Call<CounterOperation>> {
-    let call = |entry: &Entry| {
+pub(crate) fn model_of(entries: &[&Entry]) -> (Counter, Vec<Call<CounterOperation>>) {
+    let takes = |entry: &&Entry| matches!(entry.operation, Operation::Add { amount: ..0 });
+    (Counter { only_grows: !entries.iter().any(takes) }, calls_of(entries))
+}
+
+fn calls_of(entries: &[&Entry]) -> Vec<Call<CounterOperation>> {
+    let call = |entry: &&Entry| {
         let operation = match entry.operation {
             Operation::Add { amount } => CounterOperation::Add(amount),
             Operation::ReadCounter { found } => CounterOperation::Read(entry.ret.map(|_| found)),

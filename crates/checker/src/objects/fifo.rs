@@ -137,7 +137,7 @@ fn is_overtaken(mut lives: Vec<Life>) -> bool {
     })
 }
 
-pub(crate) fn model_of(entries: &[Entry]) -> (Fifo, Vec<Call<FifoOperation>>) {
+pub(crate) fn model_of(entries: &[&Entry]) -> (Fifo, Vec<Call<FifoOperation>>) {
     let mut numbers = Numbers::from(NEVER_SEEN + 1);
     let mut taken: Vec<(u64, u64)> = vec![NEVER];
     let mut unique = true;

@@ -58,12 +58,23 @@ impl Model for GrowingList {
         }
     }
 
+    /// A fact is a length. No length comes back.
+    fn needs(&self, operation: &ListOperation, facts: &mut Vec<u64>) {
+        if let ListOperation::Read(length) = operation {
+            facts.push(*length as u64);
+        }
+    }
+
+    fn ended(&self, before: &usize, after: &usize, facts: &mut Vec<u64>) {
+        facts.extend((before != after).then_some(*before as u64));
+    }
+
     fn changes_nothing(&self, operation: &ListOperation) -> bool {
         !matches!(operation, ListOperation::Append(_))
     }
 }
 
-pub(crate) fn model_of(entries: &[Entry]) -> (GrowingList, Vec<Call<ListOperation>>) {
+pub(crate) fn model_of(entries: &[&Entry]) -> (GrowingList, Vec<Call<ListOperation>>) {
     let mut numbers = Numbers::from(UNREAD + 1);
     let reads = entries.iter().filter(|entry| entry.ret.is_some()).filter_map(|entry| match &entry.operation {
         Operation::ReadList { found } => Some(found.as_slice()),
@@ -71,7 +82,7 @@ pub(crate) fn model_of(entries: &[Entry]) -> (GrowingList, Vec<Call<ListOperatio
     });
     let longest: &[Vec<u8>] = reads.max_by_key(|found| found.len()).unwrap_or_default();
     let list = GrowingList { longest: longest.iter().map(|element| numbers.number(element)).collect() };
-    let call = |entry: &Entry| {
+    let call = |entry: &&Entry| {
         let operation = match &entry.operation {
             Operation::Append { value } => ListOperation::Append(numbers.known(value).unwrap_or(UNREAD)),
             Operation::ReadList { .. } if entry.ret.is_none() => ListOperation::ReadUnseen,

@@ -72,6 +72,18 @@ impl Model for Lock {
             LockOperation::Expire { token, .. } => LockOperation::Expire { token, answered },
         }
     }
+
+    /// Tokens only grow.
+    fn height(&self, state: &LockState) -> u64 {
+        state.next_token
+    }
+
+    fn limit(&self, operation: &LockOperation) -> u64 {
+        match *operation {
+            LockOperation::Acquire { token: Some(token), answered: true, .. } => token,
+            _ => u64::MAX,
+        }
+    }
 }
 
 fn acquired(state: &LockState, client: u64, token: Option<u64>) -> Option<LockState> {
@@ -97,8 +109,8 @@ fn released(state: &LockState, client: Option<u64>, token: Option<u64>) -> Optio
     Some(LockState { holder: None, next_token })
 }
 
-pub(crate) fn calls_of(entries: &[Entry]) -> Vec<Call<LockOperation>> {
-    let call = |entry: &Entry| {
+pub(crate) fn calls_of(entries: &[&Entry]) -> Vec<Call<LockOperation>> {
+    let call = |entry: &&Entry| {
         let (client, answered) = (entry.client, entry.ret.is_some());
         let operation = match entry.operation {
             Operation::Acquire { token } => {

@@ -90,6 +90,36 @@ impl Model for Register {
         matches!(operation, RegisterOperation::Write { .. } | RegisterOperation::Delete { existed: None })
     }
 
+    /// A fact is a value by number.
+    fn needs(&self, operation: &RegisterOperation, facts: &mut Vec<u64>) {
+        let needed = match *operation {
+            RegisterOperation::Read { found } => found,
+            RegisterOperation::Delete { existed: Some(false) } => Some(ABSENT),
+            RegisterOperation::CompareAndSet { expected, succeeded: Some(true), .. } => Some(expected),
+            _ => None,
+        };
+        facts.extend(needed.map(u64::from));
+    }
+
+    fn brings(&self, operation: &RegisterOperation, facts: &mut Vec<u64>) {
+        let brought = match *operation {
+            RegisterOperation::Read { .. }
+            | RegisterOperation::Delete { existed: Some(false) }
+            | RegisterOperation::CompareAndSet { succeeded: Some(false), .. } => None,
+            RegisterOperation::Write { value } | RegisterOperation::CompareAndSet { value, .. } => Some(value),
+            RegisterOperation::Delete { .. } => Some(ABSENT),
+        };
+        facts.extend(brought.map(u64::from));
+    }
+
+    fn ended(&self, before: &ValueId, after: &ValueId, facts: &mut Vec<u64>) {
+        facts.extend((before != after).then_some(u64::from(*before)));
+    }
+
+    fn holds(&self, state: &ValueId, fact: u64) -> bool {
+        u64::from(*state) == fact
+    }
+
     /// Values that are written once each leave nothing to search for.
     fn shortcut(&self, calls: &[Call<RegisterOperation>]) -> Shortcut {
         order_of(calls)
@@ -104,7 +134,7 @@ pub(crate) fn agrees<T: PartialEq>(seen: Option<T>, real: T) -> bool {
 ///
 /// Values that nobody observed all get the same number: no answer depends on which of them is there, and the
 /// search then need not care which of several lost writes took effect.
-pub(crate) fn calls_of(entries: &[Entry]) -> Vec<Call<RegisterOperation>> {
+pub(crate) fn calls_of(entries: &[&Entry]) -> Vec<Call<RegisterOperation>> {
     let mut observed = Numbers::from(UNOBSERVED + 1);
     for entry in entries {
         let value = match &entry.operation {
@@ -114,7 +144,7 @@ pub(crate) fn calls_of(entries: &[Entry]) -> Vec<Call<RegisterOperation>> {
         };
         value.into_iter().for_each(|value| _ = observed.number(value));
     }
-    let call = |entry: &Entry| {
+    let call = |entry: &&Entry| {
         let operation = operation_of(entry, &observed)?;
         Some(Call { called_at: entry.call, returned_at: entry.ret, operation })
     };

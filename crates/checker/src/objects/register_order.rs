@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The order in which these calls can have taken effect, if their values are written once each.
 pub(crate) fn order_of(calls: &[Call<RegisterOperation>]) -> Shortcut {
+    if is_from_nowhere(calls) {
+        return Shortcut::Impossible;
+    }
     let mut sorting = Sorting {
         calls,
         seen: calls.iter().filter_map(seen).collect(),
@@ -28,6 +31,26 @@ pub(crate) fn order_of(calls: &[Call<RegisterOperation>]) -> Shortcut {
         }
     }
     sorting.chains().and_then(ordered).map_or(Shortcut::Impossible, Shortcut::Order)
+}
+
+/// Whether somebody saw a value that nobody had begun to write.
+fn is_from_nowhere(calls: &[Call<RegisterOperation>]) -> bool {
+    let mut first_written: BTreeMap<ValueId, u64> = BTreeMap::from([(ABSENT, 0)]);
+    for call in calls {
+        if let RegisterOperation::Write { value } | RegisterOperation::CompareAndSet { value, .. } = call.operation {
+            let first = first_written.entry(value).or_insert(call.called_at);
+            *first = call.called_at.min(*first);
+        }
+    }
+    calls.iter().any(|call| {
+        let seen = match call.operation {
+            RegisterOperation::Read { found } => found,
+            RegisterOperation::CompareAndSet { expected, succeeded: Some(true), .. } => Some(expected),
+            _ => None,
+        };
+        let (Some(seen), Some(returned_at)) = (seen, call.returned_at) else { return false };
+        first_written.get(&seen).is_none_or(|first| *first > returned_at)
+    })
 }
 
 /// The value that a call saw or looked for.

@@ -141,6 +141,58 @@ impl Model for Store {
             && keys().len() == self.keys
     }
 
+    /// A fact is a key and what it holds. A length that a list had never comes back.
+    fn needs(&self, operation: &Transacted, facts: &mut Vec<u64>) {
+        let compared = operation.compares.iter().filter(|_| operation.succeeded == Some(true));
+        facts.extend(compared.filter_map(|(key, relation, target)| match (relation, target) {
+            (Relation::Equal, NumberedTarget::Value(value)) => Some(fact(*key, *value)),
+            (Relation::Equal, NumberedTarget::Existence) => Some(fact(*key, ABSENT)),
+            _ => None,
+        }));
+        let steps = match operation.succeeded {
+            Some(false) => &operation.failure,
+            Some(true) => &operation.success,
+            None if operation.compares.is_empty() => &operation.success,
+            None => return,
+        };
+        // What it reads of its own writes needs nothing.
+        let before_writes = steps.iter().take_while(|step| step.only_reads());
+        facts.extend(before_writes.filter_map(|step| match *step {
+            NumberedStep::Get { key, found: Some(value) } => Some(fact(key, value)),
+            NumberedStep::List { key, found: Seen::First(length) } => Some(fact(key, length)),
+            _ => None,
+        }));
+    }
+
+    fn brings(&self, operation: &Transacted, facts: &mut Vec<u64>) {
+        facts.extend(operation.success.iter().chain(&operation.failure).filter_map(|step| match *step {
+            NumberedStep::Put { key, value } => Some(fact(key, value)),
+            NumberedStep::Delete { key, .. } => Some(fact(key, ABSENT)),
+            _ => None,
+        }));
+    }
+
+    fn ended(&self, before: &StoreState, after: &StoreState, facts: &mut Vec<u64>) {
+        let pairs = before.held.iter().zip(&after.held).enumerate();
+        facts
+            .extend(pairs.filter(|(_, (old, new))| old.value != new.value).map(|(key, (old, _))| fact(key, old.value)));
+    }
+
+    fn holds(&self, state: &StoreState, fact: u64) -> bool {
+        state
+            .held
+            .get((fact >> u32::BITS) as usize)
+            .is_none_or(|held| u64::from(held.value) == fact & u64::from(u32::MAX))
+    }
+
+    fn height(&self, state: &StoreState) -> u64 {
+        state.revision
+    }
+
+    fn limit(&self, operation: &Transacted) -> u64 {
+        operation.revision.unwrap_or(u64::MAX)
+    }
+
     /// Where revisions were seen they are the order.
     fn urgency(&self, operation: &Transacted) -> u64 {
         operation.revision.unwrap_or(0)
@@ -149,6 +201,10 @@ impl Model for Store {
     fn heap_bytes(&self, state: &StoreState) -> usize {
         size_of_val(state.held.as_slice())
     }
+}
+
+fn fact(key: usize, value: u32) -> u64 {
+    (key as u64) << u32::BITS | u64::from(value)
 }
 
 fn compares(state: &StoreState, (key, relation, target): &(usize, Relation, NumberedTarget)) -> bool {
@@ -274,7 +330,7 @@ pub(crate) fn transaction_of(entry: &Entry) -> Option<Transaction> {
 }
 
 /// Keys that a transaction names together stay together; all keys do if somebody saw a revision, which counts them all.
-pub(crate) fn parts(history: &History) -> Vec<Part> {
+pub(crate) fn parts(history: &History) -> Vec<Part<'_>> {
     let transactions: Vec<(Transaction, &Entry)> =
         history.entries().filter_map(|entry| Some((transaction_of(entry)?, entry))).collect();
     let mut groups = Groups::new();
@@ -282,11 +338,11 @@ pub(crate) fn parts(history: &History) -> Vec<Part> {
     if transactions.iter().any(|(transaction, entry)| tells_revision(transaction, entry)) {
         groups.join(transactions.iter().flat_map(|(transaction, _)| transaction.keys()));
     }
-    let mut entries: BTreeMap<usize, Vec<Entry>> = BTreeMap::new();
+    let mut entries: BTreeMap<usize, Vec<&Entry>> = BTreeMap::new();
     for (transaction, entry) in &transactions {
         // One that names no key can only tell the revision; it belongs to whatever part there is.
         let group = transaction.keys().next().and_then(|key| groups.group(key)).unwrap_or(0);
-        entries.entry(group).or_default().push((*entry).clone());
+        entries.entry(group).or_default().push(entry);
     }
     let names = groups.names();
     let name = |group: &usize| {
@@ -308,9 +364,9 @@ fn needs_revisions(transaction: &Transaction, entry: &Entry) -> bool {
     (transaction.revision.is_some() && entry.ret.is_some()) || transaction.compares.iter().any(compared)
 }
 
-pub(crate) fn model_of(entries: &[Entry]) -> (Store, Vec<Call<Transacted>>) {
+pub(crate) fn model_of(entries: &[&Entry]) -> (Store, Vec<Call<Transacted>>) {
     let transactions: Vec<(Transaction, &Entry)> =
-        entries.iter().filter_map(|entry| Some((transaction_of(entry)?, entry))).collect();
+        entries.iter().filter_map(|entry| Some((transaction_of(entry)?, *entry))).collect();
     let mut numbering = Numbering::of(&transactions);
     let calls = transactions.iter().map(|(transaction, entry)| Call {
         called_at: entry.call,
