@@ -42,23 +42,29 @@
 
 mod check;
 mod explain;
+mod format;
 mod history;
+mod levels;
 mod memory;
 mod model;
 mod objects;
 mod search;
 mod shrink;
+mod timeline;
 mod transaction;
 mod waiting;
 mod witness;
 
 pub use check::{Budget, UnknownReason, Verdict, check, check_while};
 pub use explain::Explanation;
+pub use format::{Format, ReadError, Recorded, read_history};
 pub use history::{Entry, History, HistoryError, Operation};
+pub use levels::{Level, Outcome, weaker_levels};
 pub use model::{Call, Model, Shortcut};
 pub use objects::{
     ABSENT, Counter, CounterOperation, Lock, LockOperation, LockState, Object, ObjectError, Register,
     RegisterOperation, ValueId,
 };
 pub use search::{Linearization, linearize};
+pub use timeline::timeline;
 pub use transaction::{Compare, Relation, Step, Target, Transaction};

@@ -50,6 +50,12 @@ pub enum ObjectError {
         /// The first such entry.
         entry: String,
     },
+    /// In a store, a key holds either a value or a list.
+    #[error("key {key} is used both as a value and as a list")]
+    TwoKinds {
+        /// Which key.
+        key: String,
+    },
 }
 
 impl Object {
@@ -71,10 +77,14 @@ impl Object {
     /// Whether this object has all operations of `history`.
     ///
     /// # Errors
-    /// The first that it does not have.
+    /// The first that it does not have; or a key that is used in two ways that do not go together.
     pub fn check_operations(self, history: &History) -> Result<(), ObjectError> {
         match history.entries().find(|entry| !self.has(&entry.operation)) {
             Some(entry) => Err(ObjectError::WrongOperation { object: self, entry: entry.to_string() }),
+            None if self == Object::Store => match store::key_of_two_kinds(history) {
+                Some(key) => Err(ObjectError::TwoKinds { key: key.escape_ascii().to_string() }),
+                None => Ok(()),
+            },
             None => Ok(()),
         }
     }

@@ -329,6 +329,18 @@ pub(crate) fn transaction_of(entry: &Entry) -> Option<Transaction> {
     Some(transaction)
 }
 
+/// A key that is used as a value and as a list. Lists are only ever appended to and read, so that their lengths never come back.
+pub(crate) fn key_of_two_kinds(history: &History) -> Option<Vec<u8>> {
+    let mut kinds: BTreeMap<Vec<u8>, bool> = BTreeMap::new();
+    let transactions: Vec<Transaction> = history.entries().filter_map(transaction_of).collect();
+    let steps = transactions.iter().flat_map(Transaction::steps);
+    steps.into_iter().find_map(|step| {
+        let is_list = matches!(step, Step::Append { .. } | Step::List { .. });
+        let before = kinds.insert(step.key().to_vec(), is_list);
+        before.is_some_and(|before| before != is_list).then(|| step.key().to_vec())
+    })
+}
+
 /// Keys that a transaction names together stay together; all keys do if somebody saw a revision, which counts them all.
 pub(crate) fn parts(history: &History) -> Vec<Part<'_>> {
     let transactions: Vec<(Transaction, &Entry)> =
