@@ -18,7 +18,7 @@ use Uses::{All, Only};
 const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 27] = [
+const ARROWS: [(&str, Uses); 28] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -40,7 +40,8 @@ const ARROWS: [(&str, Uses); 27] = [
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),
     ("runtime", All),
-    ("server", All),
+    ("server", Only(&["machine", "keyspace", "watch"])),
+    ("service", All),
     ("simulator", All),
     ("explorer", All),
     ("lab", All),
