@@ -1,10 +1,11 @@
 //! Requests become changes. Each rule is etcd's (`server/etcdserver/apply.go` and `api/v3rpc/key.go`).
 
 use crate::change::{Change, ChangeKind};
-use crate::command::{DeleteRangeRequest, KeyValue, PutRequest, Reply};
 use crate::error::KeyspaceError;
 use crate::interval::Interval;
 use crate::keyspace::Keyspace;
+use crate::reply::{KeyValue, Reply};
+use crate::request::{DeleteRangeRequest, PutRequest};
 use crate::revision::Revision;
 use bytes::Bytes;
 

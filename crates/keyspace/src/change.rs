@@ -1,6 +1,6 @@
 //! The unit of history: one put or one tombstone of one key, and its bytes.
 
-use crate::command::KeyValue;
+use crate::reply::KeyValue;
 use crate::revision::Revision;
 use bytes::Bytes;
 use quorate_wire::{Reader, Wire, WireError, put_bytes, put_u64};

@@ -1,8 +1,8 @@
 //! The durable image: a small head, and one item a change.
 
 use crate::change::{Change, ChangeKind};
-use crate::command::KeyValue;
 use crate::keyspace::Keyspace;
+use crate::reply::KeyValue;
 use crate::revision::Revision;
 use bytes::Bytes;
 use quorate_machine::{RestoreError, StateMachine};

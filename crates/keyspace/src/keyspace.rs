@@ -2,11 +2,13 @@
 
 use crate::change::Change;
 use crate::change_log::ChangeLog;
-use crate::command::{Query, Reply, Request};
 use crate::digest::Digest;
 use crate::error::KeyspaceError;
 use crate::image;
 use crate::key_index::KeyIndex;
+use crate::query::Query;
+use crate::reply::Reply;
+use crate::request::Request;
 use crate::revision::FIRST_REVISION;
 use bytes::Bytes;
 use quorate_machine::{ApplyContext, RestoreError, StateMachine};
@@ -91,6 +93,13 @@ impl Keyspace {
         let result = match request {
             Request::Put(put) => self.put(put),
             Request::DeleteRange(delete) => self.delete_range(delete),
+            Request::Txn(_)
+            | Request::Compact { .. }
+            | Request::LeaseGrant { .. }
+            | Request::LeaseRevoke { .. }
+            | Request::LeaseExpire { .. }
+            | Request::LeaseCheckpoint(_)
+            | Request::Alarm(_) => Err(KeyspaceError::NotYet),
         };
         result.unwrap_or_else(Reply::Error)
     }
@@ -133,6 +142,12 @@ impl StateMachine for Keyspace {
         match query {
             Query::Range(request) => self.range(request).unwrap_or_else(Reply::Error),
             Query::Revision => Reply::Revision { revision: self.revision },
+            Query::Txn(_)
+            | Query::Leases
+            | Query::LeaseKeys { .. }
+            | Query::HashKv { .. }
+            | Query::Alarms
+            | Query::Tidied { .. } => Reply::Error(KeyspaceError::NotYet),
         }
     }
 

@@ -34,24 +34,34 @@
 //!    with its own main revision as create revision. Only live keys get tombstones.
 //! 3. The index names every change exactly once, under its key.
 
+mod alarm;
 mod apply;
 mod change;
 mod change_log;
-mod command;
 mod digest;
 mod error;
 mod image;
 mod interval;
 mod key_index;
 mod keyspace;
+mod lease_request;
+mod query;
 mod range;
+mod range_request;
+mod reply;
+mod request;
 mod revision;
 mod sort;
+mod txn_request;
 
+pub use alarm::{Alarm, AlarmAction, AlarmKind, AlarmRequest};
 pub use change::{Change, ChangeKind};
-pub use command::{
-    DeleteRangeRequest, KeyValue, PutRequest, Query, RangeRequest, Reply, Request, SortOrder, SortTarget,
-};
 pub use error::KeyspaceError;
 pub use keyspace::Keyspace;
+pub use lease_request::{LEASE_TTL_SECONDS_MAX, LeaseAnswer, LeaseCheckpoint, LeaseErrand, LogPlace};
+pub use query::Query;
+pub use range_request::{RangeRequest, SortOrder, SortTarget};
+pub use reply::{KeyValue, Reply};
+pub use request::{DeleteRangeRequest, PutRequest, Request};
 pub use revision::{FIRST_REVISION, Revision};
+pub use txn_request::{Compare, CompareOperator, CompareTarget, Operation, TXN_DEPTH_MAX, TxnRequest};

@@ -1,9 +1,10 @@
 //! Range queries.
 
-use crate::command::{KeyValue, RangeRequest, Reply, SortOrder, SortTarget};
 use crate::error::KeyspaceError;
 use crate::interval::Interval;
 use crate::keyspace::Keyspace;
+use crate::range_request::{RangeRequest, SortOrder, SortTarget};
+use crate::reply::{KeyValue, Reply};
 use crate::sort::sort_pairs;
 use bytes::Bytes;
 

@@ -260,7 +260,7 @@ fn requests_and_changes_keep_their_bytes() {
 fn requests_of_later_versions_are_refused_by_name() {
     let mut client = Client::new();
     for (payload, text) in [
-        (&[3u8][..], "unknown kind 3 of request"),
+        (&[99u8][..], "unknown kind 99 of request"),
         (&[1, 8, 1, b'k', 0, 0], "put flags is out of range"),
         (&[2, 2, 1, b'k', 0], "delete flags is out of range"),
         (&[1, 0, 1, b'k', 0, 0, 0], "1 bytes are left over"),

@@ -34,6 +34,7 @@ impl Twin {
         match request {
             Request::Put(put) => self.put(put),
             Request::DeleteRange(delete) => self.delete(delete),
+            other => panic!("not drawn: {other:?}"),
         }
     }
 

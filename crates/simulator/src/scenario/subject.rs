@@ -75,6 +75,7 @@ impl Subject for RaftSubject {
                 None => "nothing".to_owned(),
             },
             Reply::Error(error) => error.to_string(),
+            other => format!("{other:?}"),
         }
     }
 
