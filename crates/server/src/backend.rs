@@ -8,7 +8,6 @@ use quorate_machine::Consistency;
 use tokio::sync::mpsc;
 
 use crate::errors::BackendError;
-use crate::watch_desk::WatchEntrance;
 
 /// A member of the cluster as the front sees it: it takes the keyspace's own requests and questions to the cluster.
 ///
@@ -41,9 +40,6 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// Any error of reaching the leader. Nothing has happened, or a renewal nobody was told of.
     fn lease(&self, errand: LeaseErrand) -> impl Future<Output = Result<LeaseAnswer, BackendError>> + Send;
-
-    /// Where watches are taken to.
-    fn watches(&self) -> &WatchEntrance;
 
     /// This member's whole state as of now, in pieces.
     ///

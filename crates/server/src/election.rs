@@ -1,19 +1,23 @@
 //! The Election service: not there yet.
 
+use std::sync::Arc;
+
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
+use crate::backend::Backend;
 use crate::errors::not_yet;
+use crate::front::Front;
 use crate::proto::v3electionpb::election_server::Election;
 use crate::proto::v3electionpb::{
     CampaignRequest, CampaignResponse, LeaderRequest, LeaderResponse, ProclaimRequest, ProclaimResponse, ResignRequest,
     ResignResponse,
 };
 
-pub(crate) struct ElectionService;
+pub(crate) struct ElectionService<B>(pub(crate) Arc<Front<B>>);
 
 #[tonic::async_trait]
-impl Election for ElectionService {
+impl<B: Backend> Election for ElectionService<B> {
     type ObserveStream = Empty<Result<LeaderResponse, Status>>;
 
     async fn campaign(&self, _: Request<CampaignRequest>) -> Result<Response<CampaignResponse>, Status> {

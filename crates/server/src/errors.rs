@@ -153,13 +153,8 @@ fn code_of(error: &KeyspaceError) -> Code {
         KeyspaceError::LeaseNotFound => Code::NotFound,
         KeyspaceError::LeaseExists => Code::FailedPrecondition,
         KeyspaceError::Corrupt => Code::DataLoss,
-        KeyspaceError::Malformed { .. } => Code::Internal,
-    }
-}
-
-impl From<KeyspaceError> for Status {
-    fn from(error: KeyspaceError) -> Self {
-        BackendError::Refused(error).into()
+        KeyspaceError::NotYet => Code::Unimplemented,
+        KeyspaceError::NotReadOnly | KeyspaceError::Malformed { .. } => Code::Internal,
     }
 }
 
