@@ -30,6 +30,7 @@ const DETERMINISTIC: [&str; 20] = [
     "store",
     "machine",
     "keyspace",
+    "watch",
     "node",
     "checker",
     "narrator",

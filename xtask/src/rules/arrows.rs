@@ -36,6 +36,7 @@ const ARROWS: [(&str, Uses); 28] = [
     ("store", Only(&["types", "wire", "disk"])),
     ("machine", Only(&["types", "wire", "protocol"])),
     ("keyspace", Only(&["types", "wire", "machine"])),
+    ("watch", Only(&["types", "machine", "keyspace"])),
     ("node", Only(&["types", "wire", "disk", "protocol", "journal", "store", "machine"])),
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),
