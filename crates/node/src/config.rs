@@ -19,6 +19,8 @@ pub struct NodeConfig<R: Replica> {
     pub store: StoreConfig,
     /// When to checkpoint.
     pub checkpoint: CheckpointConfig,
+    /// How long after one slice of condemned items the next is dropped.
+    pub tidy_every: Duration,
     /// How long the journal must be quiet before its last write is marked durable and freed segments are unlinked.
     pub journal_idle: Duration,
     /// Whether guards are reported as `Trace`. Behaviour is the same either way.
@@ -35,6 +37,7 @@ impl<R: Replica> NodeConfig<R> {
             journal: JournalConfig::default(),
             store: StoreConfig::default(),
             checkpoint: CheckpointConfig::default(),
+            tidy_every: Duration::from_millis(5),
             journal_idle: Duration::from_millis(10),
             tracing: false,
         }

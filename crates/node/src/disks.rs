@@ -65,6 +65,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         self.store_write = None;
         if let Some(applied) = self.store.completed(write) {
             self.checkpointed = applied;
+            self.tidy.checkpoint_ended();
         }
     }
 
@@ -99,7 +100,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         if let Some(delay) = self.pace.arm() {
             out.push(NodeOutput::SetTimer { timer: NodeTimer::Checkpoint, at_least: delay, at_most: delay });
         }
-        if !self.store.is_checkpointing() && self.pace.is_due(&self.machine) {
+        if !self.store.is_checkpointing() && !self.tidy.has_precedence() && self.pace.is_due(&self.machine) {
             self.pace.begin(&self.machine);
             let meta = encode_store_meta(&self.setup, &self.machine.meta());
             let state = self.machine.state();
@@ -114,6 +115,22 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         {
             self.store_write = Some(write.id);
             out.push(NodeOutput::Disk { lane: Lane::Store, write: write.id, operations: write.operations });
+        }
+    }
+}
+
+impl<R: Replica, S: StateMachine> Node<R, S> {
+    /// Drops a slice of what commands have condemned, if it is time and nothing is being written from the state.
+    pub(crate) fn tidy_a_slice(&mut self, out: &mut Vec<NodeOutput<R, S>>) {
+        if self.store.is_checkpointing() {
+            return;
+        }
+        if self.tidy.take_turn() {
+            let more_is_left = self.machine.tidy();
+            self.tidy.dropped(more_is_left);
+        }
+        if let Some(delay) = self.tidy.arm() {
+            out.push(NodeOutput::SetTimer { timer: NodeTimer::Tidy, at_least: delay, at_most: delay });
         }
     }
 }

@@ -25,6 +25,10 @@ pub enum NodeTimer<T> {
     Protocol(T),
     /// Retries and time-outs of requests.
     Requests,
+    /// The leader's duty wants to be called.
+    Duty,
+    /// The next slice of what commands have condemned.
+    Tidy,
     /// The next checkpoint.
     Checkpoint,
     /// The journal has been quiet for a while: time for its housekeeping.
@@ -36,7 +40,7 @@ pub enum NodeTimer<T> {
 pub enum NodeMessage<R: Replica> {
     /// The protocol's.
     Protocol(R::Message),
-    /// The machine's: forwarded commands and their refusals.
+    /// The machine's: forwarded commands, errands, and what comes back.
     Machine(MachineMessage),
 }
 
@@ -97,6 +101,13 @@ pub enum NodeInput<R: Replica, S: StateMachine> {
         /// How fresh.
         consistency: Consistency,
     },
+    /// A client has an errand for the leader's duty.
+    Errand {
+        /// For the answer.
+        tag: ClientTag,
+        /// What, in the duty's own codec. It may be carried out more than once.
+        payload: Bytes,
+    },
     /// News of a connection.
     Link {
         /// Peer.
@@ -156,6 +167,13 @@ pub enum NodeOutput<R: Replica, S: StateMachine> {
         tag: ClientTag,
         /// The answer.
         result: Result<S::Reply, RequestError>,
+    },
+    /// Answer a client's errand.
+    Answer {
+        /// Which request.
+        tag: ClientTag,
+        /// The duty's answer.
+        result: Result<Bytes, RequestError>,
     },
     /// Who leads, as far as known here.
     Lead {

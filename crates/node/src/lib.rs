@@ -32,6 +32,7 @@ mod interface;
 mod node;
 mod settle;
 mod status;
+mod tidying;
 
 pub use boot::{Boot, BootError};
 pub use config::{CheckpointConfig, NodeConfig};

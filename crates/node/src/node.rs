@@ -6,12 +6,13 @@ use crate::config::NodeConfig;
 use crate::disks::JournalIdle;
 use crate::interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::status::NodeStatus;
+use crate::tidying::TidyPace;
 use quorate_disk::Disk;
 use quorate_journal::Journal;
-use quorate_machine::{Machine, MachineOutput, StateMachine};
+use quorate_machine::{DutyConfig, Lead, Machine, MachineOutput, StateMachine};
 use quorate_protocol::{Durable, Env, Gate, Input, Outbox, Replica, Setup};
 use quorate_store::Store;
-use quorate_types::{NodeId, Slot};
+use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
 
 /// One node: everything deterministic that a process runs.
@@ -47,8 +48,9 @@ pub struct Node<R: Replica, S: StateMachine> {
     /// What became free to send since the last settle.
     pub(crate) released: Vec<(NodeId, R::Message)>,
     /// The last `Lead` the replica said.
-    pub(crate) lead: Option<(u64, Option<NodeId>, bool)>,
+    pub(crate) lead: Option<Lead>,
     pub(crate) pace: CheckpointPace,
+    pub(crate) tidy: TidyPace,
     /// The last durable checkpoint.
     pub(crate) checkpointed: Slot,
     /// The applied and durable marks the replica was last told.
@@ -76,6 +78,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     pub fn boot(
         boot: Boot,
         config: NodeConfig<R>,
+        duty: &DutyConfig<S>,
         journal_disk: &mut dyn Disk,
         store_disk: &mut dyn Disk,
     ) -> Result<Booted<R, S>, BootError> {
@@ -87,7 +90,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         let applied = applied_of(stored.image.as_ref());
         let mut store = stored.store;
         let is_empty_store = stored.image.is_none();
-        let machine = Machine::open(setup.me, setup.incarnation, config.machine, stored.image)?;
+        let machine = Machine::open(setup.me, setup.incarnation, config.machine, duty, stored.image)?;
         let mut outbox = Outbox::new(found.last_ticket, config.tracing);
         let durable = Durable { records: found.records, anchor: None, applied };
         let replica = R::open(&setup, &config.protocol, durable, &mut outbox)?;
@@ -113,6 +116,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             released: Vec::new(),
             lead: None,
             pace: CheckpointPace::new(config.checkpoint, applied),
+            tidy: TidyPace::new(config.tidy_every),
             checkpointed: applied,
             reported: (applied, applied),
             idle: JournalIdle::after_opening(),
@@ -120,7 +124,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             stopped: false,
         };
         let mut outputs = Vec::new();
-        node.carry_replica_outputs(&mut outputs);
+        node.carry_replica_outputs(Time::ZERO, &mut outputs);
         node.carry_machine_outputs(&mut outputs);
         node.finish(0, &mut outputs);
         Ok((node, outputs))
@@ -154,10 +158,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 self.tell_replica(env, Input::Receive { from, message });
             }
             NodeInput::Message { from, message: NodeMessage::Machine(message) } => {
-                self.machine.receive(from, message, &mut self.machine_outputs);
+                self.machine.receive(env.now(), from, message, &mut self.machine_outputs);
             }
             NodeInput::Expired(NodeTimer::Protocol(timer)) => self.tell_replica(env, Input::Expired(timer)),
             NodeInput::Expired(NodeTimer::Requests) => self.machine.expired(env.now(), &mut self.machine_outputs),
+            NodeInput::Expired(NodeTimer::Duty) => self.machine.duty_expired(),
+            NodeInput::Expired(NodeTimer::Tidy) => self.tidy.expired(),
             NodeInput::Expired(NodeTimer::Checkpoint) => self.pace.look(),
             NodeInput::Expired(NodeTimer::JournalIdle) => self.journal_idle_over(),
             NodeInput::DiskDone { lane: Lane::Journal, write } => self.journal_done(env, write),
@@ -167,6 +173,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             }
             NodeInput::Read { tag, query, consistency } => {
                 self.machine.read(env.now(), tag, query, consistency, &mut self.machine_outputs);
+            }
+            NodeInput::Errand { tag, payload } => {
+                self.machine.errand(env.now(), tag, payload, &mut self.machine_outputs);
             }
             NodeInput::Link { peer, state } => self.tell_replica(env, Input::Link { peer, state }),
         }
@@ -201,6 +210,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             machine: self.machine.status(),
             checkpointed: self.checkpointed,
             checkpointing: self.store.is_checkpointing(),
+            tidying: self.tidy.is_unfinished(),
             durable: self.journal.durable(),
             appended: self.journal.appended(),
             journal_bytes: self.journal.bytes_on_disk(),

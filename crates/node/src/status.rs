@@ -25,6 +25,8 @@ pub struct NodeStatus {
     pub checkpointed: Slot,
     /// Whether another is being written.
     pub checkpointing: bool,
+    /// Whether condemned items are known to be left to drop.
+    pub tidying: bool,
     /// The last durable write.
     pub durable: Ticket,
     /// The last write asked for.

@@ -45,6 +45,7 @@ pub struct TestNode<R: Replica> {
     decided: BTreeMap<Slot, Decision>,
     applied_durable: Slot,
     lead: Option<(u64, Option<NodeId>, bool)>,
+    settled: bool,
     refusals: Vec<(Refused, Refusal)>,
     reads: Vec<(ReadToken, Slot)>,
     events: Vec<Event>,
@@ -76,6 +77,10 @@ impl<R: Replica> TestNode<R> {
     /// The latest `Lead` output: era, leader, ready.
     pub fn lead(&self) -> Option<(u64, Option<NodeId>, bool)> {
         self.lead
+    }
+    /// Whether the latest `Lead` output says that it leads and has decided something of its own era.
+    pub fn settled(&self) -> bool {
+        self.settled
     }
     /// Everything refused so far.
     pub fn refusals(&self) -> &[(Refused, Refusal)] {
@@ -312,6 +317,7 @@ impl<R: Replica> Testbed<R> {
         node.gate = Gate::new(Ticket::NONE);
         node.armed.clear();
         node.lead = None;
+        node.settled = false;
     }
 
     /// Opens a crashed (or new) node from what is durable.
@@ -469,11 +475,16 @@ impl<R: Replica> Testbed<R> {
             Output::Decide { slot, decision } => self.note_decision(id, slot, decision),
             Output::ReadAt { token, slot } => node.reads.push((token, slot)),
             Output::Refuse { refused, why } => node.refusals.push((refused, why)),
-            Output::Lead { era, who, ready } => node.lead = Some((era, who, ready)),
+            Output::Lead { era, who, ready, settled } => {
+                node.lead = Some((era, who, ready));
+                node.settled = settled;
+            }
             Output::Trace(event) => node.events.push(event),
             Output::Members { .. }
             | Output::SendSnapshot { .. }
+            | Output::SnapshotAnchor { .. }
             | Output::InstallSnapshot { .. }
+            | Output::DropSnapshot { .. }
             | Output::Retire { .. }
             | Output::Evidence { .. } => {}
         }
@@ -515,6 +526,7 @@ impl<R: Replica> TestNode<R> {
             decided: BTreeMap::new(),
             applied_durable: Slot::ZERO,
             lead: None,
+            settled: false,
             refusals: Vec::new(),
             reads: Vec::new(),
             events: Vec::new(),

@@ -37,6 +37,15 @@ impl Timer {
     }
 }
 
+/// What `Lead` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ToldLead {
+    term: u64,
+    leader: Option<NodeId>,
+    ready: bool,
+    settled: bool,
+}
+
 /// One member of a Raft cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Raft {
@@ -65,8 +74,8 @@ pub struct Raft {
     pub(crate) sticky: bool,
     pub(crate) following: Following,
     pub(crate) asked_reads: AskedReads,
-    /// The last `Lead` told: term, leader, readiness.
-    pub(crate) told_lead: Option<(u64, Option<NodeId>, bool)>,
+    /// The last `Lead` told.
+    pub(crate) told_lead: Option<ToldLead>,
     /// A promise seen broken from outside, for the next check to report.
     pub(crate) broken: Option<Violation>,
 }
@@ -133,6 +142,10 @@ impl Replica for Raft {
 
     fn status(&self) -> Status {
         crate::status::of(self)
+    }
+
+    fn anchored(anchor: &Anchor) -> Slot {
+        anchor.slot
     }
 
     fn kind(message: &Message) -> &'static str {
@@ -256,12 +269,17 @@ impl Raft {
     }
 
     /// Says who leads, when that changed. A leader takes proposals at once, before anything of its own term is
-    /// committed: they wait behind its no-op.
+    /// committed: they wait behind its no-op. Once that is decided, so is everything that any earlier leader committed.
     pub(crate) fn tell_lead(&mut self, out: &mut Outbox<Raft>) {
-        let lead = (self.term, self.leader, self.is_leader());
+        let (term, leader, ready) = (self.term, self.leader, self.is_leader());
+        let settled = match &self.position {
+            Position::Leader(leadership) => self.decided >= leadership.first_of_term,
+            _ => false,
+        };
+        let lead = ToldLead { term, leader, ready, settled };
         if self.told_lead != Some(lead) {
             self.told_lead = Some(lead);
-            out.lead(lead.0, lead.1, lead.2);
+            out.lead(term, leader, ready, settled);
         }
     }
 

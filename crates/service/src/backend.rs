@@ -52,7 +52,7 @@ impl KeyspaceBackend {
     pub fn prepare(plan: &Plan) -> (Unconnected, Observer<Keyspace>) {
         let live = Arc::new(Live::default());
         let seen = Arc::clone(&live);
-        let observer = Box::new(move |state: &Keyspace, term: u64, leader: Option<quorate_types::NodeId>| {
+        let observer = Box::new(move |state: &Keyspace, term: u64, leader: Option<quorate_types::NodeId>, _| {
             let leader = leader.map_or(0, |leader| leader.0);
             seen.revision.store(state.revision(), Ordering::Relaxed);
             seen.term.store(term, Ordering::Relaxed);

@@ -17,7 +17,7 @@ pub(super) fn draw<R: Replica>(dice: &mut Dice, me: NodeId, members: &Membership
         0 => Input::Expired(R::TIMERS[dice.below(R::TIMERS.len())].1),
         1 => Input::Persisted(Ticket(number)),
         2 => Input::Applied { through: Slot(number), durable: Slot(number), digest: number },
-        3 => Input::SnapshotPinned { id: SnapshotId(number), through: Slot(number) },
+        3 => Input::SnapshotPinned { id: SnapshotId(number), to: node, through: Slot(number) },
         4 => Input::SnapshotSent { to: node, id: SnapshotId(number), outcome: TransferOutcome::Installed },
         5 => Input::Transfer { request: RequestId(number), to: node },
         6 => Input::Link { peer: node, state: [LinkState::Up, LinkState::Down, LinkState::Refused][dice.below(3)] },

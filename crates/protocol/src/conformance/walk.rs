@@ -300,7 +300,10 @@ impl<'a, R: Replica> Walk<'a, R> {
                 self.tally.note("snapshot asked");
             }
             Output::Trace(event) => self.tally.note_rule(event.rule.id, event.verdict),
-            Output::Members { .. } | Output::InstallSnapshot { .. } => {}
+            Output::Members { .. }
+            | Output::SnapshotAnchor { .. }
+            | Output::InstallSnapshot { .. }
+            | Output::DropSnapshot { .. } => {}
             Output::Retire { .. } => self.tally.note("retired"),
             Output::Evidence { .. } => return broken("Evidence", format!("{id} accuses somebody who is correct")),
         }
