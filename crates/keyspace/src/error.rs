@@ -53,9 +53,6 @@ pub enum KeyspaceError {
     /// A transaction that could write was asked as a query. The text is Quorate's own: a defect of the asker.
     #[error("a transaction that may write was asked as a query")]
     NotReadOnly,
-    /// Not built yet.
-    #[error("not supported yet")]
-    NotYet,
     /// The bytes are no command of this version. The text is Quorate's own; etcd has none.
     #[error("the command cannot be decoded: {why}")]
     Malformed {

@@ -4,8 +4,7 @@
 //! a key with a past has an allocation for it.
 
 use crate::interval::Interval;
-use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 /// A change's number, and whether it is a tombstone: then the key need not be decoded to be skipped or counted.
@@ -27,12 +26,13 @@ impl Mark {
     }
 }
 
-/// The changes before the newest one, in ascending order. Behind a pointer because most keys have none.
-#[derive(Clone, PartialEq, Eq)]
-struct Past(Vec<Mark>);
+/// The changes before the newest one, in ascending order. Behind a pointer because most keys have none. Compaction takes
+/// from the front, whatever the length.
+#[derive(Clone)]
+struct Past(VecDeque<Mark>);
 
 /// One key's changes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 struct KeyHistory {
     newest: Mark,
     past: Option<Box<Past>>,
@@ -42,8 +42,8 @@ impl KeyHistory {
     fn push(&mut self, mark: Mark) {
         let earlier = std::mem::replace(&mut self.newest, mark);
         match &mut self.past {
-            Some(past) => past.0.push(earlier),
-            None => self.past = Some(Box::new(Past(vec![earlier]))),
+            Some(past) => past.0.push_back(earlier),
+            None => self.past = Some(Box::new(Past(VecDeque::from([earlier])))),
         }
     }
 
@@ -56,12 +56,31 @@ impl KeyHistory {
         let made = past.partition_point(|mark| mark.number() < changes);
         past.get(made.checked_sub(1)?)?.live()
     }
+
+    /// Takes out the changes numbered below `bound`; returns whether none is left.
+    fn forget_below(&mut self, bound: u64, forgotten: &mut Vec<u64>) -> bool {
+        if let Some(past) = &mut self.past {
+            while past.0.front().is_some_and(|mark| mark.number() < bound) {
+                forgotten.extend(past.0.pop_front().map(Mark::number));
+            }
+            if past.0.is_empty() {
+                self.past = None;
+            } else if past.0.capacity() > 16 && past.0.len() * 4 < past.0.capacity() {
+                past.0.shrink_to(past.0.len() * 2);
+            }
+        }
+        if self.past.is_some() || self.newest.number() >= bound {
+            return false;
+        }
+        forgotten.push(self.newest.number());
+        true
+    }
 }
 
-/// All keys that ever were.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// All keys that have a change.
+#[derive(Clone, Default)]
 pub(crate) struct KeyIndex {
-    keys: BTreeMap<Bytes, KeyHistory>,
+    keys: BTreeMap<Box<[u8]>, KeyHistory>,
     live_keys: u64,
 }
 
@@ -71,9 +90,13 @@ impl KeyIndex {
         self.live_keys
     }
 
-    /// Notes that change `number`, the greatest so far, is one of `key`. If the key is new, `kept_key` gives the same
-    /// bytes in memory that may be kept.
-    pub(crate) fn record(&mut self, key: &[u8], number: u64, is_delete: bool, kept_key: impl FnOnce() -> Bytes) {
+    /// Keys with a change, tombstones included.
+    pub(crate) fn len(&self) -> u64 {
+        self.keys.len() as u64
+    }
+
+    /// Notes that change `number`, the greatest so far, is one of `key`.
+    pub(crate) fn record(&mut self, key: &[u8], number: u64, is_delete: bool) {
         let mark = Mark::new(number, is_delete);
         let was_live = match self.keys.get_mut(key) {
             Some(history) => {
@@ -82,7 +105,7 @@ impl KeyIndex {
                 was_live
             }
             None => {
-                self.keys.insert(kept_key(), KeyHistory { newest: mark, past: None });
+                self.keys.insert(key.into(), KeyHistory { newest: mark, past: None });
                 false
             }
         };
@@ -90,6 +113,14 @@ impl KeyIndex {
             (false, false) => self.live_keys += 1,
             (true, true) => self.live_keys -= 1,
             (true, false) | (false, true) => {}
+        }
+    }
+
+    /// Takes out the changes of `key` numbered below `bound`, and the key with the last of them. Those are superseded
+    /// changes and tombstones: what lives does not change.
+    pub(crate) fn forget_below(&mut self, key: &[u8], bound: u64, forgotten: &mut Vec<u64>) {
+        if self.keys.get_mut(key).is_some_and(|history| history.forget_below(bound, forgotten)) {
+            self.keys.remove(key);
         }
     }
 
