@@ -8,6 +8,7 @@ use quorate_machine::Consistency;
 use tokio::sync::mpsc;
 
 use crate::errors::BackendError;
+use crate::watch_channel::WatchEntrance;
 
 /// A member of the cluster as the front sees it: it takes the keyspace's own requests and questions to the cluster.
 ///
@@ -40,6 +41,9 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// Any error of reaching the leader. Nothing has happened, or a renewal nobody was told of.
     fn lease(&self, errand: LeaseErrand) -> impl Future<Output = Result<LeaseAnswer, BackendError>> + Send;
+
+    /// Where watches are taken to.
+    fn watches(&self) -> &WatchEntrance;
 
     /// This member's whole state as of now, in pieces.
     ///
@@ -202,4 +206,12 @@ pub struct NodeCounts {
     pub deletes: Option<u64>,
     /// Live keys.
     pub keys: Option<u64>,
+    /// The revision of the last compaction, 0 for none.
+    pub compact_revision: Option<u64>,
+    /// Leases there are.
+    pub leases: Option<u64>,
+    /// Alarms that are raised.
+    pub alarms: Option<u64>,
+    /// Bytes of history above which the NOSPACE alarm is raised.
+    pub quota_backend_bytes: Option<u64>,
 }

@@ -153,7 +153,6 @@ fn code_of(error: &KeyspaceError) -> Code {
         KeyspaceError::LeaseNotFound => Code::NotFound,
         KeyspaceError::LeaseExists => Code::FailedPrecondition,
         KeyspaceError::Corrupt => Code::DataLoss,
-        KeyspaceError::NotYet => Code::Unimplemented,
         KeyspaceError::NotReadOnly | KeyspaceError::Malformed { .. } => Code::Internal,
     }
 }

@@ -15,6 +15,8 @@
 //! | `front.rs` | what every service shares: backend, configuration, counts |
 //! | `admission.rs`, `stream.rs` | bounds on the bytes of requests, and on response streams |
 //! | `kv.rs`, `lease.rs`, `cluster.rs`, `maintenance.rs`, `auth.rs`, `health.rs` | the services |
+//! | `watch.rs`, `watch_channel.rs`, `watch_desk.rs` | watches: the service, bounded queues, and the hub on the node's loop |
+//! | `lock.rs`, `election.rs`, `observe.rs`, `queue.rs` | the services built on keys, leases and watches |
 //! | `range_stream.rs`, `snapshot.rs` | the two long answers in chunks |
 //! | `http.rs`, `probes.rs`, `metrics.rs` | the HTTP endpoints |
 //! | `conversion.rs`, `answers.rs` | protobuf messages to the keyspace's requests, its replies to protobuf messages |
@@ -39,12 +41,16 @@ mod listen;
 mod lock;
 mod maintenance;
 mod metrics;
+mod observe;
 mod probes;
 pub mod proto;
+mod queue;
 mod range_stream;
 mod snapshot;
 mod stream;
 mod watch;
+mod watch_channel;
+mod watch_desk;
 
 pub use backend::{
     Backend, Backup, Header, LocalView, Member, MemberList, NodeCounts, NodeDetail, NodeStatus, PeerDetail,
@@ -52,3 +58,5 @@ pub use backend::{
 pub use config::{CLUSTER_VERSION, ConfigError, ETCD_VERSION, QUORATE_VERSION, ServerConfig, WatchLimits};
 pub use errors::BackendError;
 pub use listen::{ServeError, serve};
+pub use watch_channel::{WatchEntrance, WatchRequests, WatchResponses};
+pub use watch_desk::WatchDesk;

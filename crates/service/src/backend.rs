@@ -1,66 +1,103 @@
-//! The store behind the etcd front: its requests in the keyspace's terms, and the errors in the front's.
+//! What the front asks, put to the node of this process.
 
-use super::plan::Plan;
-use quorate_keyspace::{self as keyspace, Keyspace, KeyspaceError, Query, Reply, Request};
+use crate::plan::Plan;
+use bytes::Bytes;
+use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, Query, Reply, Request};
 use quorate_node::{Consistency, RequestError};
 use quorate_protocol::Replica;
 use quorate_raft::Raft;
 use quorate_runtime::{NodeHandle, Observer, RuntimeStatus};
 use quorate_server::{
-    Backend, BackendError, DeleteAnswer, DeleteCommand, Header, KeyValue, LocalView, Member, MemberList, NodeCounts,
-    NodeDetail, NodeStatus, PeerDetail, PutAnswer, PutCommand, RangeAnswer, RangeQuery, SortOrder, SortTarget,
+    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, NodeCounts, NodeDetail, NodeStatus,
+    PeerDetail, WatchDesk, WatchEntrance,
 };
-use quorate_wire::encode_to_bytes;
+use quorate_types::{NodeId, Time};
+use quorate_wire::{decode_exact, encode_to_bytes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// What the loop tells the front without being asked.
+/// What the loop tells the front without being asked. Relaxed throughout: each is read alone.
 #[derive(Debug, Default)]
 struct Live {
     revision: AtomicI64,
+    compact_revision: AtomicI64,
+    history_bytes: AtomicU64,
+    keys: AtomicU64,
     term: AtomicU64,
     leader: AtomicU64,
     leader_changes: AtomicU64,
 }
 
+impl Live {
+    fn note(&self, state: &Keyspace, term: u64, leader: Option<NodeId>) {
+        let leader = leader.map_or(0, |leader| leader.0);
+        self.revision.store(state.revision(), Ordering::Relaxed);
+        self.compact_revision.store(state.compact_revision(), Ordering::Relaxed);
+        self.history_bytes.store(state.history_bytes(), Ordering::Relaxed);
+        self.keys.store(state.live_keys(), Ordering::Relaxed);
+        self.term.store(term, Ordering::Relaxed);
+        if self.leader.swap(leader, Ordering::Relaxed) != leader && leader != 0 {
+            self.leader_changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// The front's way to the node of this process.
-pub struct KeyspaceBackend {
+pub(crate) struct KeyspaceBackend {
     cluster: u64,
     me: u64,
     name: String,
+    quota_backend_bytes: u64,
     live: Arc<Live>,
+    watches: WatchEntrance,
     handle: NodeHandle<Keyspace>,
 }
 
 /// A backend that does not know its node yet.
-pub struct Unconnected {
+pub(crate) struct Unconnected {
     cluster: u64,
     me: u64,
     name: String,
+    quota_backend_bytes: u64,
     live: Arc<Live>,
+    watches: WatchEntrance,
 }
 
 impl Unconnected {
     /// Connects it.
-    pub fn with_handle(self, handle: NodeHandle<Keyspace>) -> KeyspaceBackend {
-        KeyspaceBackend { cluster: self.cluster, me: self.me, name: self.name, live: self.live, handle }
+    pub(crate) fn with_handle(self, handle: NodeHandle<Keyspace>) -> KeyspaceBackend {
+        let Unconnected { cluster, me, name, quota_backend_bytes, live, watches } = self;
+        KeyspaceBackend { cluster, me, name, quota_backend_bytes, live, watches, handle }
     }
 }
 
 impl KeyspaceBackend {
-    /// A backend, and the observer by which the node's loop keeps it up to date.
-    pub fn prepare(plan: &Plan) -> (Unconnected, Observer<Keyspace>) {
+    /// A backend, and the observer by which the node's loop keeps it up to date and serves its watchers.
+    pub(crate) fn prepare(plan: &Plan) -> (Unconnected, Observer<Keyspace>) {
         let live = Arc::new(Live::default());
         let seen = Arc::clone(&live);
-        let observer = Box::new(move |state: &Keyspace, term: u64, leader: Option<quorate_types::NodeId>, _| {
-            let leader = leader.map_or(0, |leader| leader.0);
-            seen.revision.store(state.revision(), Ordering::Relaxed);
-            seen.term.store(term, Ordering::Relaxed);
-            if seen.leader.swap(leader, Ordering::Relaxed) != leader && leader != 0 {
-                seen.leader_changes.fetch_add(1, Ordering::Relaxed);
-            }
+        let (mut desk, watches) = WatchDesk::new(&plan.server);
+        let observer = Box::new(move |state: &Keyspace, term: u64, leader: Option<NodeId>, now: Time| {
+            seen.note(state, term, leader);
+            desk.advance(state, now);
         });
-        (Unconnected { cluster: plan.cluster.0, me: plan.me.0, name: plan.name.clone(), live }, observer)
+        let backend = Unconnected {
+            cluster: plan.cluster.0,
+            me: plan.me.0,
+            name: plan.name.clone(),
+            quota_backend_bytes: plan.quota_backend_bytes,
+            live,
+            watches,
+        };
+        (backend, observer)
+    }
+
+    /// Has the node's loop take a round whenever watchers want one. Never ends.
+    pub(crate) async fn keep_watchers_served(&self) {
+        loop {
+            self.watches.wanted().await;
+            self.handle.wake();
+        }
     }
 
     fn header(&self, revision: i64) -> Header {
@@ -70,11 +107,6 @@ impl KeyspaceBackend {
             revision,
             raft_term: self.live.term.load(Ordering::Relaxed),
         }
-    }
-
-    async fn write(&self, request: &Request) -> Result<Reply, BackendError> {
-        let reply = self.handle.write(encode_to_bytes(request)).await.map_err(backend_error)?;
-        refused_by_the_keyspace(reply)
     }
 
     async fn runtime_status(&self) -> Result<RuntimeStatus, BackendError> {
@@ -91,48 +123,27 @@ impl Backend for KeyspaceBackend {
         }
     }
 
-    async fn range(&self, query: RangeQuery) -> Result<RangeAnswer, BackendError> {
-        let consistency = if query.serializable { Consistency::Local } else { Consistency::Linearizable };
-        let reply = self.handle.read(Query::Range(range_request(query)), consistency).await.map_err(backend_error)?;
-        match refused_by_the_keyspace(reply)? {
-            Reply::Range { revision, kvs, more, count } => {
-                let pairs = kvs.into_iter().map(pair).collect();
-                Ok(RangeAnswer { header: self.header(revision), pairs, more, count })
-            }
-            other => Err(mismatch(&other)),
-        }
+    async fn write(&self, request: Request) -> Result<Reply, BackendError> {
+        let reply = self.handle.write(encode_to_bytes(&request)).await.map_err(backend_error)?;
+        refused_by_the_keyspace(reply)
     }
 
-    async fn put(&self, command: PutCommand) -> Result<PutAnswer, BackendError> {
-        let request = Request::Put(keyspace::PutRequest {
-            key: command.key,
-            value: command.value,
-            lease: command.lease,
-            prev_kv: command.prev_kv,
-            ignore_value: command.ignore_value,
-            ignore_lease: command.ignore_lease,
-        });
-        match self.write(&request).await? {
-            Reply::Put { revision, prev_kv } => {
-                Ok(PutAnswer { header: self.header(revision), previous: prev_kv.map(pair) })
-            }
-            other => Err(mismatch(&other)),
-        }
+    async fn read(&self, query: Query, consistency: Consistency) -> Result<Reply, BackendError> {
+        refused_by_the_keyspace(self.handle.read(query, consistency).await.map_err(backend_error)?)
     }
 
-    async fn delete_range(&self, command: DeleteCommand) -> Result<DeleteAnswer, BackendError> {
-        let request = Request::DeleteRange(keyspace::DeleteRangeRequest {
-            key: command.key,
-            range_end: command.range_end,
-            prev_kv: command.prev_kv,
-        });
-        match self.write(&request).await? {
-            Reply::Delete { revision, deleted, prev_kvs } => {
-                let previous = prev_kvs.into_iter().map(pair).collect();
-                Ok(DeleteAnswer { header: self.header(revision), deleted, previous })
-            }
-            other => Err(mismatch(&other)),
-        }
+    async fn lease(&self, errand: LeaseErrand) -> Result<LeaseAnswer, BackendError> {
+        let answer: Bytes = self.handle.errand(encode_to_bytes(&errand)).await.map_err(backend_error)?;
+        // A leader of another version may know other answers.
+        Ok(decode_exact(answer).unwrap_or(LeaseAnswer::Malformed))
+    }
+
+    fn watches(&self) -> &WatchEntrance {
+        &self.watches
+    }
+
+    async fn backup(&self) -> Result<Backup, BackendError> {
+        Err(BackendError::Unsupported("Maintenance.Snapshot".to_owned()))
     }
 
     async fn members(&self, linearizable: bool) -> Result<MemberList, BackendError> {
@@ -163,13 +174,16 @@ impl Backend for KeyspaceBackend {
             leader_id: view.leader_id,
             is_learner: false,
             db_size_bytes: status.node.store_bytes,
-            db_size_in_use_bytes: status.node.store_bytes,
+            db_size_in_use_bytes: self.live.history_bytes.load(Ordering::Relaxed),
             committed_index: protocol.committed.0,
             applied_index: status.node.applied.0,
             errors: Vec::new(),
             counts: NodeCounts {
                 leader_changes_seen: Some(self.live.leader_changes.load(Ordering::Relaxed)),
                 proposals_pending: Some(status.node.machine.outstanding_writes as u64),
+                keys: Some(self.live.keys.load(Ordering::Relaxed)),
+                compact_revision: u64::try_from(self.live.compact_revision.load(Ordering::Relaxed)).ok(),
+                quota_backend_bytes: Some(self.quota_backend_bytes),
                 ..NodeCounts::default()
             },
             detail: self.detail(&status),
@@ -203,43 +217,6 @@ impl KeyspaceBackend {
     }
 }
 
-fn range_request(query: RangeQuery) -> keyspace::RangeRequest {
-    keyspace::RangeRequest {
-        key: query.key,
-        range_end: query.range_end,
-        limit: query.limit,
-        revision: query.revision,
-        sort_order: match query.sort_order {
-            SortOrder::Ascending => keyspace::SortOrder::Ascend,
-            SortOrder::Descending => keyspace::SortOrder::Descend,
-        },
-        sort_target: match query.sort_target {
-            SortTarget::Key => keyspace::SortTarget::Key,
-            SortTarget::Version => keyspace::SortTarget::Version,
-            SortTarget::CreateRevision => keyspace::SortTarget::Create,
-            SortTarget::ModRevision => keyspace::SortTarget::Mod,
-            SortTarget::Value => keyspace::SortTarget::Value,
-        },
-        keys_only: query.keys_only,
-        count_only: query.count_only,
-        min_mod_revision: query.min_mod_revision,
-        max_mod_revision: query.max_mod_revision,
-        min_create_revision: query.min_create_revision,
-        max_create_revision: query.max_create_revision,
-    }
-}
-
-fn pair(pair: keyspace::KeyValue) -> KeyValue {
-    KeyValue {
-        key: pair.key,
-        value: pair.value,
-        create_revision: pair.create_revision,
-        mod_revision: pair.mod_revision,
-        version: pair.version,
-        lease: pair.lease,
-    }
-}
-
 fn backend_error(error: RequestError) -> BackendError {
     match error {
         RequestError::TooManyRequests => BackendError::TooManyRequests,
@@ -253,21 +230,8 @@ fn backend_error(error: RequestError) -> BackendError {
 }
 
 fn refused_by_the_keyspace(reply: Reply) -> Result<Reply, BackendError> {
-    let Reply::Error(error) = reply else { return Ok(reply) };
-    Err(match error {
-        KeyspaceError::KeyNotProvided => BackendError::KeyNotProvided,
-        KeyspaceError::KeyNotFound => BackendError::KeyNotFound,
-        KeyspaceError::ValueProvided => BackendError::ValueProvided,
-        KeyspaceError::LeaseProvided => BackendError::LeaseProvided,
-        KeyspaceError::LeaseNotFound => BackendError::LeaseNotFound,
-        KeyspaceError::Compacted => BackendError::Compacted,
-        KeyspaceError::FutureRevision => BackendError::FutureRevision,
-        KeyspaceError::InvalidSortOption => BackendError::InvalidSortOption,
-        other => BackendError::Unsupported(other.to_string()),
-    })
-}
-
-/// The keyspace answered something else than it was asked: a defect, told as one.
-fn mismatch(reply: &Reply) -> BackendError {
-    BackendError::Unsupported(format!("the keyspace gave an answer to another question: {reply:?}"))
+    match reply {
+        Reply::Error(error) => Err(error.into()),
+        reply => Ok(reply),
+    }
 }

@@ -150,6 +150,10 @@ async fn run(
     let running = open(&plan, peer_listeners, observer)?;
     let handle = running.handle.clone();
     let backend = Arc::new(backend.with_handle(handle.clone()));
+    let watchers_served = {
+        let backend = Arc::clone(&backend);
+        tokio::task::spawn_local(async move { backend.keep_watchers_served().await })
+    };
     let (stop_front, mut front_stopped) = watch::channel(false);
     let shutdown = async move {
         // An end of the channel means the same.
@@ -169,6 +173,7 @@ async fn run(
     // An open stream may outlive the grace; the member ends all the same.
     let _ = stop_front.send(true);
     let _ = tokio::time::timeout(grace, front).await;
+    watchers_served.abort();
     handle.shut_down().await;
     ended.await.map_err(|_| MemberError::Panicked)
 }
@@ -204,7 +209,8 @@ fn open(
     let mut node = NodeConfig::new(raft);
     node.tracing = plan.tracing;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
-    let config = RuntimeConfig::<Raft> {
+    let config = RuntimeConfig::<Raft, Keyspace> {
+        duty: quorate_machine::DutyConfig::<Keyspace>::default(),
         cluster: plan.cluster,
         me: plan.me,
         start: Start::Found(plan.members.clone()),

@@ -216,6 +216,12 @@ impl WatchHub {
         }
     }
 
+    /// Watchers of all streams.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.watchers.len()
+    }
+
     /// What the hub is busy with. Costs one look at each stream.
     #[must_use]
     pub fn stats(&self) -> WatchStats {

@@ -41,7 +41,7 @@ const ARROWS: [(&str, Uses); 28] = [
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),
     ("runtime", All),
-    ("server", Only(&["machine", "keyspace", "watch"])),
+    ("server", Only(&["types", "machine", "keyspace", "watch"])),
     ("service", All),
     ("simulator", All),
     ("explorer", All),
