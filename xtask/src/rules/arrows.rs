@@ -18,7 +18,7 @@ use Uses::{All, Only};
 const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 28] = [
+const ARROWS: [(&str, Uses); 29] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -43,6 +43,7 @@ const ARROWS: [(&str, Uses); 28] = [
     ("runtime", All),
     ("server", Only(&["types", "machine", "keyspace", "watch"])),
     ("service", All),
+    ("load", Only(&["types", "wire", "keyspace", "server"])),
     ("simulator", All),
     ("explorer", All),
     ("lab", All),
