@@ -60,7 +60,8 @@ impl Keyspace {
 
     /// Does a put that was checked.
     pub(crate) fn put_in(&mut self, write: &mut Write, request: &PutRequest) -> Reply {
-        let number = self.index.live_at(&request.key, self.log.len());
+        // One search finds what was and notes what will be.
+        let number = self.index.record(&request.key, self.log.len(), false);
         let prev_kv = number.filter(|_| request.prev_kv).map(|number| self.pair(number));
         let kept_value = number.filter(|_| request.ignore_value).map(|number| self.pair(number).value);
         let before = number.and_then(|number| self.log.view(number)).and_then(|change| change.put);
@@ -71,7 +72,7 @@ impl Keyspace {
         let value = kept_value.as_ref().unwrap_or(&request.value);
         let create_revision = created.unwrap_or(revision.main);
         let put = PutView { create_revision, version: version + 1, lease, value };
-        self.record(&ChangeView { revision, key: &request.key, put: Some(put) });
+        self.append(&ChangeView { revision, key: &request.key, put: Some(put) });
         self.leases.move_key(&request.key, lease_before, lease);
         Reply::Put { revision: write.revision(), prev_kv }
     }

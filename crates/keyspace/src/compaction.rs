@@ -13,8 +13,8 @@ use crate::lease_request::LogPlace;
 use crate::reply::Reply;
 use crate::request::Request;
 
-/// Changes looked at in one slice.
-const SLICE_CHANGES: usize = 256;
+/// Changes looked at in one slice: about 100 microseconds.
+pub(crate) const SLICE_CHANGES: usize = 256;
 
 /// How far dropping has come.
 #[derive(Clone, Default)]
@@ -64,9 +64,10 @@ impl Keyspace {
         revision <= self.tidying.tidied_revision
     }
 
-    pub(crate) fn tidy_slice(&mut self) -> bool {
+    /// As [`quorate_machine::StateMachine::tidy`], with a slice of this many changes to look at.
+    pub fn tidy_slice(&mut self, changes: usize) -> bool {
         let mut forgotten = Vec::new();
-        for _ in 0..SLICE_CHANGES {
+        for _ in 0..changes {
             let Tidying { cursor, first_of_mark, end, .. } = self.tidying;
             let next = self.log.from(cursor).next().filter(|(number, _)| *number < end);
             let Some((number, item)) = next else {

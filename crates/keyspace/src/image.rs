@@ -121,9 +121,7 @@ pub(crate) fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>
         keyspace.take_up(number, &change);
     }
     keyspace.check_end(&head).map_err(refusal)?;
-    let Head { revision, item_count, history_digest, other_digest, alarms, leases, .. } = head;
-    keyspace.log.skip_to(item_count);
-    keyspace.revision = revision;
+    let Head { history_digest, other_digest, alarms, leases, .. } = head;
     keyspace.history_digest = Digest::resume(history_digest);
     keyspace.other_digest = Digest::resume(other_digest);
     keyspace.alarms = alarms.into_iter().collect();
@@ -173,20 +171,16 @@ impl Keyspace {
         }
     }
 
+    /// From the mark on there are no holes; and the mark itself, if it is a write, has its changes.
     fn check_revision(&self, number: u64, change: &Change) -> Result<(), String> {
         let Revision { main, sub } = change.revision;
+        let mark = self.compact_revision;
         let last = self.log.len().checked_sub(1).and_then(|last| self.log.view(last)).map(|last| last.revision);
-        let follows = match last {
-            Some(last) if last.main == main => last.sub.checked_add(1) == Some(sub),
-            _ => sub == 0 && self.revision.checked_add(1) == Some(main),
-        };
-        let is_first_above_mark = self.revision <= self.compact_revision && main > self.compact_revision;
-        let may_follow = if is_first_above_mark {
-            sub == 0 && main == self.compact_revision.max(FIRST_REVISION) + 1
-        } else if main <= self.compact_revision {
-            last.is_none_or(|last| last < change.revision) && main > FIRST_REVISION
-        } else {
-            follows && number == self.log.len()
+        let may_follow = match last.filter(|last| last.main >= mark) {
+            _ if main < mark => main > FIRST_REVISION && last.is_none_or(|last| last < change.revision),
+            None => (main, sub) == (mark.max(FIRST_REVISION + 1), 0) && (mark > FIRST_REVISION || number == 0),
+            Some(last) if last.main == main => number == self.log.len() && last.sub.checked_add(1) == Some(sub),
+            Some(last) => number == self.log.len() && last.main.checked_add(1) == Some(main) && sub == 0,
         };
         if may_follow {
             return Ok(());
@@ -198,12 +192,11 @@ impl Keyspace {
         if head.revision < FIRST_REVISION || head.compact_revision > head.revision {
             return Err(format!("the head names revision {} and mark {}", head.revision, head.compact_revision));
         }
-        let is_whole = head.compact_revision < head.revision;
         let found = self.log.len();
-        if found > head.item_count || (is_whole && found != head.item_count) {
+        if found != head.item_count {
             return Err(format!("the head names {} items and there are {found}", head.item_count));
         }
-        if self.revision > head.revision || (is_whole && self.revision != head.revision) {
+        if self.revision != head.revision {
             return Err(format!("the head names revision {} and the items end at {}", head.revision, self.revision));
         }
         if self.index.live_keys() != head.live_keys {

@@ -3,8 +3,9 @@
 use crate::alarm::Alarm;
 use crate::change::{Change, ChangeView};
 use crate::change_log::ChangeLog;
-use crate::compaction::Tidying;
+use crate::compaction::{SLICE_CHANGES, Tidying};
 use crate::digest::Digest;
+use crate::duty::KeyspaceDuty;
 use crate::error::KeyspaceError;
 use crate::image;
 use crate::key_index::KeyIndex;
@@ -137,10 +138,14 @@ impl Keyspace {
 
     /// Adds one change to the log, the index and the digest.
     pub(crate) fn record(&mut self, change: &ChangeView<'_>) {
-        let number = self.log.len();
+        self.index.record(change.key, self.log.len(), change.put.is_none());
+        self.append(change);
+    }
+
+    /// Adds a change to the log and the digest that the index has already.
+    pub(crate) fn append(&mut self, change: &ChangeView<'_>) {
         let item = self.log.append(change.encoded_bytes_at_most(), |out| change.encode(out));
         self.history_digest.absorb(item);
-        self.index.record(change.key, number, change.put.is_none());
     }
 
     /// Takes what is no change of a key into the digest.
@@ -214,7 +219,7 @@ impl fmt::Debug for Keyspace {
 impl StateMachine for Keyspace {
     type Query = Query;
     type Reply = Reply;
-    type Duty = ();
+    type Duty = KeyspaceDuty;
 
     fn empty() -> Keyspace {
         Keyspace {
@@ -262,6 +267,6 @@ impl StateMachine for Keyspace {
     }
 
     fn tidy(&mut self) -> bool {
-        self.tidy_slice()
+        self.tidy_slice(SLICE_CHANGES)
     }
 }
