@@ -99,23 +99,22 @@ impl WatchHub {
     ) {
         self.set_out_again(number, sink);
         let front = self.cohorts[FRONT].position;
-        self.sweep(number, front.min(end), steps_until, history, sink);
-        if self.cohorts[number].position != front {
-            return;
-        }
-        while self.steps < steps_until
-            && let Some(key) = self.cohorts[number].members.first().copied()
-        {
-            self.steps += 1;
-            self.move_to(key, Place::Cohort(FRONT));
+        let destination = if self.waiting[number].is_empty() { front } else { front.min(self.cohorts[number].goal) };
+        self.sweep(number, destination.min(end), steps_until, history, sink);
+        if self.cohorts[number].position >= destination {
+            self.disband(number, steps_until, sink);
         }
     }
 
     /// Moves parked watchers on whose streams have room.
     fn resume(&mut self, steps_until: u64, sink: &mut dyn Sink) {
-        let streams: Vec<StreamId> = self.resumable.iter().copied().collect();
+        // From where the last turn ended, once round.
+        let from = self.next_resumed;
+        let streams: Vec<StreamId> =
+            self.resumable.range(from..).chain(self.resumable.range(..from)).copied().collect();
         for id in streams {
             if self.steps >= steps_until {
+                self.next_resumed = id;
                 return;
             }
             self.steps += 1;

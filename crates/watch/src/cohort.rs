@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Cohort {
     /// The number of the next change to read. Always the first of its revision, or where the history ends.
     pub(crate) position: u64,
+    /// Where the front was when this cohort set out. If others wait by the time it is there, it makes way for them: it
+    /// might never reach a front that moves on as fast.
+    pub(crate) goal: u64,
     pub(crate) members: BTreeSet<WatcherKey>,
     by_key: BTreeMap<Bytes, BTreeSet<WatcherKey>>,
     by_range: IntervalTree,

@@ -1,7 +1,7 @@
 //! What the hub needs to know of the store.
 
-use quorate_keyspace::{Change, KeyValue, Keyspace, Query, RangeRequest, Reply};
-use quorate_machine::StateMachine;
+use quorate_keyspace::{Change, KeyValue, Keyspace};
+use std::ops::Range;
 
 /// The numbered history of a store, as watchers read it.
 ///
@@ -11,9 +11,9 @@ pub trait History {
     /// The main revision of the last write.
     fn revision(&self) -> i64;
 
-    /// The revision the history is compacted at; 0 or less if it never was. Every change of this revision and of later
-    /// ones must be there; of the earlier ones any may be missing.
-    fn compacted_revision(&self) -> i64;
+    /// The revision the history is compacted at; 0 if it never was. Every change of this revision and of later ones must
+    /// be there; of the earlier ones any may be missing.
+    fn compact_revision(&self) -> i64;
 
     /// The number that the next change will have.
     fn next_change(&self) -> u64;
@@ -21,12 +21,18 @@ pub trait History {
     /// Change `number`, if it is still there.
     fn change(&self, number: u64) -> Option<Change>;
 
-    /// The number of the first change of a revision greater than `main`, for any `main` not below the compacted
-    /// revision minus one.
+    /// The number of the first change of a revision greater than `main` that is still there;
+    /// [`History::next_change`] if none is. If changes of such revisions were dropped, it must not be the number of one of
+    /// those: a watcher that has yet to read them is recognized by its cursor being less.
     fn first_change_after(&self, main: i64) -> u64;
 
-    /// The pair that `key` had at `revision`; nothing if it had none or if that revision can no longer be read.
-    fn pair_at(&self, key: &[u8], revision: i64) -> Option<KeyValue>;
+    /// Whether all changes of these numbers are still there. What a compaction condemned may stay for a while; a watcher that
+    /// is about to read it anyway need not be cancelled.
+    fn is_whole(&self, numbers: Range<u64>) -> bool;
+
+    /// The pair that a change replaced; nothing if the key did not live just before, or if the revision before can no
+    /// longer be read.
+    fn pair_before(&self, change: &Change) -> Option<KeyValue>;
 }
 
 impl History for Keyspace {
@@ -34,8 +40,8 @@ impl History for Keyspace {
         Keyspace::revision(self)
     }
 
-    fn compacted_revision(&self) -> i64 {
-        0
+    fn compact_revision(&self) -> i64 {
+        Keyspace::compact_revision(self)
     }
 
     fn next_change(&self) -> u64 {
@@ -47,18 +53,15 @@ impl History for Keyspace {
     }
 
     fn first_change_after(&self, main: i64) -> u64 {
-        Keyspace::first_change_after(self, main)
+        self.next_kept_change(Keyspace::first_change_after(self, main))
     }
 
-    fn pair_at(&self, key: &[u8], revision: i64) -> Option<KeyValue> {
-        // To a range, revision 0 is "now"; before the first write there is nothing.
-        if revision <= 0 {
-            return None;
-        }
-        let request = RangeRequest { key: bytes::Bytes::copy_from_slice(key), revision, ..RangeRequest::default() };
-        match self.query(&Query::Range(request)) {
-            Reply::Range { kvs, .. } => kvs.into_iter().next(),
-            _ => None,
-        }
+    fn is_whole(&self, numbers: Range<u64>) -> bool {
+        let count = numbers.end.saturating_sub(numbers.start);
+        self.live_items(numbers) == count
+    }
+
+    fn pair_before(&self, change: &Change) -> Option<KeyValue> {
+        Keyspace::pair_before(self, change)
     }
 }

@@ -28,12 +28,12 @@ const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(1);
 ///
 /// The driver's duties:
 /// - call [`WatchHub::advance`] after every batch of applied commands, whenever it said that more work is left, and not
-///   later than the time it names; every compaction should find the front at the end, or watchers that were not slow
-///   are cancelled with it;
+///   later than the time it names; and always before it lets the store drop what a compaction condemned, or watchers that
+///   were not slow may be cancelled with it;
 /// - call [`WatchHub::room_again`] whenever a stream's [`Sink::room`] has changed from 0 to more;
 /// - not read requests of a stream without room, for their answers come whatever the room.
 ///
-/// A watcher costs some 300 bytes, no matter how far behind it is; an idle one costs no work.
+/// A watcher costs less than a kilobyte, no matter how far behind it is; an idle one costs no work.
 #[derive(Clone, Debug)]
 pub struct WatchHub {
     pub(crate) limits: WatchLimits,
@@ -50,10 +50,12 @@ pub struct WatchHub {
     pub(crate) alone_arrivals: u64,
     /// Streams whose parked watchers may be moved on.
     pub(crate) resumable: BTreeSet<StreamId>,
+    /// Where among them the next turn begins.
+    pub(crate) next_resumed: StreamId,
     /// Which of the duties of catching up is next.
     pub(crate) next_duty: usize,
     /// The greatest revision the history was seen to be compacted at, and the number of its first change.
-    pub(crate) compacted_revision: i64,
+    pub(crate) compact_revision: i64,
     pub(crate) first_kept_change: u64,
     /// Streams that asked for their progress and have no watcher behind.
     pub(crate) progress_answerable: BTreeSet<StreamId>,
@@ -99,8 +101,9 @@ impl WatchHub {
             alone: BTreeSet::new(),
             alone_arrivals: 0,
             resumable: BTreeSet::new(),
+            next_resumed: StreamId(0),
             next_duty: 0,
-            compacted_revision: 0,
+            compact_revision: 0,
             first_kept_change: 0,
             progress_answerable: BTreeSet::new(),
             progress_timers: BTreeSet::new(),
@@ -157,8 +160,8 @@ impl WatchHub {
         }
         let Some(watch_id) = found.choose_watch_id(request.watch_id) else { return refuse(DUPLICATE_WATCH_ID) };
         sink.deliver(stream, WatchResponse { revision, watch_id, body: ResponseBody::Created });
-        if (1..self.compacted_revision).contains(&request.start_revision) {
-            deliver_compacted(stream, watch_id, self.compacted_revision, sink);
+        if (1..self.compact_revision).contains(&request.start_revision) {
+            deliver_compacted(stream, watch_id, self.compact_revision, sink);
             return None;
         }
         let watcher = WatcherKey(self.next_watcher);
@@ -255,7 +258,7 @@ impl WatchHub {
         let Some(found) = self.watchers.get(&watcher) else { return };
         let (stream, watch_id) = (found.stream, found.watch_id);
         self.remove(watcher);
-        deliver_compacted(stream, watch_id, self.compacted_revision, sink);
+        deliver_compacted(stream, watch_id, self.compact_revision, sink);
     }
 }
 

@@ -8,7 +8,8 @@
 //! **Cohorts.** Watchers read together. The *front* cohort is at the end of history; each new change finds those of its
 //! members that watch the key through a map of keys and a tree of ranges. Who starts in the past or was held up catches
 //! up in one of four cohorts, by how far it is behind, so that a change is read once for many there too; a cohort that
-//! reaches the front is merged into it. When a cohort has left, newcomers with older cursors wait for its next way.
+//! reaches the front is merged into it. When a cohort has left, newcomers with older cursors wait for its next way; it makes
+//! way for them when it is where the front was as it set out.
 //!
 //! **Room.** A stream's queue belongs to the driver, behind a [`Sink`]. A watcher whose stream has no room is *parked*.
 //! When the stream has room again, the watcher that was served longest ago gets it first and alone.
@@ -52,5 +53,5 @@ mod watcher;
 pub use advance::Advanced;
 pub use history::History;
 pub use hub::{WatchHub, WatchStats};
-pub use request::{CreateWatch, Filters, WatchLimits};
+pub use request::{CreateWatch, Filters, WatchLimits, spread_progress_interval};
 pub use response::{EventKind, NO_WATCH, ResponseBody, Sink, StreamId, WatchEvent, WatchResponse};

@@ -60,15 +60,62 @@ pub struct WatchLimits {
     pub reach_changes: [u64; 3],
 }
 
+const DEFAULT_REQUEST_BYTES_MAX: usize = 1536 << 10;
+/// etcd's allowance for the envelope of its largest request.
+const REQUEST_OVERHEAD_BYTES: usize = 512 << 10;
+
+impl WatchLimits {
+    /// The defaults for a server that takes requests of up to `request_bytes_max`: as in etcd, responses are divided at
+    /// that size and half a mebibyte.
+    #[must_use]
+    pub fn for_requests_up_to(request_bytes_max: usize) -> WatchLimits {
+        let fragment_bytes = request_bytes_max.saturating_add(REQUEST_OVERHEAD_BYTES);
+        WatchLimits { fragment_bytes, ..WatchLimits::default() }
+    }
+}
+
+/// A [`CreateWatch::progress_interval`] between 90 and 110 percent of the configured one, spread evenly over `drawn`, a
+/// random number: else all watchers that came back after an outage would be told their progress at the same moment.
+#[must_use]
+pub fn spread_progress_interval(configured: Duration, drawn: u64) -> Duration {
+    const PARTS: u32 = 1024;
+    let part = (drawn % u64::from(PARTS + 1)) as u32;
+    let least = configured.saturating_sub(configured / 10);
+    least.saturating_add(configured / 5 / PARTS * part)
+}
+
 impl Default for WatchLimits {
     fn default() -> WatchLimits {
         WatchLimits {
             steps_per_advance: 50_000,
             response_bytes: 1 << 20,
-            // etcd's request limit and its allowance for the envelope.
-            fragment_bytes: (1 << 20) + (1 << 19) + (1 << 19),
+            fragment_bytes: DEFAULT_REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES,
             gathered_events: 8192,
             reach_changes: [1 << 10, 1 << 15, 1 << 20],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_spread_over_ten_percent_on_both_sides() {
+        let configured = Duration::from_secs(600);
+        let intervals: Vec<Duration> = (0..=1024).map(|drawn| spread_progress_interval(configured, drawn)).collect();
+        let within = Duration::from_millis(1);
+        assert_eq!(intervals[0], Duration::from_secs(540));
+        assert!(Duration::from_secs(660) - intervals[1024] < within);
+        assert!((intervals[512].max(configured) - intervals[512].min(configured)) < within);
+        assert!(intervals.is_sorted());
+        assert!(spread_progress_interval(Duration::MAX, u64::MAX) >= Duration::MAX / 10 * 9, "no overflow");
+        assert_eq!(spread_progress_interval(Duration::ZERO, 7), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_fragment_limit_of_a_default_server_is_two_mebibytes() {
+        assert_eq!(WatchLimits::default(), WatchLimits::for_requests_up_to(3 << 19));
+        assert_eq!(WatchLimits::default().fragment_bytes, 2 << 20);
     }
 }

@@ -57,6 +57,42 @@ pub enum ResponseBody {
 }
 
 impl WatchResponse {
+    /// etcd's field: the answer to a create request.
+    #[must_use]
+    pub fn created(&self) -> bool {
+        matches!(self.body, ResponseBody::Created | ResponseBody::Refused { .. })
+    }
+
+    /// etcd's field: there is no such watcher any more, or never was.
+    #[must_use]
+    pub fn canceled(&self) -> bool {
+        matches!(self.body, ResponseBody::Refused { .. } | ResponseBody::Canceled | ResponseBody::Compacted { .. })
+    }
+
+    /// etcd's field: the revision the history is compacted at, if that is why; else 0.
+    #[must_use]
+    pub fn compact_revision(&self) -> i64 {
+        if let ResponseBody::Compacted { compact_revision } = self.body { compact_revision } else { 0 }
+    }
+
+    /// etcd's field: why there is no watcher; empty where etcd gives no reason.
+    #[must_use]
+    pub fn cancel_reason(&self) -> &str {
+        if let ResponseBody::Refused { reason } = &self.body { reason } else { "" }
+    }
+
+    /// etcd's field: the next response on the stream belongs to this one.
+    #[must_use]
+    pub fn fragment(&self) -> bool {
+        matches!(self.body, ResponseBody::Events { fragment: true, .. })
+    }
+
+    /// etcd's field.
+    #[must_use]
+    pub fn events(&self) -> &[WatchEvent] {
+        if let ResponseBody::Events { events, .. } = &self.body { events } else { &[] }
+    }
+
     /// Not less than its size in protobuf, header included; what a [`Sink`] may count.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -4,7 +4,7 @@ use crate::history::History;
 use crate::hub::WatchHub;
 use crate::response::{ResponseBody, Sink, StreamId, WatchEvent, WatchResponse};
 use crate::watcher::{Place, WatcherKey};
-use quorate_keyspace::Change;
+use quorate_keyspace::{Change, ChangeKind, KeyValue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,10 +12,8 @@ use std::sync::Arc;
 #[derive(Default)]
 struct Gathered {
     wanted: Vec<(WatcherKey, u64)>,
-    /// Those of `wanted`.
-    changes: BTreeMap<u64, Change>,
-    /// The last revision read.
-    revision: i64,
+    /// Those of `wanted`, ascending.
+    changes: Vec<(u64, Change)>,
 }
 
 /// One response's worth of events of whole revisions.
@@ -59,6 +57,7 @@ impl WatchHub {
         let Some(mut change) = history.change(first) else { return false };
         let (main, mut current) = (change.revision.main, first);
         let gathered_before = gathered.wanted.len();
+        let changes_before = gathered.changes.len();
         let mut found = Vec::new();
         // Too many for many watchers at once: each that wants some of it gets it on its own.
         let mut is_huge = false;
@@ -70,11 +69,11 @@ impl WatchHub {
                 self.send_alone(&found, first);
             } else if !found.is_empty() {
                 gathered.wanted.extend(found.iter().map(|key| (*key, current)));
-                gathered.changes.insert(current, change);
+                gathered.changes.push((current, change));
                 if gathered.wanted.len() - gathered_before > self.limits.gathered_events {
                     is_huge = true;
                     let wanting = gathered.wanted.split_off(gathered_before);
-                    gathered.changes.split_off(&first);
+                    gathered.changes.truncate(changes_before);
                     self.send_alone(&wanting.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), first);
                 }
             }
@@ -84,7 +83,6 @@ impl WatchHub {
                 _ => break,
             }
         }
-        gathered.revision = main;
         self.cohorts[number].position = current;
         true
     }
@@ -105,7 +103,8 @@ impl WatchHub {
         let Some((_, key)) = self.alone.first().copied() else { return };
         let Some(watcher) = self.watchers.get(&key) else { return };
         let first = watcher.cursor;
-        if first < self.first_kept_change && watcher.start_revision < self.compacted_revision {
+        // A part of the revision may be gone, and half of it must not be told.
+        if first < self.first_kept_change {
             return self.cancel_compacted(key, sink);
         }
         if !self.may_deliver(key, sink) {
@@ -113,16 +112,13 @@ impl WatchHub {
         }
         let Some(watcher) = self.watchers.get(&key) else { return };
         let mut gathered = Gathered::default();
-        let mut current = first;
-        while let Some(change) = history.change(current) {
-            if current == first {
-                gathered.revision = change.revision.main;
-            } else if change.revision.main != gathered.revision {
-                break;
-            }
+        let (mut current, mut main) = (first, None);
+        while let Some(change) = history.change(current)
+            && *main.get_or_insert(change.revision.main) == change.revision.main
+        {
             if watcher.keys.contain(&change.key) && watcher.wants(current, &change) {
                 gathered.wanted.push((key, current));
-                gathered.changes.insert(current, change);
+                gathered.changes.push((current, change));
             }
             current += 1;
             self.steps += 1;
@@ -137,13 +133,10 @@ impl WatchHub {
 
     /// Delivers what was gathered. Who finds no room is parked at the first change it did not get.
     fn hand_out(&mut self, gathered: &mut Gathered, history: &dyn History, sink: &mut dyn Sink) {
-        let Gathered { mut wanted, changes, revision: _ } = std::mem::take(gathered);
+        let Gathered { mut wanted, changes } = std::mem::take(gathered);
         wanted.sort_unstable();
-        let mut shares: Vec<&[(WatcherKey, u64)]> = wanted.chunk_by(|left, right| left.0 == right.0).collect();
-        // Where room is short, who was served longest ago comes first.
-        shares.sort_by_cached_key(|share| self.watchers.get(&share[0].0).map(|watcher| watcher.served));
         let mut portions = Portions::new();
-        for share in shares {
+        for share in wanted.chunk_by(|left, right| left.0 == right.0) {
             let key = share[0].0;
             let numbers: Vec<u64> = share.iter().map(|(_, number)| *number).collect();
             self.serve(key, numbers, &changes, &mut portions, history, sink);
@@ -154,7 +147,7 @@ impl WatchHub {
         &mut self,
         key: WatcherKey,
         numbers: Vec<u64>,
-        changes: &BTreeMap<u64, Change>,
+        changes: &[(u64, Change)],
         portions: &mut Portions,
         history: &dyn History,
         sink: &mut dyn Sink,
@@ -168,8 +161,9 @@ impl WatchHub {
             .entry((watcher.prev_kv, numbers))
             .or_insert_with_key(|(prev_kv, numbers)| divide(numbers, *prev_kv, changes, response_bytes, history))
             .clone();
-        for portion in wanted.iter() {
-            if !self.may_deliver(key, sink) {
+        for (index, portion) in wanted.iter().enumerate() {
+            // The first was asked for above.
+            if index > 0 && !self.may_deliver(key, sink) {
                 return self.park(key, portion.first_change);
             }
             self.deliver_portion(key, portion, sink);
@@ -240,15 +234,16 @@ impl WatchHub {
 fn divide(
     numbers: &[u64],
     prev_kv: bool,
-    changes: &BTreeMap<u64, Change>,
+    changes: &[(u64, Change)],
     response_bytes: usize,
     history: &dyn History,
 ) -> Arc<[Portion]> {
     let mut portions: Vec<Portion> = Vec::new();
     let (mut events, mut bytes, mut first_change, mut revision) = (Vec::new(), 0, 0, 0);
-    let wanted = numbers.iter().filter_map(|number| changes.get(number).map(|change| (*number, change)));
-    for (number, change) in wanted {
-        if change.revision.main != revision && bytes >= response_bytes {
+    for number in numbers.iter().copied() {
+        let place = changes.binary_search_by_key(&number, |(number, _)| *number);
+        let change = &changes[place.expect("every wanted change was gathered")].1;
+        if !events.is_empty() && change.revision.main != revision && bytes >= response_bytes {
             portions.push(Portion { first_change, revision, events: std::mem::take(&mut events).into(), bytes });
             bytes = 0;
         }
@@ -267,13 +262,11 @@ fn divide(
     portions.into()
 }
 
-fn pair_before(change: &Change, history: &dyn History) -> Option<quorate_keyspace::KeyValue> {
-    let main = change.revision.main;
+fn pair_before(change: &Change, history: &dyn History) -> Option<KeyValue> {
     match change.kind {
         // A created key had no pair: no need to look.
-        quorate_keyspace::ChangeKind::Put { create_revision, .. } if create_revision == main => None,
-        _ if main - 1 < history.compacted_revision() => None,
-        _ => history.pair_at(&change.key, main - 1),
+        ChangeKind::Put { create_revision, .. } if create_revision == change.revision.main => None,
+        _ => history.pair_before(change),
     }
 }
 

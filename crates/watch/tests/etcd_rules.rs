@@ -3,6 +3,8 @@
 mod world;
 
 use bytes::Bytes;
+use quorate_keyspace::Keyspace;
+use quorate_machine::StateMachine;
 use quorate_watch::{CreateWatch, EventKind, Filters, ResponseBody, StreamId, WatchLimits};
 use std::time::Duration;
 use world::{World, delete, from_revision, put, watch_key, watch_range};
@@ -335,135 +337,6 @@ fn fragments_of_one_response_follow_each_other_even_if_room_ends_between_them() 
     assert_eq!(world.told_words(stream), ["1 @2: +a1=1, +a2=2, +a3=3"]);
 }
 
-const INTERVAL: Duration = Duration::from_secs(600);
-
-fn watch_with_progress() -> CreateWatch {
-    CreateWatch { progress_interval: Some(INTERVAL), ..watch_key("a") }
-}
-
-#[test]
-fn an_idle_watcher_is_told_the_revision_each_interval_and_not_before() {
-    let mut world = World::new();
-    let stream = world.open();
-    world.create(stream, &watch_with_progress());
-    world.create(stream, &watch_key("a"));
-    world.told(stream);
-    world.write(&[put("b", "1")]);
-    let due = world.advance().next_due.expect("progress is due some time");
-    assert_eq!(due.since(world.now), INTERVAL);
-    world.pass(INTERVAL - Duration::from_nanos(1));
-    world.settle();
-    assert_eq!(world.told_words(stream), [""; 0]);
-    world.pass(Duration::from_nanos(1));
-    world.settle();
-    world.settle();
-    assert_eq!(world.told_words(stream), ["0 @2: progress"]);
-    world.pass(INTERVAL);
-    world.settle();
-    assert_eq!(world.told_words(stream), ["0 @2: progress"]);
-}
-
-#[test]
-fn a_period_with_events_has_no_progress() {
-    let mut world = World::new();
-    let stream = world.open();
-    world.create(stream, &watch_with_progress());
-    world.told(stream);
-    world.write(&[put("a", "1")]);
-    world.settle();
-    world.pass(INTERVAL);
-    world.settle();
-    assert_eq!(world.told_words(stream), ["0 @2: +a=1"]);
-    world.pass(INTERVAL);
-    world.settle();
-    assert_eq!(world.told_words(stream), ["0 @2: progress"]);
-}
-
-#[test]
-fn a_watcher_that_is_behind_is_not_told_progress() {
-    let mut world = World::new();
-    let stream = world.open();
-    world.create(stream, &watch_with_progress());
-    world.told(stream);
-    world.stall(stream);
-    world.write(&[put("a", "1")]);
-    world.settle();
-    world.pass(INTERVAL);
-    world.settle();
-    world.drain(stream, usize::MAX);
-    world.pass(INTERVAL);
-    world.settle();
-    world.pass(INTERVAL);
-    world.settle();
-    assert_eq!(world.told_words(stream), ["0 @2: +a=1", "0 @2: progress"]);
-}
-
-#[test]
-fn requested_progress_comes_at_once_on_an_idle_stream_with_watch_id_minus_one() {
-    let mut world = World::new();
-    let (watching, empty) = (world.open(), world.open());
-    world.create(watching, &watch_key("a"));
-    world.told(watching);
-    world.hub.request_progress(watching);
-    world.hub.request_progress(empty);
-    world.settle();
-    assert_eq!(world.told_words(watching), ["-1 @1: progress"]);
-    assert_eq!(world.told_words(empty), ["-1 @1: progress"]);
-    world.settle();
-    assert_eq!(world.told_words(watching), [""; 0], "once");
-}
-
-#[test]
-fn requested_progress_never_overtakes_events() {
-    let mut world = World::new();
-    let stream = world.open();
-    world.create(stream, &watch_key("a"));
-    world.create(stream, &watch_key("b"));
-    world.told(stream);
-    world.drain(stream, 1);
-    world.write(&[put("a", "1"), put("b", "1")]);
-    world.settle();
-    world.hub.request_progress(stream);
-    world.write(&[put("c", "1")]);
-    world.settle();
-    assert_eq!(world.told_words(stream), ["0 @2: +a=1"], "the other is still behind");
-    assert_eq!(world.hub.stats().pending_progress, 1);
-    world.drain(stream, usize::MAX);
-    world.settle();
-    assert_eq!(world.told_words(stream), ["1 @2: +b=1", "-1 @3: progress"]);
-    assert_eq!(world.hub.stats().pending_progress, 0);
-}
-
-#[test]
-fn requested_progress_covers_every_write_before_the_request() {
-    let mut world = World::with_limits(WatchLimits { steps_per_advance: 2, ..WatchLimits::default() });
-    let stream = world.open();
-    world.create(stream, &watch_key("a"));
-    for _ in 0..20 {
-        world.write(&[put("b", "1")]);
-    }
-    world.write(&[put("a", "1")]);
-    world.hub.request_progress(stream);
-    world.settle();
-    assert_eq!(world.told_words(stream)[1..], ["0 @22: +a=1", "-1 @22: progress"]);
-}
-
-#[test]
-fn cancelling_what_is_behind_lets_the_progress_of_the_stream_be_told() {
-    let mut world = World::new();
-    let stream = world.open();
-    world.create(stream, &watch_key("a"));
-    world.told(stream);
-    world.stall(stream);
-    world.write(&[put("a", "1")]);
-    world.hub.request_progress(stream);
-    world.settle();
-    world.cancel(stream, 0);
-    world.drain(stream, usize::MAX);
-    world.settle();
-    assert_eq!(world.told_words(stream), ["0 @2: canceled", "-1 @2: progress"]);
-}
-
 #[test]
 fn a_cancelled_watcher_is_told_so_and_gets_no_events_after() {
     let mut world = World::new();
@@ -494,7 +367,7 @@ fn cancelling_an_unknown_watcher_or_asking_an_unknown_stream_is_ignored() {
 fn a_closed_stream_is_told_nothing_and_leaves_nothing_behind() {
     let mut world = World::new();
     let stream = world.open();
-    world.create(stream, &watch_with_progress());
+    world.create(stream, &CreateWatch { progress_interval: Some(Duration::from_secs(1)), ..watch_key("a") });
     world.create(stream, &watch_range("a", "b"));
     world.stall(stream);
     world.write(&[put("a", "1")]);
@@ -527,6 +400,29 @@ fn a_slow_watcher_that_a_compaction_overtakes_is_cancelled_when_its_stream_has_r
 }
 
 #[test]
+fn a_compaction_in_the_same_batch_as_the_writes_cancels_nobody_if_they_are_not_dropped_yet() {
+    let mut world = World::new();
+    world.history.keyspace = Some(Keyspace::empty());
+    let stream = world.open();
+    world.create(stream, &CreateWatch { prev_kv: true, ..watch_key("a") });
+    world.told(stream);
+    for value in ["2", "3", "4"] {
+        world.write(&[put("a", value)]);
+    }
+    world.history.compact(4);
+    world.settle();
+    assert_eq!(world.told_words(stream), ["0 @4: +a=2, +a=3, +a=4"], "the pairs before are compacted");
+    for value in ["5", "6"] {
+        world.write(&[put("a", value)]);
+    }
+    world.history.compact(6);
+    let keyspace = world.history.keyspace.as_mut().expect("put there above");
+    while keyspace.tidy() {}
+    world.settle();
+    assert_eq!(world.told_words(stream), ["0 @0: canceled, compacted at 6"], "now they are");
+}
+
+#[test]
 fn a_watcher_that_lags_and_catches_up_misses_and_repeats_nothing() {
     let mut world = World::new();
     let stream = world.open();
@@ -542,4 +438,65 @@ fn a_watcher_that_lags_and_catches_up_misses_and_repeats_nothing() {
     world.settle();
     assert_eq!(world.told_words(stream), ["0 @2: +a=0", "0 @7: +a=1, +a=2, +a=3, +a=4, +a=5"]);
     assert_eq!(world.hub.stats().slow_watchers, 0);
+}
+
+#[test]
+fn half_of_a_large_revision_is_never_told_if_a_compaction_drops_the_rest() {
+    let limits = WatchLimits { gathered_events: 3, steps_per_advance: 2, ..WatchLimits::default() };
+    let mut world = World::with_limits(limits);
+    let stream = world.open();
+    for _ in 0..20 {
+        world.create(stream, &watch_range("a", "b"));
+    }
+    world.told(stream);
+    let writes: Vec<_> = (0..10).map(|number| put(&format!("a{number}"), "1")).collect();
+    world.write(&writes);
+    world.advance();
+    world.write(&[put("a5", "2")]);
+    let whole = world.history.kept.clone();
+    world.history.compact(3);
+    // Dropping takes its time: of the large revision, all but what was overwritten is still there.
+    world.history.kept[..10].clone_from_slice(&whole[..10]);
+    world.history.kept[5] = None;
+    world.settle();
+    let told = world.told(stream);
+    let cancelled = told.iter().filter(|response| matches!(response.body, ResponseBody::Compacted { .. })).count();
+    assert!(cancelled > 0, "nobody was still to be served: the test tests nothing");
+    for response in told {
+        if let ResponseBody::Events { events, .. } = response.body {
+            assert!(events.len() == 10 || events.len() == 1, "{} events", events.len());
+        }
+    }
+}
+
+#[test]
+fn bodies_stand_for_combinations_of_etcds_fields() {
+    let mut world = World::with_limits(WatchLimits { fragment_bytes: 1, ..WatchLimits::default() });
+    let stream = world.open();
+    world.create(stream, &CreateWatch { fragment: true, ..watch_range("a", "b") });
+    world.create(stream, &watch_range("b", "a"));
+    world.write(&[put("a1", ""), put("a2", "")]);
+    world.settle();
+    world.write(&[put("b", "")]);
+    world.history.compact(3);
+    world.create(stream, &from_revision(2, watch_key("a")));
+    world.cancel(stream, 0);
+    let told = world.told(stream);
+    let fields: Vec<_> = told
+        .iter()
+        .map(|response| {
+            let counts = (response.compact_revision(), response.events().len());
+            (response.created(), response.canceled(), response.cancel_reason(), response.fragment(), counts)
+        })
+        .collect();
+    let expected = [
+        (true, false, "", false, (0, 0)),
+        (true, true, "mvcc: watcher range is empty", false, (0, 0)),
+        (false, false, "", true, (0, 1)),
+        (false, false, "", false, (0, 1)),
+        (true, false, "", false, (0, 0)),
+        (false, true, "", false, (3, 0)),
+        (false, true, "", false, (0, 0)),
+    ];
+    assert_eq!(fields, expected);
 }

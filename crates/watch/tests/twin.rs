@@ -4,7 +4,8 @@
 mod world;
 
 use bytes::Bytes;
-use quorate_keyspace::{Change, KeyValue};
+use quorate_keyspace::{Change, KeyValue, Keyspace};
+use quorate_machine::StateMachine;
 use quorate_watch::{
     CreateWatch, EventKind, Filters, NO_WATCH, ResponseBody, StreamId, WatchEvent, WatchLimits, WatchResponse,
 };
@@ -37,7 +38,6 @@ struct Twin {
     next: usize,
     /// Told up to here: its last progress or event.
     bookmark: i64,
-    in_fragment: bool,
 }
 
 impl Twin {
@@ -74,7 +74,7 @@ impl Twin {
         let before: Option<KeyValue> = history.pair_ever(&change.key, main - 1);
         if !self.request.prev_kv {
             assert_eq!(event.prev_kv, None);
-        } else if main > history.compacted_revision {
+        } else if main > history.compact_revision {
             assert_eq!(event.prev_kv, before);
         } else {
             assert_eq!(event.prev_kv, None, "compacted");
@@ -89,7 +89,6 @@ struct StreamTwin {
     /// The watcher whose response is not whole yet.
     open_response: Option<i64>,
     progress_requested_at: Option<i64>,
-    ended: u64,
 }
 
 struct Run {
@@ -117,16 +116,10 @@ impl Run {
             gathered_events: 1 + draw.below(12) as usize,
             reach_changes: [1 + draw.below(4), 6 + draw.below(10), 20 + draw.below(20)],
         };
-        Run {
-            draw,
-            world: World::with_limits(limits),
-            streams: BTreeMap::new(),
-            events: 0,
-            compacted: 0,
-            progress: 0,
-            fragments: 0,
-            slow_seen: 0,
-        }
+        let mut world = World::with_limits(limits);
+        // Half of the runs read the real thing.
+        world.history.keyspace = draw.chance(50).then(Keyspace::empty);
+        Run { draw, world, streams: BTreeMap::new(), events: 0, compacted: 0, progress: 0, fragments: 0, slow_seen: 0 }
     }
 
     fn some_stream(&mut self) -> Option<StreamId> {
@@ -154,7 +147,7 @@ impl Run {
     }
 
     fn compact(&mut self) {
-        let (low, high) = (self.world.history.compacted_revision.max(1), self.world.history.revision);
+        let (low, high) = (self.world.history.compact_revision.max(1), self.world.history.revision);
         let revision = low + self.draw.below((high - low + 1) as u64) as i64;
         self.world.history.compact(revision);
     }
@@ -178,35 +171,29 @@ impl Run {
             fragment: self.draw.chance(30),
             watch_id: if self.draw.chance(20) { 1 + self.draw.below(8) as i64 } else { 0 },
         };
-        let is_compacted = start_revision > 0 && start_revision < self.world.history.compacted_revision;
-        let twin = self.streams.get_mut(&stream).expect("it is one of these");
-        let in_use = request.watch_id != 0 && twin.watchers.contains_key(&request.watch_id);
+        let is_compacted = start_revision > 0 && start_revision < self.world.history.compact_revision;
         let created = self.world.create(stream, &request);
-        let told = self.world.queues.streams[&stream].told.clone();
-        if in_use {
+        let told = &mut self.world.queues.streams.get_mut(&stream).expect("open").told;
+        let is_told_twice = matches!(told.last().expect("an answer").body, ResponseBody::Compacted { .. });
+        let answers = told.split_off(told.len() - if is_told_twice { 2 } else { 1 });
+        // A compaction may have freed the wished id just now.
+        self.check_told(stream);
+        let twin = self.streams.get_mut(&stream).expect("it is one of these");
+        if request.watch_id != 0 && twin.watchers.contains_key(&request.watch_id) {
             assert_eq!(created, None);
-            assert!(matches!(told.last().expect("an answer").body, ResponseBody::Refused { .. }));
-        } else if is_compacted {
-            assert_eq!(created, None);
-            assert_eq!(told[told.len() - 2].body, ResponseBody::Created);
-            assert!(matches!(told[told.len() - 1].body, ResponseBody::Compacted { .. }));
-        } else {
-            let watch_id = created.expect("nothing is wrong with it");
-            assert_eq!(told.last().expect("an answer").body, ResponseBody::Created);
-            assert_eq!(told.last().expect("an answer").watch_id, watch_id);
-            let next = if start_revision == 0 { self.world.history.all.len() } else { 0 };
-            let watcher = Twin { request, start_revision, next, bookmark: 0, in_fragment: false };
-            let old = twin.watchers.insert(watch_id, watcher);
-            assert!(old.is_none(), "an id given twice");
+            assert!(matches!(answers[0].body, ResponseBody::Refused { .. }));
+            return;
         }
-        // Answers to creates were looked at here; events are checked by `check_told`.
-        let queue = self.world.queues.streams.get_mut(&stream).expect("open");
-        let keep = |told: &WatchResponse| match told.body {
-            ResponseBody::Created | ResponseBody::Refused { .. } => false,
-            ResponseBody::Compacted { .. } => !is_compacted || in_use,
-            _ => true,
-        };
-        queue.told.retain(keep);
+        assert_eq!(answers[0].body, ResponseBody::Created);
+        assert_eq!(answers[0].revision, revision);
+        assert_eq!(is_told_twice, is_compacted);
+        assert_eq!(created.is_some(), !is_compacted);
+        if let Some(watch_id) = created {
+            assert_eq!(answers[0].watch_id, watch_id);
+            let next = if start_revision == 0 { self.world.history.all.len() } else { 0 };
+            let watcher = Twin { request, start_revision, next, bookmark: 0 };
+            assert!(twin.watchers.insert(watch_id, watcher).is_none(), "an id given twice");
+        }
     }
 
     fn cancel(&mut self) {
@@ -257,7 +244,6 @@ impl Run {
                 }
                 let last = history.all[watcher.next - 1].revision.main;
                 assert_eq!(response.revision, response.revision.clamp(last, history.revision), "{said}: header");
-                watcher.in_fragment = *fragment;
                 twin.open_response = fragment.then_some(response.watch_id);
                 if *fragment {
                     assert!(watcher.request.fragment);
@@ -274,7 +260,7 @@ impl Run {
             }
             ResponseBody::Compacted { compact_revision } => {
                 assert_eq!(response.revision, 0);
-                assert!(*compact_revision <= history.compacted_revision);
+                assert!(*compact_revision <= history.compact_revision);
                 assert!(watcher.start_revision < *compact_revision, "{said}: what it wants is there");
                 let behind = history.all[watcher.next.min(history.all.len() - 1)..].first();
                 assert!(
@@ -282,7 +268,6 @@ impl Run {
                     "{said}: it was not behind"
                 );
                 twin.watchers.remove(&response.watch_id);
-                twin.ended += 1;
                 self.compacted += 1;
             }
             other => panic!("{said}: unexpected {other:?}"),
@@ -323,7 +308,13 @@ impl Run {
                     self.streams.remove(&stream);
                 }
             }
-            74..=76 => self.world.pass(Duration::from_millis(100 + self.draw.below(3000))),
+            74 => {
+                // Dropping what compactions condemned is this replica's own affair, at any time.
+                if let Some(keyspace) = &mut self.world.history.keyspace {
+                    keyspace.tidy();
+                }
+            }
+            75..=76 => self.world.pass(Duration::from_millis(100 + self.draw.below(3000))),
             77 => {
                 // A snapshot of a replica that is further on takes the state's place.
                 for _ in 0..self.draw.below(12) {

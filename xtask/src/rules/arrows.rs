@@ -36,7 +36,7 @@ const ARROWS: [(&str, Uses); 29] = [
     ("store", Only(&["types", "wire", "disk"])),
     ("machine", Only(&["types", "wire", "protocol"])),
     ("keyspace", Only(&["types", "wire", "machine"])),
-    ("watch", Only(&["types", "machine", "keyspace"])),
+    ("watch", Only(&["types", "keyspace"])),
     ("node", Only(&["types", "wire", "disk", "protocol", "journal", "store", "machine"])),
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),

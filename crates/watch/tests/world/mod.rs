@@ -2,13 +2,18 @@
 #![allow(dead_code)] // Each test file uses some of it.
 
 use bytes::Bytes;
-use quorate_keyspace::{Change, ChangeKind, KeyValue, Revision};
+use quorate_keyspace::{
+    Change, ChangeKind, DeleteRangeRequest, KeyValue, Keyspace, LogPlace, Operation, PutRequest, Reply, Request,
+    Revision, TxnRequest,
+};
+use quorate_machine::StateMachine;
 use quorate_types::Time;
 use quorate_watch::{
     Advanced, CreateWatch, EventKind, History, ResponseBody, Sink, StreamId, WatchEvent, WatchHub, WatchLimits,
     WatchResponse,
 };
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 /// A history that forgets, as a compaction allows, all it may; and, beside it, one that never does.
@@ -17,7 +22,9 @@ pub struct ModelHistory {
     pub kept: Vec<Option<Change>>,
     pub all: Vec<Change>,
     pub revision: i64,
-    pub compacted_revision: i64,
+    pub compact_revision: i64,
+    /// If there is one, the hub reads this instead; the model then only says what is right.
+    pub keyspace: Option<Keyspace>,
 }
 
 /// One write of a transaction.
@@ -37,7 +44,7 @@ pub fn delete(key: &str) -> Write {
 
 impl ModelHistory {
     pub fn new() -> ModelHistory {
-        ModelHistory { kept: Vec::new(), all: Vec::new(), revision: 1, compacted_revision: 0 }
+        ModelHistory { kept: Vec::new(), all: Vec::new(), revision: 1, compact_revision: 0, keyspace: None }
     }
 
     fn newest(&self, key: &[u8], revision: i64) -> Option<&Change> {
@@ -77,16 +84,38 @@ impl ModelHistory {
         if sub > 0 {
             self.revision = main;
         }
+        if let Some(keyspace) = &mut self.keyspace {
+            let operations = writes.iter().map(operation).collect();
+            let transaction = TxnRequest { success: operations, ..TxnRequest::default() };
+            let reply = keyspace.apply_request(LogPlace::default(), &Request::Txn(transaction));
+            assert!(matches!(reply, Reply::Txn { .. }), "{reply:?}");
+            assert_eq!((keyspace.revision(), keyspace.item_count()), (self.revision, self.all.len() as u64));
+        }
         self.revision
     }
 
     pub fn compact(&mut self, revision: i64) {
         assert!(revision <= self.revision);
-        self.compacted_revision = self.compacted_revision.max(revision);
+        if let Some(keyspace) = &mut self.keyspace {
+            // Refused if it is not a later one.
+            keyspace.apply_request(LogPlace::default(), &Request::Compact { revision });
+        }
+        self.compact_revision = self.compact_revision.max(revision);
         for change in &mut self.kept {
-            if change.as_ref().is_some_and(|change| change.revision.main < self.compacted_revision) {
+            if change.as_ref().is_some_and(|change| change.revision.main < self.compact_revision) {
                 *change = None;
             }
+        }
+    }
+}
+
+fn operation(write: &Write) -> Operation {
+    match write.clone() {
+        Write::Put(key, value) => {
+            Operation::Put(PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() })
+        }
+        Write::Delete(key) => {
+            Operation::DeleteRange(DeleteRangeRequest { key: key.into(), ..DeleteRangeRequest::default() })
         }
     }
 }
@@ -96,25 +125,42 @@ impl History for ModelHistory {
         self.revision
     }
 
-    fn compacted_revision(&self) -> i64 {
-        self.compacted_revision
+    fn compact_revision(&self) -> i64 {
+        self.keyspace.as_ref().map_or(self.compact_revision, Keyspace::compact_revision)
     }
 
     fn next_change(&self) -> u64 {
-        self.all.len() as u64
+        self.keyspace.as_ref().map_or(self.all.len() as u64, History::next_change)
     }
 
     fn change(&self, number: u64) -> Option<Change> {
-        self.kept.get(number as usize)?.clone()
+        match &self.keyspace {
+            Some(keyspace) => keyspace.change(number),
+            None => self.kept.get(number as usize)?.clone(),
+        }
     }
 
     fn first_change_after(&self, main: i64) -> u64 {
-        assert!(main >= self.compacted_revision - 1, "outside of what the hub may ask");
+        if let Some(keyspace) = &self.keyspace {
+            return History::first_change_after(keyspace, main);
+        }
+        assert!(main >= self.compact_revision - 1, "outside of what the hub may ask");
         self.all.partition_point(|change| change.revision.main <= main) as u64
     }
 
-    fn pair_at(&self, key: &[u8], revision: i64) -> Option<KeyValue> {
-        if revision < self.compacted_revision { None } else { self.pair_ever(key, revision) }
+    fn is_whole(&self, numbers: Range<u64>) -> bool {
+        match &self.keyspace {
+            Some(keyspace) => keyspace.is_whole(numbers),
+            None => self.kept[numbers.start as usize..numbers.end as usize].iter().all(Option::is_some),
+        }
+    }
+
+    fn pair_before(&self, change: &Change) -> Option<KeyValue> {
+        if let Some(keyspace) = &self.keyspace {
+            return keyspace.pair_before(change);
+        }
+        let before = change.revision.main - 1;
+        if before < self.compact_revision { None } else { self.pair_ever(&change.key, before) }
     }
 }
 
