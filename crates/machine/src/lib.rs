@@ -49,8 +49,10 @@ mod reads;
 mod request;
 mod serving;
 mod sessions;
+mod staged;
 mod state_machine;
 mod tenure;
+pub mod transfer;
 mod writes;
 
 pub use command::{Command, decode_batch, encode_batch};
@@ -61,4 +63,5 @@ pub use machine::{Lead, Machine};
 pub use message::MachineMessage;
 pub use output::{MachineError, MachineOutput, MachineStatus};
 pub use request::{ClientTag, Consistency, RequestError};
+pub use staged::Staged;
 pub use state_machine::{ApplyContext, RestoreError, StateMachine};

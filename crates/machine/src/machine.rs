@@ -4,13 +4,14 @@ use crate::command::{Command, decode_batch};
 use crate::config::MachineConfig;
 use crate::duty::{DutyConfig, ErrandId};
 use crate::errands::Errands;
-use crate::image::{MachineImage, OpenMachineError, decode_meta, encode_meta};
+use crate::image::{MachineImage, OpenMachineError, encode_meta};
 use crate::message::MachineMessage;
 use crate::output::{MachineError, MachineOutput, MachineStatus};
 use crate::proposer::{Proposer, refusals};
 use crate::reads::Reads;
 use crate::request::{ClientTag, Consistency, RequestError};
 use crate::sessions::{Admission, Sessions, mix};
+use crate::staged::Staged;
 use crate::state_machine::{ApplyContext, StateMachine};
 use crate::tenure::Tenure;
 use crate::writes::Writes;
@@ -47,9 +48,9 @@ pub struct Machine<S: StateMachine> {
     pub(crate) state: S,
     pub(crate) applied: Slot,
     applied_bytes: u64,
-    sessions: Sessions,
+    pub(crate) sessions: Sessions,
     pub(crate) writes: Writes,
-    proposer: Proposer,
+    pub(crate) proposer: Proposer,
     pub(crate) reads: Reads<S::Query>,
     pub(crate) errands: Errands,
     pub(crate) tenure: Tenure<S>,
@@ -75,22 +76,23 @@ impl<S: StateMachine> Machine<S> {
         incarnation: Incarnation,
         config: MachineConfig,
         duty: &DutyConfig<S>,
-        image: Option<MachineImage>,
+        image: Option<MachineImage<'_>>,
     ) -> Result<Machine<S>, OpenMachineError> {
-        let (state, sessions, applied) = match image {
-            None => (S::empty(), Sessions::default(), Slot::ZERO),
-            Some(image) => {
-                let sessions = decode_meta(image.meta)?;
-                (S::restore(image.head, &mut image.items.into_iter())?, sessions, image.applied)
-            }
-        };
-        Ok(Machine {
+        let mut machine = Machine::fresh(me, incarnation, config, duty);
+        if let Some(image) = image {
+            machine.install(Staged::read(image)?, &mut Vec::new());
+        }
+        Ok(machine)
+    }
+
+    fn fresh(me: NodeId, incarnation: Incarnation, config: MachineConfig, duty: &DutyConfig<S>) -> Machine<S> {
+        Machine {
             me: Session { owner: me.0, incarnation },
             config,
-            state,
-            applied,
+            state: S::empty(),
+            applied: Slot::ZERO,
             applied_bytes: 0,
-            sessions,
+            sessions: Sessions::default(),
             writes: Writes::new(),
             proposer: Proposer::default(),
             reads: Reads::new(me, incarnation),
@@ -103,7 +105,7 @@ impl<S: StateMachine> Machine<S> {
             timer_armed: false,
             dropped_messages: 0,
             skipped_commands: 0,
-        })
+        }
     }
 
     /// A client wants a command applied. It is answered by a `Reply` with this tag: later, or at once if there is no room.

@@ -244,6 +244,12 @@ impl Writes {
         self.take(sequence)?.tag()
     }
 
+    /// Takes away what was applied without being seen: whom to tell.
+    pub(crate) fn settled(&mut self, is_settled: impl Fn(u64) -> bool) -> Vec<ClientTag> {
+        let sequences: Vec<u64> = self.by_sequence.keys().copied().filter(|sequence| is_settled(*sequence)).collect();
+        sequences.into_iter().filter_map(|sequence| self.take(sequence)?.tag()).collect()
+    }
+
     fn take(&mut self, sequence: u64) -> Option<Write> {
         let write = self.by_sequence.remove(&sequence)?;
         self.unsent.remove(&sequence);

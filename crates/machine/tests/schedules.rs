@@ -151,9 +151,9 @@ impl World {
     /// Memory is lost; what was applied comes back from an image. Clients of this node hear nothing any more.
     fn crash(&mut self, node: u64) {
         let old = &self.machines[&node];
-        let items =
-            (0..old.state().item_count()).filter_map(|number| Some((number, old.state().item(number)?))).collect();
-        let image = MachineImage { applied: old.applied(), meta: old.meta(), head: old.state().head(), items };
+        let state = old.state().clone();
+        let items = &mut (0..state.item_count()).filter_map(|number| Some((number, state.item(number)?)));
+        let image = MachineImage { applied: old.applied(), meta: old.meta(), head: state.head(), items };
         let incarnation = self.incarnations[&node] + 1;
         self.incarnations.insert(node, incarnation);
         let machine: Machine<AppendingList> =

@@ -456,14 +456,14 @@ fn an_image_brings_back_state_sessions_and_digest() {
     let mut out = Out::new();
     decide(&mut machine, one(session(2), 1, 1, "a"), &mut out);
     decide(&mut machine, one(session(3), 5, 4, "b"), &mut out);
-    let image = MachineImage {
-        applied: machine.applied(),
-        meta: machine.meta(),
-        head: quorate_machine::StateMachine::head(machine.state()),
-        items: (0..).zip(machine.state().items.iter().cloned()).collect(),
+    let state = machine.state().clone();
+    let (applied, meta, head) = (machine.applied(), machine.meta(), quorate_machine::StateMachine::head(&state));
+    let open = |meta: Bytes, head: Bytes| -> Result<appending::ListMachine, OpenMachineError> {
+        let items = &mut (0..).zip(state.items.iter().cloned());
+        let image = MachineImage { applied, meta, head, items };
+        Machine::open(ME, Incarnation(2), MachineConfig::default(), &(), Some(image))
     };
-    let mut reopened: appending::ListMachine =
-        Machine::open(ME, Incarnation(2), MachineConfig::default(), &(), Some(image.clone())).unwrap();
+    let mut reopened = open(meta.clone(), head.clone()).unwrap();
     assert_eq!((reopened.digest(), reopened.applied()), (machine.digest(), Slot(2)));
     for machine in [&mut machine, &mut reopened] {
         decide(machine, one(session(2), 1, 1, "a"), &mut out);
@@ -472,14 +472,10 @@ fn an_image_brings_back_state_sessions_and_digest() {
     }
     assert_eq!(reopened.digest(), machine.digest());
 
-    let newer = MachineImage { meta: Bytes::from_static(&[9]), ..image.clone() };
-    let refused =
-        Machine::<appending::AppendingList>::open(ME, Incarnation(2), MachineConfig::default(), &(), Some(newer));
-    assert_eq!(refused.unwrap_err(), OpenMachineError::Version { found: 9 });
-    let damaged = MachineImage { head: Bytes::from_static(b"lost"), ..image };
-    let refused =
-        Machine::<appending::AppendingList>::open(ME, Incarnation(2), MachineConfig::default(), &(), Some(damaged));
-    assert!(matches!(refused, Err(OpenMachineError::State(_))));
+    let newer = open(Bytes::from_static(&[9]), head);
+    assert_eq!(newer.unwrap_err(), OpenMachineError::Version { found: 9 });
+    let damaged = open(meta, Bytes::from_static(b"lost"));
+    assert!(matches!(damaged.unwrap_err(), OpenMachineError::State(_)));
 }
 
 #[test]

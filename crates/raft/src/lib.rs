@@ -102,10 +102,11 @@ mod record;
 mod recovery;
 mod replica;
 pub mod rules;
+mod snapshot;
 mod status;
 
 pub use config::Config;
-pub use entry::{Configuration, Entry, Payload};
+pub use entry::{Configuration, Entries, Entry, Payload};
 pub use log::Log;
 pub use message::{Append, AppendOutcome, Message, ReadAnswer};
 pub use record::{Anchor, Record};

@@ -22,7 +22,7 @@ fn messages() -> Vec<Message> {
         term: 7,
         prev_slot: Slot(8),
         prev_term: 6,
-        entries: entries(),
+        entries: entries().into(),
         commit: Slot(5),
         everyone_has: Slot(4),
         round: 9,
@@ -51,7 +51,7 @@ fn records() -> Vec<Record> {
         Record::Founded { membership: Membership::of_voters(3) },
         Record::TermVote { term: 3, voted_for: Some(NodeId(2)) },
         Record::TermVote { term: 3, voted_for: None },
-        Record::Append { first: Slot(12), entries: entries() },
+        Record::Append { first: Slot(12), entries: entries().into() },
         Record::Truncate { from: Slot(12) },
         Record::Anchor(Anchor { slot: Slot(11), term: 3, configuration: joint() }),
     ]

@@ -190,7 +190,7 @@ pub fn append_round(term: u64, (prev_slot, prev_term): (u64, u64), terms: &[u64]
         term,
         prev_slot: Slot(prev_slot),
         prev_term,
-        entries: entries(terms),
+        entries: entries(terms).into(),
         commit: Slot(commit),
         everyone_has: Slot::ZERO,
         round,

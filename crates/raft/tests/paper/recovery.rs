@@ -20,7 +20,7 @@ fn term(term: u64) -> Record {
 }
 
 fn entries_at(first: u64, terms: &[u64]) -> Record {
-    Record::Append { first: Slot(first), entries: entries(terms) }
+    Record::Append { first: Slot(first), entries: entries(terms).into() }
 }
 
 fn anchor(slot: u64, term: u64) -> Record {
