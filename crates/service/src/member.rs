@@ -2,7 +2,7 @@
 
 use crate::backend::KeyspaceBackend;
 use crate::plan::Plan;
-use quorate_keyspace::Keyspace;
+use quorate_keyspace::{Keyspace, KeyspaceDutyConfig};
 use quorate_node::NodeConfig;
 use quorate_protocol::Start;
 use quorate_raft::{Config as RaftConfig, Raft};
@@ -210,7 +210,11 @@ fn open(
     node.tracing = plan.tracing;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
     let config = RuntimeConfig::<Raft, Keyspace> {
-        duty: quorate_machine::DutyConfig::<Keyspace>::default(),
+        duty: KeyspaceDutyConfig {
+            member: plan.me.0,
+            quota_bytes: plan.quota_backend_bytes,
+            ..KeyspaceDutyConfig::default()
+        },
         cluster: plan.cluster,
         me: plan.me,
         start: Start::Found(plan.members.clone()),
