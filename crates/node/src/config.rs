@@ -2,6 +2,7 @@
 
 use quorate_journal::JournalConfig;
 use quorate_machine::MachineConfig;
+use quorate_machine::transfer::TransferConfig;
 use quorate_protocol::Replica;
 use quorate_store::StoreConfig;
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub struct NodeConfig<R: Replica> {
     pub protocol: R::Config,
     /// Requests, batches, retries.
     pub machine: MachineConfig,
+    /// How snapshots travel.
+    pub transfer: TransferConfig,
     /// Segment and batch sizes.
     pub journal: JournalConfig,
     /// Slice sizes.
@@ -34,6 +37,7 @@ impl<R: Replica> NodeConfig<R> {
         NodeConfig {
             protocol,
             machine: MachineConfig::default(),
+            transfer: TransferConfig::default(),
             journal: JournalConfig::default(),
             store: StoreConfig::default(),
             checkpoint: CheckpointConfig::default(),

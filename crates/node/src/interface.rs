@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use quorate_disk::Operation;
+use quorate_machine::transfer::TransferMessage;
 use quorate_machine::{ClientTag, Consistency, MachineMessage, RequestError, StateMachine};
 use quorate_protocol::{Event, LinkState, Replica};
 use quorate_types::{Membership, NodeId, Slot};
@@ -27,6 +28,8 @@ pub enum NodeTimer<T> {
     Requests,
     /// The leader's duty wants to be called.
     Duty,
+    /// Rate, repetitions and time-outs of snapshot transfers.
+    Transfers,
     /// The next slice of what commands have condemned.
     Tidy,
     /// The next checkpoint.
@@ -42,6 +45,16 @@ pub enum NodeMessage<R: Replica> {
     Protocol(R::Message),
     /// The machine's: forwarded commands, errands, and what comes back.
     Machine(MachineMessage),
+    /// A piece of a snapshot, or word of one.
+    Transfer(TransferMessage),
+}
+
+impl<R: Replica> NodeMessage<R> {
+    /// Whether it is one of many large ones that can wait: it must not travel in front of the others.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        matches!(self, NodeMessage::Transfer(_))
+    }
 }
 
 impl<R: Replica> Wire for NodeMessage<R> {
@@ -55,12 +68,17 @@ impl<R: Replica> Wire for NodeMessage<R> {
                 out.push(1);
                 message.encode(out);
             }
+            NodeMessage::Transfer(message) => {
+                out.push(2);
+                message.encode(out);
+            }
         }
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         match input.byte("node message")? {
             0 => Ok(NodeMessage::Protocol(R::Message::decode(input)?)),
             1 => Ok(NodeMessage::Machine(MachineMessage::decode(input)?)),
+            2 => Ok(NodeMessage::Transfer(TransferMessage::decode(input)?)),
             kind => Err(WireError::UnknownKind { what: "node message", kind }),
         }
     }

@@ -30,6 +30,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         }
         let mut news = true;
         while news && self.stop.is_none() {
+            self.drive_transfers(env.now(), out);
             self.report_marks();
             self.machine.settle(env.now(), &mut self.machine_outputs);
             self.carry_machine_outputs(out);
@@ -39,7 +40,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             self.replica.settle(env, &mut self.outbox);
             news = self.carry_replica_outputs(env.now(), out);
         }
-        self.finish(begin, out);
+        self.finish(env.now(), begin, out);
     }
 
     /// Tells the replica how far the machine has come, if it came further.
@@ -53,11 +54,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     }
 
     /// Disk writes begin and invariants are checked; or the node stops.
-    pub(crate) fn finish(&mut self, begin: usize, out: &mut Vec<NodeOutput<R, S>>) {
+    pub(crate) fn finish(&mut self, now: Time, begin: usize, out: &mut Vec<NodeOutput<R, S>>) {
         self.carry_machine_outputs(out);
         self.begin_journal_write(out);
         self.begin_store_write(out);
-        self.tidy_a_slice(out);
+        self.tidy_a_slice(now, out);
+        self.drive_transfers(now, out);
         if let Err(violation) = self.replica.check_invariants() {
             self.halt(StopReason::Violation(violation));
         }
@@ -85,7 +87,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         news
     }
 
-    fn carry_replica_output(&mut self, now: Time, output: Output<R>, out: &mut Vec<NodeOutput<R, S>>) -> bool {
+    pub(crate) fn carry_replica_output(
+        &mut self,
+        now: Time,
+        output: Output<R>,
+        out: &mut Vec<NodeOutput<R, S>>,
+    ) -> bool {
         match output {
             Output::Persist { ticket, records } => self.persist(ticket, &records),
             Output::Compact { ticket, baseline, drop_before } => self.compact(ticket, &baseline, drop_before),
@@ -103,12 +110,16 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             }
             Output::CancelTimer(timer) => out.push(NodeOutput::CancelTimer(NodeTimer::Protocol(timer))),
             Output::Members { members, .. } => out.push(NodeOutput::Members(members)),
-            Output::SendSnapshot { to, .. } | Output::SnapshotAnchor { to, .. } => {
-                self.halt(unsupported(&format!("sending a snapshot to {to}")));
+            Output::SendSnapshot { to, at_least } => {
+                self.pin_view(to, at_least);
+                return true;
             }
-            Output::InstallSnapshot { .. } | Output::DropSnapshot { .. } => {
-                self.halt(unsupported("installing a snapshot"));
+            Output::SnapshotAnchor { id, to, anchor } => {
+                self.send_view(now, id, to, &anchor);
+                return true;
             }
+            Output::InstallSnapshot { id, after, .. } => self.want_installed(id, after),
+            Output::DropSnapshot { id } => self.drop_snapshot(id),
             Output::Retire { why } => self.halt(StopReason::Retired(why)),
             Output::Evidence { against, first, second } => {
                 out.push(NodeOutput::Trace(evidence(against, &format!("{first:?}"), &format!("{second:?}"))));
@@ -145,6 +156,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         }
         self.lead = Some(lead);
         out.push(NodeOutput::Lead { era: lead.era, who: lead.who, ready: lead.ready });
+        if lead.who != Some(self.setup.me) {
+            self.stop_sending_all();
+        }
         self.machine.lead(lead, &mut self.machine_outputs);
         true
     }
@@ -172,10 +186,6 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             }
         }
     }
-}
-
-fn unsupported(what: &str) -> StopReason {
-    StopReason::Inconsistent(format!("{what} is not supported by this version"))
 }
 
 fn evidence(against: NodeId, first: &str, second: &str) -> Event {

@@ -225,9 +225,9 @@ impl<R: Replica> Rig<R> {
         }
     }
 
+    /// What is there and not condemned.
     pub fn items(&self) -> Vec<String> {
-        let text = |item: &Bytes| String::from_utf8_lossy(item).into_owned();
-        self.node().state().items.iter().map(text).collect()
+        self.node().state().kept().into_iter().map(|(_, item)| item).collect()
     }
 }
 

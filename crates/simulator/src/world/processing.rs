@@ -222,6 +222,7 @@ pub(super) fn timer_name<R: Replica>(timer: NodeTimer<R::Timer>) -> &'static str
         NodeTimer::Requests => "requests",
         NodeTimer::Duty => "duty",
         NodeTimer::Tidy => "tidy",
+        NodeTimer::Transfers => "transfers",
         NodeTimer::Checkpoint => "checkpoint",
         NodeTimer::JournalIdle => "journal-idle",
     }
@@ -233,6 +234,7 @@ pub(super) fn timer_named<R: Replica>(name: &str) -> Option<NodeTimer<R::Timer>>
         "requests" => Some(NodeTimer::Requests),
         "duty" => Some(NodeTimer::Duty),
         "tidy" => Some(NodeTimer::Tidy),
+        "transfers" => Some(NodeTimer::Transfers),
         "checkpoint" => Some(NodeTimer::Checkpoint),
         "journal-idle" => Some(NodeTimer::JournalIdle),
         _ => R::TIMERS.iter().find(|(known, _)| *known == name).map(|(_, timer)| NodeTimer::Protocol(*timer)),
