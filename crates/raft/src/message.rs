@@ -79,7 +79,7 @@ pub struct Append {
     pub entries: Entries,
     /// The leader's commit mark.
     pub commit: Slot,
-    /// Every member holds everything up to here durably, so nobody will ever ask for it again.
+    /// Every member holds everything up to here durably: followers need not keep it for anybody either.
     pub everyone_has: Slot,
     /// Grows whenever the leader wants a sign of life. An answer echoes it and so confirms that the sender led when it
     /// was sent.

@@ -1,7 +1,7 @@
 //! Messages and records as bytes.
 
 use bytes::Bytes;
-use quorate_protocol::ReadToken;
+use quorate_protocol::{ReadToken, SnapshotId};
 use quorate_raft::{Anchor, Append, AppendOutcome, Configuration, Entry, Message, Payload, ReadAnswer, Record};
 use quorate_types::{Incarnation, Membership, NodeId, Slot};
 use quorate_wire::{Wire, WireError, decode_exact, encode_to_bytes};
@@ -54,6 +54,7 @@ fn records() -> Vec<Record> {
         Record::Append { first: Slot(12), entries: entries().into() },
         Record::Truncate { from: Slot(12) },
         Record::Anchor(Anchor { slot: Slot(11), term: 3, configuration: joint() }),
+        Record::Snapshot { id: SnapshotId(300), anchor: Anchor { slot: Slot(11), term: 3, configuration: joint() } },
     ]
 }
 
