@@ -244,7 +244,11 @@ mod tests {
 
     #[test]
     fn a_refusal_of_the_store_keeps_its_words() {
-        let worded = worded(BackendError::FutureRevision.into(), "etcdserverpb.KV", "Range");
+        let worded = worded(
+            BackendError::Refused(quorate_keyspace::KeyspaceError::FutureRevision).into(),
+            "etcdserverpb.KV",
+            "Range",
+        );
         assert_eq!(worded.code(), Code::OutOfRange);
         assert_eq!(worded.message(), "etcdserver: mvcc: required revision is a future revision");
     }

@@ -33,8 +33,7 @@ fn is_refused(method: &str) -> bool {
 }
 
 /// These do not end by themselves, so a unary call of them would not either.
-const ENDLESS: [&str; 3] =
-    ["grpc.health.v1.Health/Watch", "etcdserverpb.Watch/Watch", "v3electionpb.Election/Observe"];
+const ENDLESS: [&str; 3] = ["grpc.health.v1.Health/Watch", "etcdserverpb.Watch/Watch", "v3electionpb.Election/Observe"];
 
 /// Every method as `package.Service/Method`.
 fn defined_methods() -> Vec<String> {
