@@ -114,6 +114,13 @@ impl Keyspace {
         self.log.count_through(main)
     }
 
+    /// The number of the first change from `number` on that was not dropped; the next change's if there is none. Holes
+    /// cost nothing.
+    #[must_use]
+    pub fn next_kept_change(&self, number: u64) -> u64 {
+        self.log.from(number).next().map_or(self.log.len(), |(number, _)| number)
+    }
+
     /// How many of these items still exist. Costs a step for every few hundred items.
     #[must_use]
     pub fn live_items(&self, numbers: std::ops::Range<u64>) -> u64 {
