@@ -61,6 +61,7 @@ mod item_file;
 mod layout;
 mod manifest;
 mod names;
+mod presence;
 mod reader;
 mod recovery;
 mod store;
