@@ -266,7 +266,7 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         let mut picks = self.waiting.representatives(&enabled, must_observe);
         let blocking = enabled.blocker.filter(|rank| !self.waiting.overwrites(Pick::Completed(*rank)));
         self.effort.steps += picks.len() as u64;
-        let mut keyed: Vec<((bool, u64, u64), Pick)> = Vec::with_capacity(picks.len());
+        let mut keyed: Vec<((bool, (u64, u64), u64), Pick)> = Vec::with_capacity(picks.len());
         for pick in picks.drain(..) {
             let operation = &self.calls[self.waiting.index_of(pick)].operation;
             let Some(next) = self.model.step(state, operation) else { continue };
@@ -276,7 +276,8 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 Some(rank) => self.model.step(&next, self.waiting.operation(rank)).is_some(),
                 None => false,
             };
-            keyed.push(((!serves, self.model.urgency(operation), self.waiting.deadline(pick)), pick));
+            let urgency = (self.model.urgency(operation), self.waiting.needed_by(pick));
+            keyed.push(((!serves, urgency, self.waiting.deadline(pick)), pick));
         }
         keyed.sort_by_key(|(key, _)| *key);
         let mut picks: Vec<Pick> = keyed.into_iter().map(|(_, pick)| pick).collect();

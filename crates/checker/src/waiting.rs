@@ -76,6 +76,8 @@ struct Facts {
     needed: Vec<u32>,
     /// How many waiting operations may bring it about.
     brought: Vec<u32>,
+    /// When the first operation that needs it returned.
+    needed_by: Vec<u64>,
 }
 
 impl Facts {
@@ -85,6 +87,7 @@ impl Facts {
             self.names.push(fact);
             self.needed.push(0);
             self.brought.push(0);
+            self.needed_by.push(u64::MAX);
         }
         number
     }
@@ -120,7 +123,13 @@ impl<'a, M: Model> Waiting<'a, M> {
         let mut kinds: BTreeMap<&M::Operation, usize> = BTreeMap::new();
         let mut completed: Vec<Completed> = Vec::new();
         let mut optional: BTreeMap<usize, OptionalKind> = BTreeMap::new();
-        let mut facts = Facts { numbers: BTreeMap::new(), names: Vec::new(), needed: Vec::new(), brought: Vec::new() };
+        let mut facts = Facts {
+            numbers: BTreeMap::new(),
+            names: Vec::new(),
+            needed: Vec::new(),
+            brought: Vec::new(),
+            needed_by: Vec::new(),
+        };
         let mut found = Vec::new();
         for index in by_call {
             let Call { called_at, returned_at, operation } = &calls[index];
@@ -138,7 +147,10 @@ impl<'a, M: Model> Waiting<'a, M> {
                 model.needs(operation, &mut found);
             }
             let needs: Vec<usize> = found.drain(..).map(|fact| facts.number(fact)).collect();
-            needs.iter().for_each(|fact| facts.needed[*fact] += 1);
+            for fact in &needs {
+                facts.needed[*fact] += 1;
+                facts.needed_by[*fact] = facts.needed_by[*fact].min(returned_at.unwrap_or(u64::MAX));
+            }
             match *returned_at {
                 Some(returned_at) => completed.push(Completed {
                     index,
@@ -186,11 +198,19 @@ impl<'a, M: Model> Waiting<'a, M> {
 
     /// Whether something waiting needs a fact that only the operation just dropped could have brought about.
     pub(crate) fn lost_with(&self, pick: Pick, holds: impl Fn(u64) -> bool) -> bool {
-        let brings = match pick {
+        self.brings(pick).iter().any(|number| self.facts.are_lost(*number) && !holds(self.facts.names[*number]))
+    }
+
+    /// When something first had to have seen what this operation brings.
+    pub(crate) fn needed_by(&self, pick: Pick) -> u64 {
+        self.brings(pick).iter().map(|number| self.facts.needed_by[*number]).min().unwrap_or(u64::MAX)
+    }
+
+    fn brings(&self, pick: Pick) -> &[usize] {
+        match pick {
             Pick::Completed(rank) | Pick::Dropped(rank) => &self.completed[rank].brings,
             Pick::Optional(kind) => &self.optional[kind].brings,
-        };
-        brings.iter().any(|number| self.facts.are_lost(*number) && !holds(self.facts.names[*number]))
+        }
     }
 
     /// The least limit of all that waits.

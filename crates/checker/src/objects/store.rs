@@ -135,6 +135,7 @@ impl Model for Store {
         let puts = |step: &NumberedStep| matches!(step, NumberedStep::Put { .. });
         let keys = || operation.success.iter().map(NumberedStep::key).collect::<BTreeSet<usize>>();
         operation.compares.is_empty()
+            && operation.succeeded != Some(false)
             && !self.counts_revisions
             && operation.success.len() >= self.keys
             && operation.success.iter().all(puts)

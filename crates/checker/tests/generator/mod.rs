@@ -135,7 +135,7 @@ impl World {
         match shape.object {
             Object::Register => Some(self.register(entry, value, sequence, choice, happens)),
             Object::List => Some(self.list(entry, value, choice, happens)),
-            Object::Counter => Some(self.counter(entry, number, choice, happens)),
+            Object::Counter => Some(self.counter(shape, entry, number, choice, happens)),
             Object::Lock => self.lock(entry, choice, happens),
             Object::Fifo | Object::Bag => Some(self.queue(shape, entry, value, choice, happens, numbers)),
             Object::Store => Some(Operation::Transact(self.transact(shape, entry, value, choice, happens, numbers))),
@@ -184,12 +184,12 @@ impl World {
         Operation::Append { value }
     }
 
-    fn counter(&mut self, entry: &Entry, number: u64, choice: u64, happens: bool) -> Operation {
+    fn counter(&mut self, shape: &Shape, entry: &Entry, number: u64, choice: u64, happens: bool) -> Operation {
         let counter = self.counters.entry(entry.key.clone()).or_default();
         if choice < 4 {
             return Operation::ReadCounter { found: *counter };
         }
-        let amount = (number % 5) as i64 - 1;
+        let amount = if shape.values == u64::MAX { (number % 5) as i64 } else { number as i64 - 1 };
         if happens {
             *counter += amount;
         }
