@@ -282,7 +282,9 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         keyed.sort_by_key(|(key, _)| *key);
         let mut picks: Vec<Pick> = keyed.into_iter().map(|(_, pick)| pick).collect();
         if let Some(rank) = enabled.blocker.filter(|rank| self.waiting.is_free(*rank)) {
-            picks.push(Pick::Dropped(rank));
+            // Dropped at once if nobody asks for it yet, else only where nothing else helps.
+            let wanted = self.waiting.needed_by(Pick::Dropped(rank)) < u64::MAX;
+            picks.insert(if wanted { picks.len() } else { 0 }, Pick::Dropped(rank));
         }
         let choice = Choice { picks, blocker: enabled.blocker, called: enabled.called };
         self.waiting.reuse(enabled);

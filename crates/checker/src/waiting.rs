@@ -76,8 +76,8 @@ struct Facts {
     needed: Vec<u32>,
     /// How many waiting operations may bring it about.
     brought: Vec<u32>,
-    /// When the first operation that needs it returned.
-    needed_by: Vec<u64>,
+    /// In which round of `representatives` an enabled operation needed it, and when the first of them returned.
+    needed_by: Vec<(u64, u64)>,
 }
 
 impl Facts {
@@ -87,7 +87,7 @@ impl Facts {
             self.names.push(fact);
             self.needed.push(0);
             self.brought.push(0);
-            self.needed_by.push(u64::MAX);
+            self.needed_by.push((0, u64::MAX));
         }
         number
     }
@@ -147,10 +147,7 @@ impl<'a, M: Model> Waiting<'a, M> {
                 model.needs(operation, &mut found);
             }
             let needs: Vec<usize> = found.drain(..).map(|fact| facts.number(fact)).collect();
-            for fact in &needs {
-                facts.needed[*fact] += 1;
-                facts.needed_by[*fact] = facts.needed_by[*fact].min(returned_at.unwrap_or(u64::MAX));
-            }
+            needs.iter().for_each(|fact| facts.needed[*fact] += 1);
             match *returned_at {
                 Some(returned_at) => completed.push(Completed {
                     index,
@@ -201,9 +198,10 @@ impl<'a, M: Model> Waiting<'a, M> {
         self.brings(pick).iter().any(|number| self.facts.are_lost(*number) && !holds(self.facts.names[*number]))
     }
 
-    /// When something first had to have seen what this operation brings.
+    /// When the first returned that was enabled, at the last [`Waiting::representatives`], and needs what this operation brings.
     pub(crate) fn needed_by(&self, pick: Pick) -> u64 {
-        self.brings(pick).iter().map(|number| self.facts.needed_by[*number]).min().unwrap_or(u64::MAX)
+        let needed = self.brings(pick).iter().map(|number| self.facts.needed_by[*number]);
+        needed.filter(|(round, _)| *round == self.round).map(|(_, by)| by).min().unwrap_or(u64::MAX)
     }
 
     fn brings(&self, pick: Pick) -> &[usize] {
@@ -300,6 +298,11 @@ impl<'a, M: Model> Waiting<'a, M> {
             let (round, best) = &mut self.met[one.kind];
             if *round != self.round || one.returned_at < self.completed[*best].returned_at {
                 (*round, *best) = (self.round, *rank);
+            }
+            for number in &one.needs {
+                let (round, by) = &mut self.facts.needed_by[*number];
+                *by = if *round == self.round { one.returned_at.min(*by) } else { one.returned_at };
+                *round = self.round;
             }
         }
         let best = enabled.ranks.iter().filter(|rank| {

@@ -35,6 +35,8 @@ pub struct Shape {
     pub longest: u64,
     /// Whether transactions tell revisions.
     pub revisions: bool,
+    /// Whether registers see deletes, and compare-and-sets that find another value.
+    pub deletes: bool,
 }
 
 impl Shape {
@@ -48,6 +50,7 @@ impl Shape {
             lost_one_in: u64::MAX,
             longest: 20,
             revisions: false,
+            deletes: true,
         }
     }
 }
@@ -133,7 +136,7 @@ impl World {
         let value = number.to_string().into_bytes();
         let choice = numbers.below(10);
         match shape.object {
-            Object::Register => Some(self.register(entry, value, sequence, choice, happens)),
+            Object::Register => Some(self.register(shape, entry, value, sequence, choice, happens)),
             Object::List => Some(self.list(entry, value, choice, happens)),
             Object::Counter => Some(self.counter(shape, entry, number, choice, happens)),
             Object::Lock => self.lock(entry, choice, happens),
@@ -142,7 +145,15 @@ impl World {
         }
     }
 
-    fn register(&mut self, entry: &Entry, value: Vec<u8>, sequence: u64, choice: u64, happens: bool) -> Operation {
+    fn register(
+        &mut self,
+        shape: &Shape,
+        entry: &Entry,
+        value: Vec<u8>,
+        sequence: u64,
+        choice: u64,
+        happens: bool,
+    ) -> Operation {
         let current = self.values.get(&entry.key).cloned();
         let mut next = current.clone();
         let operation = match choice {
@@ -151,12 +162,13 @@ impl World {
                 next = Some(value.clone());
                 Operation::Write { value }
             }
-            8 if sequence.is_multiple_of(2) => {
+            8 if shape.deletes && sequence.is_multiple_of(2) => {
                 next = None;
                 Operation::Delete { existed: Some(current.is_some()) }
             }
             _ => {
-                let expected = if sequence.is_multiple_of(3) { Some(b"7".to_vec()) } else { current.clone() };
+                let expected =
+                    if shape.deletes && sequence.is_multiple_of(3) { Some(b"7".to_vec()) } else { current.clone() };
                 let succeeded = expected == current;
                 if succeeded {
                     next = Some(value.clone());
