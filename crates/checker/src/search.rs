@@ -198,8 +198,8 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 (state != frame.state || frees).then_some((state, true))
             }
             Pick::Completed(rank) | Pick::Dropped(rank) => {
-                let must_observe = self.waiting.overwrites(pick)
-                    && !(frame.choice.blocker == Some(rank) && !self.waiting.is_free(rank));
+                let may_stay_unseen = frame.choice.blocker == Some(rank) && !self.waiting.is_free(rank);
+                let must_observe = self.waiting.overwrites(pick) && !may_stay_unseen;
                 Some((state, must_observe))
             }
         }
@@ -266,7 +266,7 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         let mut picks = self.waiting.representatives(&enabled, must_observe);
         let blocking = enabled.blocker.filter(|rank| !self.waiting.overwrites(Pick::Completed(*rank)));
         self.effort.steps += picks.len() as u64;
-        let mut keyed: Vec<((bool, (u64, u64), u64), Pick)> = Vec::with_capacity(picks.len());
+        let mut keyed = Vec::with_capacity(picks.len());
         for pick in picks.drain(..) {
             let operation = &self.calls[self.waiting.index_of(pick)].operation;
             let Some(next) = self.model.step(state, operation) else { continue };

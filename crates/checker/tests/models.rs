@@ -7,6 +7,9 @@ use generator::{Numbers, Shape, generate};
 use quorate_checker::{Budget, Entry, History, Object, Operation, Relation, Step, Target, Transaction, Verdict, check};
 use std::collections::{BTreeMap, VecDeque};
 
+/// The client, and its token if that was seen.
+type Holder = (u64, Option<u64>);
+
 /// All that there can be, as a person would write it down.
 #[derive(Clone, Debug, PartialEq)]
 struct World {
@@ -14,7 +17,7 @@ struct World {
     lists: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
     counters: BTreeMap<Vec<u8>, i64>,
     queues: BTreeMap<Vec<u8>, VecDeque<Vec<u8>>>,
-    locks: BTreeMap<Vec<u8>, (Option<(u64, Option<u64>)>, u64)>,
+    locks: BTreeMap<Vec<u8>, (Option<Holder>, u64)>,
     revision: u64,
 }
 

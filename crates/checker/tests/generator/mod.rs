@@ -55,6 +55,9 @@ impl Shape {
     }
 }
 
+/// The client, and its token.
+type Holder = (u64, u64);
+
 /// What really is there.
 #[derive(Default)]
 struct World {
@@ -63,7 +66,7 @@ struct World {
     lists: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
     counters: BTreeMap<Vec<u8>, i64>,
     queues: BTreeMap<Vec<u8>, VecDeque<Vec<u8>>>,
-    locks: BTreeMap<Vec<u8>, (Option<(u64, u64)>, u64)>,
+    locks: BTreeMap<Vec<u8>, (Option<Holder>, u64)>,
     revision: u64,
 }
 
