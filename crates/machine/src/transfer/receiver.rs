@@ -173,7 +173,8 @@ impl Receiver {
         incoming.is_whole = true;
         out.push((incoming.from, TransferMessage::Received { number: incoming.number, offset: incoming.received }));
         let header = incoming.header.clone();
-        let Some(StreamParts { meta, head, items }) = std::mem::take(&mut incoming.reader).finish(header.item_count) else {
+        let Some(StreamParts { meta, head, items }) = std::mem::take(&mut incoming.reader).finish(header.item_count)
+        else {
             self.finish(TransferEnd::Refused, out);
             return None;
         };
