@@ -71,7 +71,8 @@ pub trait StateMachine: Debug + Sized + 'static {
     }
 
     /// The state that had this head when it had exactly these items, given in ascending order of number. Items that commands
-    /// had condemned but that were not yet dropped may be among them or not.
+    /// had condemned but that were not yet dropped may be among them or not; but if one that was dropped is left out, all
+    /// dropped ones of lower number must be left out too. (What a later item undid must not come back without that item.)
     ///
     /// # Errors
     /// When the bytes are no image of this machine.
