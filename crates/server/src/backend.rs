@@ -30,11 +30,7 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`BackendError::Refused`], or any error of reaching the cluster.
-    fn read(
-        &self,
-        query: Query,
-        consistency: Consistency,
-    ) -> impl Future<Output = Result<Reply, BackendError>> + Send;
+    fn read(&self, query: Query, consistency: Consistency) -> impl Future<Output = Result<Reply, BackendError>> + Send;
 
     /// Has the leader do something about a lease that only its memory can.
     ///

@@ -105,10 +105,9 @@ impl BackendError {
     pub fn code(&self) -> Code {
         match self {
             Self::Refused(error) => code_of(error),
-            Self::InvalidClientApiVersion
-            | Self::RequestTooLarge
-            | Self::MemberUrlsInvalid
-            | Self::Malformed(_) => Code::InvalidArgument,
+            Self::InvalidClientApiVersion | Self::RequestTooLarge | Self::MemberUrlsInvalid | Self::Malformed(_) => {
+                Code::InvalidArgument
+            }
             Self::TooManyRequests => Code::ResourceExhausted,
             Self::MemberNotFound => Code::NotFound,
             Self::Canceled => Code::Cancelled,

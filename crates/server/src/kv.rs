@@ -55,10 +55,7 @@ impl<B: Backend> Kv for KvService<B> {
         Ok(Response::new(range_response(self.0.local_header(), reply)?))
     }
 
-    async fn range_stream(
-        &self,
-        request: Request<RangeRequest>,
-    ) -> Result<Response<Self::RangeStreamStream>, Status> {
+    async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
         let (metadata, _, request) = request.into_parts();
         let consistency = self.consistency(request.serializable)?;
         let pages = range_stream(Arc::clone(&self.0), request, consistency)?;
@@ -133,4 +130,3 @@ impl<B: Backend> KvService<B> {
         }
     }
 }
-

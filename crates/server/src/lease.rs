@@ -132,11 +132,9 @@ impl<B: Backend> Lease for LeaseService<B> {
         let gone = LeaseTimeToLiveResponse { header: None, id, ttl: -1, granted_ttl: 0, keys: Vec::new() };
         let mut response = match self.0.lease_errand(LeaseErrand::TimeToLive { id }).await? {
             LeaseAnswer::Unknown => gone,
-            LeaseAnswer::Remaining { remaining_seconds, granted_seconds } => LeaseTimeToLiveResponse {
-                ttl: remaining_seconds,
-                granted_ttl: granted_seconds,
-                ..gone
-            },
+            LeaseAnswer::Remaining { remaining_seconds, granted_seconds } => {
+                LeaseTimeToLiveResponse { ttl: remaining_seconds, granted_ttl: granted_seconds, ..gone }
+            }
             other => return Err(unfitting(&other).into()),
         };
         if with_keys && response.ttl >= 0 {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use quorate_keyspace::{Alarm, AlarmAction as Act, AlarmKind, AlarmRequest as ChangeAlarm, Query, Reply, Request as Command};
+use quorate_keyspace::{
+    Alarm, AlarmAction as Act, AlarmKind, AlarmRequest as ChangeAlarm, Query, Reply, Request as Command,
+};
 use quorate_machine::Consistency;
 use tonic::{Request, Response, Status};
 

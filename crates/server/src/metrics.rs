@@ -184,7 +184,11 @@ fn write_optional_metrics(text: &mut MetricsText, status: &NodeStatus) {
             counts.proposals_pending,
         ),
         ("etcd_debugging_mvcc_keys_total", "Total number of keys.", counts.keys),
-        ("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store.", counts.compact_revision),
+        (
+            "etcd_debugging_mvcc_compact_revision",
+            "The revision of the last compaction in store.",
+            counts.compact_revision,
+        ),
         ("quorate_leases", "Leases there are.", counts.leases),
         ("quorate_alarms", "Alarms that are raised.", counts.alarms),
         ("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", counts.quota_backend_bytes),
@@ -205,7 +209,11 @@ fn write_watch_metrics<B: Backend>(text: &mut MetricsText, stats: &WatchStats, f
         "Total number of unsynced slow watchers.",
         stats.slow_watchers,
     );
-    text.counter("etcd_debugging_mvcc_events_total", "Total number of events sent by this member.", stats.events_delivered);
+    text.counter(
+        "etcd_debugging_mvcc_events_total",
+        "Total number of events sent by this member.",
+        stats.events_delivered,
+    );
     text.gauge(
         "quorate_watch_pending_bytes",
         "Bytes of events that wait for watch clients.",
@@ -254,7 +262,11 @@ fn write_front_metrics<B: Backend>(text: &mut MetricsText, front: &Front<B>) {
         "gRPC requests refused because too many were in flight.",
         load(&counts.requests_refused),
     );
-    text.gauge("quorate_server_request_bytes_in_flight", "Bytes of gRPC requests being served.", front.request_bytes.taken());
+    text.gauge(
+        "quorate_server_request_bytes_in_flight",
+        "Bytes of gRPC requests being served.",
+        front.request_bytes.taken(),
+    );
     text.gauge(
         "quorate_server_request_bytes_in_flight_limit",
         "Bytes of gRPC requests that may be served at one time.",

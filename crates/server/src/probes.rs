@@ -59,8 +59,13 @@ impl Check {
 /// The smallest read there is: of one key, the smallest possible one, without value or pairs.
 pub(crate) async fn read<B: Backend>(front: &Front<B>, serializable: bool) -> Result<(), BackendError> {
     let key = Bytes::from_static(&[0]);
-    let range =
-        keyspace::RangeRequest { key, limit: 1, count_only: true, keys_only: true, ..keyspace::RangeRequest::default() };
+    let range = keyspace::RangeRequest {
+        key,
+        limit: 1,
+        count_only: true,
+        keys_only: true,
+        ..keyspace::RangeRequest::default()
+    };
     let consistency = if serializable { Consistency::Local } else { Consistency::Linearizable };
     front.read(keyspace::Query::Range(range), consistency).await.map(|_answer| ())
 }

@@ -192,10 +192,8 @@ impl<B: Backend> Front<B> {
         let (requests, mut responses) = self.backend.watches().open();
         loop {
             let before = one_of(prefix, SortOrder::Descend, place.create_revision - 1);
-            let look = TxnRequest {
-                success: vec![get(place.key.clone()), Operation::Range(before)],
-                ..TxnRequest::default()
-            };
+            let look =
+                TxnRequest { success: vec![get(place.key.clone()), Operation::Range(before)], ..TxnRequest::default() };
             let mut seen = Outcome::of(self.read(Query::Txn(look), Consistency::Linearizable).await?)?;
             let own = seen.next_pair()?;
             if own.is_none_or(|own| own.create_revision != place.create_revision) {

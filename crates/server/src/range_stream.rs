@@ -53,12 +53,8 @@ pub(crate) fn range_stream<B: Backend>(
 ) -> Result<impl Stream<Item = Result<RangeStreamResponse, Status>> + Send + 'static, BackendError> {
     let range = Range::try_from(request)?;
     let is_natural = range.sort_target == SortTarget::Key && range.sort_order != SortOrder::Descend;
-    let filters = [
-        range.min_mod_revision,
-        range.max_mod_revision,
-        range.min_create_revision,
-        range.max_create_revision,
-    ];
+    let filters =
+        [range.min_mod_revision, range.max_mod_revision, range.min_create_revision, range.max_create_revision];
     if !is_natural || filters != [0; 4] {
         return Err(BackendError::Unsupported("KV.RangeStream with an order or filter of revisions".to_owned()));
     }

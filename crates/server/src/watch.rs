@@ -28,10 +28,7 @@ pub(crate) struct WatchService<B>(pub(crate) Arc<Front<B>>);
 impl<B: Backend> Watch for WatchService<B> {
     type WatchStream = Responses<WatchResponse>;
 
-    async fn watch(
-        &self,
-        request: Request<Streaming<WatchRequest>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<Streaming<WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
         self.0.refuse_on_learner()?;
         let (metadata, _, asked) = request.into_parts();
         let (requests, responses) = self.0.backend.watches().open();

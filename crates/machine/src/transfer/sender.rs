@@ -29,6 +29,8 @@ struct Outgoing {
     acked: Mark,
     /// Everything before was sent.
     sent: Mark,
+    /// Where the chunk before that begins.
+    last_chunk: Mark,
     /// The ends of the chunks between the two.
     marks: VecDeque<Mark>,
     all_sent: bool,
@@ -93,6 +95,7 @@ impl Sender {
             begun: false,
             acked: Mark::default(),
             sent: Mark::default(),
+            last_chunk: Mark::default(),
             marks: VecDeque::new(),
             all_sent: false,
             heard_at: now,
@@ -210,9 +213,13 @@ impl Outgoing {
     ) {
         if self.resend_at <= now {
             self.resend_at = now + config.resend_after;
-            let everything_arrived = self.all_sent && self.marks.is_empty();
-            if !self.begun || everything_arrived {
+            if !self.begun {
                 out.push((self.to, TransferMessage::Begin { number, header: self.header.clone() }));
+            } else if self.all_sent && self.marks.is_empty() {
+                // Everything arrived, and the end of it was not heard. A receiver that forgot the transfer says so to a chunk;
+                // to a beginning it would begin anew, which this side would take for a late word.
+                let (chunk, _) = self.chunk_at(self.last_chunk, number, config, item);
+                out.push((self.to, chunk));
             } else {
                 self.go_back();
             }
@@ -225,18 +232,33 @@ impl Outgoing {
             if self.all_sent || under_way >= config.window_bytes.max(1) || *allowance == 0 {
                 return;
             }
-            let Mark { offset, mut position, checksum } = self.sent;
-            let bytes = self.view.next_piece(&mut position, config.chunk_bytes, item);
-            let is_last = self.view.is_end(position);
-            let checksum = crc32c::crc32c_append(checksum, &bytes);
-            self.sent = Mark { offset: offset + bytes.len() as u64, position, checksum };
-            if bytes.is_empty() && !is_last {
+            let start = self.sent;
+            let (chunk, end) = self.chunk_at(start, number, config, item);
+            self.sent = end;
+            self.all_sent = self.view.is_end(end.position);
+            if end.offset == start.offset && !self.all_sent {
                 continue;
             }
-            *allowance = allowance.saturating_sub(bytes.len() as u64);
-            self.all_sent = is_last;
-            self.marks.push_back(self.sent);
-            out.push((self.to, TransferMessage::Chunk { number, offset, bytes, checksum, is_last }));
+            *allowance = allowance.saturating_sub(end.offset - start.offset);
+            self.last_chunk = start;
+            self.marks.push_back(end);
+            out.push((self.to, chunk));
         }
+    }
+
+    /// The chunk that begins here, and where it ends. The same at every time.
+    fn chunk_at(
+        &self,
+        start: Mark,
+        number: u64,
+        config: &TransferConfig,
+        item: &mut dyn FnMut(u64) -> Option<Bytes>,
+    ) -> (TransferMessage, Mark) {
+        let Mark { offset, mut position, checksum } = start;
+        let bytes = self.view.next_piece(&mut position, config.chunk_bytes, item);
+        let checksum = crc32c::crc32c_append(checksum, &bytes);
+        let end = Mark { offset: offset + bytes.len() as u64, position, checksum };
+        let is_last = self.view.is_end(position);
+        (TransferMessage::Chunk { number, offset, bytes, checksum, is_last }, end)
     }
 }

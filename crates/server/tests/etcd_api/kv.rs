@@ -147,7 +147,10 @@ async fn errors_of_the_store_reach_the_client_with_code_and_text() {
     let server = Server::start().await;
     let mut kv = server.kv().await;
     for (error, expected) in [
-        (BackendError::Refused(KeyspaceError::NoSpace), etcd_error(Code::ResourceExhausted, "mvcc: database space exceeded")),
+        (
+            BackendError::Refused(KeyspaceError::NoSpace),
+            etcd_error(Code::ResourceExhausted, "mvcc: database space exceeded"),
+        ),
         (BackendError::LeaderChanged, etcd_error(Code::Unavailable, "leader changed")),
         (BackendError::Refused(KeyspaceError::Corrupt), etcd_error(Code::DataLoss, "corrupt cluster")),
     ] {

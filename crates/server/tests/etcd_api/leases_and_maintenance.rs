@@ -64,7 +64,10 @@ async fn alarms_stop_growth_and_stand_in_status_and_list() {
     let raised = vec![AlarmMember { member_id: MEMBER_ID, alarm: AlarmType::Nospace.into() }];
     let activate = request(AlarmAction::Activate, AlarmType::Nospace);
     assert_eq!(maintenance.alarm(activate).await.unwrap().into_inner().alarms, raised);
-    assert_eq!(refusal(kv.put(put("a", "1")).await), etcd_error(Code::ResourceExhausted, "mvcc: database space exceeded"));
+    assert_eq!(
+        refusal(kv.put(put("a", "1")).await),
+        etcd_error(Code::ResourceExhausted, "mvcc: database space exceeded")
+    );
     let status = maintenance.status(StatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.errors, [format!("memberID:{MEMBER_ID} alarm:NOSPACE ")]);
     for (kind, expected) in [(AlarmType::None, 1), (AlarmType::Nospace, 1), (AlarmType::Corrupt, 0)] {
@@ -124,15 +127,9 @@ async fn a_transaction_answers_each_operation_in_order() {
     let server = Server::start_with(ServerConfig { max_txn_ops: 3, ..ServerConfig::default() }).await;
     let mut kv = server.kv().await;
     let op = |request| RequestOp { request: Some(request) };
-    let nested = TxnRequest {
-        success: vec![op(request_op::Request::RequestRange(get("a")))],
-        ..TxnRequest::default()
-    };
+    let nested = TxnRequest { success: vec![op(request_op::Request::RequestRange(get("a")))], ..TxnRequest::default() };
     let txn = TxnRequest {
-        success: vec![
-            op(request_op::Request::RequestPut(put("a", "1"))),
-            op(request_op::Request::RequestTxn(nested)),
-        ],
+        success: vec![op(request_op::Request::RequestPut(put("a", "1"))), op(request_op::Request::RequestTxn(nested))],
         ..TxnRequest::default()
     };
     let answer = kv.txn(txn.clone()).await.unwrap().into_inner();
@@ -143,7 +140,10 @@ async fn a_transaction_answers_each_operation_in_order() {
     };
     assert_eq!(nested.header, Some(Default::default()), "there, and empty");
     let too_many = TxnRequest { success: vec![txn.success[0].clone(); 4], ..TxnRequest::default() };
-    assert_eq!(refusal(kv.txn(too_many).await), etcd_error(Code::InvalidArgument, "too many operations in txn request"));
+    assert_eq!(
+        refusal(kv.txn(too_many).await),
+        etcd_error(Code::InvalidArgument, "too many operations in txn request")
+    );
     let empty = TxnRequest { success: vec![RequestOp { request: None }], ..TxnRequest::default() };
     assert_eq!(refusal(kv.txn(empty).await), etcd_error(Code::InvalidArgument, "key not found"));
 }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use quorate_server::proto::etcdserverpb::auth_client::AuthClient;
 use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use quorate_server::proto::etcdserverpb::{
-    AuthStatusRequest, AuthenticateRequest, MemberListRequest, StatusRequest,
-};
+use quorate_server::proto::etcdserverpb::{AuthStatusRequest, AuthenticateRequest, MemberListRequest, StatusRequest};
 use quorate_server::proto::grpc::health::v1::HealthCheckRequest;
 use quorate_server::proto::grpc::health::v1::health_check_response::ServingStatus;
 use quorate_server::proto::grpc::health::v1::health_client::HealthClient;

@@ -5,9 +5,7 @@ use std::time::Duration;
 use quorate_server::proto::etcdserverpb::lease_client::LeaseClient;
 use quorate_server::proto::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest};
 use quorate_server::proto::v3electionpb::election_client::ElectionClient;
-use quorate_server::proto::v3electionpb::{
-    CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest,
-};
+use quorate_server::proto::v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest};
 use quorate_server::proto::v3lockpb::lock_client::LockClient;
 use quorate_server::proto::v3lockpb::{LockRequest, UnlockRequest};
 use tonic::Code;
