@@ -61,7 +61,10 @@ impl Settings {
             ..defaults
         };
         ensure!(server.max_concurrent_streams > 0, "--max-concurrent-streams must be at least 1");
-        ensure!(server.max_request_bytes <= MAX_REQUEST_BYTES, "--max-request-bytes may be at most {MAX_REQUEST_BYTES}");
+        ensure!(
+            server.max_request_bytes <= MAX_REQUEST_BYTES,
+            "--max-request-bytes may be at most {MAX_REQUEST_BYTES}"
+        );
         Ok(Limits { quota_backend_bytes, server })
     }
 }

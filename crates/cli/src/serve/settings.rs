@@ -194,10 +194,14 @@ impl Settings {
             max_request_bytes_in_flight: self.max_request_bytes_in_flight.or(weaker.max_request_bytes_in_flight),
             max_concurrent_streams: self.max_concurrent_streams.or(weaker.max_concurrent_streams),
             max_streams: self.max_streams.or(weaker.max_streams),
-            watch_progress_notify_interval: self.watch_progress_notify_interval.or(weaker.watch_progress_notify_interval),
+            watch_progress_notify_interval: self
+                .watch_progress_notify_interval
+                .or(weaker.watch_progress_notify_interval),
             max_watchers: self.max_watchers.or(weaker.max_watchers),
             max_watch_pending_bytes: self.max_watch_pending_bytes.or(weaker.max_watch_pending_bytes),
-            max_watch_stream_pending_bytes: self.max_watch_stream_pending_bytes.or(weaker.max_watch_stream_pending_bytes),
+            max_watch_stream_pending_bytes: self
+                .max_watch_stream_pending_bytes
+                .or(weaker.max_watch_stream_pending_bytes),
             log_level: self.log_level.or(weaker.log_level),
             log_format: self.log_format.or(weaker.log_format),
         }
