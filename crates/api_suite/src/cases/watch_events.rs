@@ -174,7 +174,7 @@ async fn a_watch_resumed_misses_nothing_and_repeats_nothing(target: Target) -> O
         for _ in 0..5 {
             written.push(target.write("a", "x").await?);
         }
-        seen.extend(revisions(&watcher.events(3 + 5 * round - seen.len()).await?));
+        seen.extend(revisions(&watcher.events((3 + 5 * round).saturating_sub(seen.len())).await?));
         start = seen.last().map_or(start, |last| last + 1);
     }
     let missing = written.len() - seen.len();
