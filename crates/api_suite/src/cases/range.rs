@@ -50,7 +50,7 @@ async fn one_key_is_answered_with_all_its_fields(target: Target) -> Outcome {
 async fn a_missing_key_is_an_empty_answer(target: Target) -> Outcome {
     let answer = target.range(target.get_request("none")).await?;
     equal("pairs, count, more", (answer.kvs.len(), answer.count, answer.more), (0, 0, false))?;
-    holds("the header has a revision", revision(answer.header.as_ref()) > 0, &answer.header)
+    holds("the header has a revision", revision(answer.header.as_ref()) > 0, answer.header)
 }
 
 async fn an_empty_key_is_refused(target: Target) -> Outcome {
@@ -260,7 +260,7 @@ async fn the_header_names_cluster_and_member(target: Target) -> Outcome {
         holds(
             "no part of it is zero",
             header.cluster_id != 0 && header.member_id != 0 && header.raft_term != 0,
-            &header,
+            header,
         )?;
         seen.push(header);
     }

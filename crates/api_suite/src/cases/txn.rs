@@ -88,7 +88,7 @@ async fn success_or_failure_is_done_never_both(target: Target) -> Outcome {
 async fn a_transaction_of_nothing_succeeds(target: Target) -> Outcome {
     let answer = target.txn(TxnRequest::default()).await?;
     equal("succeeded, answers", (answer.succeeded, answer.responses.len()), (true, 0))?;
-    holds("it tells a revision", revision(answer.header.as_ref()) > 0, &answer.header)
+    holds("it tells a revision", revision(answer.header.as_ref()) > 0, answer.header)
 }
 
 async fn answers_stand_beside_their_steps(target: Target) -> Outcome {
