@@ -38,8 +38,48 @@ pub const WRITE_BESIDE_A_FAILING_READ: Difference = Difference {
                the writes are therefore not asked of etcd",
 };
 
+/// Reads below revision 0 inside a transaction.
+pub const REVISION_BELOW_ZERO_IN_A_TRANSACTION: Difference = Difference {
+    case: "txn::a_revision_below_zero_in_a_transaction_means_now",
+    etcd: "refused as compacted, except -1 in a store that never was; outside a transaction it means now",
+    quorate: "means now, in a transaction as outside",
+    argument: "one meaning for one field; no client sends it",
+};
+
+/// A transaction with a put and a deletion of all keys from one at or below it.
+pub const DELETION_TO_THE_END_OVER_A_PUT: Difference = Difference {
+    case: "txn_limits::a_key_put_and_deleted_with_all_later_keys_is_refused",
+    etcd: "does both, since its check takes the zero byte that means \"to the end\" for a key",
+    quorate: "`InvalidArgument`, `etcdserver: duplicate key given in txn request`",
+    argument: "etcd documents that a key may not be written twice, and refuses every other form of it",
+};
+
+/// The hash of the revision the store is compacted at.
+pub const HASH_AT_THE_COMPACTION_MARK: Difference = Difference {
+    case: "maintenance::the_hash_of_a_compacted_revision_is_refused",
+    etcd: "refused as compacted, though the revision can still be read",
+    quorate: "answered, equal on all members",
+    argument: "so do later releases of etcd 3.5: comparing members right after a compaction needs it",
+};
+
+/// A method that etcd 3.5 does not have.
+pub const RANGE_AS_A_STREAM: Difference = Difference {
+    case: "limits::a_range_can_be_streamed",
+    etcd: "`KV.RangeStream` is unimplemented",
+    quorate: "answers a range in parts, as etcd 3.7 does",
+    argument: "an addition; clients that do not know it never call it",
+};
+
 /// All of them.
-pub const DIFFERENCES: &[Difference] = &[UNKNOWN_SORT_ORDER, WATCH_FROM_BELOW_ZERO, WRITE_BESIDE_A_FAILING_READ];
+pub const DIFFERENCES: &[Difference] = &[
+    UNKNOWN_SORT_ORDER,
+    WRITE_BESIDE_A_FAILING_READ,
+    REVISION_BELOW_ZERO_IN_A_TRANSACTION,
+    DELETION_TO_THE_END_OVER_A_PUT,
+    WATCH_FROM_BELOW_ZERO,
+    HASH_AT_THE_COMPACTION_MARK,
+    RANGE_AS_A_STREAM,
+];
 
 /// The list as a table in Markdown.
 pub fn as_markdown() -> String {
@@ -49,4 +89,23 @@ pub fn as_markdown() -> String {
         table.push_str(&format!("| `{case}` | {etcd} | {quorate} | {argument} |\n"));
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_difference_is_met_by_a_case() {
+        let names: Vec<&str> = crate::cases().iter().map(crate::Case::name).collect();
+        for difference in DIFFERENCES {
+            assert!(names.contains(&difference.case), "there is no case {}", difference.case);
+        }
+    }
+
+    #[test]
+    fn the_documentation_shows_this_list() {
+        let page = include_str!("../../../docs/compatibility.md");
+        assert!(page.contains(&as_markdown()), "put this into docs/compatibility.md:\n{}", as_markdown());
+    }
 }

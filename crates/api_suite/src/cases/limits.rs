@@ -1,6 +1,7 @@
 //! How large requests may be, and metadata that holds for all methods.
 
 use crate::case::Case;
+use crate::differences::RANGE_AS_A_STREAM;
 use crate::expect::{Outcome, equal, holds, refused};
 use crate::proto::etcdserverpb::{DeleteRangeRequest, PutRequest};
 use crate::target::{Target, always, put_op};
@@ -17,7 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::shared(an_answer_may_be_larger_than_a_request),
         Case::shared(a_client_may_require_a_leader),
         Case::shared(a_client_may_name_its_version),
-        Case::shared(unknown_methods_are_unimplemented),
+        Case::shared(a_range_can_be_streamed),
     ]
 }
 
@@ -85,8 +86,16 @@ async fn a_client_may_name_its_version(target: Target) -> Outcome {
     Ok(())
 }
 
-async fn unknown_methods_are_unimplemented(target: Target) -> Outcome {
-    // From etcd 3.7 on; 3.5 does not know it.
-    let answer = target.kv().range_stream(target.get_request("a")).await;
-    equal("code", answer.err().map(|status| status.code()), Some(Code::Unimplemented))
+async fn a_range_can_be_streamed(target: Target) -> Outcome {
+    target.write_all(&[("a", "1"), ("b", "2"), ("c", "3")]).await?;
+    let answer = target.kv().range_stream(target.all_request()).await;
+    if target.differing(&RANGE_AS_A_STREAM, true, false) {
+        return equal("code", answer.err().map(|status| status.code()), Some(Code::Unimplemented));
+    }
+    let mut stream = answer?.into_inner();
+    let mut pairs = Vec::new();
+    while let Some(part) = stream.message().await? {
+        pairs.extend(part.range_response.map(|range| range.kvs).unwrap_or_default());
+    }
+    equal("pairs of all parts", pairs, target.range(target.all_request()).await?.kvs)
 }
