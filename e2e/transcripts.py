@@ -14,7 +14,8 @@ import time
 
 # Keys of JSON whose numbers count revisions, and those that are different on every cluster.
 REVISIONS = {"revision", "create_revision", "mod_revision", "compact_revision"}
-INDIVIDUAL = {"cluster_id", "member_id", "raft_term"}
+# The header of events tells a revision that is not before them; how far beyond is not promised.
+INDIVIDUAL = {"cluster_id", "member_id", "raft_term", "Header"}
 
 
 class Transcript:
@@ -80,14 +81,14 @@ class Transcript:
         return self.plain(line)
 
     def relative(self, value, key=None):
+        if key in INDIVIDUAL:
+            return "individual"
         if isinstance(value, dict):
             return {name: self.relative(inner, name) for name, inner in value.items()}
         if isinstance(value, list):
             return [self.relative(inner, key) for inner in value]
         if key in REVISIONS and isinstance(value, int) and value:
             return f"base{value - self.base:+d}"
-        if key in INDIVIDUAL:
-            return "individual"
         return value
 
     def plain(self, line):
