@@ -47,6 +47,7 @@ class Connection:
 
 
 def keys_values_and_transactions(client):
+    client.delete_prefix("py/")  # Of an earlier run.
     client.put("py/a", "1")
     value, metadata = client.get("py/a")
     assert (value, metadata.key, metadata.version) == (b"1", b"py/a", 1), (value, metadata.version)

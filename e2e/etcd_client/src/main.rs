@@ -36,6 +36,8 @@ async fn connect(endpoints: &[String]) -> Result<Client, Error> {
 }
 
 async fn keys_and_transactions(client: &mut Client) -> Result<(), Error> {
+    // Of an earlier run.
+    client.delete("rs/", Some(DeleteOptions::new().with_prefix())).await?;
     client.put("rs/a", "1", None).await?;
     let before = client.put("rs/a", "2", Some(PutOptions::new().with_prev_key())).await?;
     assert_eq!(before.prev_key().expect("the pair before").value(), b"1");
