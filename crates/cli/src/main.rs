@@ -1,5 +1,6 @@
 //! The `quorate` program: a replicated store that etcd clients can use, and the tools to look inside it.
 
+mod bench;
 mod client;
 mod endpoint;
 mod lab;
@@ -31,6 +32,8 @@ enum Command {
     Del(client::DelArguments),
     /// Show members, leader, revision and how far each node is
     Status(client::StatusArguments),
+    /// Put load on any etcd v3 endpoint and measure it
+    Bench(Box<bench::BenchArguments>),
     /// Let single-decree Paxos agree on one value, and tell how
     Decide(lab::DecideArguments),
     /// Run the cluster on virtual time, disk and network, with faults, from a seed
@@ -39,6 +42,8 @@ enum Command {
     Explain(lab::ExplainArguments),
     /// Search all schedules of a small cluster, within a bound
     Explore(lab::ExploreArguments),
+    /// Check a recorded history: is it linearizable, and if not, why
+    Check(lab::CheckArguments),
 }
 
 /// A closed pipe (`quorate explain ... | head`) or a full disk behind standard output is no defect of this program: it ends
@@ -59,9 +64,20 @@ fn end_quietly_without_output() {
     }));
 }
 
+/// `check` says by its exit code what it found, so wrong usage has one of its own there (EX_USAGE of `sysexits.h`).
+fn end_with_usage(error: &clap::Error) -> ! {
+    const WRONG_USAGE: i32 = 64;
+    if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|command| command == "check") {
+        // There is nowhere else to say it.
+        let _ = error.print();
+        std::process::exit(WRONG_USAGE);
+    }
+    error.exit()
+}
+
 fn main() -> ExitCode {
     end_quietly_without_output();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| end_with_usage(&error));
     let done = match arguments.command {
         Command::Up(arguments) => up::run(arguments),
         Command::Serve(arguments) => serve::run(*arguments),
@@ -69,10 +85,12 @@ fn main() -> ExitCode {
         Command::Get(arguments) => client::get(arguments),
         Command::Del(arguments) => client::del(arguments),
         Command::Status(arguments) => client::status(arguments),
+        Command::Bench(arguments) => bench::run(*arguments),
         Command::Decide(arguments) => lab::decide(arguments),
         Command::Sim(arguments) => lab::sim(arguments),
         Command::Explain(arguments) => lab::explain(arguments),
         Command::Explore(arguments) => lab::explore(arguments),
+        Command::Check(arguments) => lab::check(arguments),
     };
     match done {
         Ok(code) => code,

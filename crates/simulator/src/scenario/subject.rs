@@ -75,6 +75,7 @@ impl Subject for RaftSubject {
                 None => "nothing".to_owned(),
             },
             Reply::Error(error) => error.to_string(),
+            other => format!("{other:?}"),
         }
     }
 
@@ -144,6 +145,7 @@ impl SingleValue {
 impl StateMachine for SingleValue {
     type Query = ();
     type Reply = Option<Bytes>;
+    type Duty = ();
 
     fn empty() -> SingleValue {
         SingleValue::default()
@@ -170,11 +172,11 @@ impl StateMachine for SingleValue {
         0
     }
 
-    fn item(&self, _: u64) -> Bytes {
-        Bytes::new()
+    fn item(&self, _: u64) -> Option<Bytes> {
+        None
     }
 
-    fn restore(head: Bytes, _: &mut dyn Iterator<Item = Bytes>) -> Result<SingleValue, RestoreError> {
+    fn restore(head: Bytes, _: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<SingleValue, RestoreError> {
         let decided = quorate_wire::decode_exact(head).map_err(|error| RestoreError { why: error.to_string() })?;
         Ok(SingleValue { decided })
     }

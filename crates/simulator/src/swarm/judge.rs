@@ -3,7 +3,7 @@
 use super::callers::{Asked, Callers, Ended, value_of};
 use super::subject::{Judged, Meaning, Subject, Versioned};
 use crate::world::World;
-use quorate_checker::{Budget, Entry, History, Operation, Verdict, check};
+use quorate_checker::{Budget, Entry, History, Object, Operation, Verdict, check};
 use quorate_narrator::Ending;
 use quorate_node::Consistency;
 use quorate_types::NodeId;
@@ -268,7 +268,7 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
         }
     }
     let history = History::new(entries).map_err(|why| ("Linearizable", why.to_string()))?;
-    match check(&history, &Budget::default()) {
+    match check(&history, Object::Register, &Budget::default()) {
         Verdict::Linearizable => Ok(()),
         Verdict::Violation { key, explanation } => {
             Err(("Linearizable", format!("key {}: {}", key.escape_ascii(), explanation.sentence)))

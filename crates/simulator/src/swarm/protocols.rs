@@ -27,6 +27,7 @@ impl Subject for Raft {
             compact_after_bytes: random.log_uniform(64, 1 << 16),
             compact_after_entries: random.log_uniform(1, 200),
             compact_keep_entries: random.between(0, 16),
+            ..quorate_raft::Config::default()
         }
     }
 }
