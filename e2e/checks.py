@@ -139,21 +139,6 @@ def check_etcdctl_reads_members_status_and_health(world):
         assert (health.stdout + health.stderr).count("is healthy") == 3, health
 
 
-def check_errors_are_etcds_and_absent_features_say_so(world):
-    for etcdctl in world.etcdctls.values():
-        at = (etcdctl, "--endpoints", world.cluster.endpoint(0))
-        empty = run(*at, "put", "", "x", check=False)
-        assert empty.returncode != 0 and "etcdserver: key is not provided" in empty.stderr, empty
-        future = run(*at, "get", "a", "--rev=999999", check=False)
-        assert "etcdserver: mvcc: required revision is a future revision" in future.stderr, future
-        absent = run(*at, "put", "--ignore-value", "no-such-key", check=False)
-        assert "etcdserver: key not found" in absent.stderr, absent
-        lease = run(*at, "lease", "grant", "60", check=False)
-        assert lease.returncode != 0 and "nimplemented" in lease.stderr, lease
-        txn = run(*at, "txn", stdin='version("a") = "0"\n\nput a b\n\n\n', check=False)
-        assert txn.returncode != 0 and "nimplemented" in txn.stderr, txn
-
-
 def check_etcdctl_prints_what_it_prints_on_etcd(world):
     reference, different = world.reference(), []
     for version, etcdctl in world.etcdctls.items():
