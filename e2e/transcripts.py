@@ -31,10 +31,13 @@ class Transcript:
         return [self.etcdctl, "--endpoints", endpoints or self.cluster.endpoints(), *[str(part) for part in parts]]
 
     def ask(self, *parts, stdin=None, endpoints=None):
-        return subprocess.run(
-            self.command(*parts, endpoints=endpoints), capture_output=True, text=True, timeout=60, input=stdin,
-            env={**os.environ, "ETCDCTL_API": "3"},
-        )
+        command = self.command(*parts, endpoints=endpoints)
+        try:
+            return subprocess.run(
+                command, capture_output=True, text=True, timeout=15, input=stdin, env={**os.environ, "ETCDCTL_API": "3"},
+            )
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(command, "no end within 15 s", "", "")
 
     def key(self, name):
         return self.prefix + name
@@ -176,7 +179,11 @@ def compactions(transcript):
 
 def leases(transcript):
     run, key = transcript.run, transcript.key
-    lease = transcript.ask("lease", "grant", "600").stdout.split()[1]
+    granted = transcript.ask("lease", "grant", "600")
+    transcript.lines.append(f"granted: {granted.returncode}")
+    if granted.returncode != 0:
+        return
+    lease = granted.stdout.split()[1]
     transcript.words[lease] = "LEASE"
     run("put", key("a"), "1", f"--lease={lease}")
     run("put", key("b"), "2", f"--lease={lease}")
@@ -212,7 +219,7 @@ def maintenance(transcript):
     run("put", key("a"), "1")
     run("alarm", "list")
     run("alarm", "disarm")
-    status = json.loads(transcript.ask("endpoint", "status", "-w", "json").stdout)
+    status = json.loads(transcript.ask("endpoint", "status", "-w", "json").stdout or "[]")
     transcript.lines.append(f"members with a status: {len(status)}, leaders: {len({one['Status']['leader'] for one in status})}")
     healthy = transcript.ask("endpoint", "health")
     transcript.lines.append(f"healthy: {(healthy.stdout + healthy.stderr).count('is healthy: successfully committed proposal')}")
