@@ -7,7 +7,7 @@ use crate::marks::Mark;
 use quorate_disk::DiskErrorKind;
 use quorate_disk::model::Unsynced;
 use quorate_journal::{Expected, Journal, JournalConfig};
-use quorate_machine::StateMachine;
+use quorate_machine::{DutyConfig, StateMachine};
 use quorate_narrator::What;
 use quorate_node::{Boot, Lane, Node};
 use quorate_protocol::{LinkState, Replica};
@@ -82,7 +82,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.marks.hit(Mark::TornTailRepaired);
         }
         let boot = host.boot(self.config.cluster, DiskId(self.crash_random.bits()));
-        let booted = Node::boot(boot, self.config.node.clone(), &mut host.journal, &mut host.store);
+        let booted =
+            Node::boot(boot, self.config.node.clone(), &DutyConfig::<S>::default(), &mut host.journal, &mut host.store);
         let failed = crash_after.is_some_and(|(lane, _)| host.disk_mut(lane).faults_mut().fail_after.take().is_none());
         let (node, outputs) = match booted {
             Err(_) if failed => {

@@ -91,6 +91,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                 }
                 NodeOutput::Disk { lane, write, operations } => self.start_write(id, lane, write, operations),
                 NodeOutput::Reply { tag, result } => self.answer(id, tag, result),
+                NodeOutput::Answer { tag, .. } => {
+                    let detail = format!("{id} answers errand {}, and no client here has errands", tag.0);
+                    self.report_broken("AnsweredOnce", Some(id), detail);
+                }
                 NodeOutput::Lead { era, who, ready } => self.note_lead(id, Lead { era, who, ready }),
                 NodeOutput::Members(members) => {
                     let members = members.members().iter().map(|member| member.id).collect();
@@ -216,6 +220,9 @@ pub(super) fn timer_name<R: Replica>(timer: NodeTimer<R::Timer>) -> &'static str
             R::TIMERS.iter().find(|(_, known)| *known == timer).map_or("a timer without a name", |(name, _)| *name)
         }
         NodeTimer::Requests => "requests",
+        NodeTimer::Duty => "duty",
+        NodeTimer::Tidy => "tidy",
+        NodeTimer::Transfers => "transfers",
         NodeTimer::Checkpoint => "checkpoint",
         NodeTimer::JournalIdle => "journal-idle",
     }
@@ -225,6 +232,9 @@ pub(super) fn timer_name<R: Replica>(timer: NodeTimer<R::Timer>) -> &'static str
 pub(super) fn timer_named<R: Replica>(name: &str) -> Option<NodeTimer<R::Timer>> {
     match name {
         "requests" => Some(NodeTimer::Requests),
+        "duty" => Some(NodeTimer::Duty),
+        "tidy" => Some(NodeTimer::Tidy),
+        "transfers" => Some(NodeTimer::Transfers),
         "checkpoint" => Some(NodeTimer::Checkpoint),
         "journal-idle" => Some(NodeTimer::JournalIdle),
         _ => R::TIMERS.iter().find(|(known, _)| *known == name).map(|(_, timer)| NodeTimer::Protocol(*timer)),
