@@ -227,10 +227,6 @@ def maintenance(transcript):
         transcript.ask("get", key("a"), endpoints=cluster.endpoint(index))
     hashes = transcript.ask("endpoint", "hashkv")
     transcript.lines.append(f"hashes: {hashes.returncode} {len(set(line.split(', ')[1] for line in hashes.stdout.splitlines()))}")
-    file = os.path.join(cluster.directory, f"snapshot-of-{transcript.prefix.strip('/')}")
-    saved = transcript.ask("snapshot", "save", file, endpoints=cluster.endpoint(1))
-    # What is in it differs; that it ends with the digest of the rest, etcdctl has checked.
-    transcript.lines.append(f"snapshot: {saved.returncode} {'Snapshot saved at' in saved.stdout} {os.path.getsize(file) % 512 if os.path.exists(file) else None}")
 
 
 SCRIPTS = [keys, transactions, watches, compactions, leases, locks, maintenance]

@@ -70,8 +70,7 @@ impl Cluster {
 }
 
 async fn put(kv: &mut KvClient<Channel>, key: &str, lease: i64) -> Result<i64, Status> {
-    let request =
-        PutRequest { key: key.to_owned().into(), value: "v".into(), lease, ..PutRequest::default() };
+    let request = PutRequest { key: key.to_owned().into(), value: "v".into(), lease, ..PutRequest::default() };
     Ok(kv.put(request).await?.into_inner().header.unwrap().revision)
 }
 
@@ -95,8 +94,12 @@ async fn count(kv: &mut KvClient<Channel>, key: &str) -> i64 {
 /// All keys from a revision on. The sender keeps the stream's requests open.
 async fn watch_all(channel: Channel, start_revision: i64) -> (mpsc::Sender<WatchRequest>, Streaming<WatchResponse>) {
     let (requests, receiver) = mpsc::channel(1);
-    let create =
-        WatchCreateRequest { key: "\0".into(), range_end: "\0".into(), start_revision, ..WatchCreateRequest::default() };
+    let create = WatchCreateRequest {
+        key: "\0".into(),
+        range_end: "\0".into(),
+        start_revision,
+        ..WatchCreateRequest::default()
+    };
     requests.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }).await.unwrap();
     let mut responses = WatchClient::new(channel).watch(ReceiverStream::new(receiver)).await.unwrap().into_inner();
     assert!(responses.message().await.unwrap().unwrap().created);
@@ -212,7 +215,10 @@ async fn more_history_than_the_quota_raises_the_alarm_on_every_member() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    assert_eq!((refused.code(), refused.message()), (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"));
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded")
+    );
     let status = MaintenanceClient::new(cluster.channel(0)).status(StatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.errors, [format!("memberID:{} alarm:NOSPACE ", cluster.local.member_id(0))]);
     cluster.local.shut_down().await;

@@ -128,12 +128,6 @@ async fn maintenance(client: &mut Client) -> Result<(), Error> {
     assert!(client.status().await?.version().starts_with("3."));
     assert_eq!(client.member_list().await?.members().len(), 3);
     client.hash_kv(0).await?;
-    let mut snapshot = client.snapshot().await?;
-    let mut bytes = 0;
-    while let Some(part) = snapshot.message().await? {
-        bytes += part.blob().len();
-    }
-    assert!(bytes > 32, "a snapshot has data and a digest");
     Ok(())
 }
 
