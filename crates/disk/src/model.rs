@@ -9,12 +9,15 @@
 
 mod crash;
 mod image;
+mod synced;
 
 use crate::operation::{Disk, DiskError, DiskErrorKind, Operation};
 use bytes::Bytes;
 use image::Image;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+
+pub use synced::Synced;
 
 /// Names one file's contents whatever it is called; a rename moves the name only.
 type FileId = u64;
@@ -181,6 +184,12 @@ impl ModelDisk {
         image
     }
 
+    /// To read exactly what is guaranteed to survive a crash now, without copying it.
+    #[must_use]
+    pub fn synced(&self) -> Synced<'_> {
+        Synced::new(self)
+    }
+
     /// What a crash at this moment could take away.
     #[must_use]
     pub fn unsynced(&self) -> Unsynced {
@@ -312,9 +321,13 @@ impl ModelDisk {
     }
 
     fn flush_directory(&mut self) {
-        self.synced_names = self.names.clone();
-        self.pending_names.clear();
-        self.forget_nameless_files();
+        let pending = std::mem::take(&mut self.pending_names);
+        for change in &pending {
+            change.apply(&mut self.synced_names);
+        }
+        if pending.iter().any(|change| !matches!(change, NameChange::Create { .. })) {
+            self.forget_nameless_files();
+        }
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {

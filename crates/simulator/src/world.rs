@@ -27,7 +27,7 @@ use host::Host;
 use promises::Promises;
 use quorate_machine::StateMachine;
 use quorate_narrator::{Happening, What};
-use quorate_node::Node;
+use quorate_node::{Node, NodeInput, NodeOutput};
 use quorate_protocol::{Replica, Start, Status};
 use quorate_types::{NodeId, Time};
 use std::collections::BTreeMap;
@@ -62,6 +62,9 @@ pub struct World<R: Replica, S: StateMachine> {
     transcript: Transcript,
     promises: Promises,
     marks: Marks,
+    /// Empty between events: kept for their memory.
+    inputs: Vec<NodeInput<R, S>>,
+    outputs: Vec<NodeOutput<R, S>>,
     /// How often each guard gave each verdict, while tracing is on.
     guards: BTreeMap<&'static str, GuardCounts>,
     crash_random: Random,
@@ -97,6 +100,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             transcript: Transcript::new(config.keep),
             promises: Promises::default(),
             marks: Marks::default(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
             guards: BTreeMap::new(),
             crash_random: Random::stream(seed, "crash", 0),
             schedule_random: Random::stream(seed, "schedule", 0),
@@ -137,7 +142,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if event.is_busy() {
             self.busy -= 1;
         }
-        self.events += 1;
+        // A deadline counts once it is known not to be void: most timers are set again before they come due.
+        self.events += u64::from(!matches!(event, WorldEvent::Deadline { .. }));
         self.happen(event);
         true
     }
@@ -265,7 +271,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         &self.guards
     }
 
-    /// How many events have happened.
+    /// How many events have happened: messages at their receiver's door, batches that a node worked on, steps of a disk,
+    /// timers that came due (not those set again or cancelled before), starts, crashes, ends of pauses, alarms.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events

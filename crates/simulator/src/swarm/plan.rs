@@ -183,11 +183,9 @@ impl Plan {
             storm: patience * u32::try_from(random.between(20, 60)).unwrap_or(20),
             leave_minority_down: random.happens(Chance::percent(30)),
             tracing: random.happens(Chance::percent(25)),
-            ghost: *random
-                .pick(&[Chance::one_in(4), Chance::one_in(32), Chance::one_in(256)])
-                .unwrap_or(&Chance::ALWAYS),
+            ghost: draw_ghost(random),
             deep: *random
-                .pick(&[Chance::one_in(2), Chance::one_in(16), Chance::one_in(128)])
+                .pick(&[Chance::one_in(2), Chance::one_in(16), Chance::one_in(128), Chance::one_in(512)])
                 .unwrap_or(&Chance::ALWAYS),
             faults,
         }
@@ -249,6 +247,16 @@ fn draw_storm_link(random: &mut Random, patience: Duration, has: &dyn Fn(FaultCl
 
 fn draw_rate(random: &mut Random, most_ppm: u64) -> Chance {
     Chance(u32::try_from(random.log_uniform(1_000, most_ppm)).unwrap_or(1_000))
+}
+
+/// Opening a whole journal and store is the dearest check there is: always in one seed out of ten, rarely in most.
+fn draw_ghost(random: &mut Random) -> Chance {
+    match random.below(10) {
+        0 => Chance::ALWAYS,
+        1..=3 => Chance::one_in(32),
+        4..=6 => Chance::one_in(256),
+        _ => Chance::one_in(2048),
+    }
 }
 
 fn draw_mix(random: &mut Random) -> Mix {

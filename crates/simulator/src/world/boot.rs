@@ -84,7 +84,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let boot = host.boot(self.config.cluster, DiskId(self.crash_random.bits()));
         let booted = Node::boot(boot, self.config.node.clone(), &mut host.journal, &mut host.store);
         let failed = crash_after.is_some_and(|(lane, _)| host.disk_mut(lane).faults_mut().fail_after.take().is_none());
-        let (node, outputs) = match booted {
+        let (node, mut outputs) = match booted {
             Err(_) if failed => {
                 self.lose_power(id, true);
                 return self.mark(Mark::CrashInRecovery);
@@ -102,6 +102,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         };
         let status = node.status();
         host.life += 1;
+        host.flushes += 1;
         let incarnation_before = std::mem::replace(&mut host.incarnation, status.incarnation.0);
         host.first_flight = self.flights + 1;
         host.node = Some(node);
@@ -111,7 +112,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
         self.note(Some(id), What::Started { incarnation: status.incarnation.0, applied });
         self.check_after_start(id, incarnation_before);
-        self.carry_out(id, outputs);
+        self.carry_out(id, &mut outputs);
         self.check_after_settle(id);
         self.spread_hints(id, LinkState::Up);
     }

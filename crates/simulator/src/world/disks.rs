@@ -122,6 +122,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         let Some(mut write) = self.write_mut(lane).take() else { return Ok(()) };
         if let Some(operation) = write.operations.get(write.next) {
             self.disk_mut(lane).perform(operation)?;
+            self.flushes += 1;
             write.next += 1;
         }
         *self.write_mut(lane) = Some(write);

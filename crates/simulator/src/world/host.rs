@@ -83,6 +83,10 @@ pub(super) struct Host<R: Replica, S: StateMachine> {
     pub(super) journal_busy: bool,
     pub(super) disk_held: bool,
     pub(super) held_lanes: Vec<Lane>,
+    /// Counts flushes, starts and crashes: what is durable changes only there.
+    pub(super) flushes: u64,
+    /// The replica that the synced disks open, as of so many flushes.
+    pub(super) ghost: Option<(u64, R)>,
     pub(super) lead: Option<Lead>,
     pub(super) seen: Seen,
     /// The highest era known to be durable here, over all incarnations.
@@ -127,6 +131,8 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
             journal_busy: false,
             disk_held: false,
             held_lanes: Vec::new(),
+            flushes: 0,
+            ghost: None,
             lead: None,
             seen: Seen::default(),
             durable_era: 0,
@@ -144,6 +150,8 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
     pub(super) fn lose_memory(&mut self) {
         self.node = None;
         self.life += 1;
+        self.flushes += 1;
+        self.ghost = None;
         self.inbox.clear();
         self.work_scheduled = false;
         self.paused = false;

@@ -52,19 +52,22 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if host.paused {
             return;
         }
-        let Taken { inputs, fired } = host.take_batch(batching);
-        let mut outputs = Vec::new();
+        let mut inputs = std::mem::take(&mut self.inputs);
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let fired = host.take_batch(batching, &mut inputs);
         if let Some(node) = host.node.as_mut().filter(|_| !inputs.is_empty()) {
             let mut env = HostEnv { now: host.clock.read(now), choices: &mut host.choices };
-            for input in inputs {
+            for input in inputs.drain(..) {
                 node.step(&mut env, input);
             }
             node.settle(&mut env, &mut outputs);
         }
+        self.inputs = inputs;
         if let Some(timer) = fired {
             self.note(Some(id), What::TimerFired { timer: timer_name::<R>(timer) });
         }
-        self.carry_out(id, outputs);
+        self.carry_out(id, &mut outputs);
+        self.outputs = outputs;
         self.check_after_settle(id);
         self.schedule_work(id);
     }
@@ -74,13 +77,14 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.life == life) else { return };
         let current = host.timers.get(&timer).is_some_and(|armed| armed.generation == generation);
         if current && !self.manual_timers {
+            self.events += 1;
             self.enqueue(id, Waiting::Expired { timer, generation });
         }
     }
 
-    /// Does what a node wants done, in order.
-    pub(super) fn carry_out(&mut self, id: NodeId, outputs: Vec<NodeOutput<R, S>>) {
-        for output in outputs {
+    /// Does what a node wants done, in order, and leaves the list empty.
+    pub(super) fn carry_out(&mut self, id: NodeId, outputs: &mut Vec<NodeOutput<R, S>>) {
+        for output in outputs.drain(..) {
             match output {
                 NodeOutput::Send { to, message } => self.send(id, to, &message),
                 NodeOutput::SetTimer { timer, at_least, at_most } => self.set_timer(id, timer, at_least, at_most),
@@ -164,24 +168,16 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     }
 }
 
-/// A batch taken from an inbox.
-struct Taken<R: Replica, S: StateMachine> {
-    inputs: Vec<NodeInput<R, S>>,
-    /// The timer whose deadline is its first input, if it is one.
-    fired: Option<NodeTimer<R::Timer>>,
-}
-
 impl<R: Replica, S: StateMachine> Host<R, S> {
-    /// Takes the next batch. A timer that comes due always begins a batch of its own: what stands before it in the queue may
+    /// Takes the next batch; answers with the timer whose deadline is its first input, if it is one. A timer that comes due always begins a batch of its own: what stands before it in the queue may
     /// set it again or cancel it, and then it must not be delivered.
-    fn take_batch(&mut self, batching: Batching) -> Taken<R, S> {
+    fn take_batch(&mut self, batching: Batching, inputs: &mut Vec<NodeInput<R, S>>) -> Option<NodeTimer<R::Timer>> {
         let waiting = self.inbox.len() as u64;
         let at_most = match batching {
             Batching::Everything => waiting,
             Batching::OneByOne => 1,
             Batching::Drawn { at_most } => self.work_random.between(1, at_most.clamp(1, waiting.max(1))),
         };
-        let mut inputs = Vec::new();
         let mut fired = None;
         while (inputs.len() as u64) < at_most {
             match self.inbox.pop_front() {
@@ -205,7 +201,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
                 }
             }
         }
-        Taken { inputs, fired }
+        fired
     }
 }
 

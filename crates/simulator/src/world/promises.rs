@@ -1,11 +1,12 @@
 //! What must always hold, whatever the faults.
 
 use super::World;
+use super::host::Host;
 use crate::marks::Mark;
 use quorate_machine::StateMachine;
-use quorate_node::{Node, NodeMessage};
+use quorate_node::{BootError, Node, NodeConfig, NodeMessage};
 use quorate_protocol::{Replica, Role};
-use quorate_types::{DiskId, NodeId, Slot, Time};
+use quorate_types::{ClusterId, DiskId, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -154,16 +155,27 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if !self.check_random.happens(self.config.checks.ghost) {
             return;
         }
-        let Some(host) = self.hosts.get(&from) else { return };
-        let (journal, store) = (host.journal.synced_image(), host.store.synced_image());
-        let boot = host.boot(self.config.cluster, DiskId(0));
-        let ghost = Node::<R, S>::ghost(&boot, &self.config.node, &journal, &store);
-        self.mark(Mark::GhostAsked);
-        let why = match ghost {
+        let Some(host) = self.hosts.get_mut(&from) else { return };
+        let opened = host.open_ghost(self.config.cluster, &self.config.node);
+        self.marks.hit(Mark::GhostAsked);
+        let why = match opened {
             Ok(ghost) if ghost.vouches(to, claim) => return,
             Ok(_) => "a replica opened from its synced disks alone does not stand by it".to_owned(),
             Err(why) => format!("its synced disks alone do not open: {why}"),
         };
         self.report_broken("DurabilityGhost", Some(from), format!("{from} sends {claim:?} to {to}, but {why}"));
+    }
+}
+
+impl<R: Replica, S: StateMachine> Host<R, S> {
+    /// The replica that the synced-only disks would open; opened anew only when something became durable since.
+    fn open_ghost(&mut self, cluster: ClusterId, config: &NodeConfig<R>) -> Result<&R, BootError> {
+        let is_current = self.ghost.as_ref().is_some_and(|(at, _)| *at == self.flushes);
+        if !is_current {
+            let boot = self.boot(cluster, DiskId(0));
+            let ghost = Node::<R, S>::ghost(&boot, config, &self.journal.synced(), &self.store.synced())?;
+            self.ghost = Some((self.flushes, ghost));
+        }
+        Ok(&self.ghost.as_ref().expect("it was just opened").1)
     }
 }
