@@ -8,6 +8,7 @@
 //! durable, and flushing the directory does not make a file's bytes (nor its reserved length) durable.
 
 mod crash;
+mod damage;
 mod image;
 mod synced;
 
@@ -17,6 +18,7 @@ use image::Image;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+pub use damage::{Harm, Place};
 pub use synced::Synced;
 
 /// Names one file's contents whatever it is called; a rename moves the name only.
@@ -74,6 +76,8 @@ struct Contents {
     current: Image,
     durable: Image,
     pending: Vec<Pending>,
+    /// Sectors that cannot be read until they are written again, by number.
+    lost_sectors: BTreeSet<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +106,11 @@ impl Change {
 impl Contents {
     fn change(&mut self, change: Change) {
         change.apply(&mut self.current);
+        if let Change::Write { offset, bytes } = &change
+            && !self.lost_sectors.is_empty()
+        {
+            self.find_sectors_again(*offset, bytes.len() as u64);
+        }
         self.pending.push(Pending { change, abandoned: false });
     }
 
@@ -149,6 +158,10 @@ pub struct Faults {
     pub fail_after: Option<(u64, DiskErrorKind)>,
     /// Files whose every read fails as [`DiskErrorKind::Medium`].
     pub unreadable: BTreeSet<String>,
+    /// The next write is reported as done and is not.
+    pub lose_next_write: bool,
+    /// The next write lands so many sectors further on, around the end of its file to its start.
+    pub misdirect_next_write: Option<u64>,
 }
 
 /// What a crash at this moment could take away.
@@ -311,8 +324,8 @@ impl ModelDisk {
         };
         let length = self.contents_of("write", file)?.current.length();
         self.check_capacity("write", file, end.saturating_sub(length))?;
+        let Some(mut offset) = self.faults.divert(offset, written, length) else { return Ok(()) };
         let contents = self.contents_mut("write", file)?;
-        let mut offset = offset;
         for part in parts.iter().filter(|part| !part.is_empty()) {
             contents.change(Change::Write { offset, bytes: part.clone() });
             offset += part.len() as u64;
@@ -379,7 +392,7 @@ impl Disk for ModelDisk {
 
     fn read(&self, file: &str, offset: u64, length: usize) -> Result<Bytes, DiskError> {
         let contents = self.contents_of("read", file)?;
-        if self.faults.unreadable.contains(file) {
+        if self.faults.unreadable.contains(file) || contents.has_lost_sector(offset, length) {
             return Err(failure("read", file, "injected fault", DiskErrorKind::Medium));
         }
         Ok(contents.current.read(offset, length))

@@ -15,9 +15,9 @@ impl<'a> Synced<'a> {
         Synced { disk }
     }
 
-    fn image(&self, what: &'static str, file: &str) -> Result<&super::Image, DiskError> {
+    fn contents(&self, what: &'static str, file: &str) -> Result<&super::Contents, DiskError> {
         let contents = self.disk.synced_names.get(file).and_then(|id| self.disk.contents.get(id));
-        contents.map(|contents| &contents.durable).ok_or_else(|| missing(what, file))
+        contents.ok_or_else(|| missing(what, file))
     }
 }
 
@@ -27,15 +27,15 @@ impl Disk for Synced<'_> {
     }
 
     fn length(&self, file: &str) -> Result<u64, DiskError> {
-        Ok(self.image("measure", file)?.length())
+        Ok(self.contents("measure", file)?.durable.length())
     }
 
     fn read(&self, file: &str, offset: u64, length: usize) -> Result<Bytes, DiskError> {
-        let image = self.image("read", file)?;
-        if self.disk.faults.unreadable.contains(file) {
+        let contents = self.contents("read", file)?;
+        if self.disk.faults.unreadable.contains(file) || contents.has_lost_sector(offset, length) {
             return Err(failure("read", file, "injected fault", DiskErrorKind::Medium));
         }
-        Ok(image.read(offset, length))
+        Ok(contents.durable.read(offset, length))
     }
 
     fn perform(&mut self, _: &Operation) -> Result<(), DiskError> {
