@@ -133,6 +133,17 @@ impl Contents {
     }
 }
 
+impl Contents {
+    /// What a failed flush left in the cache alone is gone from there too.
+    fn forget(&mut self) {
+        if self.pending.iter().any(|pending| pending.abandoned) {
+            self.pending.retain(|pending| !pending.abandoned);
+            self.current = self.durable.clone();
+            self.pending.iter().for_each(|pending| pending.change.apply(&mut self.current));
+        }
+    }
+}
+
 impl Pending {
     /// What is left of the change outside these bytes of the file.
     fn without(self, covered: &Range<u64>) -> Vec<Pending> {
@@ -373,6 +384,7 @@ impl ModelDisk {
                 }
                 ("flush", file.as_str())
             }
+            Operation::Forget { file } => ("forget", file.as_str()),
             Operation::FlushDirectory => ("flush", "the directory"),
             Operation::Rename { from, .. } => ("rename", from.as_str()),
             Operation::Unlink { file } => ("unlink", file.as_str()),
@@ -413,6 +425,10 @@ impl Disk for ModelDisk {
             Operation::Write { file, offset, parts } => self.write(file, *offset, parts),
             Operation::Flush { file } => {
                 self.contents_mut("flush", file)?.flush();
+                Ok(())
+            }
+            Operation::Forget { file } => {
+                self.contents_mut("forget", file)?.forget();
                 Ok(())
             }
             Operation::FlushDirectory => {

@@ -33,6 +33,7 @@
 //! # What is absent
 //! Membership changes, snapshots between nodes, damage to synced data, full disks, steps of the wall clock, Byzantine nodes.
 
+mod act;
 mod clock;
 mod latency;
 mod marks;
@@ -45,6 +46,7 @@ pub mod topology;
 mod transcript;
 mod world;
 
+pub use act::{Act, Ask, Deed, Malfunction, Moment};
 pub use clock::Clock;
 pub use latency::Latency;
 pub use marks::{Mark, Marks};

@@ -9,6 +9,7 @@ mod protocols;
 mod run;
 mod settings;
 mod storm;
+mod strikes;
 mod subject;
 
 pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, SEEDS_FOR_MARKS, run_campaign};

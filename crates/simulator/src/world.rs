@@ -1,11 +1,14 @@
 //! A whole cluster on virtual time.
 
+mod acts;
 mod boot;
 mod clients;
 mod config;
 mod control;
+mod damage;
 mod delivery;
 mod disks;
+mod doorman;
 mod event;
 mod host;
 mod processing;
@@ -16,12 +19,15 @@ pub use config::{Batching, Checks, DiskModel, WorldConfig};
 pub use processing::GuardCounts;
 pub use promises::BrokenPromise;
 
+use crate::act::{Deed, Moment};
 use crate::marks::{Mark, Marks};
 use crate::network::{Filters, Flight, Network};
 use crate::queue::EventQueue;
 use crate::random::Random;
 use crate::transcript::Transcript;
 use clients::Clients;
+use delivery::Delivered;
+use doorman::Doorman;
 use event::WorldEvent;
 use host::Host;
 use promises::Promises;
@@ -30,7 +36,7 @@ use quorate_narrator::{Happening, What};
 use quorate_node::{Node, NodeInput, NodeOutput};
 use quorate_protocol::{Replica, Start, Status};
 use quorate_types::{NodeId, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// A cluster of whole nodes with their disks, clocks, network and clients, on one queue of events. Nothing in it depends on
@@ -50,11 +56,18 @@ pub struct World<R: Replica, S: StateMachine> {
     filters: Filters,
     held: Vec<Flight>,
     flights: u64,
-    /// The highest number delivered on each directed link.
-    last_delivered: BTreeMap<(NodeId, NodeId), u64>,
+    /// What was delivered last on each directed link.
+    last_delivered: BTreeMap<(NodeId, NodeId), Delivered>,
+    /// What waits at each clogged directed link.
+    clogged: BTreeMap<(NodeId, NodeId), Vec<Flight>>,
+    /// Messages of long ago on each directed link, oldest first.
+    archive: BTreeMap<(NodeId, NodeId), VecDeque<Flight>>,
+    doorman: Doorman,
     clients: Clients<S::Reply>,
-    /// Who crashes, and for how long, while this node's next journal write is under way.
-    traps: BTreeMap<NodeId, Vec<(NodeId, Duration)>>,
+    /// At which moment of a node who crashes, and for how long.
+    traps: BTreeMap<NodeId, (Moment, Vec<(NodeId, Duration)>)>,
+    /// What was done to this world, if that is remembered.
+    deeds: Option<Vec<(Time, Deed)>>,
     /// How often traps were forgotten.
     traps_forgotten: u64,
     alarms: Vec<u64>,
@@ -92,8 +105,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             held: Vec::new(),
             flights: 0,
             last_delivered: BTreeMap::new(),
+            clogged: BTreeMap::new(),
+            archive: BTreeMap::new(),
+            doorman: Doorman::default(),
             clients: Clients::new(),
             traps: BTreeMap::new(),
+            deeds: None,
             traps_forgotten: 0,
             alarms: Vec::new(),
             manual_timers: false,

@@ -1,6 +1,7 @@
 //! Clients: what they ask, whom, and what they remember of it.
 
 use super::plan::{Mix, Plan};
+use crate::act::{Ask, Deed};
 use super::subject::{Judged, Meaning, Subject, Versioned};
 use crate::latency::Latency;
 use crate::random::{Chance, Random};
@@ -8,26 +9,10 @@ use crate::world::{OperationId, OperationResult, Outcome, World};
 use bytes::Bytes;
 use quorate_narrator::Ending;
 use quorate_node::{Consistency, RequestError};
+use quorate_protocol::Replica;
 use quorate_types::{NodeId, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// What a call asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    Put {
-        key: Bytes,
-        value: Bytes,
-    },
-    Delete {
-        key: Bytes,
-    },
-    /// One key, or all.
-    Read {
-        key: Option<Bytes>,
-        consistency: Consistency,
-    },
-}
 
 /// A call that ended, as a judge needs it.
 #[derive(Clone, Debug)]
@@ -35,10 +20,10 @@ pub(super) struct Ended {
     /// Who asked: a caller gets a new number after a call of unknown outcome.
     pub(super) process: u64,
     pub(super) node: NodeId,
-    pub(super) incarnation: u64,
+    pub(super) life: u64,
     pub(super) called_at: Time,
     pub(super) returned_at: Time,
-    pub(super) asked: Asked,
+    pub(super) asked: Ask,
     pub(super) ending: Ending,
     /// Of an answered call.
     pub(super) meaning: Option<Meaning>,
@@ -61,7 +46,7 @@ pub(super) struct Callers {
     after_failure: Duration,
     longest_call: Duration,
     /// Calls under way, and whose they are; probes are nobody's.
-    calls: BTreeMap<OperationId, (Option<usize>, u64, Asked)>,
+    calls: BTreeMap<OperationId, (Option<usize>, u64, Ask)>,
     ended: Vec<Ended>,
     answered_at: BTreeMap<NodeId, u64>,
     answered: u64,
@@ -150,7 +135,7 @@ impl Callers {
     /// A write of nobody's, to see whether a node can decide something new.
     pub(super) fn probe_write<R: Subject, S: Judged>(&mut self, world: &mut World<R, S>, node: NodeId) {
         self.probes += 1;
-        let asked = Asked::Put { key: key(0), value: Bytes::from(format!("probe-{}", self.probes)) };
+        let asked = Ask::Put { key: key(0), value: Bytes::from(format!("probe-{}", self.probes)) };
         self.processes += 1;
         self.ask(world, node, None, self.processes, asked);
     }
@@ -158,7 +143,7 @@ impl Callers {
     /// A read of everything, to see whether a node can.
     pub(super) fn probe_read<R: Subject, S: Judged>(&mut self, world: &mut World<R, S>, node: NodeId) {
         self.processes += 1;
-        let asked = Asked::Read { key: None, consistency: Consistency::Linearizable };
+        let asked = Ask::Read { key: None, consistency: Consistency::Linearizable };
         self.ask(world, node, None, self.processes, asked);
     }
 
@@ -168,25 +153,10 @@ impl Callers {
         node: NodeId,
         caller: Option<usize>,
         process: u64,
-        asked: Asked,
+        asked: Ask,
     ) {
-        let operation = match &asked {
-            Asked::Put { key, value } => {
-                let words = format!("put {} = {}", key.escape_ascii(), value.escape_ascii());
-                world.submit_described(node, S::put(key, value), words)
-            }
-            Asked::Delete { key } => {
-                world.submit_described(node, S::delete(key), format!("delete {}", key.escape_ascii()))
-            }
-            Asked::Read { key, consistency } => {
-                let what = key.as_ref().map_or_else(|| "everything".to_owned(), |key| key.escape_ascii().to_string());
-                let how = match consistency {
-                    Consistency::Linearizable => "",
-                    Consistency::Local => ", as far as applied here",
-                };
-                world.read_described(node, S::get(key.as_ref()), *consistency, format!("read {what}{how}"))
-            }
-        };
+        world.record_deed(|| Deed::Call { node, ask: asked.clone() });
+        let operation = call::<R, S>(world, node, &asked);
         self.calls.insert(operation, (caller, process, asked));
     }
 
@@ -204,8 +174,8 @@ impl Callers {
             Outcome::Reply(reply) => Some(S::meaning(reply)),
             _ => None,
         };
-        let OperationResult { node, incarnation, called_at, returned_at, .. } = result;
-        self.ended.push(Ended { process, node, incarnation, called_at, returned_at, asked, ending, meaning });
+        let OperationResult { node, life, called_at, returned_at, .. } = result;
+        self.ended.push(Ended { process, node, life, called_at, returned_at, asked, ending, meaning });
         let caller = caller?;
         if ending == Ending::Unknown {
             self.processes += 1;
@@ -215,7 +185,7 @@ impl Callers {
         Some((if served { pause } else { pause + self.after_failure }, caller))
     }
 
-    fn draw_call(&mut self, caller: usize) -> Asked {
+    fn draw_call(&mut self, caller: usize) -> Ask {
         let key = key(self.random.below(self.keys));
         let Mix { put, delete, read, read_all, read_local } = self.mix;
         let mut drawn = self.random.below(put + delete + read + read_all + read_local);
@@ -227,18 +197,37 @@ impl Callers {
         if within(put) {
             let who = &mut self.callers[caller];
             who.values += 1;
-            Asked::Put { key, value: Bytes::from(format!("{caller}-{}", who.values)) }
+            Ask::Put { key, value: Bytes::from(format!("{caller}-{}", who.values)) }
         } else if within(delete) {
-            Asked::Delete { key }
+            Ask::Delete { key }
         } else if within(read) {
-            Asked::Read { key: Some(key), consistency: Consistency::Linearizable }
+            Ask::Read { key: Some(key), consistency: Consistency::Linearizable }
         } else if within(read_all) {
-            Asked::Read { key: None, consistency: Consistency::Linearizable }
+            Ask::Read { key: None, consistency: Consistency::Linearizable }
         } else {
-            Asked::Read {
+            Ask::Read {
                 key: self.random.happens(Chance::percent(50)).then_some(key),
                 consistency: Consistency::Local,
             }
+        }
+    }
+}
+
+/// Hands a client's question to a node.
+pub(crate) fn call<R: Replica, S: Judged>(world: &mut World<R, S>, node: NodeId, ask: &Ask) -> OperationId {
+    match ask {
+        Ask::Put { key, value } => {
+            let words = format!("put {} = {}", key.escape_ascii(), value.escape_ascii());
+            world.submit_described(node, S::put(key, value), words)
+        }
+        Ask::Delete { key } => world.submit_described(node, S::delete(key), format!("delete {}", key.escape_ascii())),
+        Ask::Read { key, consistency } => {
+            let what = key.as_ref().map_or_else(|| "everything".to_owned(), |key| key.escape_ascii().to_string());
+            let how = match consistency {
+                Consistency::Linearizable => "",
+                Consistency::Local => ", as far as applied here",
+            };
+            world.read_described(node, S::get(key.as_ref()), *consistency, format!("read {what}{how}"))
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The verdict over what clients saw, once it is quiet.
 
-use super::callers::{Asked, Callers, Ended, value_of};
+use super::callers::{Callers, Ended, value_of};
 use super::subject::{Judged, Meaning, Subject, Versioned};
+use crate::act::Ask;
 use crate::world::World;
 use quorate_checker::{Budget, Entry, History, Operation, Verdict, check};
 use quorate_narrator::Ending;
@@ -21,6 +22,15 @@ pub(super) fn judge<R: Subject, S: Judged>(world: &mut World<R, S>, callers: &Ca
         Some(node) => contradiction(node.state(), callers.ended()),
     };
     if let Some((property, detail)) = found {
+        world.report_broken(property, None, detail);
+    }
+}
+
+/// Checks what clients saw against itself alone: where too many nodes are lost for good, there is no final state.
+pub(super) fn judge_answers<R: Subject, S: Judged>(world: &mut World<R, S>, callers: &Callers) {
+    let ended = callers.ended();
+    let checks = check_answers(ended).and_then(|()| check_local_reads(ended)).and_then(|()| check_linearizable(ended));
+    if let Err((property, detail)) = checks {
         world.report_broken(property, None, detail);
     }
 }
@@ -77,9 +87,9 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
     for call in ended {
         let fits = match (&call.asked, &call.meaning) {
             (_, None)
-            | (Asked::Put { .. }, Some(Meaning::Put { .. }))
-            | (Asked::Delete { .. }, Some(Meaning::Delete { .. }))
-            | (Asked::Read { .. }, Some(Meaning::Found { .. })) => true,
+            | (Ask::Put { .. }, Some(Meaning::Put { .. }))
+            | (Ask::Delete { .. }, Some(Meaning::Delete { .. }))
+            | (Ask::Read { .. }, Some(Meaning::Found { .. })) => true,
             (_, Some(_)) => false,
         };
         if !fits {
@@ -93,7 +103,7 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
 fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     let mut asked: BTreeMap<&[u8], &Ended> = BTreeMap::new();
     for call in ended {
-        if let Asked::Put { value, .. } = &call.asked {
+        if let Ask::Put { value, .. } = &call.asked {
             asked.insert(value, call);
         }
     }
@@ -114,7 +124,7 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     }
     for call in ended {
         match (&call.asked, &call.meaning) {
-            (Asked::Put { key, value }, Some(Meaning::Put { revision })) => {
+            (Ask::Put { key, value }, Some(Meaning::Put { revision })) => {
                 let there = past.at(*revision).and_then(|entries| value_of(entries, key));
                 if there.is_none_or(|there| there.value != *value || there.written_at != *revision) {
                     let (key, value) = (key.escape_ascii(), value.escape_ascii());
@@ -124,7 +134,7 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
                     return Err(("NoLoss", text));
                 }
             }
-            (Asked::Delete { key }, Some(Meaning::Delete { revision, existed })) => {
+            (Ask::Delete { key }, Some(Meaning::Delete { revision, existed })) => {
                 check_delete(past, key, *revision, *existed)?;
             }
             _ => {}
@@ -152,7 +162,7 @@ fn check_delete(past: &Past, key: &[u8], revision: u64, existed: bool) -> Result
 /// Every read, local ones too, saw exactly some past state.
 fn check_reads(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     for call in ended {
-        let (Asked::Read { key, .. }, Some(Meaning::Found { revision, entries })) = (&call.asked, &call.meaning) else {
+        let (Ask::Read { key, .. }, Some(Meaning::Found { revision, entries })) = (&call.asked, &call.meaning) else {
             continue;
         };
         let there = past.at(*revision).map(|all| match key {
@@ -167,14 +177,14 @@ fn check_reads(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     Ok(())
 }
 
-/// What a node answers from its own state never goes back within one incarnation.
+/// What a node answers from its own state never goes back within one life.
 fn check_local_reads(ended: &[Ended]) -> Result<(), Finding> {
     let mut seen: BTreeMap<(NodeId, u64), u64> = BTreeMap::new();
     for call in ended {
-        let (Asked::Read { .. }, Some(Meaning::Found { revision, .. })) = (&call.asked, &call.meaning) else {
+        let (Ask::Read { .. }, Some(Meaning::Found { revision, .. })) = (&call.asked, &call.meaning) else {
             continue;
         };
-        let last = seen.entry((call.node, call.incarnation)).or_insert(0);
+        let last = seen.entry((call.node, call.life)).or_insert(0);
         if revision < last {
             let text = format!("{} answers a read as of revision {revision} after one as of {last}", call.node);
             return Err(("MonotonicReads", text));
@@ -190,7 +200,7 @@ fn check_local_reads(ended: &[Ended]) -> Result<(), Finding> {
 /// before it was made; a write that took effect must return a greater one. A put of unknown end that took effect did so
 /// after it was called, whenever that was.
 fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<(), Finding> {
-    let is_local = |call: &Ended| matches!(call.asked, Asked::Read { consistency: Consistency::Local, .. });
+    let is_local = |call: &Ended| matches!(call.asked, Ask::Read { consistency: Consistency::Local, .. });
     let answered: Vec<(&Ended, u64, bool)> = ended
         .iter()
         .filter(|call| !is_local(call))
@@ -203,8 +213,8 @@ fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<()
         .collect();
     let mut by_call = answered.clone();
     by_call.extend(ended.iter().filter(|call| call.ending == Ending::Unknown).filter_map(|call| match &call.asked {
-        Asked::Put { value, .. } => Some((call, *effects.get(value.as_ref())?, true)),
-        Asked::Delete { .. } | Asked::Read { .. } => None,
+        Ask::Put { value, .. } => Some((call, *effects.get(value.as_ref())?, true)),
+        Ask::Delete { .. } | Ask::Read { .. } => None,
     }));
     by_call.sort_by_key(|(call, ..)| call.called_at);
     let mut by_return = answered;
@@ -246,8 +256,8 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
             operation,
         };
         match (&call.asked, &call.meaning) {
-            (Asked::Put { key, value }, _) => entries.push(entry(key, Operation::Write { value: value.to_vec() })),
-            (Asked::Delete { key }, meaning) => {
+            (Ask::Put { key, value }, _) => entries.push(entry(key, Operation::Write { value: value.to_vec() })),
+            (Ask::Delete { key }, meaning) => {
                 let existed = match meaning {
                     Some(Meaning::Delete { existed, .. }) => Some(*existed),
                     _ => None,
@@ -255,7 +265,7 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
                 entries.push(entry(key, Operation::Delete { existed }));
             }
             (
-                Asked::Read { key, consistency: Consistency::Linearizable },
+                Ask::Read { key, consistency: Consistency::Linearizable },
                 Some(Meaning::Found { entries: found, .. }),
             ) => {
                 let read = |key: &[u8]| Operation::Read { found: value_of(found, key).map(|seen| seen.value.to_vec()) };
@@ -264,7 +274,7 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
                     None => entries.extend(keys.iter().map(|key| entry(key, read(key)))),
                 }
             }
-            (Asked::Read { .. }, _) => {}
+            (Ask::Read { .. }, _) => {}
         }
     }
     let history = History::new(entries).map_err(|why| ("Linearizable", why.to_string()))?;
@@ -282,8 +292,8 @@ fn keys_of(ended: &[Ended]) -> Vec<&[u8]> {
     let mut keys: Vec<&[u8]> = ended
         .iter()
         .filter_map(|call| match &call.asked {
-            Asked::Put { key, .. } | Asked::Delete { key } | Asked::Read { key: Some(key), .. } => Some(key.as_ref()),
-            Asked::Read { key: None, .. } => None,
+            Ask::Put { key, .. } | Ask::Delete { key } | Ask::Read { key: Some(key), .. } => Some(key.as_ref()),
+            Ask::Read { key: None, .. } => None,
         })
         .collect();
     keys.sort_unstable();
@@ -297,11 +307,11 @@ mod tests {
     use bytes::Bytes;
     use quorate_types::Time;
 
-    fn call(called_at: u64, returned_at: u64, asked: Asked, meaning: Meaning) -> Ended {
+    fn call(called_at: u64, returned_at: u64, asked: Ask, meaning: Meaning) -> Ended {
         Ended {
             process: called_at,
             node: NodeId(1),
-            incarnation: 1,
+            life: 1,
             called_at: Time(called_at),
             returned_at: Time(returned_at),
             asked,
@@ -311,7 +321,7 @@ mod tests {
     }
 
     fn put(called_at: u64, returned_at: u64, revision: u64) -> Ended {
-        let asked = Asked::Put { key: Bytes::from_static(b"k"), value: Bytes::from(revision.to_string()) };
+        let asked = Ask::Put { key: Bytes::from_static(b"k"), value: Bytes::from(revision.to_string()) };
         call(called_at, returned_at, asked, Meaning::Put { revision })
     }
 
@@ -319,7 +329,7 @@ mod tests {
         call(
             called_at,
             returned_at,
-            Asked::Read { key: None, consistency },
+            Ask::Read { key: None, consistency },
             Meaning::Found { revision, entries: Vec::new() },
         )
     }

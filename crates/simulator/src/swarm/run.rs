@@ -5,6 +5,7 @@ use super::judge;
 use super::plan::Plan;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
+use crate::act::Act;
 use crate::marks::Marks;
 use crate::random::Random;
 use crate::transcript::Keep;
@@ -193,20 +194,30 @@ impl<R: Subject, S: Judged> Run<R, S> {
         let reminders = self.storm.begin(&self.plan, &mut self.world);
         self.remind_storm(reminders);
         self.run_until(calm_ends + self.plan.storm);
-        let core = self.choose_core();
         self.callers.stop();
-        self.storm.end(&self.plan, &mut self.world, &core);
-        if self.check_live_after_heal(&core) && self.world.broken_promise().is_none() {
+        self.storm.end(&self.plan, &mut self.world);
+        let core = self.choose_core();
+        let quorum = self.world.nodes().count() / 2 + 1;
+        if core.len() < quorum {
+            // Nobody can serve any more, and nobody need. What was answered must still agree with itself.
+            self.run_until(self.world.now() + self.callers.longest_call() + self.plan.patience * 2);
+            if self.world.broken_promise().is_none() {
+                judge::judge_answers::<R, S>(&mut self.world, &self.callers);
+            }
+        } else if self.check_live_after_heal(&core) && self.world.broken_promise().is_none() {
             judge::judge::<R, S>(&mut self.world, &self.callers, &core);
         }
     }
 
-    /// All nodes, or a majority that is to manage alone.
+    /// All nodes that could be started, or a majority that is to manage alone.
     fn choose_core(&mut self) -> Vec<NodeId> {
-        let mut nodes: Vec<NodeId> = self.world.nodes().collect();
+        let everyone = self.world.nodes().count();
+        let mut nodes: Vec<NodeId> = self.world.nodes().filter(|node| self.world.is_running(*node)).collect();
         if self.plan.leave_minority_down {
             self.random.shuffle(&mut nodes);
-            nodes.truncate(nodes.len() / 2 + 1);
+            for broken in nodes.split_off(nodes.len().min(everyone / 2 + 1)) {
+                self.world.act(&Act::Crash(broken));
+            }
             nodes.sort();
         }
         nodes

@@ -4,6 +4,7 @@ use super::World;
 use super::config::Batching;
 use super::event::WorldEvent;
 use super::host::{Armed, Host, HostEnv, Lead, Waiting};
+use crate::act::Moment;
 use quorate_machine::StateMachine;
 use quorate_narrator::What;
 use quorate_node::{Lane, NodeInput, NodeOutput, NodeTimer, StopReason};
@@ -86,7 +87,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     pub(super) fn carry_out(&mut self, id: NodeId, outputs: &mut Vec<NodeOutput<R, S>>) {
         for output in outputs.drain(..) {
             match output {
-                NodeOutput::Send { to, message } => self.send(id, to, &message),
+                NodeOutput::Send { to, message } => {
+                    self.moment(id, Moment::Send);
+                    if self.is_running(id) {
+                        self.send(id, to, &message);
+                        self.moment(id, Moment::Sent);
+                    }
+                }
                 NodeOutput::SetTimer { timer, at_least, at_most } => self.set_timer(id, timer, at_least, at_most),
                 NodeOutput::CancelTimer(timer) => {
                     if let Some(host) = self.hosts.get_mut(&id) {
@@ -94,7 +101,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                     }
                 }
                 NodeOutput::Disk { lane, write, operations } => self.start_write(id, lane, write, operations),
-                NodeOutput::Reply { tag, result } => self.answer(id, tag, result),
+                NodeOutput::Reply { tag, result } => {
+                    self.answer(id, tag, result);
+                    self.moment(id, Moment::Answered);
+                }
                 NodeOutput::Lead { era, who, ready } => self.note_lead(id, Lead { era, who, ready }),
                 NodeOutput::Members(members) => {
                     let members = members.members().iter().map(|member| member.id).collect();
@@ -105,7 +115,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                 NodeOutput::Stop(reason) => return self.stop(id, &reason),
             }
             if !self.is_running(id) {
-                // A disk that failed under one of the outputs took the process with it.
+                // A disk that failed under one of the outputs, or a crash at this moment, took the process with it.
                 return;
             }
         }
@@ -113,22 +123,35 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// (Re)starts a timer; its deadline is drawn within the bounds, on the node's own clock.
     fn set_timer(&mut self, id: NodeId, timer: NodeTimer<R::Timer>, at_least: Duration, at_most: Duration) {
+        let now = self.now;
         let Some(host) = self.hosts.get_mut(&id) else { return };
         host.timer_generation += 1;
-        host.timers.insert(timer, Armed { generation: host.timer_generation, at_least, at_most });
-        if !self.manual_timers {
-            self.draw_deadline(id, timer);
-        }
+        let due = host.clock.read(now) + host.timer_random.duration(at_least, at_most);
+        host.timers.insert(timer, Armed { generation: host.timer_generation, due });
+        self.schedule_deadline(id, timer);
     }
 
     /// Schedules the end of an armed timer.
-    pub(super) fn draw_deadline(&mut self, id: NodeId, timer: NodeTimer<R::Timer>) {
-        let Some(host) = self.hosts.get_mut(&id) else { return };
-        let Some(armed) = host.timers.get(&timer).copied() else { return };
-        let span = host.timer_random.duration(armed.at_least, armed.at_most);
+    fn schedule_deadline(&mut self, id: NodeId, timer: NodeTimer<R::Timer>) {
+        let Some(host) = self.hosts.get(&id).filter(|_| !self.manual_timers) else { return };
+        let Some(armed) = host.timers.get(&timer) else { return };
         let event = WorldEvent::Deadline { node: id, life: host.life, timer, generation: armed.generation };
-        let span = host.clock.world_span(span);
-        self.schedule(self.now + span, event);
+        self.schedule(host.clock.when(self.now, armed.due), event);
+    }
+
+    /// After a change of its clock, or of how timers are driven, all armed timers of a node come due at another time.
+    pub(super) fn schedule_deadlines_anew(&mut self, id: NodeId) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let armed: Vec<_> = host.timers.keys().copied().collect();
+        for timer in armed {
+            let Some(host) = self.hosts.get_mut(&id) else { return };
+            host.timer_generation += 1;
+            let generation = host.timer_generation;
+            if let Some(armed) = host.timers.get_mut(&timer) {
+                armed.generation = generation;
+            }
+            self.schedule_deadline(id, timer);
+        }
     }
 
     fn note_lead(&mut self, id: NodeId, lead: Lead) {
@@ -138,6 +161,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
         host.lead = Some(lead);
         self.note(Some(id), What::Lead { era: lead.era, who: lead.who, ready: lead.ready });
+        if lead.ready {
+            self.moment(id, Moment::Leads);
+        }
     }
 
     fn note_applied(&mut self, id: NodeId, slot: Slot, digest: u64) {

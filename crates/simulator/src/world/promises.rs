@@ -155,7 +155,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if !self.check_random.happens(self.config.checks.ghost) {
             return;
         }
-        let Some(host) = self.hosts.get_mut(&from) else { return };
+        // Of damaged disks nothing can be demanded but that the node, opened on them, stops.
+        let Some(host) = self.hosts.get_mut(&from).filter(|host| !host.trouble.is_damaged) else { return };
         let opened = host.open_ghost(self.config.cluster, &self.config.node);
         self.marks.hit(Mark::GhostAsked);
         let why = match opened {
