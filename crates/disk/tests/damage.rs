@@ -85,3 +85,16 @@ fn only_what_is_durable_and_not_zero_is_offered_for_damage() {
     assert_eq!(disk.durable_places(), (0..4).map(place).collect::<Vec<_>>());
     assert_eq!(disk.harm(&place(9), Harm::Zeros).unwrap_err().kind, DiskErrorKind::Name);
 }
+
+#[test]
+fn what_a_failed_flush_left_in_the_cache_is_gone_once_the_cache_is_forgotten() {
+    let mut disk = four_sectors();
+    disk.perform(&write(0, 9, SECTOR_BYTES)).unwrap();
+    disk.fail_next(DiskErrorKind::Medium);
+    disk.perform(&flush()).unwrap_err();
+    disk.perform_all(&[flush(), write(512, 7, 3)]).unwrap();
+    let seen = |disk: &ModelDisk| (disk.read("a", 0, 1).unwrap()[0], disk.read("a", 512, 1).unwrap()[0]);
+    assert_eq!(seen(&disk), (9, 7), "the cache shows it as if it were written");
+    disk.perform(&Operation::Forget { file: "a".into() }).unwrap();
+    assert_eq!(seen(&disk), (1, 7), "the medium never had it; what still waits to be written stays");
+}

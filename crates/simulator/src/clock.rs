@@ -21,11 +21,7 @@ impl Clock {
     /// error is kept within one half.
     #[must_use]
     pub fn new(offset: Duration, drift_ppm: i32) -> Clock {
-        Clock {
-            shown: Time::ZERO + offset,
-            since: Time::ZERO,
-            drift_ppm: drift_ppm.clamp(-500_000, 500_000),
-        }
+        Clock { shown: Time::ZERO + offset, since: Time::ZERO, drift_ppm: drift_ppm.clamp(-500_000, 500_000) }
     }
 
     /// What it shows at a moment of the world. It never goes back.
@@ -96,7 +92,11 @@ mod tests {
         assert_eq!(clock.read(Time(2_600)), Time(1_940));
         assert_eq!(clock.when(Time(2_000), Time(1_940)), Time(2_600));
         clock.step(Time(2_100), Duration::from_nanos(10));
-        assert_eq!((clock.read(Time(2_400)), clock.read(Time(2_600))), (Time(1_860), Time(1_950)), "it stands still on");
+        assert_eq!(
+            (clock.read(Time(2_400)), clock.read(Time(2_600))),
+            (Time(1_860), Time(1_950)),
+            "it stands still on"
+        );
     }
 
     #[test]

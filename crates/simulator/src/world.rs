@@ -66,8 +66,9 @@ pub struct World<R: Replica, S: StateMachine> {
     clients: Clients<S::Reply>,
     /// At which moment of a node who crashes, and for how long.
     traps: BTreeMap<NodeId, (Moment, Vec<(NodeId, Duration)>)>,
-    /// What was done to this world, if that is remembered.
-    deeds: Option<Vec<(Time, Deed)>>,
+    /// What was done to this world while that was remembered.
+    deeds: Vec<(Time, Deed)>,
+    is_recording: bool,
     /// How often traps were forgotten.
     traps_forgotten: u64,
     alarms: Vec<u64>,
@@ -110,7 +111,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             doorman: Doorman::default(),
             clients: Clients::new(),
             traps: BTreeMap::new(),
-            deeds: None,
+            deeds: Vec::new(),
+            is_recording: false,
             traps_forgotten: 0,
             alarms: Vec::new(),
             manual_timers: false,

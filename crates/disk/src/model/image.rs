@@ -72,7 +72,8 @@ impl Image {
         let within = self.length.div_ceil(SECTOR_BYTES as u64);
         let mut sectors = Vec::new();
         for (page, bytes) in &self.pages {
-            let used = (0..).zip(bytes.chunks_exact(SECTOR_BYTES)).filter(|(_, sector)| sector.iter().any(|byte| *byte != 0));
+            let used =
+                (0..).zip(bytes.chunks_exact(SECTOR_BYTES)).filter(|(_, sector)| sector.iter().any(|byte| *byte != 0));
             sectors.extend(used.map(|(at, _): (u64, _)| page * per_page + at).filter(|sector| *sector < within));
         }
         sectors

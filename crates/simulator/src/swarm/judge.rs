@@ -1,12 +1,13 @@
 //! The verdict over what clients saw, once it is quiet.
 
-use super::callers::{Callers, Ended, value_of};
-use super::subject::{Judged, Meaning, Subject, Versioned};
+use super::history::{Ended, History, value_of};
+use super::subject::{Judged, Meaning, Versioned};
 use crate::act::Ask;
 use crate::world::World;
-use quorate_checker::{Budget, Entry, History, Operation, Verdict, check};
+use quorate_checker::{Budget, Entry, Operation, Verdict, check};
 use quorate_narrator::Ending;
 use quorate_node::Consistency;
+use quorate_protocol::Replica;
 use quorate_types::NodeId;
 use std::collections::BTreeMap;
 
@@ -14,12 +15,12 @@ use std::collections::BTreeMap;
 pub(super) type Finding = (&'static str, String);
 
 /// Checks everything clients saw against the final state and against each other; the first finding is reported to the world.
-pub(super) fn judge<R: Subject, S: Judged>(world: &mut World<R, S>, callers: &Callers, core: &[NodeId]) {
+pub(super) fn judge<R: Replica, S: Judged>(world: &mut World<R, S>, history: &History, core: &[NodeId]) {
     // The one that is furthest: a write whose client gave up may be decided while this is asked, and one node applies it first.
     let furthest = core.iter().filter_map(|node| world.node(*node)).max_by_key(|node| node.state().revision());
     let found = match furthest {
         None => Some(("LiveAfterHeal", "no node is left to judge by".to_owned())),
-        Some(node) => contradiction(node.state(), callers.ended()),
+        Some(node) => contradiction(node.state(), history.ended()),
     };
     if let Some((property, detail)) = found {
         world.report_broken(property, None, detail);
@@ -27,8 +28,8 @@ pub(super) fn judge<R: Subject, S: Judged>(world: &mut World<R, S>, callers: &Ca
 }
 
 /// Checks what clients saw against itself alone: where too many nodes are lost for good, there is no final state.
-pub(super) fn judge_answers<R: Subject, S: Judged>(world: &mut World<R, S>, callers: &Callers) {
-    let ended = callers.ended();
+pub(super) fn judge_answers<R: Replica, S: Judged>(world: &mut World<R, S>, history: &History) {
+    let ended = history.ended();
     let checks = check_answers(ended).and_then(|()| check_local_reads(ended)).and_then(|()| check_linearizable(ended));
     if let Err((property, detail)) = checks {
         world.report_broken(property, None, detail);
@@ -277,7 +278,7 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
             (Ask::Read { .. }, _) => {}
         }
     }
-    let history = History::new(entries).map_err(|why| ("Linearizable", why.to_string()))?;
+    let history = quorate_checker::History::new(entries).map_err(|why| ("Linearizable", why.to_string()))?;
     match check(&history, &Budget::default()) {
         Verdict::Linearizable => Ok(()),
         Verdict::Violation { key, explanation } => {

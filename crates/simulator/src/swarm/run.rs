@@ -1,11 +1,11 @@
 //! One seed from start to verdict.
 
+use super::aftermath::Aftermath;
 use super::callers::Callers;
-use super::judge;
 use super::plan::Plan;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
-use crate::act::Act;
+use crate::act::Deed;
 use crate::marks::Marks;
 use crate::random::Random;
 use crate::transcript::Keep;
@@ -16,9 +16,6 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// Within so many times its patience after the storm, a cluster must serve at every live node. A Raft with sensible settings
-/// needs ten; drawn ones have windows and batches so small that a laggard may take longer to catch up.
-const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
 /// A run with fewer answered calls proves nothing.
 const ANSWERS_FOR_EVIDENCE: u64 = 20;
 
@@ -29,11 +26,13 @@ pub struct Options {
     pub keep: Keep,
     /// Whether nodes trace; `None` leaves it to the seed.
     pub tracing: Option<bool>,
+    /// Whether everything that is done to the world is kept for the report.
+    pub record: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { keep: Keep::Nothing, tracing: None }
+        Options { keep: Keep::Nothing, tracing: None, record: false }
     }
 }
 
@@ -73,6 +72,10 @@ pub struct Report {
     pub plan: Plan,
     /// What happened, as far as it was to be kept.
     pub happenings: Vec<Happening>,
+    /// What was done to the world while there were faults, if it was to be recorded.
+    pub deeds: Vec<(Time, Deed)>,
+    /// If the faults were over when it ended: who was left broken for ever.
+    pub left_down: Option<Vec<NodeId>>,
 }
 
 impl Report {
@@ -119,10 +122,17 @@ pub fn run_plan<R: Subject, S: Judged>(seed: u64, mut plan: Plan, options: &Opti
         is_evidence: false,
         plan: fallback,
         happenings: Vec::new(),
+        deeds: Vec::new(),
+        left_down: None,
     })
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// The world of a seed, before anything is done to it.
+pub(crate) fn new_world<R: Subject, S: Judged>(seed: u64, plan: &Plan, keep: Keep) -> World<R, S> {
+    World::new(plan.world::<R>(&mut Random::stream(seed, "settings", 0), keep), seed)
+}
+
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     format!("something panicked: {}", text.unwrap_or("no message"))
 }
@@ -141,18 +151,24 @@ struct Run<R: Subject, S: Judged> {
     storm: Storm,
     callers: Callers,
     alarms: Vec<Alarm>,
+    /// Once the faults are over: who stays broken for ever.
+    left_down: Option<Vec<NodeId>>,
     random: Random,
 }
 
 impl<R: Subject, S: Judged> Run<R, S> {
     fn new(seed: u64, plan: Plan, options: &Options) -> Run<R, S> {
-        let config = plan.world::<R>(&mut Random::stream(seed, "settings", 0), options.keep);
+        let mut world = new_world(seed, &plan, options.keep);
+        if options.record {
+            world.record_deeds();
+        }
         Run {
             seed,
-            world: World::new(config, seed),
+            world,
             storm: Storm::new(Random::stream(seed, "storm", 0)),
             callers: Callers::new(&plan, Random::stream(seed, "callers", 0)),
             alarms: Vec::new(),
+            left_down: None,
             random: Random::stream(seed, "run", 0),
             plan,
         }
@@ -165,7 +181,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             .world
             .broken_promise()
             .map(|broken| SeedViolation { property: broken.property.to_owned(), text: broken.to_string() });
-        let operations = self.callers.answered();
+        let operations = self.callers.history.answered();
         Report {
             seed: self.seed,
             protocol: R::PROTOCOL,
@@ -179,6 +195,8 @@ impl<R: Subject, S: Judged> Run<R, S> {
             is_evidence: operations >= ANSWERS_FOR_EVIDENCE,
             plan: self.plan,
             happenings: self.world.happenings().cloned().collect(),
+            deeds: self.world.deeds().to_vec(),
+            left_down: self.left_down,
         }
     }
 
@@ -195,109 +213,23 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.remind_storm(reminders);
         self.run_until(calm_ends + self.plan.storm);
         self.callers.stop();
-        self.storm.end(&self.plan, &mut self.world);
-        let core = self.choose_core();
-        let quorum = self.world.nodes().count() / 2 + 1;
-        if core.len() < quorum {
-            // Nobody can serve any more, and nobody need. What was answered must still agree with itself.
-            self.run_until(self.world.now() + self.callers.longest_call() + self.plan.patience * 2);
-            if self.world.broken_promise().is_none() {
-                judge::judge_answers::<R, S>(&mut self.world, &self.callers);
-            }
-        } else if self.check_live_after_heal(&core) && self.world.broken_promise().is_none() {
-            judge::judge::<R, S>(&mut self.world, &self.callers, &core);
-        }
+        self.storm.end();
+        let left_down = if self.plan.leave_minority_down { self.choose_minority() } else { Vec::new() };
+        self.left_down = Some(left_down.clone());
+        let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
+        let history = &mut self.callers.history;
+        Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
     }
 
-    /// All nodes that could be started, or a majority that is to manage alone.
-    fn choose_core(&mut self) -> Vec<NodeId> {
-        let everyone = self.world.nodes().count();
-        let mut nodes: Vec<NodeId> = self.world.nodes().filter(|node| self.world.is_running(*node)).collect();
-        if self.plan.leave_minority_down {
-            self.random.shuffle(&mut nodes);
-            for broken in nodes.split_off(nodes.len().min(everyone / 2 + 1)) {
-                self.world.act(&Act::Crash(broken));
-            }
-            nodes.sort();
-        }
-        nodes
-    }
-
-    /// `LiveAfterHeal`: all calls end; a new write at every live node is decided; everything decided is applied at every
-    /// live node; every key can be read.
-    fn check_live_after_heal(&mut self, core: &[NodeId]) -> bool {
-        let healed = self.world.now();
-        let patience = self.plan.patience;
-        let every_call_over = healed + self.callers.longest_call() + patience * 2;
-        if !self.run_while(every_call_over, |run| run.callers.waiting() > 0) {
-            return self.not_live("a call is still without an answer", core);
-        }
-        let deadline = self.world.now().max(healed) + patience * LIVE_AFTER_HEAL_PATIENCES;
-        for node in core {
-            if !self.answered_at(*node, deadline, |callers, world| callers.probe_write(world, *node)) {
-                return self.not_live(&format!("a new write at {node} is not decided"), core);
-            }
-        }
-        let behind = |run: &Run<R, S>| core.iter().any(|node| run.applied(*node) != Some(run.world.highest_applied()));
-        if !self.run_while(deadline, |run| behind(run)) {
-            return self.not_live("not every node has applied everything", core);
-        }
-        for node in core {
-            if !self.answered_at(*node, deadline, |callers, world| callers.probe_read(world, *node)) {
-                return self.not_live(&format!("a read at {node} is not answered"), core);
-            }
-        }
-        true
-    }
-
-    /// Calls again and again until one is answered.
-    fn answered_at(
-        &mut self,
-        node: NodeId,
-        deadline: Time,
-        mut call: impl FnMut(&mut Callers, &mut World<R, S>),
-    ) -> bool {
-        while self.world.now() < deadline && self.world.broken_promise().is_none() {
-            let answered = self.callers.answered_at(node);
-            call(&mut self.callers, &mut self.world);
-            if !self.run_while(deadline, |run| run.callers.waiting() > 0) {
-                return false;
-            }
-            if self.callers.answered_at(node) > answered {
-                return true;
-            }
-            self.run_until(self.world.now() + self.plan.patience / 4);
-        }
-        false
-    }
-
-    fn applied(&self, node: NodeId) -> Option<quorate_types::Slot> {
-        self.world.node(node).map(|node| node.status().machine.applied)
-    }
-
-    fn not_live(&mut self, what: &str, core: &[NodeId]) -> bool {
-        let states: Vec<String> = core
-            .iter()
-            .map(|node| match self.world.node(*node) {
-                None => format!("{node} is down"),
-                Some(running) => {
-                    let status = running.status();
-                    let protocol = status.protocol;
-                    format!(
-                        "{node} is {} in era {}, log up to {}, durable {}, committed {}, applied {}",
-                        protocol.role.name(),
-                        protocol.era,
-                        protocol.last,
-                        protocol.durable,
-                        protocol.committed,
-                        status.machine.applied
-                    )
-                }
-            })
-            .collect();
-        let detail = format!("faults are over and {what}; {}", states.join("; "));
-        self.world.report_broken("LiveAfterHeal", None, detail);
-        false
+    /// Nodes to stay broken for ever, so that a bare majority has to manage alone: those that cannot come back, and others.
+    fn choose_minority(&mut self) -> Vec<NodeId> {
+        let everyone: Vec<NodeId> = self.world.nodes().collect();
+        let (mut broken, mut others): (Vec<NodeId>, Vec<NodeId>) =
+            everyone.iter().partition(|node| self.world.is_out_of_service(**node));
+        self.random.shuffle(&mut others);
+        broken.append(&mut others);
+        broken.truncate(everyone.len().saturating_sub(1) / 2);
+        broken
     }
 
     /// Runs while `needed`, up to `deadline`. Says whether it is no longer needed.

@@ -73,21 +73,9 @@ impl Storm {
         plan.faults.iter().map(|(class, gap)| (self.gap(*gap), StormAlarm::Next(*class))).collect()
     }
 
-    /// Ends: everything is repaired that can be.
-    pub(super) fn end<R: Replica, S: StateMachine>(&mut self, plan: &Plan, world: &mut World<R, S>) {
+    /// Ends: nothing more happens.
+    pub(super) fn end(&mut self) {
         self.over = true;
-        world.remark("the storm is over");
-        world.act(&Act::ForgetTraps);
-        world.act(&Act::SetLinks(plan.calm_link));
-        world.act(&Act::Heal);
-        for node in world.nodes().collect::<Vec<_>>() {
-            world.act(&Act::MendDisks(node));
-            world.act(&Act::ReleaseDisk(node));
-            world.act(&Act::SetDisk { node, disk: plan.disk });
-            world.act(&Act::SetProcessing { node, processing: plan.processing });
-            world.act(&Act::Resume(node));
-            world.act(&Act::Restart(node));
-        }
     }
 
     /// Lets happen what is due.

@@ -89,10 +89,8 @@ impl Storm {
         let node = self.victim(world);
         self.count("slow-disk");
         let slow = self.up_to_patiences(plan, 2);
-        let disk = DiskModel {
-            write: Latency::between(Duration::ZERO, slow / 10),
-            flush: Latency::between(slow / 10, slow),
-        };
+        let disk =
+            DiskModel { write: Latency::between(Duration::ZERO, slow / 10), flush: Latency::between(slow / 10, slow) };
         world.act(&Act::SetDisk { node, disk });
         vec![(self.up_to_patiences(plan, 10), StormAlarm::HurryDisk(node))]
     }
@@ -291,8 +289,7 @@ impl Storm {
             }
             4 => {
                 self.count("ring");
-                let neighbours =
-                    (0..nodes.len()).map(|at| vec![nodes[at], nodes[(at + 1) % nodes.len()]]).collect();
+                let neighbours = (0..nodes.len()).map(|at| vec![nodes[at], nodes[(at + 1) % nodes.len()]]).collect();
                 world.act(&Act::Partition(neighbours));
             }
             _ => {

@@ -79,6 +79,22 @@ pub trait Judged: StateMachine {
     /// What a reply means.
     fn meaning(reply: &Self::Reply) -> Meaning;
 
+    /// A reply in words, for scripts that look for them.
+    fn words(reply: &Self::Reply) -> String {
+        match Self::meaning(reply) {
+            Meaning::Put { revision } => format!("revision {revision}"),
+            Meaning::Delete { revision, existed } => format!("{} deleted, revision {revision}", u64::from(existed)),
+            Meaning::Found { entries, .. } if entries.is_empty() => "nothing".to_owned(),
+            Meaning::Found { entries, .. } => {
+                let entry = |entry: &Versioned| {
+                    format!("{} (revision {})", String::from_utf8_lossy(&entry.value), entry.written_at)
+                };
+                entries.iter().map(entry).collect::<Vec<_>>().join(", ")
+            }
+            Meaning::Refused(why) => why,
+        }
+    }
+
     /// The last revision.
     fn revision(&self) -> u64;
 

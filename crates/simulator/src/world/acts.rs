@@ -50,21 +50,50 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
+    /// The faults are over: whatever can be repaired is, and every node runs that can, but `left_down`, which crash for ever.
+    pub fn repair(&mut self, left_down: &[NodeId]) {
+        self.remark("the faults are over");
+        self.forget_traps();
+        self.set_all_links(self.config.usual_link);
+        for (from, to, link) in self.config.links.clone() {
+            self.set_link(from, to, link);
+        }
+        self.heal();
+        let (disk, processing) = (self.config.disk, self.config.processing);
+        for id in self.nodes().collect::<Vec<_>>() {
+            if left_down.contains(&id) {
+                self.crash(id);
+                continue;
+            }
+            self.mend_disks(id);
+            self.release_disk(id);
+            self.set_disk(id, disk);
+            self.set_processing(id, processing);
+            self.resume(id);
+            self.restart(id);
+        }
+    }
+
     /// From now on remembers everything that is done to the world.
     pub fn record_deeds(&mut self) {
-        self.deeds.get_or_insert_default();
+        self.is_recording = true;
+    }
+
+    /// What is done from now on is not remembered.
+    pub(crate) fn stop_recording(&mut self) {
+        self.is_recording = false;
     }
 
     /// What was done to the world, and when, since [`World::record_deeds`].
     #[must_use]
     pub fn deeds(&self) -> &[(Time, Deed)] {
-        self.deeds.as_deref().unwrap_or_default()
+        &self.deeds
     }
 
     /// Remembers a deed, if deeds are remembered.
     pub(crate) fn record_deed(&mut self, deed: impl FnOnce() -> Deed) {
-        if let Some(deeds) = &mut self.deeds {
-            deeds.push((self.now, deed()));
+        if self.is_recording {
+            self.deeds.push((self.now, deed()));
         }
     }
 

@@ -186,7 +186,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 impl<R: Replica, S: StateMachine> Host<R, S> {
     /// How many of its disks are about to fail an operation.
     fn failures_due(&mut self) -> usize {
-        [Lane::Journal, Lane::Store].into_iter().filter(|lane| self.disk_mut(*lane).faults_mut().fail_after.is_some()).count()
+        [Lane::Journal, Lane::Store]
+            .into_iter()
+            .filter(|lane| self.disk_mut(*lane).faults_mut().fail_after.is_some())
+            .count()
     }
 
     /// What this node is started with. `new_disk` counts only where no journal is found.

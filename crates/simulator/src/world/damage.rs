@@ -93,7 +93,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             return;
         }
         host.trouble.is_damaged = true;
-        let text = format!("{id}'s {}: sector {} of {} is damaged: {harm:?}", lane_name(lane), place.sector, place.file);
+        let text =
+            format!("{id}'s {}: sector {} of {} is damaged: {harm:?}", lane_name(lane), place.sector, place.file);
         self.note(Some(id), What::Note { text });
     }
 

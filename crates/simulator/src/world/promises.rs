@@ -156,7 +156,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             return;
         }
         // Of damaged disks nothing can be demanded but that the node, opened on them, stops.
-        let Some(host) = self.hosts.get_mut(&from).filter(|host| !host.trouble.is_damaged) else { return };
+        let Some(host) = self.hosts.get_mut(&from) else { return };
+        host.note_write_fault();
+        if host.trouble.is_damaged {
+            return;
+        }
         let opened = host.open_ghost(self.config.cluster, &self.config.node);
         self.marks.hit(Mark::GhostAsked);
         let why = match opened {
