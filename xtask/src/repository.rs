@@ -86,7 +86,9 @@ impl Repository {
                     self.paths.insert(path);
                 }
             } else {
+                // In a linked worktree `.git` is a file, and names a place outside.
                 if name != "Cargo.lock"
+                    && name != ".git"
                     && let Ok(text) = fs::read_to_string(entry.path())
                 {
                     self.files.push(File { path: path.clone(), text });

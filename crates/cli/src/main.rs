@@ -1,5 +1,6 @@
 //! The `quorate` program: a replicated store that etcd clients can use, and the tools to look inside it.
 
+mod bench;
 mod client;
 mod endpoint;
 mod lab;
@@ -31,6 +32,8 @@ enum Command {
     Del(client::DelArguments),
     /// Show members, leader, revision and how far each node is
     Status(client::StatusArguments),
+    /// Put load on any etcd v3 endpoint and measure it
+    Bench(Box<bench::BenchArguments>),
     /// Let single-decree Paxos agree on one value, and tell how
     Decide(lab::DecideArguments),
     /// Run the cluster on virtual time, disk and network, with faults, from a seed
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Get(arguments) => client::get(arguments),
         Command::Del(arguments) => client::del(arguments),
         Command::Status(arguments) => client::status(arguments),
+        Command::Bench(arguments) => bench::run(*arguments),
         Command::Decide(arguments) => lab::decide(arguments),
         Command::Sim(arguments) => lab::sim(arguments),
         Command::Explain(arguments) => lab::explain(arguments),

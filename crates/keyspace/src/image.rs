@@ -42,14 +42,14 @@ fn decode_head(head: Bytes) -> Result<Head, WireError> {
 }
 
 /// Rebuilds log, index and digest from the items, and checks on the way that they are a possible history.
-pub(crate) fn restore(head: Bytes, items: &mut dyn Iterator<Item = Bytes>) -> Result<Keyspace, RestoreError> {
+pub(crate) fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Keyspace, RestoreError> {
     let head = decode_head(head).map_err(|error| refusal(format!("the head: {error}")))?;
     if head.version != IMAGE_VERSION {
         let version = head.version;
         return Err(refusal(format!("the image has version {version} and this release reads {IMAGE_VERSION}")));
     }
     let mut keyspace = Keyspace::empty();
-    for (number, item) in items.enumerate() {
+    for (number, item) in items {
         let change: Change = decode_exact(item).map_err(|error| refusal(format!("item {number}: {error}")))?;
         keyspace.check_next(&change).map_err(|why| refusal(format!("item {number}: {why}")))?;
         keyspace.record(&change);

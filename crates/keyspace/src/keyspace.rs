@@ -111,6 +111,7 @@ impl fmt::Debug for Keyspace {
 impl StateMachine for Keyspace {
     type Query = Query;
     type Reply = Reply;
+    type Duty = ();
 
     fn empty() -> Keyspace {
         Keyspace {
@@ -147,13 +148,11 @@ impl StateMachine for Keyspace {
         self.log.len()
     }
 
-    /// # Panics
-    /// When there is no such item: the caller counts wrongly, and no bytes would be right.
-    fn item(&self, number: u64) -> Bytes {
-        self.log.item(number).expect("callers ask only for items below item_count()").clone()
+    fn item(&self, number: u64) -> Option<Bytes> {
+        self.log.item(number).cloned()
     }
 
-    fn restore(head: Bytes, items: &mut dyn Iterator<Item = Bytes>) -> Result<Keyspace, RestoreError> {
+    fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Keyspace, RestoreError> {
         image::restore(head, items)
     }
 }

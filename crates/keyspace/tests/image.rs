@@ -12,11 +12,11 @@ use quorate_machine::{RestoreError, StateMachine};
 use quorate_wire::{decode_exact, encode_to_bytes, put_u64};
 
 fn items_of(keyspace: &Keyspace) -> Vec<Bytes> {
-    (0..keyspace.item_count()).map(|number| keyspace.item(number)).collect()
+    (0..keyspace.item_count()).filter_map(|number| keyspace.item(number)).collect()
 }
 
 fn restore(head: Bytes, items: &[Bytes]) -> Result<Keyspace, RestoreError> {
-    Keyspace::restore(head, &mut items.iter().cloned())
+    Keyspace::restore(head, &mut (0..).zip(items.iter().cloned()))
 }
 
 /// A history that has everything: overwrites, tombstones, keys that come back, a delete of many, a large value.

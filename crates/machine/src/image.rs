@@ -19,8 +19,8 @@ pub struct MachineImage {
     pub meta: Bytes,
     /// The state machine's part that changes in place.
     pub head: Bytes,
-    /// The state machine's items.
-    pub items: Vec<Bytes>,
+    /// The state machine's items, in ascending order of number.
+    pub items: Vec<(u64, Bytes)>,
 }
 
 /// Why a machine cannot be opened from an image. The node does not start.

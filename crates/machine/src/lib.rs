@@ -25,6 +25,7 @@
 
 mod command;
 mod config;
+mod duty;
 mod image;
 mod machine;
 mod message;
@@ -38,6 +39,7 @@ mod writes;
 
 pub use command::{Command, decode_batch, encode_batch};
 pub use config::MachineConfig;
+pub use duty::{Duty, DutyOutput, ErrandId};
 pub use image::{MachineImage, OpenMachineError};
 pub use machine::Machine;
 pub use message::MachineMessage;

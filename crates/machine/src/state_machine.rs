@@ -1,5 +1,6 @@
 //! What an application brings.
 
+use crate::duty::Duty;
 use bytes::Bytes;
 use quorate_types::{Slot, Time};
 use std::fmt::Debug;
@@ -29,11 +30,16 @@ pub struct RestoreError {
 /// Its durable image is a sequence of *items* that never change once they exist (for a store with revisions: one item a
 /// revision's change) and a small *head* (counters, and whatever else changes in place). A checkpoint writes only the
 /// items that are new since the last one. A small machine may have no items and put everything into its head.
+///
+/// Items may be dropped: commands decide which (compaction), [`StateMachine::tidy`] does it in slices. A dropped item never
+/// comes back, and its number is not used again.
 pub trait StateMachine: Debug + Sized + 'static {
     /// A question that changes nothing.
     type Query: Clone + Debug;
     /// What commands and queries answer.
     type Reply: Clone + Debug;
+    /// What the leader does for it from memory; `()` for nothing.
+    type Duty: Duty<Self>;
 
     /// Before the first command.
     fn empty() -> Self;
@@ -51,15 +57,23 @@ pub trait StateMachine: Debug + Sized + 'static {
     /// The part of the image that changes in place, as of now.
     fn head(&self) -> Bytes;
 
-    /// How many items exist now. Never goes down.
+    /// How many items there ever were: their numbers are below this. Never goes down.
     fn item_count(&self) -> u64;
 
-    /// Item `number` of `0..item_count()`: the same bytes for ever.
-    fn item(&self, number: u64) -> Bytes;
+    /// Item `number`: the same bytes as long as it exists. `None` once it was dropped, or if there never was one.
+    fn item(&self, number: u64) -> Option<Bytes>;
 
-    /// The state that had this head when it had exactly these items.
+    /// The state that had this head when it had exactly these items, given in ascending order of number. Items that commands
+    /// had condemned but that were not yet dropped may be among them or not.
     ///
     /// # Errors
     /// When the bytes are no image of this machine.
-    fn restore(head: Bytes, items: &mut dyn Iterator<Item = Bytes>) -> Result<Self, RestoreError>;
+    fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Self, RestoreError>;
+
+    /// Drops a bounded slice of what commands have condemned; answers whether more is left. Replies, digest and head do not
+    /// depend on how far this has come. Not called while a checkpoint or a snapshot is being written from this state: what
+    /// they have promised to write must not vanish under them.
+    fn tidy(&mut self) -> bool {
+        false
+    }
 }

@@ -146,7 +146,8 @@ impl World {
     /// Memory is lost; what was applied comes back from an image. Clients of this node hear nothing any more.
     fn crash(&mut self, node: u64) {
         let old = &self.machines[&node];
-        let items = (0..old.state().item_count()).map(|number| old.state().item(number)).collect();
+        let items =
+            (0..old.state().item_count()).filter_map(|number| Some((number, old.state().item(number)?))).collect();
         let image = MachineImage { applied: old.applied(), meta: old.meta(), head: old.state().head(), items };
         let incarnation = self.incarnations[&node] + 1;
         self.incarnations.insert(node, incarnation);

@@ -452,7 +452,7 @@ fn an_image_brings_back_state_sessions_and_digest() {
         applied: machine.applied(),
         meta: machine.meta(),
         head: quorate_machine::StateMachine::head(machine.state()),
-        items: machine.state().items.clone(),
+        items: (0..).zip(machine.state().items.iter().cloned()).collect(),
     };
     let mut reopened: appending::ListMachine =
         Machine::open(ME, Incarnation(2), MachineConfig::default(), Some(image.clone())).unwrap();

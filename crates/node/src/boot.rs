@@ -159,7 +159,8 @@ impl Boot {
         if owner != (self.cluster, self.me, journal.disk) {
             return Err(BootError::ForeignStore { found: owner });
         }
-        let image = MachineImage { applied: image.applied, meta, head: image.head, items: image.items };
+        let image =
+            MachineImage { applied: image.applied, meta, head: image.head, items: (0..).zip(image.items).collect() };
         Ok(FoundStore { store: opened.store, operations: opened.operations, image: Some(image) })
     }
 }
@@ -185,7 +186,7 @@ pub(crate) fn write_founding_checkpoint<S: StateMachine>(
     let state = machine.state();
     let meta = encode_store_meta(setup, &machine.meta());
     if store.begin(machine.applied(), meta, state.head(), state.item_count()) {
-        while let Some(write) = store.next_write(&mut |number| state.item(number)) {
+        while let Some(write) = store.next_write(&mut |number| state.item(number).unwrap_or_default()) {
             disk.perform_all(&write.operations)?;
             store.completed(write.id);
         }

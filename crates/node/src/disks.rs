@@ -110,7 +110,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         }
         let state = self.machine.state();
         if self.store_write.is_none()
-            && let Some(write) = self.store.next_write(&mut |number| state.item(number))
+            && let Some(write) = self.store.next_write(&mut |number| state.item(number).unwrap_or_default())
         {
             self.store_write = Some(write.id);
             out.push(NodeOutput::Disk { lane: Lane::Store, write: write.id, operations: write.operations });

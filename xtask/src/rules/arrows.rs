@@ -18,7 +18,7 @@ use Uses::{All, Only};
 const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 27] = [
+const ARROWS: [(&str, Uses); 28] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -41,6 +41,7 @@ const ARROWS: [(&str, Uses); 27] = [
     ("narrator", Only(&["types", "protocol"])),
     ("runtime", All),
     ("server", All),
+    ("load", Only(&["types", "wire", "keyspace", "server"])),
     ("simulator", All),
     ("explorer", All),
     ("lab", All),

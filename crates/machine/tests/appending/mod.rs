@@ -18,6 +18,7 @@ pub struct AppendingList {
 impl StateMachine for AppendingList {
     type Query = ();
     type Reply = u64;
+    type Duty = ();
 
     fn empty() -> AppendingList {
         AppendingList { items: Vec::new() }
@@ -39,14 +40,14 @@ impl StateMachine for AppendingList {
     fn item_count(&self) -> u64 {
         self.items.len() as u64
     }
-    fn item(&self, number: u64) -> Bytes {
-        self.items[number as usize].clone()
+    fn item(&self, number: u64) -> Option<Bytes> {
+        self.items.get(number as usize).cloned()
     }
-    fn restore(head: Bytes, items: &mut dyn Iterator<Item = Bytes>) -> Result<AppendingList, RestoreError> {
+    fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<AppendingList, RestoreError> {
         if head.as_ref() != b"list" {
             return Err(RestoreError { why: "the head is not a list's".to_owned() });
         }
-        Ok(AppendingList { items: items.collect() })
+        Ok(AppendingList { items: items.map(|(_, item)| item).collect() })
     }
 }
 

@@ -11,6 +11,7 @@ pub struct Counting {
 impl StateMachine for Counting {
     type Query = ();
     type Reply = u64;
+    type Duty = ();
 
     fn empty() -> Counting {
         Counting { items: Vec::new() }
@@ -32,13 +33,13 @@ impl StateMachine for Counting {
     fn item_count(&self) -> u64 {
         self.items.len() as u64
     }
-    fn item(&self, number: u64) -> Bytes {
-        self.items[number as usize].clone()
+    fn item(&self, number: u64) -> Option<Bytes> {
+        self.items.get(number as usize).cloned()
     }
-    fn restore(head: Bytes, items: &mut dyn Iterator<Item = Bytes>) -> Result<Counting, RestoreError> {
+    fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Counting, RestoreError> {
         if head.as_ref() != b"counting" {
             return Err(RestoreError { why: "not a count".to_owned() });
         }
-        Ok(Counting { items: items.collect() })
+        Ok(Counting { items: items.map(|(_, item)| item).collect() })
     }
 }

@@ -25,6 +25,7 @@ impl SingleValue {
 impl StateMachine for SingleValue {
     type Query = ();
     type Reply = Option<Bytes>;
+    type Duty = ();
 
     fn empty() -> SingleValue {
         SingleValue::default()
@@ -51,11 +52,11 @@ impl StateMachine for SingleValue {
         0
     }
 
-    fn item(&self, _: u64) -> Bytes {
-        Bytes::new()
+    fn item(&self, _: u64) -> Option<Bytes> {
+        None
     }
 
-    fn restore(head: Bytes, _: &mut dyn Iterator<Item = Bytes>) -> Result<SingleValue, RestoreError> {
+    fn restore(head: Bytes, _: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<SingleValue, RestoreError> {
         let decided = quorate_wire::decode_exact(head).map_err(|error| RestoreError { why: error.to_string() })?;
         Ok(SingleValue { decided })
     }

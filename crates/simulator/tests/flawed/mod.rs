@@ -176,6 +176,7 @@ pub struct AppliesTwice<S>(S);
 impl<S: StateMachine> StateMachine for AppliesTwice<S> {
     type Query = S::Query;
     type Reply = S::Reply;
+    type Duty = ();
 
     fn empty() -> Self {
         AppliesTwice(S::empty())
@@ -197,10 +198,10 @@ impl<S: StateMachine> StateMachine for AppliesTwice<S> {
     fn item_count(&self) -> u64 {
         self.0.item_count()
     }
-    fn item(&self, number: u64) -> Bytes {
+    fn item(&self, number: u64) -> Option<Bytes> {
         self.0.item(number)
     }
-    fn restore(head: Bytes, items: &mut dyn Iterator<Item = Bytes>) -> Result<Self, RestoreError> {
+    fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Self, RestoreError> {
         Ok(AppliesTwice(S::restore(head, items)?))
     }
 }

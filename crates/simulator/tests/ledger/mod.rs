@@ -21,6 +21,7 @@ impl Ledger {
 impl StateMachine for Ledger {
     type Query = Option<Bytes>;
     type Reply = Meaning;
+    type Duty = ();
 
     fn empty() -> Ledger {
         Ledger::default()
@@ -59,14 +60,15 @@ impl StateMachine for Ledger {
         self.changes.len() as u64
     }
 
-    fn item(&self, number: u64) -> Bytes {
-        encode_to_bytes(&self.changes[usize::try_from(number).expect("fits")])
+    fn item(&self, number: u64) -> Option<Bytes> {
+        self.changes.get(usize::try_from(number).ok()?).map(encode_to_bytes)
     }
 
-    fn restore(head: Bytes, items: &mut dyn Iterator<Item = Bytes>) -> Result<Ledger, RestoreError> {
+    fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Ledger, RestoreError> {
         let fails = |why: &str| RestoreError { why: why.to_owned() };
         let count = Reader::new(head).u64("count").map_err(|_| fails("no head"))?;
-        let changes = items.map(decode_exact).collect::<Result<Vec<_>, _>>().map_err(|_| fails("no item"))?;
+        let changes =
+            items.map(|(_, item)| decode_exact(item)).collect::<Result<Vec<_>, _>>().map_err(|_| fails("no item"))?;
         if changes.len() as u64 == count { Ok(Ledger { changes }) } else { Err(fails("another count")) }
     }
 }
