@@ -173,6 +173,8 @@ pub struct Faults {
     pub lose_next_write: bool,
     /// The next write lands so many sectors further on, around the end of its file to its start.
     pub misdirect_next_write: Option<u64>,
+    /// How many writes were lost or misdirected so far.
+    pub faulted_writes: u64,
 }
 
 /// What a crash at this moment could take away.

@@ -15,7 +15,7 @@ fn cut_down<R: Subject, S: Judged>() -> Shrunk {
     let shrunk = shrink_seed::<R, S>(seed, 400).expect("a seed that fails can be played again");
     let scenario = Scenario::parse(&shrunk.script).unwrap_or_else(|why| panic!("{why}\n{}", shrunk.script));
     let broken = scenario.replay::<R, S>().expect("the script still shows it");
-    assert_eq!(broken.property, shrunk.violation.property, "{}", shrunk.script);
+    assert_eq!(broken.property, shrunk.property, "{}", shrunk.script);
     assert!(shrunk.deeds_after * 4 <= shrunk.deeds_before, "{} of {}", shrunk.deeds_after, shrunk.deeds_before);
     shrunk
 }
@@ -23,14 +23,14 @@ fn cut_down<R: Subject, S: Judged>() -> Shrunk {
 #[test]
 fn an_acknowledgement_before_it_is_durable_takes_no_fault_at_all_to_show() {
     let shrunk = cut_down::<Flawed<Raft, SendsTooEarly>, Keyspace>();
-    assert_eq!(shrunk.violation.property, "DurabilityGhost");
+    assert_eq!(shrunk.property, "DurabilityGhost");
     assert!(shrunk.deeds_after <= 2, "{}", shrunk.script);
 }
 
 #[test]
 fn a_stale_read_takes_a_handful_of_deeds() {
     let shrunk = cut_down::<Flawed<Raft, ReadsAlone>, Keyspace>();
-    assert_eq!(shrunk.violation.property, "Linearizable");
+    assert_eq!(shrunk.property, "Linearizable");
     assert!(shrunk.deeds_after <= 20, "{}", shrunk.script);
 }
 

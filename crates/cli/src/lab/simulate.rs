@@ -99,9 +99,10 @@ fn shrink(seed: u64, runs_max: u64, path: Option<PathBuf>) -> Result<()> {
     let path = path.unwrap_or_else(|| PathBuf::from(format!("seed-{seed}.scenario")));
     std::fs::write(&path, &shrunk.script).with_context(|| format!("cannot write {}", path.display()))?;
     eprintln!(
-        "cut down from {} deeds to {} on {} nodes, in {} runs; the story: quorate explain {}\n\n{}",
-        shrunk.deeds_before,
+        "{} with {} deeds instead of {}, on {} nodes, found in {} runs; the story: quorate explain {}\n\n{}",
+        shrunk.property,
         shrunk.deeds_after,
+        shrunk.deeds_before,
         shrunk.nodes,
         shrunk.runs,
         path.display(),

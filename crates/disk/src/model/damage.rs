@@ -112,9 +112,11 @@ impl Faults {
             return Some(offset);
         }
         if std::mem::take(&mut self.lose_next_write) {
+            self.faulted_writes += 1;
             return None;
         }
         let Some(sectors) = self.misdirect_next_write.take() else { return Some(offset) };
+        self.faulted_writes += 1;
         let room = (length.saturating_sub(written) / SECTOR).max(1);
         Some((offset / SECTOR).wrapping_add(sectors) % room * SECTOR + offset % SECTOR)
     }

@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+/// The property that a panic breaks.
+pub(super) const PANICS: &str = "NoPanic";
 /// A run with fewer answered calls proves nothing.
 const ANSWERS_FOR_EVIDENCE: u64 = 20;
 
@@ -113,7 +115,7 @@ pub fn run_plan<R: Subject, S: Judged>(seed: u64, mut plan: Plan, options: &Opti
         seed,
         protocol: R::PROTOCOL,
         trace_hash: 0,
-        violation: Some(SeedViolation { property: "NoPanic".to_owned(), text: panic_text(panic.as_ref()) }),
+        violation: Some(SeedViolation { property: PANICS.to_owned(), text: panic_text(panic.as_ref()) }),
         simulated: Duration::ZERO,
         operations: 0,
         events: 0,
@@ -132,7 +134,7 @@ pub(crate) fn new_world<R: Subject, S: Judged>(seed: u64, plan: &Plan, keep: Kee
     World::new(plan.world::<R>(&mut Random::stream(seed, "settings", 0), keep), seed)
 }
 
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     format!("something panicked: {}", text.unwrap_or("no message"))
 }

@@ -5,7 +5,7 @@
 //! the disks do in between is drawn from the seed as ever, so leaving something out may change everything behind it: every
 //! candidate is run, and only what still fails is kept.
 
-use super::run::{Options, Report, SeedViolation, panic_text, run_seed};
+use super::run::{Options, PANICS, Report, run_seed};
 use super::subject::{Judged, Subject};
 use crate::act::{Act, Deed};
 use crate::scenario::{Scenario, Then};
@@ -17,8 +17,8 @@ use std::time::Duration;
 /// A failing seed, cut down.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
-    /// What it breaks, as in the whole run.
-    pub violation: SeedViolation,
+    /// What the script breaks. With everything checked always, this may be another promise than the whole run was seen to break.
+    pub property: String,
     /// A scenario that breaks it.
     pub script: String,
     /// Deeds of the whole run.
@@ -39,16 +39,15 @@ pub fn shrink_seed<R: Subject, S: Judged>(seed: u64, runs_max: u64) -> Option<Sh
     let report = run_seed::<R, S>(seed, &options);
     let violation = report.violation.clone()?;
     let mut search = Search::new(&report, violation.property.clone(), runs_max);
-    if !search.fails::<R, S>(&search.best.clone()) {
-        return None;
-    }
+    // With everything checked always, another promise may be seen broken before.
+    search.property = search.broken_by::<R, S>(&search.best.clone())?;
     search.drop_deeds::<R, S>();
     search.drop_nodes::<R, S>();
     search.drop_deeds::<R, S>();
     search.round_times::<R, S>();
     let script = search.best.scenario(&search.property).text_of_deeds();
     Some(Shrunk {
-        violation,
+        property: search.property,
         script,
         deeds_before: report.deeds.len(),
         deeds_after: search.best.deeds.len(),
@@ -91,20 +90,19 @@ impl Search {
         Search { property, best, runs: 0, runs_max }
     }
 
-    /// Whether a candidate breaks the same property.
-    fn fails<R: Subject, S: Judged>(&mut self, candidate: &Candidate) -> bool {
+    /// Which property a candidate breaks.
+    fn broken_by<R: Subject, S: Judged>(&mut self, candidate: &Candidate) -> Option<String> {
         self.runs += 1;
         let scenario = candidate.scenario(&self.property);
-        let broken = catch_unwind(AssertUnwindSafe(|| scenario.replay::<R, S>()));
-        match broken {
-            Ok(broken) => broken.is_some_and(|broken| broken.property == self.property),
-            Err(panic) => !panic_text(panic.as_ref()).is_empty() && self.property == "NoPanic",
+        match catch_unwind(AssertUnwindSafe(|| scenario.replay::<R, S>())) {
+            Ok(broken) => Some(broken?.property.to_owned()),
+            Err(_) => Some(PANICS.to_owned()),
         }
     }
 
     /// Takes a candidate if it fails too.
     fn try_it<R: Subject, S: Judged>(&mut self, candidate: Candidate) -> bool {
-        if self.runs >= self.runs_max || !self.fails::<R, S>(&candidate) {
+        if self.runs >= self.runs_max || self.broken_by::<R, S>(&candidate).as_ref() != Some(&self.property) {
             return false;
         }
         self.best = candidate;

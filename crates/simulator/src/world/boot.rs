@@ -113,7 +113,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if std::mem::take(&mut host.trouble.starts_from_cache) {
             self.marks.hit(Mark::StartFromCache);
         }
-        if host.trouble.is_damaged {
+        if host.is_damaged() {
             self.marks.hit(Mark::StartedDamaged);
         }
         let applied = status.checkpointed;
@@ -132,8 +132,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// It stops and does not lie, which is right if its disks were damaged, or have no room.
     fn start_refused(&mut self, id: NodeId, why: &BootError) {
-        let Some(host) = self.hosts.get(&id) else { return };
-        let is_damaged = host.trouble.is_damaged;
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let is_damaged = host.is_damaged();
         let is_full = matches!(why, BootError::Disk { why, .. } if why.kind == DiskErrorKind::Full);
         self.note(Some(id), What::StartRefused { why: why.to_string() });
         if is_damaged {
@@ -177,7 +177,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.marks.hit_times(Mark::DuplicateSkipped, status.machine.skipped_commands);
             host.checkpointed = host.checkpointed.max(status.checkpointed);
         }
-        host.forget_write_fault();
+        host.forget_write_faults();
         host.clock.thaw(now);
         host.lose_memory();
     }

@@ -22,8 +22,8 @@ const PROVING_WRITES: u32 = 2;
 /// What is wrong with a machine's disks, or was done to them.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
-    /// Something durable was damaged: the node may refuse to start.
-    pub(super) is_damaged: bool,
+    /// Something durable was damaged.
+    is_rotten: bool,
     /// It never comes back, and why.
     pub(super) out_of_service: Option<&'static str>,
     /// Its disks at some earlier time.
@@ -31,12 +31,11 @@ pub(super) struct Trouble {
     /// The journal's latest completed writes of this life that wrote anything, and the one a crash interrupted.
     latest_writes: VecDeque<Vec<Operation>>,
     interrupted_write: Option<Vec<Operation>>,
-    /// Counts the journal's completed writes since a write was lost or misdirected; `None` if none was.
-    faulted: Option<u32>,
+    /// How many lost or misdirected writes of the journal are known, and its completed writes since the last of them.
+    faulted_writes: u64,
+    writes_since: u32,
     /// Its process was killed with unflushed writes in the machine's cache.
     pub(super) starts_from_cache: bool,
-    /// A malfunction is to come that loses or misdirects a write.
-    fault_is_due: bool,
 }
 
 #[derive(Debug)]
@@ -61,7 +60,7 @@ impl Trouble {
 
     /// Whether a write was lost or misdirected and nothing durable shows it yet.
     fn is_unproven(&self) -> bool {
-        self.faulted.is_some_and(|later| later < PROVING_WRITES)
+        self.faulted_writes > 0 && self.writes_since < PROVING_WRITES
     }
 
     /// Whether a sector was written so lately that damage to it could pass for a torn write.
@@ -92,7 +91,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if host.disk_mut(lane).harm(place, harm).is_err() {
             return;
         }
-        host.trouble.is_damaged = true;
+        host.trouble.is_rotten = true;
         let text =
             format!("{id}'s {}: sector {} of {} is damaged: {harm:?}", lane_name(lane), place.sector, place.file);
         self.note(Some(id), What::Note { text });
@@ -110,12 +109,6 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             Malfunction::Fails { after } => faults.fail_after = Some((after, FAILED_AS)),
             Malfunction::LosesWrite => faults.lose_next_write = true,
             Malfunction::Misdirects { sectors } => faults.misdirect_next_write = Some(sectors),
-        }
-        if !matches!(what, Malfunction::Fails { .. }) && lane == Lane::Journal {
-            host.trouble.fault_is_due = true;
-        }
-        if !matches!(what, Malfunction::Fails { .. }) && lane == Lane::Store {
-            host.trouble.is_damaged = true;
         }
         let text = format!("{id}'s {} is about to malfunction: {what:?}", lane_name(lane));
         self.note(Some(id), What::Note { text });
@@ -139,7 +132,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             let faults = host.disk_mut(lane).faults_mut();
             was_sick |= faults.capacity_bytes.take().is_some() | faults.fail_after.take().is_some();
         }
-        host.forget_write_fault();
+        host.forget_write_faults();
         if was_sick {
             self.note(Some(id), What::Note { text: format!("{id}'s disks are mended") });
         }
@@ -200,39 +193,44 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Host<R, S> {
-    /// A journal write completed. Says whether it makes a lost or misdirected one before it show.
+    /// A journal write completed. Says whether with it a lost or misdirected one before it is sure to show.
     pub(super) fn note_journal_write(&mut self, operations: Vec<Operation>) -> bool {
-        let trouble = &mut self.trouble;
         if !operations.iter().any(|operation| matches!(operation, Operation::Write { .. })) {
             return false;
         }
-        if let Some(later) = &mut trouble.faulted {
-            *later = later.saturating_add(1);
-        }
-        let shown = trouble.faulted == Some(PROVING_WRITES);
+        let is_faulted = self.note_write_faults();
+        let trouble = &mut self.trouble;
         trouble.latest_writes.push_back(operations);
         if trouble.latest_writes.len() > SPARED_WRITES {
             trouble.latest_writes.pop_front();
         }
-        self.note_write_fault();
-        shown
+        if is_faulted || trouble.faulted_writes == 0 {
+            return false;
+        }
+        trouble.writes_since = trouble.writes_since.saturating_add(1);
+        trouble.writes_since == PROVING_WRITES
     }
 
-    /// Whether the write fault that was due has happened.
-    pub(super) fn note_write_fault(&mut self) {
-        let faults = self.journal.faults_mut();
-        let is_waiting = faults.lose_next_write || faults.misdirect_next_write.is_some();
-        if self.trouble.fault_is_due && !is_waiting {
-            self.trouble.fault_is_due = false;
-            self.trouble.is_damaged = true;
-            self.trouble.faulted = Some(0);
+    /// Whether the journal lost or misdirected a write since it was last asked.
+    fn note_write_faults(&mut self) -> bool {
+        let faulted_writes = self.journal.faults_mut().faulted_writes;
+        if faulted_writes == self.trouble.faulted_writes {
+            return false;
         }
+        self.trouble.faulted_writes = faulted_writes;
+        self.trouble.writes_since = 0;
+        true
+    }
+
+    /// Whether anything on its disks is not what was written: then the node may refuse to start.
+    pub(super) fn is_damaged(&mut self) -> bool {
+        let faulted = |disk: &mut ModelDisk| disk.faults_mut().faulted_writes > 0;
+        self.trouble.is_rotten || faulted(&mut self.journal) || faulted(&mut self.store)
     }
 
     /// A write fault that has not happened when the process ends will not.
-    pub(super) fn forget_write_fault(&mut self) {
-        self.note_write_fault();
-        self.trouble.fault_is_due = false;
+    pub(super) fn forget_write_faults(&mut self) {
+        self.note_write_faults();
         for lane in [Lane::Journal, Lane::Store] {
             let faults = self.disk_mut(lane).faults_mut();
             faults.lose_next_write = false;

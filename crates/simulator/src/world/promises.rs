@@ -157,8 +157,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
         // Of damaged disks nothing can be demanded but that the node, opened on them, stops.
         let Some(host) = self.hosts.get_mut(&from) else { return };
-        host.note_write_fault();
-        if host.trouble.is_damaged {
+        if host.is_damaged() {
             return;
         }
         let opened = host.open_ghost(self.config.cluster, &self.config.node);
