@@ -12,7 +12,7 @@ use crate::repository::{File, Finding, Repository};
 use crate::rust_source::RustSource;
 
 /// The crates that are values without surroundings: the same inputs give the same outputs, on any machine.
-const DETERMINISTIC: [&str; 20] = [
+const DETERMINISTIC: [&str; 21] = [
     "types",
     "wire",
     "disk",
@@ -30,6 +30,7 @@ const DETERMINISTIC: [&str; 20] = [
     "store",
     "machine",
     "keyspace",
+    "watch",
     "node",
     "checker",
     "narrator",

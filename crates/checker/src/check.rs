@@ -1,25 +1,27 @@
-//! A whole history: key by key, within a budget.
+//! A whole history: part by part, within a budget.
 
 use crate::explain::{Explanation, explain};
 use crate::history::History;
-use crate::register::{Register, calls_of};
-use crate::search::{Linearization, linearize};
+use crate::objects::Object;
+use crate::search::{Effort, Linearization};
 use thiserror::Error;
 
 /// How much work a search may be. The same history and budget always give the same verdict.
+///
+/// A *part* is a key, or what cannot be split further: a queue, or keys that transactions tie together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Operations looked at per key. A million take about 50 ms.
+    /// Operations looked at per part. A million take about 50 ms.
     pub steps_per_key: u64,
-    /// Configurations remembered per key. A million take some 150 MB.
-    pub configurations_per_key: usize,
-    /// Operations of unknown outcome per key. Each can double the work, though it seldom does.
+    /// Bytes for the configurations remembered per part.
+    pub memory_bytes: usize,
+    /// Operations of unknown outcome per part. Each can double the work, though it seldom does.
     pub unknown_per_key: usize,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { steps_per_key: 20_000_000, configurations_per_key: 2_000_000, unknown_per_key: 1_000 }
+        Budget { steps_per_key: 20_000_000, memory_bytes: 256 << 20, unknown_per_key: 10_000 }
     }
 }
 
@@ -32,13 +34,11 @@ pub enum UnknownReason {
         /// The budget.
         most: u64,
     },
-    /// The search remembered as many configurations as it might.
-    #[error(
-        "gave up after remembering {most} configurations: fewer concurrent operations per key make a history easier"
-    )]
-    TooManyConfigurations {
+    /// The search used as much memory as it might.
+    #[error("gave up at {most_bytes} bytes of memory: fewer concurrent operations per key make a history easier")]
+    TooMuchMemory {
         /// The budget.
-        most: usize,
+        most_bytes: usize,
     },
     /// Too many operations never returned.
     #[error("{found} operations without a return are more than the {most} allowed")]
@@ -48,45 +48,64 @@ pub enum UnknownReason {
         /// The budget.
         most: usize,
     },
+    /// The caller said to stop.
+    #[error("was stopped before it was done")]
+    Stopped,
 }
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// For every key there is an order of its operations that explains every answer.
+    /// For every part there is an order of its operations that explains every answer.
     Linearizable,
-    /// For this key there is none.
+    /// For this part there is none.
     Violation {
-        /// The first such key.
+        /// The first such key, or the keys that transactions tie together, with commas.
         key: Vec<u8>,
         /// Why.
         explanation: Explanation,
     },
-    /// No key is known to be wrong, but for this one the search gave up. Not a pass.
+    /// No part is known to be wrong, but for this one the search gave up. Not a pass.
     Unknown {
-        /// The first such key.
+        /// The first such key or keys.
         key: Vec<u8>,
         /// Why.
         why: UnknownReason,
     },
 }
 
-/// Whether `history` is linearizable. A violation is final even if searches of other keys gave up.
+/// Whether `history` is linearizable as one of `object`. A violation is final even if searches of other parts gave up.
 #[must_use]
-pub fn check(history: &History, budget: &Budget) -> Verdict {
+pub fn check(history: &History, object: Object, budget: &Budget) -> Verdict {
+    check_while(history, object, budget, &|| true, &mut |_, _| {})
+}
+
+/// [`check`], as long as `keep_going` says so: it is asked every few thousand steps, and when it says no the verdict is unknown,
+/// unless a violation was found before. `progress` hears how many of how many parts are done.
+#[must_use]
+pub fn check_while(
+    history: &History,
+    object: Object,
+    budget: &Budget,
+    keep_going: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Verdict {
     let mut verdict = Verdict::Linearizable;
-    for (key, entries) in history.by_key() {
-        let calls = calls_of(entries);
-        match linearize(&Register, &calls, budget) {
+    let parts = object.parts(history);
+    for (done, part) in parts.iter().enumerate() {
+        let mut effort = Effort { keep_going, ..Effort::within(budget) };
+        match object.linearize(&part.entries, &mut effort) {
             Linearization::Found { .. } => {}
             Linearization::Impossible { .. } => {
-                return Verdict::Violation { key: key.to_vec(), explanation: explain(entries, &calls) };
+                let explanation = explain(object, &part.entries, keep_going);
+                return Verdict::Violation { key: part.name.clone(), explanation };
             }
             Linearization::Unknown(why) if verdict == Verdict::Linearizable => {
-                verdict = Verdict::Unknown { key: key.to_vec(), why };
+                verdict = Verdict::Unknown { key: part.name.clone(), why };
             }
             Linearization::Unknown(_) => {}
         }
+        progress(done + 1, parts.len());
     }
     verdict
 }

@@ -1,8 +1,7 @@
 //! Why a history is impossible, in words.
 
 use crate::history::{Entry, Interval, Operation, Value};
-use crate::model::Call;
-use crate::register::{Register, RegisterOperation};
+use crate::objects::Object;
 use crate::shrink::contradiction;
 use std::fmt;
 
@@ -33,14 +32,14 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Explains an impossible history of one key; `calls` are its entries as calls.
-pub(crate) fn explain(entries: &[Entry], calls: &[Call<RegisterOperation>]) -> Explanation {
-    let core = contradiction(&Register, calls);
-    let contradictory: Vec<&Entry> = core.iter().map(|index| &entries[*index]).collect();
+/// Explains an impossible part of a history.
+pub(crate) fn explain(object: Object, entries: &[&Entry], keep_going: &dyn Fn() -> bool) -> Explanation {
+    let core = contradiction(object, entries, keep_going);
+    let contradictory: Vec<&Entry> = core.iter().map(|index| entries[*index]).collect();
     let seen: Vec<Option<&[u8]>> = contradictory.iter().filter_map(|entry| seen(entry)).collect();
     let sources: Vec<&Entry> = (0..entries.len())
         .filter(|index| !core.contains(index))
-        .map(|index| &entries[index])
+        .map(|index| entries[index])
         .filter(|entry| written(entry).is_some_and(|value| seen.contains(&value)))
         .collect();
     Explanation {
@@ -50,7 +49,7 @@ pub(crate) fn explain(entries: &[Entry], calls: &[Call<RegisterOperation>]) -> E
     }
 }
 
-fn sentence(contradictory: &[&Entry], all: &[Entry]) -> String {
+fn sentence(contradictory: &[&Entry], all: &[&Entry]) -> String {
     let observations = || contradictory.iter().filter_map(|entry| Some((*entry, seen(entry)?)));
     observations()
         .find_map(|(observer, value)| from_nowhere(observer, value, all))
@@ -62,7 +61,7 @@ fn sentence(contradictory: &[&Entry], all: &[Entry]) -> String {
 }
 
 /// A value that nobody had begun to write.
-fn from_nowhere(observer: &Entry, value: Option<&[u8]>, all: &[Entry]) -> Option<String> {
+fn from_nowhere(observer: &Entry, value: Option<&[u8]>, all: &[&Entry]) -> Option<String> {
     value?;
     let writers = || all.iter().filter(|entry| written(entry) == Some(value));
     let saw = Saw(observer, value);
@@ -78,7 +77,7 @@ fn from_nowhere(observer: &Entry, value: Option<&[u8]>, all: &[Entry]) -> Option
 
 /// A value that had certainly been replaced: a later one was in place before the call, and everybody who
 /// wrote the value seen had returned before that later one was called.
-fn overwritten(observer: &Entry, value: Option<&[u8]>, contradictory: &[&Entry], all: &[Entry]) -> Option<String> {
+fn overwritten(observer: &Entry, value: Option<&[u8]>, contradictory: &[&Entry], all: &[&Entry]) -> Option<String> {
     let cannot_follow = |later: &Entry| {
         all.iter()
             .filter(|entry| written(entry) == Some(value))
@@ -111,7 +110,7 @@ fn seen(entry: &Entry) -> Option<Option<&[u8]>> {
         Operation::Read { found } => Some(found.as_deref()),
         Operation::Delete { existed: Some(false) } => Some(None),
         Operation::CompareAndSet { expected, succeeded: Some(true), .. } => Some(expected.as_deref()),
-        Operation::Write { .. } | Operation::Delete { .. } | Operation::CompareAndSet { .. } => None,
+        _ => None,
     }
 }
 
@@ -122,7 +121,7 @@ fn written(entry: &Entry) -> Option<Option<&[u8]>> {
         Operation::Delete { .. } => Some(None),
         Operation::CompareAndSet { succeeded: Some(false), .. } if entry.ret.is_some() => None,
         Operation::CompareAndSet { value, .. } => Some(Some(value)),
-        Operation::Read { .. } => None,
+        _ => None,
     }
 }
 

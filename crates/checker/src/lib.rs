@@ -24,7 +24,7 @@
 //! - A definite failure (refused before it was proposed) did not happen: leave it out.
 //!
 //! ```
-//! use quorate_checker::{Budget, Entry, History, Operation, Verdict, check};
+//! use quorate_checker::{Budget, Entry, History, Object, Operation, Verdict, check};
 //!
 //! let key = b"k".to_vec();
 //! let entry = |client, call, ret, operation| Entry { client, key: key.clone(), call, ret: Some(ret), operation };
@@ -32,7 +32,7 @@
 //!     entry(1, 0, 10, Operation::Write { value: b"1".to_vec() }),
 //!     entry(2, 20, 30, Operation::Read { found: None }),
 //! ])?;
-//! let Verdict::Violation { explanation, .. } = check(&history, &Budget::default()) else { panic!() };
+//! let Verdict::Violation { explanation, .. } = check(&history, Object::Register, &Budget::default()) else { panic!() };
 //! assert_eq!(
 //!     explanation.sentence,
 //!     "client 2 found nothing (20..30), but client 1's write of \"1\" had returned at 10 and nothing removed it since"
@@ -41,17 +41,30 @@
 //! ```
 
 mod check;
-mod configuration;
 mod explain;
+mod format;
 mod history;
+mod levels;
+mod memory;
 mod model;
-mod register;
+mod objects;
 mod search;
 mod shrink;
+mod timeline;
+mod transaction;
+mod waiting;
+mod witness;
 
-pub use check::{Budget, UnknownReason, Verdict, check};
+pub use check::{Budget, UnknownReason, Verdict, check, check_while};
 pub use explain::Explanation;
+pub use format::{Format, ReadError, Recorded, read_history};
 pub use history::{Entry, History, HistoryError, Operation};
-pub use model::{Call, Model};
-pub use register::{ABSENT, Register, RegisterOperation, ValueId};
+pub use levels::{Level, Outcome, weaker_levels};
+pub use model::{Call, Model, Shortcut};
+pub use objects::{
+    ABSENT, Counter, CounterOperation, Lock, LockOperation, LockState, Object, ObjectError, Register,
+    RegisterOperation, ValueId,
+};
 pub use search::{Linearization, linearize};
+pub use timeline::timeline;
+pub use transaction::{Compare, Relation, Step, Target, Transaction};

@@ -1,5 +1,7 @@
 //! What an object would do if it did one thing at a time.
 
+use std::hash::Hash;
+
 /// The sequential specification of an object. An operation carries the answer that was seen, or says that
 /// none was.
 ///
@@ -59,7 +61,7 @@
 /// ```
 pub trait Model {
     /// The object's state.
-    type State: Clone + Ord;
+    type State: Clone + Eq + Hash;
     /// One operation with the answer that was seen, if any was.
     type Operation: Clone + Ord;
 
@@ -85,6 +87,58 @@ pub trait Model {
     fn overwrites(&self, _operation: &Self::Operation) -> bool {
         false
     }
+
+    /// Which of several possible operations to try first: the least. Changes how long a search takes, never what it says.
+    fn urgency(&self, _operation: &Self::Operation) -> u64 {
+        0
+    }
+
+    /// The *facts* without which `operation`, with the answer it carries, is not legal. A fact is a number for what holds in
+    /// some states, such as "the value is 3". Naming fewer is always safe; together with the next three this closes ways that
+    /// lead nowhere long before they end.
+    fn needs(&self, _operation: &Self::Operation, _facts: &mut Vec<u64>) {}
+
+    /// The facts that `operation` may bring about. Those that never hold again once they ended may be left out.
+    fn brings(&self, _operation: &Self::Operation, _facts: &mut Vec<u64>) {}
+
+    /// Some of the facts that hold in `before` and not in `after`.
+    fn ended(&self, _before: &Self::State, _after: &Self::State, _facts: &mut Vec<u64>) {}
+
+    /// Whether a fact, one of those that some operation brings, holds. `true` is always safe.
+    fn holds(&self, _state: &Self::State, _fact: u64) -> bool {
+        true
+    }
+
+    /// A measure that no operation makes less, such as a count of all writes.
+    fn height(&self, _state: &Self::State) -> u64 {
+        0
+    }
+
+    /// The greatest height of a state in which `operation`, with the answer it carries, is legal.
+    fn limit(&self, _operation: &Self::Operation) -> u64 {
+        u64::MAX
+    }
+
+    /// Bytes that `state` holds outside itself, for the bound on memory.
+    fn heap_bytes(&self, _state: &Self::State) -> usize {
+        0
+    }
+
+    /// A way to decide these calls without a search, where the model has one.
+    fn shortcut(&self, _calls: &[Call<Self::Operation>]) -> Shortcut {
+        Shortcut::Undecided
+    }
+}
+
+/// What could be said without a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shortcut {
+    /// Certainly no order explains every answer.
+    Impossible,
+    /// Perhaps this order does: indices of calls. It is believed only after it was replayed.
+    Order(Vec<usize>),
+    /// Nothing.
+    Undecided,
 }
 
 /// One operation with its time.

@@ -1,7 +1,8 @@
 //! Wing and Gong's search with Lowe's memory, for any model.
 //!
 //! A configuration is what has taken effect and the state. From it, an operation may be next if no other that
-//! has not taken effect returned before it was called. Three reductions keep the search small.
+//! has not taken effect returned before it was called. The one that returned first is the *blocker*. These
+//! reductions keep the search small.
 //!
 //! *Take what changes nothing.* If an operation that changes nothing may be next and is legal, only it is
 //! tried: in any completion it can be moved to the front, where it is legal, disturbs nobody, and is after
@@ -13,15 +14,29 @@
 //! be seen (`must_observe`) is part of the configuration. The first reduction stays right beside this one: the
 //! operation moved to the front is itself one that sees, and dropping optional operations that the move left
 //! unseen makes the completion shorter still. An optional operation that would change nothing here is left out
-//! by the same argument.
+//! by the same argument, unless it makes another one free (below).
 //!
-//! *Equals in order of call.* Of several optional operations that are the same, the earliest called goes first:
-//! once called, they can be exchanged.
+//! *Unseen overwriting operations vanish.* Let `w` and then at once `x` take effect, both overwriting, nobody
+//! having seen `w`. Had `x` been possible before `w`, then `w` may be put before `x` whenever that suits. So when
+//! an overwriting operation takes effect, every waiting overwriting one that may be next is *free*: it can be
+//! put just before it. A free one is dropped without effect as late as can be, when it is the blocker: nothing
+//! that is possible after dropping it earlier is lost by waiting. And an overwriting operation takes effect
+//! visibly only if it is seen next, or if it is the blocker and not free: were it neither, the `x` behind it would
+//! have been possible before it.
+//!
+//! *Equals by deadline.* Of several waiting operations that are the same, the one that returned first goes first,
+//! those without return last and in order of call: once called, they can be exchanged. This holds beside the rule
+//! before it: if the one with the later return takes the place of a dropped one, what the exchange put in front
+//! overwrites too, so the later one is free.
+//!
+//! *No way on.* A way is closed as soon as something waiting can never be: it needs a fact that ended and that nothing
+//! waiting can bring about ([`Model::needs`]), or a lesser height ([`Model::height`]).
 
 use crate::check::{Budget, UnknownReason};
-use crate::configuration::{Configuration, Pick, Taken, Undo};
-use crate::model::{Call, Model};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::memory::Memory;
+use crate::model::{Call, Model, Shortcut};
+use crate::waiting::{Pick, Undo, Waiting};
+use crate::witness::is_witness;
 
 /// What a search found. Operations are named by their index in the list given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +49,7 @@ pub enum Linearization {
     },
     /// It is not.
     Impossible {
-        /// The longest order found before every way on was closed.
+        /// The longest order found before every way on was closed; empty where it was clear without a search.
         longest: Vec<usize>,
     },
     /// The search gave up. This is not a pass.
@@ -44,110 +59,125 @@ pub enum Linearization {
 /// Whether `calls`, given in any order, are linearizable as operations on one object. Calls without return
 /// that change nothing are ignored.
 pub fn linearize<M: Model>(model: &M, calls: &[Call<M::Operation>], budget: &Budget) -> Linearization {
-    Search::new(model, calls, budget).run()
+    linearize_with(model, calls, &mut Effort::within(budget))
 }
 
-/// Whether `calls` certainly are not linearizable, and how many steps it took to find out.
-pub(crate) fn is_impossible<M: Model>(model: &M, calls: &[Call<M::Operation>], budget: &Budget) -> (bool, u64) {
-    let mut search = Search::new(model, calls, budget);
-    let impossible = matches!(search.run(), Linearization::Impossible { .. });
-    (impossible, search.steps)
+/// The work a search may do and has done.
+pub(crate) struct Effort<'a> {
+    pub(crate) budget: &'a Budget,
+    /// Asked now and then; `false` ends the search.
+    pub(crate) keep_going: &'a dyn Fn() -> bool,
+    /// Of the last search.
+    pub(crate) steps: u64,
 }
 
-struct Search<'a, M: Model> {
+impl<'a> Effort<'a> {
+    pub(crate) fn within(budget: &'a Budget) -> Effort<'a> {
+        Effort { budget, keep_going: &|| true, steps: 0 }
+    }
+}
+
+/// How many steps may pass between two questions whether to go on.
+const STEPS_BETWEEN_QUESTIONS: u64 = 1 << 14;
+
+pub(crate) fn linearize_with<M: Model>(
+    model: &M,
+    calls: &[Call<M::Operation>],
+    effort: &mut Effort<'_>,
+) -> Linearization {
+    effort.steps = calls.len() as u64;
+    if effort.steps > effort.budget.steps_per_key {
+        return Linearization::Unknown(UnknownReason::TooManySteps { most: effort.budget.steps_per_key });
+    }
+    match model.shortcut(calls) {
+        Shortcut::Impossible => return Linearization::Impossible { longest: Vec::new() },
+        Shortcut::Order(order) if is_witness(model, calls, &order) => return Linearization::Found { witness: order },
+        Shortcut::Order(_) | Shortcut::Undecided => {}
+    }
+    Search::new(model, calls, effort).run()
+}
+
+struct Search<'a, 'b, M: Model> {
     model: &'a M,
     calls: &'a [Call<M::Operation>],
-    budget: &'a Budget,
-    /// Indices of calls with a return, ascending by call time.
-    completed: Vec<usize>,
-    /// Indices of calls without, ascending by call time.
-    optional: Vec<usize>,
-    /// All ranks of `optional`, and those that may follow an optional operation.
-    any: Vec<usize>,
-    observing: Vec<usize>,
-    /// For each rank of `optional`, the one before it that is the same operation.
-    same_before: Vec<Option<usize>>,
-    taken: Taken,
-    seen: BTreeSet<Configuration<M::State>>,
-    steps: u64,
+    effort: &'a mut Effort<'b>,
+    waiting: Waiting<'a, M>,
+    seen: Memory<M::State>,
+    words: Vec<u32>,
+    /// What ended with the operation last taken.
+    ended: Vec<u64>,
+    next_question: u64,
     longest: Vec<usize>,
 }
 
 /// One operation taken, or the start, and what can follow.
 struct Frame<S> {
     state: S,
+    must_observe: bool,
     /// How to take back the operation that led here; `None` at the start.
-    undo: Option<(usize, Undo)>,
-    candidates: Vec<Pick>,
+    undo: Option<Undo>,
+    choice: Choice,
     tried: usize,
 }
 
-impl<'a, M: Model> Search<'a, M> {
-    fn new(model: &'a M, calls: &'a [Call<M::Operation>], budget: &'a Budget) -> Search<'a, M> {
-        let mut by_call: Vec<usize> = (0..calls.len()).collect();
-        by_call.sort_by_key(|index| calls[*index].called_at);
-        let (completed, optional): (Vec<usize>, Vec<usize>) = by_call
-            .into_iter()
-            .filter(|index| calls[*index].returned_at.is_some() || !model.changes_nothing(&calls[*index].operation))
-            .partition(|index| calls[*index].returned_at.is_some());
-        let mut last_same = BTreeMap::new();
-        let operations = optional.iter().map(|index| &calls[*index].operation).enumerate();
+/// What may be next, the likeliest first.
+struct Choice {
+    picks: Vec<Pick>,
+    /// The waiting operation that returned first.
+    blocker: Option<usize>,
+    /// How many operations, in order of call, were called before anything waiting returned.
+    called: usize,
+}
+
+impl<'a, 'b, M: Model> Search<'a, 'b, M> {
+    fn new(model: &'a M, calls: &'a [Call<M::Operation>], effort: &'a mut Effort<'b>) -> Search<'a, 'b, M> {
         Search {
             model,
             calls,
-            budget,
-            taken: Taken::none_of(completed.len(), optional.len()),
-            any: (0..optional.len()).collect(),
-            observing: operations.clone().filter(|(_, one)| !model.overwrites(one)).map(|(rank, _)| rank).collect(),
-            same_before: operations.map(|(rank, operation)| last_same.insert(operation, rank)).collect(),
-            completed,
-            optional,
-            seen: BTreeSet::new(),
-            steps: 0,
+            effort,
+            waiting: Waiting::all(model, calls),
+            seen: Memory::new(),
+            words: Vec::new(),
+            ended: Vec::new(),
+            next_question: 0,
             longest: Vec::new(),
         }
     }
 
     fn run(&mut self) -> Linearization {
-        if self.optional.len() > self.budget.unknown_per_key {
-            let found = self.optional.len();
-            return Linearization::Unknown(UnknownReason::TooManyUnknown { found, most: self.budget.unknown_per_key });
+        let (found, most) = (self.waiting.optional(), self.effort.budget.unknown_per_key);
+        if found > most {
+            return Linearization::Unknown(UnknownReason::TooManyUnknown { found, most });
         }
         let mut stack = vec![self.frame(self.model.initial(), false, None)];
-        if self.taken.all_completed() {
+        if self.waiting.all_completed() {
             return Linearization::Found { witness: Vec::new() };
         }
         while let Some(frame) = stack.last_mut() {
-            let Some(pick) = frame.candidates.get(frame.tried).copied() else {
+            let Some(pick) = frame.choice.picks.get(frame.tried).copied() else {
                 self.retreat(&mut stack);
                 continue;
             };
             frame.tried += 1;
-            let branching = frame.candidates.len() > 1;
-            self.steps += 1;
-            if self.steps > self.budget.steps_per_key {
-                return Linearization::Unknown(UnknownReason::TooManySteps { most: self.budget.steps_per_key });
+            let branching = frame.choice.picks.len() > 1;
+            if let Some(why) = self.over_budget() {
+                return Linearization::Unknown(why);
             }
-            if self.seen.len() > self.budget.configurations_per_key {
-                let most = self.budget.configurations_per_key;
-                return Linearization::Unknown(UnknownReason::TooManyConfigurations { most });
+            let Some((state, must_observe)) = self.after(frame, pick) else { continue };
+            self.ended.clear();
+            self.model.ended(&frame.state, &state, &mut self.ended);
+            let undo = self.waiting.take(pick, frame.choice.called);
+            if self.waiting.all_completed() {
+                return Linearization::Found { witness: self.path(&stack, Some(undo)) };
             }
-            let index = self.index_of(pick);
-            let Some(state) = self.model.step(&frame.state, &self.calls[index].operation) else { continue };
-            let must_observe = matches!(pick, Pick::Optional(_));
-            if must_observe && state == frame.state {
+            if self.is_hopeless(pick, &state) {
+                self.waiting.undo(undo);
                 continue;
             }
-            let undo = self.taken.take(pick);
-            if self.taken.all_completed() {
-                let mut witness = path(&stack);
-                witness.push(index);
-                return Linearization::Found { witness };
-            }
-            let next = self.frame(state, must_observe, Some((index, undo)));
+            let next = self.frame(state, must_observe, Some(undo));
             // Where there is no choice there is no second way to arrive, except through a choice remembered before.
-            if next.candidates.is_empty() || branching && self.was_here(&next.state, must_observe) {
-                self.taken.undo(undo);
+            if next.choice.picks.is_empty() || branching && self.was_here(&next.state, must_observe) {
+                self.waiting.undo(undo);
             } else {
                 stack.push(next);
             }
@@ -155,69 +185,135 @@ impl<'a, M: Model> Search<'a, M> {
         Linearization::Impossible { longest: std::mem::take(&mut self.longest) }
     }
 
+    /// The state after `pick`, and whether it must be seen next; `None` if it is of no use.
+    fn after(&mut self, frame: &Frame<M::State>, pick: Pick) -> Option<(M::State, bool)> {
+        self.effort.steps += 1;
+        if let Pick::Dropped(_) = pick {
+            return Some((frame.state.clone(), frame.must_observe));
+        }
+        let state = self.model.step(&frame.state, &self.calls[self.waiting.index_of(pick)].operation)?;
+        match pick {
+            Pick::Optional(_) => {
+                let frees = self.waiting.overwrites(pick) && self.waiting.would_free(frame.choice.called);
+                (state != frame.state || frees).then_some((state, true))
+            }
+            Pick::Completed(rank) | Pick::Dropped(rank) => {
+                let must_observe = self.waiting.overwrites(pick)
+                    && !(frame.choice.blocker == Some(rank) && !self.waiting.is_free(rank));
+                Some((state, must_observe))
+            }
+        }
+    }
+
+    /// Whether something waiting can never be: it needs what was ended or dropped, and nothing can bring that again.
+    fn is_hopeless(&self, pick: Pick, state: &M::State) -> bool {
+        self.waiting.loses(&self.ended)
+            || matches!(pick, Pick::Dropped(_)) && self.waiting.lost_with(pick, |fact| self.model.holds(state, fact))
+    }
+
+    fn over_budget(&mut self) -> Option<UnknownReason> {
+        let budget = self.effort.budget;
+        if self.effort.steps > budget.steps_per_key {
+            return Some(UnknownReason::TooManySteps { most: budget.steps_per_key });
+        }
+        if self.seen.bytes() > budget.memory_bytes {
+            return Some(UnknownReason::TooMuchMemory { most_bytes: budget.memory_bytes });
+        }
+        if self.effort.steps >= self.next_question {
+            self.next_question = self.effort.steps + STEPS_BETWEEN_QUESTIONS;
+            return (!(self.effort.keep_going)()).then_some(UnknownReason::Stopped);
+        }
+        None
+    }
+
     /// Whether the search has been at this configuration before; from now on it has.
     fn was_here(&mut self, state: &M::State, must_observe: bool) -> bool {
-        !self.seen.insert(self.taken.configuration(state.clone(), must_observe))
+        self.words.clear();
+        self.words.push(u32::from(must_observe));
+        self.waiting.describe(&mut self.words);
+        !self.seen.insert(state, &self.words, self.model.heap_bytes(state))
     }
 
     fn retreat(&mut self, stack: &mut Vec<Frame<M::State>>) {
         if stack.len() > self.longest.len() + 1 {
-            self.longest = path(stack);
+            self.longest = self.path(stack, None);
         }
-        if let Some((_, undo)) = stack.pop().and_then(|frame| frame.undo) {
-            self.taken.undo(undo);
+        if let Some(undo) = stack.pop().and_then(|frame| frame.undo) {
+            self.waiting.undo(undo);
         }
     }
 
-    fn frame(&mut self, state: M::State, must_observe: bool, undo: Option<(usize, Undo)>) -> Frame<M::State> {
-        let candidates = self.candidates(&state, must_observe);
-        Frame { state, undo, candidates, tried: 0 }
+    fn frame(&mut self, state: M::State, must_observe: bool, undo: Option<Undo>) -> Frame<M::State> {
+        let choice = self.choice(&state, must_observe);
+        Frame { state, must_observe, undo, choice, tried: 0 }
     }
 
     /// The operations that may be next: called no later than every waiting completed operation returned.
-    fn candidates(&mut self, state: &M::State, must_observe: bool) -> Vec<Pick> {
-        let mut candidates = Vec::new();
-        let mut first_return = u64::MAX;
-        for rank in self.taken.prefix()..self.completed.len() {
-            let call = &self.calls[self.completed[rank]];
-            if call.called_at > first_return {
-                break;
-            }
-            if self.taken.has_completed(rank) {
-                continue;
-            }
-            first_return = first_return.min(call.returned_at.unwrap_or(u64::MAX));
-            self.steps += 1;
-            if self.model.changes_nothing(&call.operation) && self.model.step(state, &call.operation).is_some() {
-                return vec![Pick::Completed(rank)];
-            }
-            if !must_observe || !self.model.overwrites(&call.operation) {
-                candidates.push(Pick::Completed(rank));
-            }
+    fn choice(&mut self, state: &M::State, must_observe: bool) -> Choice {
+        let enabled = self.waiting.enabled();
+        self.effort.steps += 1 + enabled.len() as u64 / 8;
+        if self.model.height(state) > self.waiting.limit(&enabled) {
+            return Choice { picks: Vec::new(), blocker: enabled.blocker, called: enabled.called };
         }
-        let optional = if must_observe { &self.observing } else { &self.any };
-        for rank in optional {
-            if self.calls[self.optional[*rank]].called_at > first_return {
-                break;
-            }
-            self.steps += 1;
-            let earlier_first = self.same_before[*rank].is_none_or(|earlier| self.taken.has_optional(earlier));
-            if earlier_first && !self.taken.has_optional(*rank) {
-                candidates.push(Pick::Optional(*rank));
-            }
+        let legal_reader = |rank: &&usize| {
+            let operation = self.waiting.operation(**rank);
+            self.waiting.changes_nothing(**rank) && self.model.step(state, operation).is_some()
+        };
+        if let Some(reader) = enabled.ranks().iter().find(legal_reader) {
+            let picks = vec![Pick::Completed(*reader)];
+            return Choice { picks, blocker: enabled.blocker, called: enabled.called };
         }
-        candidates
+        let mut picks = self.waiting.representatives(&enabled, must_observe);
+        let blocking = enabled.blocker.filter(|rank| !self.waiting.overwrites(Pick::Completed(*rank)));
+        self.effort.steps += picks.len() as u64;
+        let mut keyed: Vec<((bool, u64, u64), Pick)> = Vec::with_capacity(picks.len());
+        for pick in picks.drain(..) {
+            let operation = &self.calls[self.waiting.index_of(pick)].operation;
+            let Some(next) = self.model.step(state, operation) else { continue };
+            // What lets the blocker go on is the likeliest.
+            let serves = match blocking {
+                Some(rank) if pick == Pick::Completed(rank) => true,
+                Some(rank) => self.model.step(&next, self.waiting.operation(rank)).is_some(),
+                None => false,
+            };
+            keyed.push(((!serves, self.model.urgency(operation), self.waiting.deadline(pick)), pick));
+        }
+        keyed.sort_by_key(|(key, _)| *key);
+        let mut picks: Vec<Pick> = keyed.into_iter().map(|(_, pick)| pick).collect();
+        if let Some(rank) = enabled.blocker.filter(|rank| self.waiting.is_free(*rank)) {
+            picks.push(Pick::Dropped(rank));
+        }
+        let choice = Choice { picks, blocker: enabled.blocker, called: enabled.called };
+        self.waiting.reuse(enabled);
+        choice
     }
 
-    fn index_of(&self, pick: Pick) -> usize {
-        match pick {
-            Pick::Completed(rank) => self.completed[rank],
-            Pick::Optional(rank) => self.optional[rank],
+    /// The operations that led to the top of the stack, and then `last`, in an order in which they can have taken effect.
+    fn path(&self, stack: &[Frame<M::State>], last: Option<Undo>) -> Vec<usize> {
+        let mut order = Vec::with_capacity(stack.len() + 1);
+        // Those dropped go just before the last overwriting one: all of them overlap.
+        let mut last_overwriting = 0;
+        let mut dropped: Vec<(usize, usize)> = Vec::new();
+        for undo in stack.iter().filter_map(|frame| frame.undo).chain(last) {
+            let pick = undo.pick;
+            match pick {
+                Pick::Dropped(_) => dropped.push((last_overwriting, self.waiting.index_of(pick))),
+                Pick::Completed(_) | Pick::Optional(_) => {
+                    if self.waiting.overwrites(pick) {
+                        last_overwriting = order.len();
+                    }
+                    order.push(undo.index);
+                }
+            }
         }
+        let mut path = Vec::with_capacity(order.len() + dropped.len());
+        let mut dropped = dropped.into_iter().peekable();
+        for (at, index) in order.into_iter().enumerate() {
+            while let Some((_, unseen)) = dropped.next_if(|(before, _)| *before <= at) {
+                path.push(unseen);
+            }
+            path.push(index);
+        }
+        path
     }
-}
-
-/// The operations that led to the top of the stack, in order.
-fn path<S>(stack: &[Frame<S>]) -> Vec<usize> {
-    stack.iter().filter_map(|frame| frame.undo.map(|(index, _)| index)).collect()
 }

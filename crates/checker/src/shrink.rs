@@ -6,8 +6,9 @@
 //! impossible, the contradiction lies between the operations not weakened, wherever the others are put.
 
 use crate::check::Budget;
-use crate::model::{Call, Model};
-use crate::search::is_impossible;
+use crate::history::{Entry, Operation};
+use crate::objects::Object;
+use crate::search::{Effort, Linearization};
 
 /// Steps in all, so that explaining never takes much longer than finding. When they are used up the
 /// explanation is correct but not the shortest.
@@ -18,74 +19,91 @@ const MOST_STEPS_PER_ATTEMPT: u64 = 1_000_000;
 
 /// The indices of an impossible history's operations that contradict each other, ascending, such that
 /// weakening any one more (of those tried within bounds) would explain everything.
-pub(crate) fn contradiction<M: Model>(model: &M, calls: &[Call<M::Operation>]) -> Vec<usize> {
-    let mut shrinking =
-        Shrinking { model, indices: (0..calls.len()).collect(), calls: calls.to_vec(), kept: Vec::new(), steps: 0 };
+pub(crate) fn contradiction(object: Object, entries: &[&Entry], keep_going: &dyn Fn() -> bool) -> Vec<usize> {
+    let indices = (0..entries.len()).collect();
+    let mut shrinking = Shrinking {
+        object,
+        keep_going,
+        indices,
+        entries: entries.iter().map(|entry| (*entry).clone()).collect(),
+        kept: Vec::new(),
+        steps: 0,
+    };
     shrinking.cut();
-    shrinking.kept = vec![true; shrinking.calls.len()];
+    shrinking.kept = vec![true; shrinking.entries.len()];
     // What only observes goes first: it is cheap to do without, and people look for the writes.
-    shrinking.weaken(|call| model.changes_nothing(&call.operation));
+    shrinking.weaken(only_observes);
     shrinking.weaken(|_| true);
     shrinking.contradictory()
 }
 
+fn only_observes(entry: &Entry) -> bool {
+    match &entry.operation {
+        Operation::Read { .. }
+        | Operation::ReadList { .. }
+        | Operation::ReadCounter { .. }
+        | Operation::Delete { existed: Some(false) }
+        | Operation::CompareAndSet { succeeded: Some(false), .. }
+        | Operation::Dequeue { found: None } => true,
+        Operation::Transact(transaction) => transaction.steps().all(crate::transaction::Step::only_reads),
+        _ => false,
+    }
+}
+
 /// A contradiction on its way to being smaller.
 ///
-/// Invariant: `calls`, with those not `kept` weakened, are not linearizable.
-struct Shrinking<'a, M: Model> {
-    model: &'a M,
-    /// For each call its index in the history given.
+/// Invariant: `entries`, with those not `kept` weakened, are not linearizable.
+struct Shrinking<'a> {
+    object: Object,
+    keep_going: &'a dyn Fn() -> bool,
+    /// For each entry its index in the history given.
     indices: Vec<usize>,
-    calls: Vec<Call<M::Operation>>,
+    entries: Vec<Entry>,
     kept: Vec<bool>,
     steps: u64,
 }
 
-impl<M: Model> Shrinking<'_, M> {
+impl Shrinking<'_> {
     /// Forgets everything after the first impossible moment. Cutting a history at a time keeps it
     /// linearizable, so the least such time can be found by halving.
     fn cut(&mut self) {
-        let mut returns: Vec<u64> = self.calls.iter().filter_map(|call| call.returned_at).collect();
+        let mut returns: Vec<u64> = self.entries.iter().filter_map(|entry| entry.ret).collect();
         returns.sort_unstable();
         returns.dedup();
         let (mut low, mut high) = (0, returns.len());
         let mut shortest = None;
         while low < high {
             let middle = low + (high - low) / 2;
-            let (indices, calls) = self.known_at(returns[middle]);
-            if self.is_impossible(&calls) {
-                shortest = Some((indices, calls));
+            let (indices, entries) = self.known_at(returns[middle]);
+            if self.is_impossible(&entries) {
+                shortest = Some((indices, entries));
                 high = middle;
             } else {
                 low = middle + 1;
             }
         }
-        if let Some((indices, calls)) = shortest {
-            (self.indices, self.calls) = (indices, calls);
+        if let Some((indices, entries)) = shortest {
+            (self.indices, self.entries) = (indices, entries);
         }
     }
 
     /// The history as it stood at `time`: what was called by then, answered if it was by then.
-    fn known_at(&self, time: u64) -> (Vec<usize>, Vec<Call<M::Operation>>) {
-        let called = self.indices.iter().zip(&self.calls).filter(|(_, call)| call.called_at <= time);
-        let known = called.map(|(index, call)| {
-            let call = if call.returned_at.is_some_and(|returned_at| returned_at <= time) {
-                call.clone()
-            } else {
-                Call { returned_at: None, operation: self.model.without_answer(&call.operation), ..call.clone() }
-            };
-            (*index, call)
+    fn known_at(&self, time: u64) -> (Vec<usize>, Vec<Entry>) {
+        let called = self.indices.iter().zip(&self.entries).filter(|(_, entry)| entry.call <= time);
+        let known = called.map(|(index, entry)| {
+            let ret = entry.ret.filter(|ret| *ret <= time);
+            (*index, Entry { ret, ..entry.clone() })
         });
         known.unzip()
     }
 
-    /// Weakens as many of the calls as can be, in runs of half of them, a quarter, and so on to single ones.
-    fn weaken(&mut self, which: impl Fn(&Call<M::Operation>) -> bool) {
+    /// Weakens as many of the entries as can be, in runs of half of them, a quarter, and so on to single ones.
+    fn weaken(&mut self, which: impl Fn(&Entry) -> bool) {
         let kept = |this: &Self| -> Vec<usize> {
-            (0..this.calls.len()).filter(|at| this.kept[*at] && which(&this.calls[*at])).collect()
+            (0..this.entries.len()).filter(|at| this.kept[*at] && which(&this.entries[*at])).collect()
         };
         let mut part = kept(self).len().div_ceil(2);
-        while part > 0 && self.steps < MOST_STEPS {
+        while part > 0 && self.steps < MOST_STEPS && (self.keep_going)() {
             let mut any = false;
             for run in kept(self).chunks(part) {
                 any |= self.weaken_run(run);
@@ -98,8 +116,11 @@ impl<M: Model> Shrinking<'_, M> {
         }
     }
 
-    /// Weakens these calls if the rest is still impossible. Says whether it did.
+    /// Weakens these entries if the rest is still impossible. Says whether it did.
     fn weaken_run(&mut self, run: &[usize]) -> bool {
+        if self.steps >= MOST_STEPS {
+            return false;
+        }
         run.iter().for_each(|at| self.kept[*at] = false);
         let impossible = self.is_impossible(&self.weakened());
         if !impossible {
@@ -108,25 +129,25 @@ impl<M: Model> Shrinking<'_, M> {
         impossible
     }
 
-    fn weakened(&self) -> Vec<Call<M::Operation>> {
-        let weaken = |(call, kept): (&Call<M::Operation>, &bool)| {
-            if *kept {
-                call.clone()
-            } else {
-                Call { called_at: 0, returned_at: None, operation: self.model.without_answer(&call.operation) }
-            }
+    fn weakened(&self) -> Vec<Entry> {
+        let weaken = |(entry, kept): (&Entry, &bool)| match (kept, &entry.operation) {
+            (true, _) => Some(entry.clone()),
+            // Without an answer these explain nothing.
+            (false, Operation::Read { .. } | Operation::ReadList { .. } | Operation::ReadCounter { .. }) => None,
+            (false, _) => Some(Entry { call: 0, ret: None, ..entry.clone() }),
         };
-        self.calls.iter().zip(&self.kept).map(weaken).collect()
+        self.entries.iter().zip(&self.kept).filter_map(weaken).collect()
     }
 
-    fn is_impossible(&mut self, calls: &[Call<M::Operation>]) -> bool {
+    fn is_impossible(&mut self, entries: &[Entry]) -> bool {
         let steps_per_key = MOST_STEPS_PER_ATTEMPT.min(MOST_STEPS - self.steps.min(MOST_STEPS));
-        let (impossible, steps) = is_impossible(
-            self.model,
-            calls,
-            &Budget { steps_per_key, unknown_per_key: usize::MAX, ..Budget::default() },
+        let budget = Budget { steps_per_key, unknown_per_key: usize::MAX, ..Budget::default() };
+        let mut effort = Effort { keep_going: self.keep_going, ..Effort::within(&budget) };
+        let impossible = matches!(
+            self.object.linearize(&entries.iter().collect::<Vec<_>>(), &mut effort),
+            Linearization::Impossible { .. }
         );
-        self.steps += steps;
+        self.steps += effort.steps;
         impossible
     }
 

@@ -1,6 +1,6 @@
 //! Hand-made histories, each a fault that real stores have had, with the sentence that names it.
 
-use quorate_checker::{Budget, Entry, Explanation, History, HistoryError, Operation, Verdict, check};
+use quorate_checker::{Budget, Entry, Explanation, History, HistoryError, Object, Operation, Verdict, check};
 
 fn bytes(text: &str) -> Vec<u8> {
     text.as_bytes().to_vec()
@@ -32,7 +32,11 @@ fn compare_and_set(expected: &str, value: &str, succeeded: bool) -> Operation {
 }
 
 fn verdict(entries: &[Entry]) -> Verdict {
-    check(&History::new(entries.to_vec()).expect("no test answers before it asks"), &Budget::default())
+    check(
+        &History::new(entries.to_vec()).expect("no test answers before it asks"),
+        Object::Register,
+        &Budget::default(),
+    )
 }
 
 fn explanation(entries: &[Entry]) -> Explanation {

@@ -1,7 +1,7 @@
 //! Long histories of a register that is atomic by construction are accepted; the same with one answer
 //! falsified are not.
 
-use quorate_checker::{Budget, Entry, History, Operation, Verdict, check};
+use quorate_checker::{Budget, Entry, History, Object, Operation, Verdict, check};
 use std::collections::BTreeMap;
 
 /// Numbers that look random and are the same every time (SplitMix64).
@@ -113,7 +113,7 @@ fn perform(
 }
 
 fn verdict(entries: Vec<Entry>) -> Verdict {
-    check(&History::new(entries).expect("simulated time goes forward"), &Budget::default())
+    check(&History::new(entries).expect("simulated time goes forward"), Object::Register, &Budget::default())
 }
 
 #[test]
@@ -226,11 +226,13 @@ fn a_history_too_hard_for_its_budget_is_unknown_and_never_passes() {
     let history = History::new(entries).unwrap();
     for steps_per_key in [0, 1, 10, 30] {
         let budget = Budget { steps_per_key, ..Budget::default() };
-        assert!(matches!(check(&history, &budget), Verdict::Unknown { .. }), "{steps_per_key} steps");
+        assert!(matches!(check(&history, Object::Register, &budget), Verdict::Unknown { .. }), "{steps_per_key} steps");
     }
-    let forgetful = Budget { configurations_per_key: 1, ..Budget::default() };
-    assert!(matches!(check(&history, &forgetful), Verdict::Unknown { .. }), "one configuration");
+    let forgetful = Budget { memory_bytes: 1, ..Budget::default() };
+    assert!(matches!(check(&history, Object::Register, &forgetful), Verdict::Unknown { .. }), "one configuration");
     let strict = Budget { unknown_per_key: 0, ..Budget::default() };
-    let Verdict::Unknown { why, .. } = check(&history, &strict) else { panic!("there are lost answers") };
+    let Verdict::Unknown { why, .. } = check(&history, Object::Register, &strict) else {
+        panic!("there are lost answers")
+    };
     assert!(why.to_string().ends_with("operations without a return are more than the 0 allowed"), "{why}");
 }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use quorate_checker::{
-    ABSENT, Budget, Call, Entry, Explanation, History, Linearization, Model, Operation, Register, RegisterOperation,
-    ValueId, Verdict, check, linearize,
+    ABSENT, Budget, Call, Entry, Explanation, History, Linearization, Model, Object, Operation, Register,
+    RegisterOperation, ValueId, Verdict, check, linearize,
 };
 
 type RegisterCall = Call<RegisterOperation>;
@@ -145,7 +145,7 @@ proptest! {
     ) {
         let possible = [&left, &right].map(|calls| twin_is_linearizable(calls, &mut Vec::new()));
         let entries = left.iter().map(|call| entry_of(call, b"left")).chain(right.iter().map(|call| entry_of(call, b"right")));
-        match check(&History::new(entries.collect()).unwrap(), &Budget::default()) {
+        match check(&History::new(entries.collect()).unwrap(), Object::Register, &Budget::default()) {
             Verdict::Linearizable => prop_assert_eq!(possible, [true, true]),
             Verdict::Violation { key, explanation } => {
                 let calls = if key == b"left" { &left } else { &right };

@@ -1,9 +1,11 @@
 //! The lab: the code that serves, on virtual time or in every order there is, and told in words.
 
+mod check;
 mod explain;
 mod explore;
 mod simulate;
 
+pub use check::{CheckArguments, check};
 pub use explain::{DecideArguments, ExplainArguments, decide, explain};
 pub use explore::{ExploreArguments, explore};
 pub use simulate::{SimArguments, sim};

@@ -42,6 +42,8 @@ enum Command {
     Explain(lab::ExplainArguments),
     /// Search all schedules of a small cluster, within a bound
     Explore(lab::ExploreArguments),
+    /// Check a recorded history: is it linearizable, and if not, why
+    Check(lab::CheckArguments),
 }
 
 /// A closed pipe (`quorate explain ... | head`) or a full disk behind standard output is no defect of this program: it ends
@@ -62,9 +64,20 @@ fn end_quietly_without_output() {
     }));
 }
 
+/// `check` says by its exit code what it found, so wrong usage has one of its own there (EX_USAGE of `sysexits.h`).
+fn end_with_usage(error: &clap::Error) -> ! {
+    const WRONG_USAGE: i32 = 64;
+    if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|command| command == "check") {
+        // There is nowhere else to say it.
+        let _ = error.print();
+        std::process::exit(WRONG_USAGE);
+    }
+    error.exit()
+}
+
 fn main() -> ExitCode {
     end_quietly_without_output();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| end_with_usage(&error));
     let done = match arguments.command {
         Command::Up(arguments) => up::run(arguments),
         Command::Serve(arguments) => serve::run(*arguments),
@@ -77,6 +90,7 @@ fn main() -> ExitCode {
         Command::Sim(arguments) => lab::sim(arguments),
         Command::Explain(arguments) => lab::explain(arguments),
         Command::Explore(arguments) => lab::explore(arguments),
+        Command::Check(arguments) => lab::check(arguments),
     };
     match done {
         Ok(code) => code,

@@ -77,7 +77,9 @@ fn can_change_nothing(cluster: &Testbed<Paxos>, flight: &Flight<Paxos>) -> bool 
 /// Raft: these members, and these values proposed at these nodes, each once at any moment. Name the election timers
 /// in the bounds, or nothing happens.
 ///
-/// Checked besides everything the testbed checks: Election Safety, Log Matching and Leader Completeness (Raft, figure 3).
+/// Checked besides everything the testbed checks: Election Safety, Log Matching and Leader Completeness (Raft, figure 3),
+/// and that what is decided is durable at a majority, in the log or under a snapshot. Snapshots get where they are sent at
+/// once, if the receiver runs; crashes come before and after their record is durable.
 ///
 /// Equal disks are merged: recovery is a fold over the records, truncation being one. Whoever asks for
 /// [`crate::Disks::StallBeforeCrash`] relies on `Persisted` only counting the node's own vote and its own copy of the log, and releasing
@@ -89,13 +91,19 @@ pub fn raft(
     proposals: &[(NodeId, &'static str)],
     bounds: Bounds<Raft>,
 ) -> Explorer<Raft> {
-    let cluster = Testbed::<Raft>::with_members(members, config).merging_equal_disks();
+    raft_from(Testbed::with_members(members, config).merging_equal_disks(), proposals, bounds)
+}
+
+/// The same from a cluster of voters in the middle of something.
+#[must_use]
+pub fn raft_from(cluster: Testbed<Raft>, proposals: &[(NodeId, &'static str)], bounds: Bounds<Raft>) -> Explorer<Raft> {
     proposals
         .iter()
         .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value))
         .always("Election Safety", one_leader_per_term)
         .always("Log Matching", logs_match)
         .always("Leader Completeness", newest_leader_has_every_decision)
+        .always("Durable Quorum", decided_is_durable_at_a_majority)
         .sometimes("a leader", |cluster| running(cluster).any(|(_, raft)| raft.is_leader()))
         .sometimes("a command decided", |cluster| {
             cluster.chosen().values().any(|decision| matches!(decision, Decision::Commands(_)))
@@ -130,6 +138,21 @@ fn logs_match(cluster: &Testbed<Raft>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn decided_is_durable_at_a_majority(cluster: &Testbed<Raft>) -> Result<(), String> {
+    let Some((slot, decision)) = cluster.chosen().last_key_value() else { return Ok(()) };
+    let holds = |id: &NodeId| {
+        cluster.recovered(*id).is_ok_and(|raft| {
+            let log = raft.log();
+            log.base() >= *slot || log.get(*slot).is_some_and(|entry| entry.payload.decision() == *decision)
+        })
+    };
+    let holders: Vec<NodeId> = cluster.ids().filter(holds).collect();
+    if holders.len() * 2 > cluster.ids().count() {
+        return Ok(());
+    }
+    Err(format!("slot {slot} is decided, and durable at {holders:?} only"))
 }
 
 /// Only a leader of the newest term: an older one may not know yet that it is deposed.

@@ -67,6 +67,10 @@ impl Replica for Gambler {
             peers: Vec::new(),
         }
     }
+    fn anchored(anchor: &Nothing) -> Slot {
+        match *anchor {}
+    }
+
     fn kind(message: &Nothing) -> &'static str {
         match *message {}
     }

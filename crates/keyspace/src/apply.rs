@@ -1,59 +1,109 @@
-//! Requests become changes. Each rule is etcd's (`server/etcdserver/apply.go` and `api/v3rpc/key.go`).
+//! Puts, deletes and alarms become changes. Each rule is etcd's (`server/etcdserver/apply` and `api/v3rpc/key.go`).
 
-use crate::change::{Change, ChangeKind};
-use crate::command::{DeleteRangeRequest, KeyValue, PutRequest, Reply};
+use crate::alarm::{AlarmAction, AlarmKind, AlarmRequest};
+use crate::change::{Change, ChangeView, PutView};
 use crate::error::KeyspaceError;
 use crate::interval::Interval;
 use crate::keyspace::Keyspace;
+use crate::lease_request::LogPlace;
+use crate::reply::{KeyValue, Reply};
+use crate::request::{DeleteRangeRequest, PutRequest, Request};
 use crate::revision::Revision;
-use bytes::Bytes;
 
-impl Keyspace {
-    pub(crate) fn put(&mut self, request: &PutRequest) -> Result<Reply, KeyspaceError> {
-        request.check()?;
-        if request.lease != 0 {
-            // There are no leases yet, so no id but 0 names one.
-            return Err(KeyspaceError::LeaseNotFound);
-        }
-        let before = self.live_pair(&request.key);
-        if before.is_none() && (request.ignore_value || request.ignore_lease) {
-            return Err(KeyspaceError::KeyNotFound);
-        }
-        let main = self.revision + 1;
-        self.record(&Change {
-            revision: Revision { main, sub: 0 },
-            key: request.key.clone(),
-            kind: put_over(before.as_ref(), request, main),
-        });
-        self.revision = main;
-        let prev_kv = before.filter(|_| request.prev_kv);
-        Ok(Reply::Put { revision: main, prev_kv })
+/// One write under way: all of its changes share a main revision, and without a change it takes none.
+pub(crate) struct Write {
+    main: i64,
+    changes: u32,
+}
+
+impl Write {
+    /// What etcd puts into a header behind what was done so far.
+    pub(crate) fn revision(&self) -> i64 {
+        if self.changes == 0 { self.main - 1 } else { self.main }
     }
 
-    /// All tombstones of one request share its main revision and are ordered by key. Deleting nothing takes no
-    /// revision.
-    pub(crate) fn delete_range(&mut self, request: &DeleteRangeRequest) -> Result<Reply, KeyspaceError> {
-        request.check()?;
+    fn next(&mut self) -> Revision {
+        let revision = Revision { main: self.main, sub: self.changes };
+        self.changes = self.changes.checked_add(1).expect("memory holds fewer than 2^32 changes of one write");
+        revision
+    }
+}
+
+impl Keyspace {
+    pub(crate) fn begin_write(&self) -> Write {
+        Write { main: self.revision + 1, changes: 0 }
+    }
+
+    pub(crate) fn end_write(&mut self, write: &Write) {
+        self.revision = write.revision();
+    }
+
+    pub(crate) fn put(&mut self, request: &PutRequest) -> Result<Reply, KeyspaceError> {
+        self.check_put(request)?;
+        let mut write = self.begin_write();
+        let reply = self.put_in(&mut write, request);
+        self.end_write(&write);
+        Ok(reply)
+    }
+
+    /// Whether a put that is right in itself is possible in this state.
+    pub(crate) fn check_put(&self, request: &PutRequest) -> Result<(), KeyspaceError> {
+        if request.lease != 0 && self.leases.get(request.lease).is_none() {
+            return Err(KeyspaceError::LeaseNotFound);
+        }
+        let is_kept = request.ignore_value || request.ignore_lease;
+        if is_kept && self.index.live_at(&request.key, self.log.len()).is_none() {
+            return Err(KeyspaceError::KeyNotFound);
+        }
+        Ok(())
+    }
+
+    /// Does a put that was checked.
+    pub(crate) fn put_in(&mut self, write: &mut Write, request: &PutRequest) -> Reply {
+        // One search finds what was and notes what will be.
+        let number = self.index.record(&request.key, self.log.len(), false);
+        let prev_kv = number.filter(|_| request.prev_kv).map(|number| self.pair(number));
+        let kept_value = number.filter(|_| request.ignore_value).map(|number| self.pair(number).value);
+        let before = number.and_then(|number| self.log.view(number)).and_then(|change| change.put);
+        let (created, version, lease_before) =
+            before.map_or((None, 0, 0), |put| (Some(put.create_revision), put.version, put.lease));
+        let revision = write.next();
+        let lease = if request.ignore_lease { lease_before } else { request.lease };
+        let value = kept_value.as_ref().unwrap_or(&request.value);
+        let create_revision = created.unwrap_or(revision.main);
+        let put = PutView { create_revision, version: version + 1, lease, value };
+        self.append(&ChangeView { revision, key: &request.key, put: Some(put) });
+        self.leases.move_key(&request.key, lease_before, lease);
+        Reply::Put { revision: write.revision(), prev_kv }
+    }
+
+    pub(crate) fn delete_range(&mut self, request: &DeleteRangeRequest) -> Reply {
+        let mut write = self.begin_write();
+        let reply = self.delete_in(&mut write, request);
+        self.end_write(&write);
+        reply
+    }
+
+    /// All tombstones of one request are ordered by key.
+    pub(crate) fn delete_in(&mut self, write: &mut Write, request: &DeleteRangeRequest) -> Reply {
         let interval = Interval::new(&request.key, &request.range_end);
         let doomed: Vec<u64> = self.index.live_in(interval, self.log.len()).collect();
-        let main = self.revision + 1;
         let mut prev_kvs = Vec::new();
-        for (sub, number) in (0..).zip(&doomed) {
+        for number in &doomed {
             let before = self.pair(*number);
-            self.record(&Change {
-                revision: Revision { main, sub },
-                key: before.key.clone(),
-                kind: ChangeKind::Delete,
-            });
+            self.bury(write, &before.key, before.lease);
             if request.prev_kv {
                 prev_kvs.push(before);
             }
         }
-        if !doomed.is_empty() {
-            self.revision = main;
-        }
         let deleted = i64::try_from(doomed.len()).expect("memory holds fewer than 2^63 keys");
-        Ok(Reply::Delete { revision: self.revision, deleted, prev_kvs })
+        Reply::Delete { revision: write.revision(), deleted, prev_kvs }
+    }
+
+    /// Writes the tombstone of a live key.
+    pub(crate) fn bury(&mut self, write: &mut Write, key: &[u8], lease: i64) {
+        self.record(&ChangeView { revision: write.next(), key, put: None });
+        self.leases.move_key(key, lease, 0);
     }
 
     /// The pair that change `number` put.
@@ -62,25 +112,31 @@ impl Keyspace {
         pair.expect("the index marks as live only numbers of puts that are in the log")
     }
 
-    fn live_pair(&self, key: &Bytes) -> Option<KeyValue> {
-        self.index.live_at(key, self.log.len()).map(|number| self.pair(number))
+    /// What raised alarms refuse. Reads of leases and of the hash stay possible: they help to find out what is wrong.
+    pub(crate) fn check_alarms(&self, request: &Request) -> Result<(), KeyspaceError> {
+        let refused = self.alarms.iter().rev().map(|alarm| alarm.kind).find(|kind| match (kind, request) {
+            (_, Request::Alarm(_) | Request::LeaseCheckpoint(_)) => false,
+            (AlarmKind::Corrupt, _) | (AlarmKind::NoSpace, Request::Put(_) | Request::LeaseGrant { .. }) => true,
+            (AlarmKind::NoSpace, Request::Txn(txn)) => txn.may_put(),
+            (AlarmKind::NoSpace, _) => false,
+        });
+        refused.map_or(Ok(()), |kind| Err(kind.refusal()))
     }
-}
 
-/// What the key becomes.
-fn put_over(before: Option<&KeyValue>, request: &PutRequest, main: i64) -> ChangeKind {
-    let Some(before) = before else {
-        return ChangeKind::Put {
-            create_revision: main,
-            version: 1,
-            lease: request.lease,
-            value: request.value.clone(),
+    pub(crate) fn is_corrupt(&self) -> bool {
+        self.alarms.iter().any(|alarm| alarm.kind == AlarmKind::Corrupt)
+    }
+
+    pub(crate) fn change_alarm(&mut self, request: AlarmRequest, place: LogPlace) -> Reply {
+        let alarm = request.alarm;
+        let has_changed = match request.action {
+            AlarmAction::Activate => self.alarms.insert(alarm),
+            AlarmAction::Deactivate => self.alarms.remove(&alarm),
         };
-    };
-    ChangeKind::Put {
-        create_revision: before.create_revision,
-        version: before.version + 1,
-        lease: if request.ignore_lease { before.lease } else { request.lease },
-        value: if request.ignore_value { before.value.clone() } else { request.value.clone() },
+        if has_changed {
+            self.note(&Request::Alarm(request), place);
+        }
+        let is_told = has_changed || request.action == AlarmAction::Activate;
+        Reply::Alarms { revision: self.revision, alarms: if is_told { vec![alarm] } else { Vec::new() } }
     }
 }

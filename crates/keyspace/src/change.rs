@@ -1,6 +1,6 @@
 //! The unit of history: one put or one tombstone of one key, and its bytes.
 
-use crate::command::KeyValue;
+use crate::reply::KeyValue;
 use crate::revision::Revision;
 use bytes::Bytes;
 use quorate_wire::{Reader, Wire, WireError, put_bytes, put_u64};
@@ -55,50 +55,104 @@ impl Change {
         }
     }
 
+    pub(crate) fn view(&self) -> ChangeView<'_> {
+        let put = match &self.kind {
+            ChangeKind::Put { create_revision, version, lease, value } => {
+                Some(PutView { create_revision: *create_revision, version: *version, lease: *lease, value })
+            }
+            ChangeKind::Delete => None,
+        };
+        ChangeView { revision: self.revision, key: &self.key, put }
+    }
+
     /// Whether the key is gone after it.
     #[must_use]
     pub fn is_delete(&self) -> bool {
         matches!(self.kind, ChangeKind::Delete)
     }
+}
+
+/// A kept change, read in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChangeView<'a> {
+    pub(crate) revision: Revision,
+    pub(crate) key: &'a [u8],
+    /// Nothing for a tombstone.
+    pub(crate) put: Option<PutView<'a>>,
+}
+
+/// The rest of a put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PutView<'a> {
+    pub(crate) create_revision: i64,
+    pub(crate) version: i64,
+    pub(crate) lease: i64,
+    pub(crate) value: &'a [u8],
+}
+
+impl<'a> ChangeView<'a> {
+    /// Reads what [`Change`] encodes; nothing if it did not.
+    pub(crate) fn of(item: &'a [u8]) -> Option<ChangeView<'a>> {
+        let (kind, mut rest) = item.split_first()?;
+        let main = take_number(&mut rest)?.cast_signed();
+        let sub = u32::try_from(take_number(&mut rest)?).ok()?;
+        let key = take_bytes(&mut rest)?;
+        let put = match *kind {
+            KIND_DELETE => None,
+            KIND_PUT => Some(PutView {
+                create_revision: take_number(&mut rest)?.cast_signed(),
+                version: take_number(&mut rest)?.cast_signed(),
+                lease: take_number(&mut rest)?.cast_signed(),
+                value: take_bytes(&mut rest)?,
+            }),
+            _ => return None,
+        };
+        Some(ChangeView { revision: Revision { main, sub }, key, put })
+    }
 
     /// Not less than the number of encoded bytes.
     pub(crate) fn encoded_bytes_at_most(&self) -> usize {
-        let value_bytes = match &self.kind {
-            ChangeKind::Put { value, .. } => value.len(),
-            ChangeKind::Delete => 0,
-        };
         // The kind, and seven numbers of at most ten bytes each.
-        1 + 7 * 10 + self.key.len() + value_bytes
+        1 + 7 * 10 + self.key.len() + self.put.map_or(0, |put| put.value.len())
     }
 
-    /// The revision alone, without a look at the rest.
-    pub(crate) fn decode_revision(item: &Bytes) -> Result<Revision, WireError> {
-        let mut input = Reader::new(item.clone());
-        input.byte("change kind")?;
-        decode_revision(&mut input)
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(if self.put.is_none() { KIND_DELETE } else { KIND_PUT });
+        put_u64(self.revision.main.cast_unsigned(), out);
+        put_u64(u64::from(self.revision.sub), out);
+        put_bytes(self.key, out);
+        if let Some(put) = &self.put {
+            put_u64(put.create_revision.cast_unsigned(), out);
+            put_u64(put.version.cast_unsigned(), out);
+            put_u64(put.lease.cast_unsigned(), out);
+            put_bytes(put.value, out);
+        }
     }
+}
 
-    /// The key alone, as a slice of the item.
-    pub(crate) fn decode_key(item: &Bytes) -> Result<Bytes, WireError> {
-        let mut input = Reader::new(item.clone());
-        input.byte("change kind")?;
-        decode_revision(&mut input)?;
-        input.bytes("changed key")
+fn take_number(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, behind) = rest.split_first()?;
+        *rest = behind;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
     }
+    None
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_number(rest)?).ok()?;
+    let (bytes, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(bytes)
 }
 
 impl Wire for Change {
     fn encode(&self, out: &mut Vec<u8>) {
-        out.push(if self.is_delete() { KIND_DELETE } else { KIND_PUT });
-        put_u64(self.revision.main.cast_unsigned(), out);
-        put_u64(u64::from(self.revision.sub), out);
-        put_bytes(&self.key, out);
-        if let ChangeKind::Put { create_revision, version, lease, value } = &self.kind {
-            put_u64(create_revision.cast_unsigned(), out);
-            put_u64(version.cast_unsigned(), out);
-            put_u64(lease.cast_unsigned(), out);
-            put_bytes(value, out);
-        }
+        self.view().encode(out);
     }
 
     fn decode(input: &mut Reader) -> Result<Change, WireError> {

@@ -36,6 +36,15 @@ impl Digest {
         self.0 ^ (self.0 >> 31)
     }
 
+    /// What [`Digest::resume`] goes on from.
+    pub(crate) fn state(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn resume(state: u64) -> Digest {
+        Digest(state)
+    }
+
     fn step(&mut self, word: u64) {
         let mut mixed = self.0 ^ word;
         for multiplier in MULTIPLIERS {

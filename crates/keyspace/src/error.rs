@@ -23,7 +23,13 @@ pub enum KeyspaceError {
     /// No such lease.
     #[error("requested lease not found")]
     LeaseNotFound,
-    /// A revision that was dropped. Not answered before there is compaction.
+    /// A lease id that is in use.
+    #[error("lease already exists")]
+    LeaseExists,
+    /// A time to live over [`crate::LEASE_TTL_SECONDS_MAX`].
+    #[error("too large lease TTL")]
+    LeaseTtlTooLarge,
+    /// A revision below the compaction mark; or, to compact, one that is not above it.
     #[error("mvcc: required revision has been compacted")]
     Compacted,
     /// A revision that no write has reached.
@@ -32,6 +38,21 @@ pub enum KeyspaceError {
     /// A sort order or target that etcd does not define.
     #[error("invalid sort option")]
     InvalidSortOption,
+    /// A transaction with more operations than are allowed.
+    #[error("too many operations in txn request")]
+    TooManyOperations,
+    /// A transaction that would write a key twice.
+    #[error("duplicate key given in txn request")]
+    DuplicateKey,
+    /// The alarm [`crate::AlarmKind::NoSpace`] is raised.
+    #[error("mvcc: database space exceeded")]
+    NoSpace,
+    /// The alarm [`crate::AlarmKind::Corrupt`] is raised.
+    #[error("corrupt cluster")]
+    Corrupt,
+    /// A transaction that could write was asked as a query. The text is Quorate's own: a defect of the asker.
+    #[error("a transaction that may write was asked as a query")]
+    NotReadOnly,
     /// The bytes are no command of this version. The text is Quorate's own; etcd has none.
     #[error("the command cannot be decoded: {why}")]
     Malformed {

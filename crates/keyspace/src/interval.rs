@@ -25,6 +25,15 @@ impl<'a> Interval<'a> {
         }
     }
 
+    pub(crate) fn contains(self, key: &[u8]) -> bool {
+        match self {
+            Interval::Key(only) => key == only,
+            Interval::From(first) => key >= first,
+            Interval::Between(first, end) => key >= first && key < end,
+            Interval::Empty => false,
+        }
+    }
+
     /// The same for an ordered map. Maps refuse a start after the end, so an empty interval is between the empty key
     /// and itself: no key is empty.
     pub(crate) fn bounds(self) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {

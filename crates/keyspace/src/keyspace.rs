@@ -1,22 +1,33 @@
-//! The state: a log of changes and an index into it.
+//! The state: a log of changes, an index into it, leases and alarms.
 
-use crate::change::Change;
+use crate::alarm::Alarm;
+use crate::change::{Change, ChangeView};
 use crate::change_log::ChangeLog;
-use crate::command::{Query, Reply, Request};
+use crate::compaction::{SLICE_CHANGES, Tidying};
 use crate::digest::Digest;
+use crate::duty::KeyspaceDuty;
 use crate::error::KeyspaceError;
 use crate::image;
 use crate::key_index::KeyIndex;
+use crate::lease_request::LogPlace;
+use crate::lease_table::{Lease, LeaseTable};
+use crate::query::Query;
+use crate::reply::Reply;
+use crate::request::Request;
 use crate::revision::FIRST_REVISION;
 use bytes::Bytes;
 use quorate_machine::{ApplyContext, RestoreError, StateMachine};
-use quorate_wire::decode_exact;
+use quorate_wire::{Wire, decode_exact};
+use std::collections::BTreeSet;
 use std::fmt;
 
-/// etcd's key space with its whole history.
+/// etcd's key space with its history from the compaction mark on.
 ///
-/// Apply costs the encoding of the change and one search in the index; a read of the present costs one search a key;
+/// Apply costs the encoding of the change and two searches in the index; a read of the present costs one search a key;
 /// a read of the past also searches the log once for its revision.
+///
+/// Two are equal if their replicated parts are: how much of what compactions condemned is already dropped does not
+/// count. Comparing costs a pass over both histories.
 ///
 /// ```
 /// use quorate_keyspace::{Keyspace, PutRequest, Query, RangeRequest, Reply, Request};
@@ -34,14 +45,22 @@ use std::fmt;
 /// let Reply::Range { kvs, .. } = reply else { panic!("a range answers a range") };
 /// assert_eq!(kvs[0].value, "quorate");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Keyspace {
     /// The main revision of the last write.
     pub(crate) revision: i64,
+    /// The least main revision that can be read, if that is above the first; 0 before the first compaction.
+    pub(crate) compact_revision: i64,
     pub(crate) log: ChangeLog,
     pub(crate) index: KeyIndex,
-    /// Over the bytes of every change.
-    pub(crate) digest: Digest,
+    pub(crate) leases: LeaseTable,
+    pub(crate) alarms: BTreeSet<Alarm>,
+    /// Over the bytes of every change there ever was.
+    pub(crate) history_digest: Digest,
+    /// Over everything else that ever changed.
+    pub(crate) other_digest: Digest,
+    /// How far dropping has come: this replica's own, and no part of the replicated state.
+    pub(crate) tidying: Tidying,
 }
 
 impl Keyspace {
@@ -51,59 +70,155 @@ impl Keyspace {
         self.revision
     }
 
+    /// The compaction mark: reads below it fail. 0 before the first compaction.
+    #[must_use]
+    pub fn compact_revision(&self) -> i64 {
+        self.compact_revision
+    }
+
     /// How many keys live now.
     #[must_use]
     pub fn live_keys(&self) -> u64 {
         self.index.live_keys()
     }
 
-    /// The encoded bytes of the whole history: what the items of an image add up to.
+    /// The encoded bytes of the kept history: what the items of an image add up to.
     #[must_use]
     pub fn history_bytes(&self) -> u64 {
         self.log.bytes()
     }
 
-    /// Change `number`, counted from 0 in order of revision; nothing past the newest.
+    /// The memory that holds the kept history, in bytes, without the index: at most twice [`Keyspace::history_bytes`] and
+    /// one chunk of 256 KiB.
+    #[must_use]
+    pub fn history_memory_bytes(&self) -> u64 {
+        self.log.chunk_bytes()
+    }
+
+    /// How many keys the index names: those that live, and those with a change that is still kept.
+    #[must_use]
+    pub fn indexed_keys(&self) -> u64 {
+        self.index.len()
+    }
+
+    /// Change `number`, counted from 0 in order of revision; nothing if it was dropped or has not happened.
     #[must_use]
     pub fn change(&self, number: u64) -> Option<Change> {
         self.log.get(number)
     }
 
-    /// The number of the first change after main revision `main`: with [`Keyspace::change`], a cursor into history that
-    /// stays valid for ever.
+    /// A number such that every change below it belongs to main revisions up to and with `main`, and every other change to
+    /// later ones: with [`Keyspace::change`], a cursor into history that stays valid for ever.
     #[must_use]
     pub fn first_change_after(&self, main: i64) -> u64 {
-        if main >= self.revision { self.log.len() } else { self.log.count_through(main) }
+        self.log.count_through(main)
+    }
+
+    /// The number of the first change from `number` on that was not dropped; the next change's if there is none. Holes
+    /// cost nothing.
+    #[must_use]
+    pub fn next_kept_change(&self, number: u64) -> u64 {
+        self.log.from(number).next().map_or(self.log.len(), |(number, _)| number)
+    }
+
+    /// How many of these items still exist. Costs a step for every few hundred items.
+    #[must_use]
+    pub fn live_items(&self, numbers: std::ops::Range<u64>) -> u64 {
+        self.log.count_in(numbers)
+    }
+
+    /// A lease, if there is one with this id.
+    #[must_use]
+    pub fn lease(&self, id: i64) -> Option<&Lease> {
+        self.leases.get(id)
+    }
+
+    /// All leases, in ascending order of id.
+    pub fn leases(&self) -> impl Iterator<Item = (i64, &Lease)> {
+        self.leases.iter()
+    }
+
+    /// All alarms that are raised, in ascending order.
+    pub fn alarms(&self) -> impl Iterator<Item = Alarm> {
+        self.alarms.iter().copied()
     }
 
     /// Adds one change to the log, the index and the digest.
-    pub(crate) fn record(&mut self, change: &Change) {
-        let number = self.log.len();
-        let item = self.log.append(change);
-        self.digest.absorb(&item);
-        // A new key is kept as a slice of the log: the change's own is one of a batch that must not stay in memory.
-        let kept_key = || Change::decode_key(&item).expect("it was encoded from a change just now");
-        self.index.record(&change.key, number, change.is_delete(), kept_key);
+    pub(crate) fn record(&mut self, change: &ChangeView<'_>) {
+        self.index.record(change.key, self.log.len(), change.put.is_none());
+        self.append(change);
     }
 
-    /// Answers a request as [`StateMachine::apply`] does.
-    pub fn apply_request(&mut self, request: &Request) -> Reply {
-        let result = match request {
+    /// Adds a change to the log and the digest that the index has already.
+    pub(crate) fn append(&mut self, change: &ChangeView<'_>) {
+        let item = self.log.append(change.encoded_bytes_at_most(), |out| change.encode(out));
+        self.history_digest.absorb(item);
+    }
+
+    /// Takes what is no change of a key into the digest.
+    pub(crate) fn note(&mut self, request: &Request, place: LogPlace) {
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes);
+        place.encode(&mut bytes);
+        self.other_digest.absorb(&bytes);
+    }
+
+    /// Answers a request that stands at this place of the log, as [`StateMachine::apply`] does.
+    pub fn apply_request(&mut self, place: LogPlace, request: &Request) -> Reply {
+        self.try_apply(place, request).unwrap_or_else(Reply::Error)
+    }
+
+    fn try_apply(&mut self, place: LogPlace, request: &Request) -> Result<Reply, KeyspaceError> {
+        request.check()?;
+        self.check_alarms(request)?;
+        match request {
             Request::Put(put) => self.put(put),
-            Request::DeleteRange(delete) => self.delete_range(delete),
-        };
-        result.unwrap_or_else(Reply::Error)
+            Request::DeleteRange(delete) => Ok(self.delete_range(delete)),
+            Request::Txn(txn) => self.transact(txn),
+            Request::Compact { revision } => self.compact(*revision, place),
+            Request::LeaseGrant { id, ttl_seconds } => self.grant_lease(*id, *ttl_seconds, place),
+            Request::LeaseRevoke { id } => self.revoke_lease(*id, place),
+            Request::LeaseExpire { id, incarnation } => Ok(self.expire_lease(*id, *incarnation, place)),
+            Request::LeaseCheckpoint(checkpoints) => Ok(self.checkpoint_leases(checkpoints, place)),
+            Request::Alarm(alarm) => Ok(self.change_alarm(*alarm, place)),
+        }
+    }
+
+    fn try_query(&self, query: &Query) -> Result<Reply, KeyspaceError> {
+        match query {
+            Query::Range(request) => self.checked_range(request),
+            Query::Txn(txn) => self.read_transaction(txn),
+            Query::Revision => Ok(Reply::Revision { revision: self.revision }),
+            Query::Leases => {
+                Ok(Reply::Leases { revision: self.revision, ids: self.leases.iter().map(|(id, _)| id).collect() })
+            }
+            Query::LeaseKeys { id } => self.lease_keys(*id),
+            Query::HashKv { revision } => self.hash_kv(*revision),
+            Query::Alarms => Ok(Reply::Alarms { revision: self.revision, alarms: self.alarms().collect() }),
+            Query::Tidied { revision } => Ok(Reply::Tidied { done: self.is_tidied(*revision) }),
+        }
     }
 }
+
+impl PartialEq for Keyspace {
+    fn eq(&self, other: &Keyspace) -> bool {
+        self.head() == other.head() && self.needed_changes().eq(other.needed_changes())
+    }
+}
+
+impl Eq for Keyspace {}
 
 impl fmt::Debug for Keyspace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Keyspace")
             .field("revision", &self.revision)
+            .field("compact_revision", &self.compact_revision)
             .field("changes", &self.log.len())
             .field("live_keys", &self.index.live_keys())
-            .field("digest", &format_args!("{:016x}", self.digest.value()))
+            .field("leases", &self.leases.len())
+            .field("alarms", &self.alarms)
+            .field("digest", &format_args!("{:016x}", self.digest()))
             .finish_non_exhaustive()
     }
 }
@@ -111,33 +226,35 @@ impl fmt::Debug for Keyspace {
 impl StateMachine for Keyspace {
     type Query = Query;
     type Reply = Reply;
-    type Duty = ();
+    type Duty = KeyspaceDuty;
 
     fn empty() -> Keyspace {
         Keyspace {
             revision: FIRST_REVISION,
+            compact_revision: 0,
             log: ChangeLog::default(),
             index: KeyIndex::default(),
-            digest: Digest::default(),
+            leases: LeaseTable::default(),
+            alarms: BTreeSet::new(),
+            history_digest: Digest::default(),
+            other_digest: Digest::default(),
+            tidying: Tidying::default(),
         }
     }
 
-    fn apply(&mut self, _context: &ApplyContext, payload: &Bytes) -> Reply {
+    fn apply(&mut self, context: &ApplyContext, payload: &Bytes) -> Reply {
         match decode_exact(payload.clone()) {
-            Ok(request) => self.apply_request(&request),
+            Ok(request) => self.apply_request(LogPlace { slot: context.slot, index: context.index }, &request),
             Err(why) => Reply::Error(KeyspaceError::Malformed { why }),
         }
     }
 
     fn query(&self, query: &Query) -> Reply {
-        match query {
-            Query::Range(request) => self.range(request).unwrap_or_else(Reply::Error),
-            Query::Revision => Reply::Revision { revision: self.revision },
-        }
+        self.try_query(query).unwrap_or_else(Reply::Error)
     }
 
     fn digest(&self) -> u64 {
-        self.digest.value()
+        self.history_digest.value().rotate_left(1) ^ self.other_digest.value()
     }
 
     fn head(&self) -> Bytes {
@@ -149,10 +266,14 @@ impl StateMachine for Keyspace {
     }
 
     fn item(&self, number: u64) -> Option<Bytes> {
-        self.log.item(number).cloned()
+        self.log.item(number)
     }
 
     fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Keyspace, RestoreError> {
         image::restore(head, items)
+    }
+
+    fn tidy(&mut self) -> bool {
+        self.tidy_slice(SLICE_CHANGES)
     }
 }

@@ -1,20 +1,25 @@
 //! Range queries.
 
-use crate::command::{KeyValue, RangeRequest, Reply, SortOrder, SortTarget};
 use crate::error::KeyspaceError;
 use crate::interval::Interval;
 use crate::keyspace::Keyspace;
+use crate::range_request::{RangeRequest, SortOrder, SortTarget};
+use crate::reply::{KeyValue, Reply};
 use crate::sort::sort_pairs;
 use bytes::Bytes;
 
 impl Keyspace {
-    pub(crate) fn range(&self, request: &RangeRequest) -> Result<Reply, KeyspaceError> {
-        if request.key.is_empty() {
-            return Err(KeyspaceError::KeyNotProvided);
+    pub(crate) fn checked_range(&self, request: &RangeRequest) -> Result<Reply, KeyspaceError> {
+        request.check()?;
+        if self.is_corrupt() {
+            return Err(KeyspaceError::Corrupt);
         }
-        if request.revision > self.revision {
-            return Err(KeyspaceError::FutureRevision);
-        }
+        self.check_readable(request.revision)?;
+        Ok(self.range(request, self.revision))
+    }
+
+    /// Answers a range that was checked. `revision` is the header's.
+    pub(crate) fn range(&self, request: &RangeRequest, revision: i64) -> Reply {
         let changes = if request.revision <= 0 { self.log.len() } else { self.first_change_after(request.revision) };
         let interval = Interval::new(&request.key, &request.range_end);
         let mut selection = match interval {
@@ -30,7 +35,7 @@ impl Keyspace {
             selection.kvs.iter_mut().for_each(|pair| pair.value = Bytes::new());
         }
         let Selection { kvs, more, count } = selection;
-        Ok(Reply::Range { revision: self.revision, kvs, more, count })
+        Reply::Range { revision, kvs, more, count }
     }
 
     fn select(&self, live: impl Iterator<Item = u64>, request: &RangeRequest) -> Selection {

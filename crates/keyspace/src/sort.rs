@@ -1,6 +1,7 @@
 //! Sorting by something else than the key.
 
-use crate::command::{KeyValue, SortOrder, SortTarget};
+use crate::range_request::{SortOrder, SortTarget};
+use crate::reply::KeyValue;
 use std::cmp::Ordering;
 
 /// Sorts pairs that are in ascending order of key. Equal ones keep that order in both directions, which etcd leaves open.

@@ -10,6 +10,7 @@ use quorate_keyspace::{
 };
 use quorate_machine::{RestoreError, StateMachine};
 use quorate_wire::{decode_exact, encode_to_bytes, put_u64};
+use std::collections::BTreeMap;
 
 fn items_of(keyspace: &Keyspace) -> Vec<Bytes> {
     (0..keyspace.item_count()).filter_map(|number| keyspace.item(number)).collect()
@@ -88,25 +89,6 @@ fn histories_that_outgrow_a_chunk_and_a_page_restore_too() {
     assert_eq!(client.get("key-0042").unwrap().mod_revision, 5_044);
 }
 
-#[test]
-fn an_image_keeps_what_this_release_cannot_make_yet() {
-    // A leased key, and a write with two changes of which one is a put: transactions and leases will make both.
-    let changes = [
-        put_change((2, 0), "a", (2, 1, -9)),
-        put_change((3, 0), "b", (3, 1, 0)),
-        Change { revision: Revision { main: 3, sub: 1 }, key: copy("a"), kind: ChangeKind::Delete },
-        put_change((4, 0), "c", (4, 1, 77)),
-    ];
-    let mut client = Client { keyspace: restore_changes(&changes).unwrap() };
-    assert_eq!(client.get("a"), None);
-    assert_eq!(client.get("c").unwrap().lease, 77);
-    let keep = |key: &str| PutRequest { key: copy(key), ignore_lease: true, ..PutRequest::default() };
-    client.apply(&Request::Put(keep("c")));
-    assert_eq!(client.get("c").unwrap().lease, 77);
-    client.put("c", "");
-    assert_eq!(client.get("c").unwrap().lease, 0, "a put's lease 0 detaches the key");
-}
-
 fn put_change(revision: (i64, u32), key: &str, (create_revision, version, lease): (i64, i64, i64)) -> Change {
     let kind = ChangeKind::Put { create_revision, version, lease, value: copy("v") };
     Change { revision: Revision { main: revision.0, sub: revision.1 }, key: copy(key), kind }
@@ -117,7 +99,9 @@ fn put_change(revision: (i64, u32), key: &str, (create_revision, version, lease)
 fn restore_changes(changes: &[Change]) -> Result<Keyspace, RestoreError> {
     let items: Vec<Bytes> = changes.iter().map(encode_to_bytes).collect();
     let revision = changes.last().map_or(1, |change| change.revision.main);
-    restore(head(1, revision.unsigned_abs(), items.len() as u64, digest_of(&items)), &items)
+    let live: BTreeMap<_, _> = changes.iter().map(|change| (&change.key, change.is_delete())).collect();
+    let live_keys = live.values().filter(|is_delete| !*is_delete).count() as u64;
+    restore(head(2, revision.unsigned_abs(), items.len() as u64, live_keys, digest_of(&items)), &items)
 }
 
 /// The documented rolling hash, written out a second time.
@@ -136,15 +120,21 @@ fn digest_of(items: &[Bytes]) -> u64 {
             state = (state ^ (state >> 32)).wrapping_mul(0x94d0_49bb_1331_11eb);
         }
     }
-    state ^ (state >> 31)
+    state
 }
 
-fn head(version: u64, revision: u64, item_count: u64, digest: u64) -> Bytes {
+/// The head of a state without compaction, leases and alarms.
+fn head(version: u64, revision: u64, item_count: u64, live_keys: u64, digest: u64) -> Bytes {
     let mut out = Vec::new();
-    for number in [version, revision, item_count, digest] {
+    for number in [version, revision, 0, item_count, live_keys, digest, digest_of(&[]), 0, 0] {
         put_u64(number, &mut out);
     }
-    Bytes::from(out)
+    sealed(out)
+}
+
+fn sealed(mut fields: Vec<u8>) -> Bytes {
+    fields.extend_from_slice(&crc32c::crc32c(&fields).to_le_bytes());
+    Bytes::from(fields)
 }
 
 #[test]
@@ -172,15 +162,20 @@ fn impossible_histories_are_refused_with_a_reason() {
 #[test]
 fn a_head_that_does_not_fit_the_items_is_refused() {
     let client = Client::with(&[("a", "1"), ("b", "2")]);
-    let (digest, items) = (client.keyspace.digest(), items_of(&client.keyspace));
-    assert_eq!(restore(head(1, 3, 2, digest), &items).unwrap(), client.keyspace);
+    let items = items_of(&client.keyspace);
+    let digest = digest_of(&items);
+    assert_eq!(restore(head(2, 3, 2, 2, digest), &items).unwrap(), client.keyspace);
     for (head, why) in [
-        (head(2, 3, 2, digest), "version 2"),
-        (head(1, 4, 2, digest), "revision 4"),
-        (head(1, 3, 3, digest), "names 3 items and there are 2"),
-        (head(1, 3, 2, digest ^ 1), "digest"),
-        (Bytes::new(), "the head: the input ends"),
-        (copy([&client.keyspace.head()[..], &[0]].concat()), "the head: 1 bytes are left"),
+        (head(1, 3, 2, 2, digest), "version 1"),
+        (head(3, 3, 2, 2, digest), "version 3"),
+        (head(2, 4, 2, 2, digest), "revision 4"),
+        (head(2, 3, 3, 2, digest), "names 3 items and there are 2"),
+        (head(2, 3, 2, 1, digest), "names 1 live keys and there are 2"),
+        (head(2, 3, 2, 2, digest ^ 1), "digest"),
+        (Bytes::new(), "shorter than its checksum"),
+        (copy([&client.keyspace.head()[..], &[0]].concat()), "the head does not have its checksum"),
+        (sealed(vec![]), "the head: the input ends"),
+        (sealed([2, 3, 0, 2, 2, 7, 7, 0, 0, 9].to_vec()), "the head: 1 bytes are left"),
     ] {
         let error = restore(head, &items).unwrap_err();
         assert!(error.why.contains(why), "{error} should say: {why}");
@@ -260,7 +255,7 @@ fn requests_and_changes_keep_their_bytes() {
 fn requests_of_later_versions_are_refused_by_name() {
     let mut client = Client::new();
     for (payload, text) in [
-        (&[3u8][..], "unknown kind 3 of request"),
+        (&[99u8][..], "unknown kind 99 of request"),
         (&[1, 8, 1, b'k', 0, 0], "put flags is out of range"),
         (&[2, 2, 1, b'k', 0], "delete flags is out of range"),
         (&[1, 0, 1, b'k', 0, 0, 0], "1 bytes are left over"),

@@ -102,8 +102,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             }
             Output::CancelTimer(timer) => out.push(NodeOutput::CancelTimer(NodeTimer::Protocol(timer))),
             Output::Members { members, .. } => out.push(NodeOutput::Members(members)),
-            Output::SendSnapshot { to, .. } => self.halt(unsupported(&format!("sending a snapshot to {to}"))),
-            Output::InstallSnapshot { .. } => self.halt(unsupported("installing a snapshot")),
+            Output::SendSnapshot { to, .. } | Output::SnapshotAnchor { to, .. } => {
+                self.halt(unsupported(&format!("sending a snapshot to {to}")));
+            }
+            Output::InstallSnapshot { .. } | Output::DropSnapshot { .. } => {
+                self.halt(unsupported("installing a snapshot"));
+            }
             Output::Retire { why } => self.halt(StopReason::Retired(why)),
             Output::Evidence { against, first, second } => {
                 out.push(NodeOutput::Trace(evidence(against, &format!("{first:?}"), &format!("{second:?}"))));
@@ -125,7 +129,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 self.machine.refuse(refused, &why, &mut self.machine_outputs);
                 return true;
             }
-            Output::Lead { era, who, ready } => return self.note_lead((era, who, ready), out),
+            Output::Lead { era, who, ready, .. } => return self.note_lead((era, who, ready), out),
         }
         false
     }

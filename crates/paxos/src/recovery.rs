@@ -158,8 +158,8 @@ impl Paxos {
         }
         let is_member = self.members.contains(self.me);
         // Everybody may propose: whoever asks "who leads" is told this node itself. A decided one still answers
-        // proposals, with a definite refusal.
-        out.lead(self.proposer.last_round, Some(self.me), is_member);
+        // proposals, with a definite refusal. Nobody leads, so nobody settles.
+        out.lead(self.proposer.last_round, Some(self.me), is_member, false);
         if self.learner.chosen.is_none() && is_member {
             self.set_inquire_timer(out);
         }

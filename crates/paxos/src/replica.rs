@@ -311,6 +311,10 @@ impl Replica for Paxos {
         }
     }
 
+    fn anchored(anchor: &NoAnchor) -> Slot {
+        match *anchor {}
+    }
+
     fn kind(message: &Message) -> &'static str {
         message.kind()
     }

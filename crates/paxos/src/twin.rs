@@ -66,6 +66,10 @@ impl Replica for Literal {
         self.0.status()
     }
 
+    fn anchored(anchor: &NoAnchor) -> Slot {
+        match *anchor {}
+    }
+
     fn kind(message: &Message) -> &'static str {
         message.kind()
     }
@@ -97,7 +101,7 @@ fn pass_on(mut inner: Outbox<Paxos>, out: &mut Outbox<Literal>) {
             Output::CancelTimer(timer) => out.cancel_timer(timer),
             Output::Decide { slot, decision } => out.decide(slot, decision),
             Output::Refuse { refused, why } => out.refuse(refused, why),
-            Output::Lead { era, who, ready } => out.lead(era, who, ready),
+            Output::Lead { era, who, ready, settled } => out.lead(era, who, ready, settled),
             Output::Members { members, change } => out.members(members, change),
             Output::Trace(event) => out.trace(|| event),
             other => panic!("the stories have no {other:?}"),

@@ -127,7 +127,7 @@ fn a_fresh_node_writes_down_who_its_members_are_and_says_so() {
     let members = Membership::of_voters(3);
     assert_eq!(writes(&outputs), [Record::Founded { members: members.clone(), phase1: 2, phase2: 2 }]);
     assert!(outputs.contains(&Output::Members { members, change: MembersChange::Opened }));
-    assert!(outputs.contains(&Output::Lead { era: 0, who: Some(NodeId(1)), ready: true }));
+    assert!(outputs.contains(&Output::Lead { era: 0, who: Some(NodeId(1)), ready: true, settled: false }));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn durable_members_count_and_the_setup_does_not() {
 fn a_node_that_joined_knows_nobody_and_learns_what_it_is_told() {
     let config = Config::default();
     let (mut solo, outputs) = Solo::open(setup(9, Start::Join), &config, Durable::nothing()).unwrap();
-    assert!(outputs.contains(&Output::Lead { era: 0, who: Some(NodeId(9)), ready: false }));
+    assert!(outputs.contains(&Output::Lead { era: 0, who: Some(NodeId(9)), ready: false, settled: false }));
     assert_eq!(solo.paxos.status().role, Role::Outsider);
     assert_eq!(solo.propose(1, "x"), [refused(1, Refusal::NotLeader { hint: None })]);
     assert_eq!(solo.receive(1, Message::Prepare { ballot: ballot(1, 1) }), []);
@@ -294,7 +294,7 @@ fn stale_news_changes_nothing() {
         Input::Expired(Timer::Retry),
         Input::Expired(Timer::Resend),
         Input::Persisted(Ticket(0)),
-        Input::SnapshotPinned { id: SnapshotId(1), through: Slot(1) },
+        Input::SnapshotPinned { id: SnapshotId(1), to: NodeId(2), through: Slot(1) },
         Input::SnapshotSent { to: NodeId(2), id: SnapshotId(1), outcome: TransferOutcome::Failed },
         Input::Link { peer: NodeId(2), state: LinkState::Down },
         Input::Receive { from: NodeId(1), message: Message::Prepare { ballot: ballot(1, 1) } },

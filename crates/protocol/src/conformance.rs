@@ -17,13 +17,17 @@
 //! | `Linearizable` | a read is released at a slot not before anything decided when it came |
 //! | `RoundTrip` | every message and record decodes to itself; damaged bytes decode to an error or a value, not a panic |
 //! | `CompactionLosesNothing` | at every crash point of a compaction `open` gives an equal safety state |
+//! | `SnapshotIsThere`, `OneInstallation`, `SnapshotsGoForward` | only what arrived is installed, one at a time, never backwards |
+//! | `AnchorOfTheView` | an anchor describes the view that was pinned |
+//! | `NothingWhileInstalling` | nothing is decided until the machine has the snapshot |
+//! | `InstallationChangesNothing` | what would open after a crash is the same before and after the machine swaps |
 //! | `EveryCrashOpens` | whatever prefix of the writes under way survives, `open` succeeds |
 //! | `FreshIsRecovery` | a node that lost all its writes opens like one that never ran |
 //! | `LiveAfterHeal` | when faults stop, something new is decided everywhere |
 //! | the protocol's own | `check_invariants` and `check_deep` after every settle |
 //!
-//! The suite is for protocols with one total order. Snapshots cannot be sent between bare replicas; every transfer
-//! asked for is answered as failed.
+//! Snapshots between bare replicas are the decided prefix: pinned late, stale or not at all, sent slowly, lost and repeated,
+//! installed late, across crashes too. The suite is for protocols with one total order.
 //!
 //! A [`Tally`] says how often everything happened, so that a caller can demand that a run was not vacuous.
 

@@ -36,7 +36,8 @@ impl Wire for ReadToken {
     }
 }
 
-/// Names a snapshot the machine holds or has received.
+/// Names a snapshot on this node: a view pinned for sending, or one received. Given by the driver. A name is never used
+/// twice, over restarts neither: the journal may still name a received one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SnapshotId(pub u64);
 
@@ -88,7 +89,7 @@ pub enum LinkState {
 pub enum TransferOutcome {
     /// The receiver has it durably and installed.
     Installed,
-    /// It did not arrive; try again later.
+    /// It could not be pinned, did not arrive, or was dropped there; try again later.
     Failed,
 }
 
@@ -153,10 +154,12 @@ pub enum Input<R: Replica> {
         /// Its news.
         state: LinkState,
     },
-    /// The machine holds a view of the applied prefix for sending.
+    /// The machine holds a view of the applied prefix, as [`crate::Output::SendSnapshot`] asked.
     SnapshotPinned {
         /// Its name.
         id: SnapshotId,
+        /// For whom.
+        to: NodeId,
         /// The last slot in it.
         through: Slot,
     },
@@ -169,7 +172,8 @@ pub enum Input<R: Replica> {
         /// How.
         outcome: TransferOutcome,
     },
-    /// A snapshot is complete, verified and durable on this node, and not yet installed.
+    /// A snapshot is complete, verified and durable on this node, and not yet installed. Answered with
+    /// [`crate::Output::InstallSnapshot`] or [`crate::Output::DropSnapshot`].
     SnapshotArrived {
         /// Its name here.
         id: SnapshotId,

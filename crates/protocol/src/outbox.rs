@@ -70,8 +70,8 @@ impl<R: Replica> Outbox<R> {
     }
 
     /// Says who leads.
-    pub fn lead(&mut self, era: u64, who: Option<NodeId>, ready: bool) {
-        self.outputs.push(Output::Lead { era, who, ready });
+    pub fn lead(&mut self, era: u64, who: Option<NodeId>, ready: bool, settled: bool) {
+        self.outputs.push(Output::Lead { era, who, ready, settled });
     }
 
     /// Says who the members are.
@@ -84,9 +84,24 @@ impl<R: Replica> Outbox<R> {
         self.outputs.push(Output::SendSnapshot { to, at_least });
     }
 
+    /// Says what a pinned view describes.
+    pub fn snapshot_anchor(&mut self, id: SnapshotId, to: NodeId, anchor: R::Anchor) {
+        self.outputs.push(Output::SnapshotAnchor { id, to, anchor });
+    }
+
     /// Asks for a snapshot to be installed.
-    pub fn install_snapshot(&mut self, id: SnapshotId, after: Ticket) {
-        self.outputs.push(Output::InstallSnapshot { id, after });
+    pub fn install_snapshot(&mut self, id: SnapshotId, anchor: R::Anchor, after: Ticket) {
+        self.outputs.push(Output::InstallSnapshot { id, anchor, after });
+    }
+
+    /// Says that a snapshot serves nothing.
+    pub fn drop_snapshot(&mut self, id: SnapshotId) {
+        self.outputs.push(Output::DropSnapshot { id });
+    }
+
+    /// Hands out proof against a member: two messages that no correct one could have sent both.
+    pub fn evidence(&mut self, against: NodeId, first: R::Message, second: R::Message) {
+        self.outputs.push(Output::Evidence { against, first, second });
     }
 
     /// Says that this replica is done for good.

@@ -126,6 +126,10 @@ pub enum Output<R: Replica> {
         who: Option<NodeId>,
         /// Whether proposals handed to this replica now would be taken.
         ready: bool,
+        /// This replica leads and has decided something of its own era: its state machine, once it has applied what is
+        /// decided, has everything that any earlier leader acknowledged. What only a leader with the whole past may do,
+        /// such as letting client leases expire, starts here. False where nobody leads.
+        settled: bool,
     },
     /// The membership in force here.
     Members {
@@ -134,19 +138,42 @@ pub enum Output<R: Replica> {
         /// Why it changed.
         change: MembersChange,
     },
-    /// Pin a view at the applied mark and send it.
+    /// Pin a view of the state machine at its applied mark, for sending. Answered with
+    /// [`crate::Input::SnapshotPinned`], or with [`crate::Input::SnapshotSent`] that failed, under any name, where
+    /// that cannot be done.
     SendSnapshot {
         /// Receiver.
         to: NodeId,
         /// The view must cover this slot.
         at_least: Slot,
     },
-    /// Replace the state machine's state, once `after` is durable.
+    /// What the pinned view describes: send both, in the driver's own way, and answer with
+    /// [`crate::Input::SnapshotSent`] in the end.
+    SnapshotAnchor {
+        /// The view.
+        id: SnapshotId,
+        /// Receiver.
+        to: NodeId,
+        /// Goes with the bytes and comes out in the receiver's [`crate::Input::SnapshotArrived`].
+        anchor: R::Anchor,
+    },
+    /// Once `after` is durable, replace the state machine's state, in one durable step, by this snapshot that arrived;
+    /// then say [`crate::Input::Applied`] with its last slot, durable that far. Until then no slot is decided;
+    /// afterwards they go on behind it. One is under way at a time. From `after` on the bytes are needed until the
+    /// state that replaces them is durable: a crash in between makes [`Replica::open`] ask for the same again.
     InstallSnapshot {
         /// Which.
         id: SnapshotId,
+        /// What it describes.
+        anchor: R::Anchor,
         /// The write that names it.
         after: Ticket,
+    },
+    /// This snapshot serves nothing: let go of the pinned view, or delete what arrived and tell its sender that it
+    /// failed.
+    DropSnapshot {
+        /// Which.
+        id: SnapshotId,
     },
     /// This replica is no longer needed and must be stopped for good.
     Retire {

@@ -45,7 +45,7 @@ pub struct Setup {
 pub struct Durable<R: Replica> {
     /// Every record still kept, in the order written, with its ticket.
     pub records: Vec<(Ticket, R::Record)>,
-    /// What the store's state describes, where it came by snapshot.
+    /// What the store's state describes, where it came by snapshot: checked against the records.
     pub anchor: Option<R::Anchor>,
     /// The store's durable applied mark: slots up to here are not decided again.
     pub applied: Slot,
@@ -108,8 +108,14 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     /// Becomes the replica that `found` describes: the only constructor. Emits its first timers, the leader it knows
     /// (`Lead`) and its membership (`Members`), and decides whatever is known decided behind `found.applied`.
     ///
+    /// Where the last record that stands for a prefix names a snapshot beyond `found.applied`, the crash came between that
+    /// record and the installation: opening succeeds, emits [`crate::Output::InstallSnapshot`] of that name, after no write, and
+    /// holds decisions back until it is applied, just as the replica before the crash did. A driver that no longer has the
+    /// bytes must stop the node and say which are missing.
+    ///
     /// # Errors
-    /// When the records contradict each other. Nothing may be sent then.
+    /// When the records contradict each other or the store, or when slots between the applied mark and the log are
+    /// nowhere. Nothing may be sent then.
     fn open(
         setup: &Setup,
         config: &Self::Config,
@@ -139,6 +145,9 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
 
     /// For people and metrics.
     fn status(&self) -> Status;
+
+    /// The last slot of the prefix that an anchor describes.
+    fn anchored(anchor: &Self::Anchor) -> Slot;
 
     /// What a message is called in scenarios and traces, such as `append`.
     fn kind(message: &Self::Message) -> &'static str;

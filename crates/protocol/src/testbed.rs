@@ -2,15 +2,22 @@
 //!
 //! Paper tests, golden traces and the explorer use it: replicas, gates, durable records, writes under way, messages in
 //! flight and armed timers, and a method for every single thing that can happen. Nothing happens by itself and no time
-//! passes. The simulator, in contrast, runs whole nodes on virtual time.
+//! passes, but for two: what is decided is applied at once, and, unless told otherwise, a snapshot gets where it is sent at once
+//! and is installed as soon as its record is durable. The simulator, in contrast, runs whole nodes on virtual time.
+
+mod node;
+mod snapshots;
+
+pub use node::TestNode;
+pub use snapshots::Transfer;
 
 use crate::{
-    Batch, Decision, Durable, Env, Event, Gate, Input, OpenError, Outbox, Output, ReadToken, Refusal, Refused, Replica,
-    RequestId, Setup, Start, Violation,
+    Batch, Decision, Durable, Env, Event, Gate, Input, OpenError, Outbox, Output, Replica, RequestId, Start, Violation,
 };
-use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket, Time};
+use node::DiskWrite;
+use quorate_types::{Incarnation, Membership, NodeId, Slot, Ticket, Time};
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
@@ -23,72 +30,6 @@ pub struct Flight<R: Replica> {
     pub to: NodeId,
     /// What.
     pub message: R::Message,
-}
-
-/// One durable write: plain records, or a compaction.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct DiskWrite<R: Replica> {
-    records: Vec<R::Record>,
-    drop_before: Option<Ticket>,
-}
-
-/// One member of the testbed.
-#[derive(Clone, Debug)]
-pub struct TestNode<R: Replica> {
-    setup: Arc<Setup>,
-    replica: Option<R>,
-    gate: Gate<R::Message>,
-    outbox: Outbox<R>,
-    records: Vec<(Ticket, R::Record)>,
-    outstanding: VecDeque<(Ticket, DiskWrite<R>)>,
-    armed: BTreeSet<R::Timer>,
-    decided: BTreeMap<Slot, Decision>,
-    applied_durable: Slot,
-    lead: Option<(u64, Option<NodeId>, bool)>,
-    refusals: Vec<(Refused, Refusal)>,
-    reads: Vec<(ReadToken, Slot)>,
-    events: Vec<Event>,
-    /// Of this node, once computed and until it changes.
-    fingerprint: OnceLock<u64>,
-}
-
-impl<R: Replica> TestNode<R> {
-    /// The replica, unless crashed.
-    pub fn replica(&self) -> Option<&R> {
-        self.replica.as_ref()
-    }
-    /// Slots decided in this incarnation or durably applied before.
-    pub fn decided(&self) -> &BTreeMap<Slot, Decision> {
-        &self.decided
-    }
-    /// Armed timers.
-    pub fn armed(&self) -> &BTreeSet<R::Timer> {
-        &self.armed
-    }
-    /// Durable records in order.
-    pub fn records(&self) -> impl Iterator<Item = &R::Record> {
-        self.records.iter().map(|(_, record)| record)
-    }
-    /// How many durable writes are under way.
-    pub fn outstanding(&self) -> usize {
-        self.outstanding.len()
-    }
-    /// The latest `Lead` output: era, leader, ready.
-    pub fn lead(&self) -> Option<(u64, Option<NodeId>, bool)> {
-        self.lead
-    }
-    /// Everything refused so far.
-    pub fn refusals(&self) -> &[(Refused, Refusal)] {
-        &self.refusals
-    }
-    /// Reads released so far.
-    pub fn reads(&self) -> &[(ReadToken, Slot)] {
-        &self.reads
-    }
-    /// Guards reported and not yet taken by [`Testbed::take_events`].
-    pub fn events(&self) -> &[Event] {
-        &self.events
-    }
 }
 
 /// Time stands still; choices are scripted, then 0.
@@ -116,6 +57,8 @@ pub struct Testbed<R: Replica> {
     /// Shared between clones until one of them changes: the explorer keeps very many clones.
     nodes: BTreeMap<NodeId, Arc<TestNode<R>>>,
     flights: Vec<Flight<R>>,
+    transfers: Vec<Transfer<R>>,
+    slow_snapshots: bool,
     chosen: BTreeMap<Slot, Decision>,
     violation: Option<Violation>,
     env: ScriptedEnv,
@@ -138,6 +81,8 @@ impl<R: Replica> Testbed<R> {
             config,
             nodes: BTreeMap::new(),
             flights: Vec::new(),
+            transfers: Vec::new(),
+            slow_snapshots: false,
             chosen: BTreeMap::new(),
             violation: None,
             env: ScriptedEnv::default(),
@@ -296,6 +241,9 @@ impl<R: Replica> Testbed<R> {
                 self.launch(id, to, message);
             }
             self.input(id, Input::Persisted(durable));
+            if !self.slow_snapshots {
+                self.install(id);
+            }
         }
     }
 
@@ -311,7 +259,10 @@ impl<R: Replica> Testbed<R> {
         node.replica = None;
         node.gate = Gate::new(Ticket::NONE);
         node.armed.clear();
+        node.owed.clear();
+        node.install = None;
         node.lead = None;
+        node.settled = false;
     }
 
     /// Opens a crashed (or new) node from what is durable.
@@ -329,6 +280,15 @@ impl<R: Replica> Testbed<R> {
         let replica = R::open(&node.setup, &self.config, found, &mut node.outbox).expect("undamaged records open");
         node.replica = Some(replica);
         self.carry_out(id);
+        self.forget_needless_snapshots(id);
+    }
+
+    /// What would open from a node's durable records alone.
+    ///
+    /// # Errors
+    /// As [`Replica::open`].
+    pub fn recovered(&self, id: NodeId) -> Result<R, OpenError> {
+        self.ghost(self.node(id))
     }
 
     /// Makes what a node has applied survive crashes without the log.
@@ -370,6 +330,7 @@ impl<R: Replica> Testbed<R> {
             node.fingerprint.get_or_init(|| self.fingerprint_of(node)).hash(&mut hasher);
         }
         self.chosen.hash(&mut hasher);
+        self.transfers.hash(&mut hasher);
         let flights = self.flights.iter().fold(0u64, |sum, flight| {
             let mut one = DefaultHasher::new();
             flight.hash(&mut one);
@@ -419,9 +380,6 @@ impl<R: Replica> Testbed<R> {
     fn carry_out(&mut self, id: NodeId) {
         loop {
             let outputs = self.node_mut(id).outbox.take();
-            if outputs.is_empty() {
-                break;
-            }
             let mut applied = None;
             for output in outputs {
                 if let Output::Decide { slot, .. } = &output {
@@ -429,18 +387,23 @@ impl<R: Replica> Testbed<R> {
                 }
                 self.carry_out_one(id, output);
             }
-            if let Some(through) = applied {
-                let durable = self.node(id).applied_durable;
-                let node = touch(self.nodes.get_mut(&id).expect("the testbed has this node"));
-                if let Some(replica) = node.replica.as_mut() {
-                    replica.step(&mut self.env, Input::Applied { through, durable, digest: 0 }, &mut node.outbox);
-                    replica.settle(&mut self.env, &mut node.outbox);
-                }
-            }
+            let node = touch(self.nodes.get_mut(&id).expect("the testbed has this node"));
+            let durable = node.applied_durable;
+            node.owed.extend(applied.map(|through| Input::Applied { through, durable, digest: 0 }));
+            let owed = std::mem::take(&mut node.owed);
+            let Some(replica) = node.replica.as_mut().filter(|_| !owed.is_empty()) else { break };
+            owed.into_iter().for_each(|input| replica.step(&mut self.env, input, &mut node.outbox));
+            replica.settle(&mut self.env, &mut node.outbox);
         }
         let checked = self.node(id).replica.as_ref().map_or(Ok(()), Replica::check_deep);
         if let Err(violation) = checked {
             self.violation.get_or_insert(violation);
+        }
+        if !self.slow_snapshots {
+            self.install(id);
+            while let Some(index) = self.transfers.iter().position(|transfer| transfer.from == id) {
+                self.deliver_snapshot(index);
+            }
         }
     }
 
@@ -469,17 +432,26 @@ impl<R: Replica> Testbed<R> {
             Output::Decide { slot, decision } => self.note_decision(id, slot, decision),
             Output::ReadAt { token, slot } => node.reads.push((token, slot)),
             Output::Refuse { refused, why } => node.refusals.push((refused, why)),
-            Output::Lead { era, who, ready } => node.lead = Some((era, who, ready)),
+            Output::Lead { era, who, ready, settled } => {
+                node.lead = Some((era, who, ready));
+                node.settled = settled;
+            }
             Output::Trace(event) => node.events.push(event),
-            Output::Members { .. }
-            | Output::SendSnapshot { .. }
-            | Output::InstallSnapshot { .. }
-            | Output::Retire { .. }
-            | Output::Evidence { .. } => {}
+            Output::SendSnapshot { to, at_least } => self.pin_snapshot(id, to, at_least),
+            Output::SnapshotAnchor { id: view, to, anchor } => self.begin_transfer(id, view, to, anchor),
+            Output::InstallSnapshot { id: snapshot, anchor, after } => self.begin_install(id, snapshot, &anchor, after),
+            Output::DropSnapshot { id: snapshot } => self.drop_snapshot(id, snapshot),
+            Output::Members { .. } | Output::Retire { .. } | Output::Evidence { .. } => {}
         }
     }
 
     fn note_decision(&mut self, id: NodeId, slot: Slot, decision: Decision) {
+        if self.node(id).install.is_some() {
+            self.violate(
+                "NothingWhileInstalling",
+                format!("{id} decides slot {slot} before its snapshot is installed"),
+            );
+        }
         let node = self.node_mut(id);
         let expected = node.decided.keys().next_back().map_or(node.applied_durable.next(), |last| last.next());
         if slot != expected {
@@ -492,58 +464,6 @@ impl<R: Replica> Testbed<R> {
                 "Agreement",
                 format!("slot {slot} was decided to be {first:?}, and {id} decides {decision:?}"),
             );
-        }
-    }
-}
-
-impl<R: Replica> TestNode<R> {
-    fn closed(id: NodeId, start: Start) -> TestNode<R> {
-        TestNode {
-            setup: Arc::new(Setup {
-                cluster: ClusterId(1),
-                me: id,
-                disk: DiskId(id.0),
-                incarnation: Incarnation(0),
-                start,
-            }),
-            replica: None,
-            gate: Gate::new(Ticket::NONE),
-            outbox: Outbox::new(Ticket::NONE, true),
-            records: Vec::new(),
-            outstanding: VecDeque::new(),
-            armed: BTreeSet::new(),
-            decided: BTreeMap::new(),
-            applied_durable: Slot::ZERO,
-            lead: None,
-            refusals: Vec::new(),
-            reads: Vec::new(),
-            events: Vec::new(),
-            fingerprint: OnceLock::new(),
-        }
-    }
-
-    fn write(&mut self, ticket: Ticket, write: DiskWrite<R>) {
-        if let Some(drop_before) = write.drop_before {
-            self.records.retain(|(written, _)| *written >= drop_before);
-        }
-        self.records.extend(write.records.into_iter().map(|record| (ticket, record)));
-    }
-
-    fn hash_memory(&self, state: &mut impl Hasher) {
-        self.replica.hash(state);
-        self.gate.hash(state);
-        for (_, write) in &self.outstanding {
-            write.records.hash(state);
-            write.drop_before.is_some().hash(state);
-        }
-        self.armed.hash(state);
-        self.decided.hash(state);
-        self.applied_durable.hash(state);
-    }
-
-    fn hash_records(&self, state: &mut impl Hasher) {
-        for record in self.records() {
-            record.hash(state);
         }
     }
 }

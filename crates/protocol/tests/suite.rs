@@ -237,6 +237,10 @@ impl Replica for Toy {
         }
     }
 
+    fn anchored(anchor: &u64) -> Slot {
+        Slot(*anchor)
+    }
+
     fn kind(_: &Entry) -> &'static str {
         "entry"
     }

@@ -32,6 +32,12 @@ pub struct Config {
     pub compact_after_entries: u64,
     /// How many droppable entries to keep all the same.
     pub compact_keep_entries: u64,
+    /// For members that lag behind, keep at most about this many bytes of entries; whoever needs more gets a snapshot.
+    pub keep_log_bytes: u64,
+    /// The same, counted in entries. Reaching either limit drops entries.
+    pub keep_log_entries: u64,
+    /// After a snapshot failed to get to a peer, so many heartbeats pass before that peer is asked again what it needs.
+    pub snapshot_retry_heartbeats: u32,
 }
 
 impl Default for Config {
@@ -50,6 +56,9 @@ impl Default for Config {
             compact_after_bytes: 16 << 20,
             compact_after_entries: 8192,
             compact_keep_entries: 16,
+            keep_log_bytes: 64 << 20,
+            keep_log_entries: 100_000,
+            snapshot_retry_heartbeats: 10,
         }
     }
 }
@@ -82,6 +91,9 @@ impl Config {
             (self.waiting_reads as u64, "waiting_reads must be at least 1"),
             (self.compact_after_bytes, "compact_after_bytes must be at least 1"),
             (self.compact_after_entries, "compact_after_entries must be at least 1"),
+            (self.keep_log_bytes, "keep_log_bytes must be at least 1"),
+            (self.keep_log_entries, "keep_log_entries must be at least 1"),
+            (u64::from(self.snapshot_retry_heartbeats), "snapshot_retry_heartbeats must be at least 1"),
         ];
         match at_least_one.into_iter().find(|(value, _)| *value == 0) {
             Some((_, why)) => complaint(why),

@@ -1,7 +1,7 @@
 //! From committed to decided to applied to forgotten (Raft §5.3, §7).
 
 use crate::election::Position;
-use crate::record::{Anchor, Record};
+use crate::record::Record;
 use crate::replica::Raft;
 use crate::rules;
 use quorate_protocol::{Event, Outbox};
@@ -17,8 +17,12 @@ impl Raft {
         }
     }
 
-    /// Hands out what is committed and durable here, in order.
+    /// Hands out what is committed and durable here, in order; nothing until the state machine has the snapshot that
+    /// the log begins with.
     pub(crate) fn decide(&mut self, out: &mut Outbox<Raft>) {
+        if self.installing.is_some() {
+            return;
+        }
         let through = self.commit.min(self.disk.durable);
         let before = self.decided;
         let mut bytes = 0;
@@ -47,6 +51,10 @@ impl Raft {
     }
 
     pub(crate) fn machine_applied(&mut self, through: Slot, durable: Slot, out: &mut Outbox<Raft>) {
+        let base = self.log.base();
+        if self.installing.is_some() && (through, durable) == (base, base) && self.disk.durable >= base {
+            self.installed(out);
+        }
         if durable > through || through > self.decided {
             return out.trace(|| {
                 let event = Event::refused(&rules::APPLIED).with("through", through).with("durable", durable);
@@ -57,33 +65,44 @@ impl Raft {
         self.applied_durable = self.applied_durable.max(durable);
     }
 
-    /// Forgets what every member has durably and what is durably applied here, when it is worth a write. Every member,
-    /// because without snapshots there is no other way to help one that is behind.
+    /// Forgets what is durably applied here, when it is worth a write: what every member has durably, so that nobody will
+    /// ask for it, and what is more than the settings keep for members that lag behind. Whoever needs that gets a snapshot.
     pub(crate) fn compact(&mut self, out: &mut Outbox<Raft>) {
-        let droppable = self.applied_durable.min(self.everyone_has);
-        let through = Slot(droppable.0.saturating_sub(self.config.compact_keep_entries));
-        let count = through.0.saturating_sub(self.log.base().0);
-        let heavy = self.log.bytes() >= self.config.compact_after_bytes && count * 2 >= self.log.count();
-        if count == 0 || (count < self.config.compact_after_entries && !heavy) {
+        let Some((through, why)) = self.through_what_everyone_has().or_else(|| self.through_what_is_too_much()) else {
             return;
-        }
+        };
         let drop_before = self.disk.landmarks.ticket_for(through.next());
         self.log.drop_through(through);
         self.configurations.drop_through(through);
         self.disk.landmarks.forget_before(through.next(), usize::MAX);
-        out.trace(|| Event::allowed(&rules::COMPACT).with("slot", through));
+        out.trace(|| Event::allowed(&rules::COMPACT).with("slot", through).with("why", why));
         if drop_before > Ticket::NONE {
-            out.compact(self.baseline(through), drop_before);
+            // All that is still needed of what is dropped.
+            let vote = Record::TermVote { term: self.term, voted_for: self.voted_for };
+            out.compact(vec![vote, Record::Anchor(self.base_anchor())], drop_before);
         }
     }
 
-    /// All that is still needed of what compaction drops.
-    fn baseline(&self, through: Slot) -> Vec<Record> {
-        let anchor = Anchor {
-            slot: through,
-            term: self.log.term_at(through).unwrap_or(0),
-            configuration: self.configurations.base().clone(),
-        };
-        vec![Record::TermVote { term: self.term, voted_for: self.voted_for }, Record::Anchor(anchor)]
+    fn through_what_everyone_has(&self) -> Option<(Slot, &'static str)> {
+        let droppable = self.applied_durable.min(self.everyone_has);
+        let through = Slot(droppable.0.saturating_sub(self.config.compact_keep_entries));
+        let count = through.0.saturating_sub(self.log.base().0);
+        let heavy = self.log.bytes() >= self.config.compact_after_bytes && count * 2 >= self.log.count();
+        let worth_it = count > 0 && (count >= self.config.compact_after_entries || heavy);
+        worth_it.then_some((through, "every member has it durably"))
+    }
+
+    /// A quarter more than needed, so that the next time is not soon, and nothing until that is a quarter of the log.
+    fn through_what_is_too_much(&self) -> Option<(Slot, &'static str)> {
+        let (most_bytes, most_entries) = (self.config.keep_log_bytes, self.config.keep_log_entries);
+        let too_much = self.log.bytes() > most_bytes || self.log.count() > most_entries;
+        if !too_much || self.applied_durable <= self.log.base() {
+            return None;
+        }
+        let (most_bytes, most_entries) = (most_bytes - most_bytes / 4, most_entries - most_entries / 4);
+        let (through, bytes) = self.log.excess(most_bytes, most_entries, self.applied_durable);
+        let count = through.0 - self.log.base().0;
+        let worth_it = count * 4 >= self.log.count() || bytes * 4 >= self.log.bytes();
+        worth_it.then_some((through, "more is not kept for members that lag behind"))
     }
 }

@@ -4,6 +4,8 @@
 //! memory, so that any prefix of the stream is a state this replica was in.
 
 use crate::election::Position;
+use crate::entry::Entries;
+use crate::log::Taken;
 use crate::message::{AppendOutcome, Message};
 use crate::record::Record;
 use crate::replica::Raft;
@@ -71,6 +73,17 @@ impl DiskMarks {
         self.pending.revoke(|claim| matches!(claim, Claim::Log { through } if *through >= from));
     }
 
+    /// The log is void, and behind `base` a new one begins with the write of this ticket, which also makes everything up
+    /// to `base` durable. Until then nothing counts but what is decided.
+    pub fn reset(&mut self, decided: Slot, base: Slot, ticket: Ticket) {
+        self.pending.revoke(|claim| matches!(claim, Claim::Log { .. }));
+        self.pending.push(ticket, Claim::Log { through: base });
+        self.void_from = None;
+        self.written = base;
+        self.durable = self.durable.min(decided);
+        self.landmarks.note(base.next(), ticket);
+    }
+
     /// The write to wait for until the log is durable up to `slot`, which was handed to the disk.
     #[must_use]
     pub fn ticket_for_log(&self, slot: Slot) -> Ticket {
@@ -105,10 +118,12 @@ impl Raft {
         self.disk.pending.ticket_of(|claim| matches!(claim, Claim::Vote { .. })).unwrap_or(Ticket::NONE)
     }
 
-    /// Hands everything new in the log to the disk, in one write.
-    pub(crate) fn write_log(&mut self, out: &mut Outbox<Raft>) {
+    /// Hands everything new in the log to the disk, in one write; returns what was taken from the log for it, for peers
+    /// that want the same.
+    pub(crate) fn write_log(&mut self, out: &mut Outbox<Raft>) -> Option<Taken> {
+        let received = self.following.received.take();
         if self.disk.void_from.is_none() && self.disk.written == self.log.last() {
-            return;
+            return None;
         }
         self.save_vote(out);
         let mut records = Vec::with_capacity(2);
@@ -116,16 +131,25 @@ impl Raft {
             records.push(Record::Truncate { from });
         }
         let first = self.disk.written.next();
-        let (entries, _) = self.log.copy_from(first, usize::MAX, u64::MAX);
-        if !entries.is_empty() {
-            records.push(Record::Append { first, entries });
-        }
         let through = self.log.last();
+        let count = through.0 - first.previous().0;
+        let as_received = |(at, entries): &(Slot, Entries)| *at == first && entries.len() as u64 == count;
+        let (shared, taken) = match received.filter(as_received) {
+            Some((_, entries)) => (entries, None),
+            None => {
+                let taken = self.log.take_from(first, usize::MAX, u64::MAX);
+                (taken.entries.clone(), Some(taken))
+            }
+        };
+        if count > 0 {
+            records.push(Record::Append { first, entries: shared });
+        }
         let ticket = out.persist(records);
         self.disk.written = through;
         self.disk.pending.push(ticket, Claim::Log { through });
         self.disk.landmarks.note(first, ticket);
         self.disk.landmarks.forget_before(self.log.first(), LANDMARKS_MOST);
+        taken
     }
 
     /// A write completed.

@@ -5,7 +5,7 @@ use crate::leading::Leadership;
 use crate::message::Message;
 use crate::replica::{Raft, Timer, log_end};
 use crate::rules;
-use quorate_protocol::{Event, Outbox};
+use quorate_protocol::{Event, Outbox, Value};
 use quorate_quorum::VoteOutcome;
 use quorate_types::{NodeId, Slot};
 use std::collections::BTreeSet;
@@ -42,7 +42,11 @@ impl Raft {
             return self.drop_timer(Timer::Election, "it leads", out);
         }
         // Armed again whatever follows: what was heard in this batch may yet be of a term that ends in it.
-        self.set_election_timer(out);
+        if self.following.doubted {
+            self.set_doubting_election_timer(out);
+        } else {
+            self.set_election_timer(out);
+        }
         if self.following.heard_leader {
             return self.drop_timer(Timer::Election, "a leader was heard meanwhile", out);
         }
@@ -231,7 +235,7 @@ impl Raft {
         out.trace(|| Event::allowed(&rules::STICKINESS));
     }
 
-    pub(crate) fn adopt_term(&mut self, term: u64, from: NodeId, out: &mut Outbox<Raft>) {
+    pub(crate) fn adopt_term(&mut self, term: u64, from: impl Into<Value>, out: &mut Outbox<Raft>) {
         out.trace(|| Event::allowed(&rules::TERM).with("old_term", self.term).with("term", term).with("from", from));
         self.step_down("there is a later term", out);
         self.unstick(out);
@@ -297,11 +301,24 @@ impl Raft {
     }
 
     /// The machine of the leader's process says that the process is gone, and with it its leadership: no need to wait out
-    /// the timers. To be revisited before leases exist, which rest on stickiness and must not trust hints.
+    /// the timers, but for a heartbeat interval, in which a leader that lives is heard and restores them. Said again, it
+    /// shortens nothing further, nor does it put off what is set. To be revisited before leases exist, which rest on stickiness
+    /// and must not trust hints.
     pub(crate) fn leader_is_gone(&mut self, out: &mut Outbox<Raft>) {
-        self.unstick(out);
         self.following.heard_leader = false;
-        out.set_timer(Timer::Election, Duration::ZERO, self.config.heartbeat_interval * 2);
+        if std::mem::replace(&mut self.following.doubted, true) {
+            return;
+        }
+        if self.sticky {
+            self.set_exact_timer(Timer::Stickiness, self.config.heartbeat_interval, out);
+        }
+        self.set_doubting_election_timer(out);
+    }
+
+    /// Not before the others, told the same at about the same time, listen to candidates again.
+    fn set_doubting_election_timer(&self, out: &mut Outbox<Raft>) {
+        let heartbeat = self.config.heartbeat_interval;
+        out.set_timer(Timer::Election, heartbeat, heartbeat * 2);
     }
 
     fn unstick(&mut self, out: &mut Outbox<Raft>) {

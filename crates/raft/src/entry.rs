@@ -6,6 +6,8 @@ use quorate_quorum::Quorum;
 use quorate_types::{Membership, NodeId};
 use quorate_wire::{Reader, Wire, WireError, put_bytes};
 use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// What an entry costs besides its commands, in the budgets that are counted in bytes.
 const ENTRY_OVERHEAD_BYTES: u64 = 16;
@@ -17,6 +19,32 @@ pub struct Entry {
     pub term: u64,
     /// What it says.
     pub payload: Payload,
+}
+
+/// Consecutive entries, taken from the log once and shared by the journal's record and every message that carries them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Entries(Arc<Vec<Entry>>);
+
+impl From<Vec<Entry>> for Entries {
+    fn from(entries: Vec<Entry>) -> Entries {
+        Entries(Arc::new(entries))
+    }
+}
+
+impl Deref for Entries {
+    type Target = [Entry];
+    fn deref(&self) -> &[Entry] {
+        &self.0
+    }
+}
+
+impl Wire for Entries {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(Entries::from(Vec::decode(input)?))
+    }
 }
 
 /// What an entry says.

@@ -1,6 +1,6 @@
 //! The follower's side: taking appends (Raft §5.3).
 
-use crate::entry::{Configuration, Entry, Payload};
+use crate::entry::{Configuration, Entries, Payload};
 use crate::log::Log;
 use crate::message::{Append, AppendOutcome, Message};
 use crate::replica::{Raft, Timer};
@@ -13,8 +13,12 @@ use quorate_types::{NodeId, Slot};
 pub struct Following {
     /// A leader was heard since the last settle, which will restart the timers.
     pub heard_leader: bool,
+    /// Its process was said to be gone and nothing was heard of it since: the timers are short.
+    pub doubted: bool,
     /// Entries came since the last settle, which will answer.
     pub answer_due: Option<AnswerDue>,
+    /// The last entries that came, if all of them are new: at settle the journal's record shares them.
+    pub received: Option<(Slot, Entries)>,
     /// The greatest round answered in this term.
     pub answered_round: u64,
 }
@@ -55,6 +59,7 @@ impl Raft {
         }
         self.sticky = true;
         self.following.heard_leader = true;
+        self.following.doubted = false;
         true
     }
 
@@ -69,7 +74,10 @@ impl Raft {
         }
         let has_entries = !append.entries.is_empty();
         let count = append.entries.len() as u64;
-        let Some(added) = self.take_entries(from, prev_slot, append.entries, out) else { return };
+        self.following.received = None;
+        let Some(added) = self.take_entries(from, prev_slot, &append.entries, out) else { return };
+        let all_new = has_entries && added == count;
+        self.following.received = all_new.then_some((prev_slot.next(), append.entries));
         out.trace(|| {
             let event = Event::allowed(&rules::APPEND).with("leader", from).with("matched", matched);
             event.with("entries", count).with("prev_slot", prev_slot).with("added", added)
@@ -99,12 +107,12 @@ impl Raft {
         &mut self,
         leader: NodeId,
         prev_slot: Slot,
-        entries: Vec<Entry>,
+        entries: &Entries,
         out: &mut Outbox<Raft>,
     ) -> Option<u64> {
         let mut slot = prev_slot;
         let mut added = 0;
-        for entry in entries {
+        for entry in entries.iter() {
             slot = slot.next();
             if slot <= self.log.base() {
                 continue;
@@ -121,7 +129,7 @@ impl Raft {
             if let Payload::Members(configuration) = &entry.payload {
                 self.enter_configuration(slot, (**configuration).clone(), out);
             }
-            self.log.push(entry);
+            self.log.push(entry.clone());
             added += 1;
         }
         Some(added)
@@ -206,7 +214,7 @@ impl Raft {
 /// The last slot an append speaks of, if its slots can be and its terms ascend up to its own.
 fn end_of(append: &Append) -> Option<Slot> {
     let mut term = append.prev_term;
-    for entry in &append.entries {
+    for entry in append.entries.iter() {
         if entry.term < term {
             return None;
         }

@@ -1,7 +1,9 @@
 //! The leader's side: proposals, replication, commit (Raft §5.3, §5.4.2; dissertation, 10.2.1).
 
+use crate::config::Config;
 use crate::election::Position;
-use crate::entry::{Entry, Payload};
+use crate::entry::{Entries, Entry, Payload};
+use crate::log::Taken;
 use crate::message::{Append, AppendOutcome, Message};
 use crate::progress::{Pace, Plan, Progress};
 use crate::read::WaitingReads;
@@ -91,11 +93,12 @@ impl Raft {
             return self.drop_timer(Timer::Heartbeat, "it does not lead", out);
         };
         leadership.begin_round();
+        leadership.peers.values_mut().for_each(Progress::heartbeat);
         self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);
     }
 
-    /// At most one append per peer.
-    pub(crate) fn replicate(&mut self, out: &mut Outbox<Raft>) {
+    /// At most one append per peer. `taken` is what was just written; peers that want the same entries share them.
+    pub(crate) fn replicate(&mut self, mut taken: Option<Taken>, out: &mut Outbox<Raft>) {
         let after = self.save_vote(out);
         let Position::Leader(leadership) = &mut self.position else { return };
         let all = leadership.peers.values().map(|progress| progress.matched);
@@ -106,9 +109,7 @@ impl Raft {
             leadership.round += 1;
         }
         for (peer, progress) in &mut leadership.peers {
-            if progress.next < self.log.first() {
-                progress.probe_from(self.log.first());
-            }
+            progress.start_at_least_at(self.log.first());
             let plan = progress.plan(&self.log, self.commit, &self.config);
             let (entries, bytes) = match plan {
                 Plan::Nothing => continue,
@@ -116,9 +117,13 @@ impl Raft {
                     trace_full_window(*peer, progress, out);
                     continue;
                 }
-                Plan::Empty => (Vec::new(), 0),
+                Plan::Empty => (Entries::default(), 0),
                 Plan::Entries => {
-                    self.log.copy_from(progress.next, self.config.append_entries, self.config.append_bytes)
+                    let (next, Config { append_entries, append_bytes, .. }) = (progress.next, &self.config);
+                    let shared = taken.take().filter(|taken| taken.serves(next, *append_entries, *append_bytes));
+                    let shared = shared.unwrap_or_else(|| self.log.take_from(next, *append_entries, *append_bytes));
+                    let shared = taken.insert(shared);
+                    (shared.entries.clone(), shared.bytes)
                 }
             };
             let prev_slot = progress.next.previous();
@@ -142,7 +147,7 @@ impl Raft {
         if term < self.term {
             return ignore(self, "it is of an earlier term", out);
         }
-        let last = self.log.last();
+        let (base, last) = (self.log.base(), self.log.last());
         let Position::Leader(leadership) = &mut self.position else {
             return ignore(self, "we do not lead", out);
         };
@@ -160,7 +165,7 @@ impl Raft {
             }
             AppendOutcome::Accepted { matched, round } => {
                 leadership.heard.insert(from);
-                if progress.accepted(matched) {
+                if progress.accepted(matched, base) {
                     leadership.recount = true;
                     out.trace(|| Event::allowed(&rules::PROGRESS).with("peer", from).with("matched", matched));
                 }
@@ -185,18 +190,17 @@ impl Raft {
         }
         let meeting = match progress.pace {
             Pace::Replicate(_) => Some(progress.matched),
-            Pace::Probe { .. } => self.log.last_of_term_at_most(hint_slot, hint_term),
+            Pace::Probe { .. } | Pace::Snapshot(_) => self.log.last_of_term_at_most(hint_slot, hint_term),
         };
         let base = self.log.base();
         let (rejected_next, was_probing) = (progress.next, matches!(progress.pace, Pace::Probe { .. }));
         progress.probe_from(meeting.unwrap_or(base).next());
-        if meeting.is_none() {
-            // Without snapshots all that is left is to keep asking, with heartbeats only.
-            progress.stall();
+        if meeting.is_none() && progress.matched < base {
+            progress.needs_snapshot();
             out.trace(|| Event::refused(&rules::WINDOW).with("peer", from).with("slot", base));
             return;
         }
-        if was_probing && progress.next == rejected_next {
+        if was_probing && (meeting.is_none() || progress.next == rejected_next) {
             // No walk back is left: the peer denies what it once acknowledged. To ask again at once would go on without
             // end at the speed of the network; the next heartbeat asks again.
             progress.stall();

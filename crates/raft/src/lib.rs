@@ -19,7 +19,8 @@
 //! | [`Message::PreVote`], [`Message::RequestVote`] | Pre-Vote and RequestVote RPC |
 //! | [`Message::Append`], "heartbeat" without entries | AppendEntries RPC |
 //! | `round`, [`Message::ReadIndex`] | the heartbeat round that confirms a readIndex |
-//! | [`Anchor`], `base` | lastIncludedIndex and lastIncludedTerm of a snapshot |
+//! | [`Anchor`], `base` | lastIncludedIndex, lastIncludedTerm and configuration of a snapshot |
+//! | `SnapshotAnchor`, `SnapshotArrived` | InstallSnapshot RPC, whose bytes the driver carries |
 //!
 //! # Messages
 //! | message | from, to | durable first, besides term and vote | source |
@@ -35,7 +36,8 @@
 //! # Invariants
 //! Checked after every settle unless marked *deep*; one function each in `invariants.rs`.
 //! 1. `VoteOnce`: whoever stands or leads voted for itself in that term.
-//! 2. `MarksInOrder`: base <= durably applied <= applied <= decided <= commit <= last.
+//! 2. `MarksInOrder`: base <= durably applied <= applied <= decided <= commit <= last; while a snapshot is being installed,
+//!    decided < base <= commit instead.
 //! 3. `DurableInOrder`: decided <= durable <= written <= last; no write under way claims more than was written.
 //! 4. `TermsAscend` (*deep*): terms never go down along the log, nor pass the node's own.
 //! 5. `NoTruncateBelowCommit`: nobody ever asked to overwrite what is committed here.
@@ -63,9 +65,12 @@
 //!   that round's number means something else and would confirm a read.
 //! - **Check-quorum also watches the leader's own disk**: a leader whose writes stand still for an election timeout steps
 //!   down, though it could still commit on the others' disks.
-//! - **A refused connection to the leader** shortens the wait for an election. Safety never rests on stickiness here.
-//! - **Only what every member has is compacted** (`Append::everyone_has`), because there is no snapshot transfer yet. A
-//!   member that is down therefore makes everybody's log grow.
+//! - **A refused connection to the leader** shortens the wait for an election, and stickiness to a heartbeat interval. Safety
+//!   never rests on stickiness here.
+//! - **A snapshot is judged by its anchor, not by its sender's term**: its content is decided, whoever sent it.
+//! - **A snapshot whose last entry the log holds is not installed**: the log holds all it stands for (Log Matching), and goes on
+//!   with its entries and configurations. So the record of one that is installed voids the whole log, and needs no look at
+//!   what was before it.
 //!
 //! # Map
 //! | file | what |
@@ -75,6 +80,7 @@
 //! | `leading.rs`, `progress.rs` | proposals, replication, commit; one peer's window |
 //! | `following.rs` | appends taken, rejected, answered |
 //! | `deciding.rs` | decided, applied, compacted |
+//! | `snapshot.rs` | views described, transfers followed, snapshots taken or dropped |
 //! | `read.rs` | ReadIndex, at the leader and forwarded |
 //! | `durability.rs` | what is on disk, what waits for it, what a message claims |
 //! | `recovery.rs` | opening from records |
@@ -82,8 +88,7 @@
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
 //!
-//! Absent so far: snapshot transfer, membership changes and leadership transfer. `Reconfigure` and `Transfer` are refused as
-//! unsupported, snapshot inputs are reported and dropped. Entries that change the configuration are already honoured: in
+//! Absent so far: membership changes and leadership transfer. `Reconfigure` and `Transfer` are refused as unsupported. Entries that change the configuration are already honoured: in
 //! force when appended, undone when truncated. Lease reads are absent too.
 
 mod config;
@@ -102,10 +107,11 @@ mod record;
 mod recovery;
 mod replica;
 pub mod rules;
+mod snapshot;
 mod status;
 
 pub use config::Config;
-pub use entry::{Configuration, Entry, Payload};
+pub use entry::{Configuration, Entries, Entry, Payload};
 pub use log::Log;
 pub use message::{Append, AppendOutcome, Message, ReadAnswer};
 pub use record::{Anchor, Record};

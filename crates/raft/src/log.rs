@@ -1,6 +1,6 @@
 //! The log in memory, and the configurations it brings.
 
-use crate::entry::{Configuration, Entry};
+use crate::entry::{Configuration, Entries, Entry};
 use quorate_quorum::Quorum;
 use quorate_types::Slot;
 use std::collections::VecDeque;
@@ -116,25 +116,37 @@ impl Log {
         (found >= self.base_slot).then_some(found)
     }
 
-    /// Copies entries from `from` on: at most `most_entries`, and as many as weigh `most_bytes`, but at least one if
-    /// there is one.
+    /// Entries from `from` on: at most `most_entries`, and as many as weigh `most_bytes`, but at least one if there is one.
     #[must_use]
-    pub fn copy_from(&self, from: Slot, most_entries: usize, most_bytes: u64) -> (Vec<Entry>, u64) {
+    pub fn take_from(&self, from: Slot, most_entries: usize, most_bytes: u64) -> Taken {
         let skip = usize::try_from(from.0.saturating_sub(self.first().0)).unwrap_or(usize::MAX);
         let available = self.entries.len().saturating_sub(skip);
         let mut copied = Vec::with_capacity(available.min(most_entries));
         let mut bytes = 0;
-        if available == 0 {
-            return (copied, bytes);
-        }
-        for entry in self.entries.range(skip..).take(most_entries) {
+        for entry in self.entries.range(skip.min(self.entries.len())..).take(most_entries) {
             if !copied.is_empty() && bytes + entry.bytes() > most_bytes {
                 break;
             }
             bytes += entry.bytes();
             copied.push(entry.clone());
         }
-        (copied, bytes)
+        Taken { first: from, entries: Entries::from(copied), bytes }
+    }
+
+    /// How far to drop from the front, not past `limit`, so that what stays weighs at most `most_bytes` and counts at most
+    /// `most_entries`; and what would be dropped weighs.
+    #[must_use]
+    pub fn excess(&self, most_bytes: u64, most_entries: u64, limit: Slot) -> (Slot, u64) {
+        let (mut through, mut dropped) = (self.base_slot, 0);
+        for entry in &self.entries {
+            let fits = self.bytes - dropped <= most_bytes && self.last().0 - through.0 <= most_entries;
+            if fits || through >= limit {
+                break;
+            }
+            through = through.next();
+            dropped += entry.bytes();
+        }
+        (through, dropped)
     }
 
     /// The weight of the entries behind `after`.
@@ -142,6 +154,26 @@ impl Log {
     pub fn bytes_behind(&self, after: Slot) -> u64 {
         let behind = self.last().0.saturating_sub(after.0);
         self.entries.iter().rev().take(usize::try_from(behind).unwrap_or(usize::MAX)).map(Entry::bytes).sum()
+    }
+}
+
+/// Entries as they stood in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Taken {
+    /// The slot of the first.
+    pub first: Slot,
+    /// They.
+    pub entries: Entries,
+    /// Their weight.
+    pub bytes: u64,
+}
+
+impl Taken {
+    /// Whether [`Log::take_from`] would give the same for these limits, of a log that ends with them.
+    #[must_use]
+    pub fn serves(&self, from: Slot, most_entries: usize, most_bytes: u64) -> bool {
+        let count = self.entries.len();
+        self.first == from && count <= most_entries && (count == 1 || self.bytes <= most_bytes)
     }
 }
 
@@ -207,6 +239,13 @@ impl Configurations {
         }
     }
 
+    /// The one that was in force once the entry in `slot` was appended; `slot` is not before the base.
+    #[must_use]
+    pub fn at(&self, slot: Slot) -> &Configuration {
+        let brought = self.appended.partition_point(|(brought_by, _)| *brought_by <= slot);
+        brought.checked_sub(1).map_or(&self.base, |last| &self.appended[last].1)
+    }
+
     /// The configuration at the base.
     #[must_use]
     pub fn base(&self) -> &Configuration {
@@ -263,9 +302,30 @@ mod tests {
     #[test]
     fn an_append_takes_what_fits_and_at_least_one_entry() {
         let log = log_of(&[1, 1, 1, 1]);
-        assert_eq!(log.copy_from(Slot(2), 2, u64::MAX).0.len(), 2);
-        assert_eq!(log.copy_from(Slot(2), 9, 1).0.len(), 1);
-        assert_eq!(log.copy_from(Slot(5), 9, 1).0.len(), 0);
+        assert_eq!(log.take_from(Slot(2), 2, u64::MAX).entries.len(), 2);
+        assert_eq!(log.take_from(Slot(2), 9, 1).entries.len(), 1);
+        assert_eq!(log.take_from(Slot(5), 9, 1).entries.len(), 0);
+    }
+
+    #[test]
+    fn what_is_too_much_goes_from_the_front_and_never_past_the_limit() {
+        let log = log_of(&[1, 1, 1, 1, 1]);
+        let each = log.bytes() / 5;
+        assert_eq!(log.excess(u64::MAX, 3, Slot(9)), (Slot(2), 2 * each));
+        assert_eq!(log.excess(4 * each, 9, Slot(9)), (Slot(1), each));
+        assert_eq!(log.excess(0, 9, Slot(2)), (Slot(2), 2 * each));
+        assert_eq!(log.excess(0, 0, Slot(9)), (Slot(5), 5 * each));
+        assert_eq!(log.excess(5 * each, 5, Slot(9)), (Slot::ZERO, 0));
+    }
+
+    #[test]
+    fn the_configuration_at_a_slot_is_the_last_one_brought_up_to_there() {
+        let of = |count| Configuration::of(Membership::of_voters(count));
+        let mut configurations = Configurations::behind(of(3));
+        configurations.append(Slot(4), of(4));
+        configurations.append(Slot(7), of(5));
+        let at = |slot| configurations.at(Slot(slot));
+        assert_eq!([at(3), at(4), at(6), at(7), at(9)], [&of(3), &of(4), &of(4), &of(5), &of(5)]);
     }
 
     #[test]

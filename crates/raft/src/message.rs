@@ -1,7 +1,7 @@
 //! What replicas say to each other. Every message waits until its sender's term and vote are durable; what else must be
 //! durable first is said at each kind.
 
-use crate::entry::Entry;
+use crate::entry::Entries;
 use quorate_protocol::ReadToken;
 use quorate_types::Slot;
 use quorate_wire::{Reader, Wire, WireError};
@@ -76,10 +76,10 @@ pub struct Append {
     /// Its term in the leader's log.
     pub prev_term: u64,
     /// The entries behind it; none in a heartbeat.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// The leader's commit mark.
     pub commit: Slot,
-    /// Every member holds everything up to here durably, so nobody will ever ask for it again.
+    /// Every member holds everything up to here durably: followers need not keep it for anybody either.
     pub everyone_has: Slot,
     /// Grows whenever the leader wants a sign of life. An answer echoes it and so confirms that the sender led when it
     /// was sent.
@@ -248,7 +248,7 @@ impl Wire for Append {
             term: input.u64("term")?,
             prev_slot: Slot::decode(input)?,
             prev_term: input.u64("previous term")?,
-            entries: Vec::decode(input)?,
+            entries: Entries::decode(input)?,
             commit: Slot::decode(input)?,
             everyone_has: Slot::decode(input)?,
             round: input.u64("round")?,

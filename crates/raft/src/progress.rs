@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::log::Log;
+use quorate_protocol::SnapshotId;
 use quorate_types::Slot;
 use std::collections::VecDeque;
 
@@ -32,6 +33,29 @@ pub enum Pace {
     },
     /// Sure: appends follow each other without waiting, within a window.
     Replicate(Window),
+    /// It needs what is no longer kept here: nothing but heartbeats until a snapshot got there, or shows to be needless.
+    Snapshot(Transfer),
+}
+
+/// How far a snapshot for a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transfer {
+    /// To be asked for.
+    Wanted,
+    /// Asked for; the driver answers with a pinned view or a failure.
+    Pinning,
+    /// Described and on its way; the driver will say how it ended.
+    Sending {
+        /// The view.
+        id: SnapshotId,
+        /// The last slot in it.
+        through: Slot,
+    },
+    /// Failed.
+    Paused {
+        /// After so many more heartbeats the peer is probed again, which also shows whether anybody is there.
+        heartbeats: u32,
+    },
 }
 
 /// Appends with entries that are not answered yet.
@@ -116,7 +140,8 @@ impl Progress {
             Pace::Replicate(window) if entries_wait && !window.is_full(config) => Plan::Entries,
             Pace::Replicate(_) if self.due || self.told_commit < commit => Plan::Empty,
             Pace::Replicate(_) if entries_wait => Plan::Full,
-            Pace::Replicate(_) => Plan::Nothing,
+            Pace::Snapshot(_) if self.due => Plan::Empty,
+            Pace::Replicate(_) | Pace::Snapshot(_) => Plan::Nothing,
         }
     }
 
@@ -131,12 +156,12 @@ impl Progress {
                 self.next = Slot(self.next.0 + entries);
                 window.sent(self.next.previous(), bytes);
             }
-            Pace::Replicate(_) => {}
+            Pace::Replicate(_) | Pace::Snapshot(_) => {}
         }
     }
 
-    /// Its log is ours up to `matched`, durably; says whether that is news.
-    pub fn accepted(&mut self, matched: Slot) -> bool {
+    /// Its log is ours up to `matched`, durably; says whether that is news. Entries are kept here behind `base`.
+    pub fn accepted(&mut self, matched: Slot, base: Slot) -> bool {
         let news = matched > self.matched;
         self.matched = self.matched.max(matched);
         match &mut self.pace {
@@ -154,6 +179,12 @@ impl Progress {
                 window.answered(self.matched);
                 self.next = self.next.max(self.matched.next());
             }
+            Pace::Snapshot(_) if self.matched >= base => {
+                // Whatever brought it so far, it can follow from here.
+                self.next = self.matched.next();
+                self.pace = Pace::Replicate(Window::default());
+            }
+            Pace::Snapshot(_) => {}
         }
         news
     }
@@ -165,6 +196,7 @@ impl Progress {
         match self.pace {
             Pace::Probe { .. } if prev_slot != self.next.previous() => Some("it answers an earlier probe"),
             Pace::Replicate(_) if prev_slot <= self.matched => Some("it is known to hold that slot"),
+            Pace::Snapshot(_) => Some("it needs a snapshot and is known to"),
             _ => None,
         }
     }
@@ -175,9 +207,35 @@ impl Progress {
         self.pace = Pace::PROBE;
     }
 
-    /// Waits to be asked for what is no longer kept: heartbeats only.
+    /// Appends kept here begin at `first`: nothing before it can be sent.
+    pub fn start_at_least_at(&mut self, first: Slot) {
+        if self.next >= first {
+            return;
+        }
+        match self.pace {
+            Pace::Probe { .. } | Pace::Replicate(_) => self.probe_from(first),
+            Pace::Snapshot(_) => self.next = first,
+        }
+    }
+
+    /// Heartbeats only, until it answers one of them.
     pub fn stall(&mut self) {
         self.pace = Pace::Probe { under_way: Some((self.next.previous(), 0)) };
+    }
+
+    /// Nothing that is kept here can help it.
+    pub fn needs_snapshot(&mut self) {
+        self.pace = Pace::Snapshot(Transfer::Wanted);
+    }
+
+    /// A heartbeat interval is over: a pause comes nearer to its end.
+    pub fn heartbeat(&mut self) {
+        if let Pace::Snapshot(Transfer::Paused { heartbeats }) = &mut self.pace {
+            *heartbeats = heartbeats.saturating_sub(1);
+            if *heartbeats == 0 {
+                self.pace = Pace::PROBE;
+            }
+        }
     }
 
     /// One word.
@@ -186,6 +244,7 @@ impl Progress {
         match self.pace {
             Pace::Probe { .. } => "probe",
             Pace::Replicate(_) => "replicate",
+            Pace::Snapshot(_) => "snapshot",
         }
     }
 }
@@ -211,7 +270,7 @@ mod tests {
         assert_eq!(progress.plan(&log, Slot(1), &config), Plan::Nothing);
         progress.due = true;
         assert_eq!(progress.plan(&log, Slot(1), &config), Plan::Empty);
-        progress.accepted(Slot(1));
+        progress.accepted(Slot(1), Slot::ZERO);
         assert_eq!((progress.next, progress.matched), (Slot(4), Slot(1)));
     }
 
@@ -220,21 +279,21 @@ mod tests {
         let log = log_of(9);
         let config = Config { window_messages: 2, ..Config::default() };
         let mut progress = Progress::unknown(Slot(1));
-        progress.accepted(Slot::ZERO);
+        progress.accepted(Slot::ZERO, Slot::ZERO);
         progress.sent(2, 10, Slot::ZERO);
         progress.sent(2, 10, Slot::ZERO);
         assert_eq!((progress.next, progress.plan(&log, Slot::ZERO, &config)), (Slot(5), Plan::Full));
         progress.due = true;
         assert_eq!(progress.plan(&log, Slot::ZERO, &config), Plan::Empty);
-        progress.accepted(Slot(2));
+        progress.accepted(Slot(2), Slot::ZERO);
         assert_eq!(progress.plan(&log, Slot::ZERO, &config), Plan::Entries);
     }
 
     #[test]
     fn an_old_acceptance_takes_nothing_back() {
         let mut progress = Progress::unknown(Slot(1));
-        assert!(progress.accepted(Slot(5)));
-        assert!(!progress.accepted(Slot(3)));
+        assert!(progress.accepted(Slot(5), Slot::ZERO));
+        assert!(!progress.accepted(Slot(3), Slot::ZERO));
         assert_eq!((progress.matched, progress.next), (Slot(5), Slot(6)));
     }
 
@@ -243,8 +302,36 @@ mod tests {
         let mut progress = Progress::unknown(Slot(7));
         assert!(progress.stale_rejection(Slot(5)).is_some());
         assert!(progress.stale_rejection(Slot(6)).is_none());
-        progress.accepted(Slot(6));
+        progress.accepted(Slot(6), Slot::ZERO);
         assert!(progress.stale_rejection(Slot(6)).is_some());
         assert!(progress.stale_rejection(Slot(8)).is_none());
+    }
+
+    #[test]
+    fn a_peer_that_needs_a_snapshot_gets_heartbeats_only_until_it_can_follow() {
+        let (mut log, config) = (log_of(9), Config::default());
+        log.drop_through(Slot(6));
+        let mut progress = Progress::unknown(Slot(4));
+        progress.start_at_least_at(log.first());
+        assert_eq!((progress.next, progress.pace.clone()), (Slot(7), Pace::PROBE));
+        progress.needs_snapshot();
+        assert_eq!(progress.plan(&log, Slot(9), &config), Plan::Empty);
+        progress.sent(0, 0, Slot(9));
+        assert_eq!(progress.plan(&log, Slot(9), &config), Plan::Nothing);
+        assert!(progress.stale_rejection(Slot(6)).is_some());
+        progress.accepted(Slot(5), log.base());
+        assert_eq!(progress.pace_name(), "snapshot");
+        progress.accepted(Slot(6), log.base());
+        assert_eq!((progress.pace_name(), progress.next), ("replicate", Slot(7)));
+    }
+
+    #[test]
+    fn a_pause_ends_with_a_probe_after_its_heartbeats() {
+        let mut progress = Progress::unknown(Slot(4));
+        progress.pace = Pace::Snapshot(Transfer::Paused { heartbeats: 2 });
+        progress.heartbeat();
+        assert_eq!(progress.pace, Pace::Snapshot(Transfer::Paused { heartbeats: 1 }));
+        progress.heartbeat();
+        assert_eq!(progress.pace, Pace::PROBE);
     }
 }

@@ -1,6 +1,7 @@
 //! What must survive a crash, and why.
 
-use crate::entry::{Configuration, Entry};
+use crate::entry::{Configuration, Entries};
+use quorate_protocol::SnapshotId;
 use quorate_types::{Membership, NodeId, Slot};
 use quorate_wire::{Reader, Wire, WireError};
 
@@ -37,7 +38,7 @@ pub enum Record {
         /// The slot of the first of them.
         first: Slot,
         /// The entries, in order.
-        entries: Vec<Entry>,
+        entries: Entries,
     },
     /// The log from this slot on conflicts with the leader's and is void (Raft §5.3).
     Truncate {
@@ -46,6 +47,14 @@ pub enum Record {
     },
     /// Everything up to the anchor is decided, durably applied and no longer in the log (Raft §7).
     Anchor(Anchor),
+    /// A snapshot that arrived replaces the whole log: everything up to the anchor is decided, and whatever was appended
+    /// before this record is void (Raft §7). One record, so that no crash leaves the new prefix beside the old entries.
+    Snapshot {
+        /// Its name on this node. Its bytes are durable; until the store has installed them they are the only copy here.
+        id: SnapshotId,
+        /// What it describes.
+        anchor: Anchor,
+    },
 }
 
 impl Wire for Anchor {
@@ -88,15 +97,21 @@ impl Wire for Record {
                 out.push(4);
                 anchor.encode(out);
             }
+            Record::Snapshot { id, anchor } => {
+                out.push(5);
+                id.0.encode(out);
+                anchor.encode(out);
+            }
         }
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         match input.byte("raft record kind")? {
             0 => Ok(Record::Founded { membership: Membership::decode(input)? }),
             1 => Ok(Record::TermVote { term: input.u64("term")?, voted_for: Option::decode(input)? }),
-            2 => Ok(Record::Append { first: Slot::decode(input)?, entries: Vec::decode(input)? }),
+            2 => Ok(Record::Append { first: Slot::decode(input)?, entries: Entries::decode(input)? }),
             3 => Ok(Record::Truncate { from: Slot::decode(input)? }),
             4 => Ok(Record::Anchor(Anchor::decode(input)?)),
+            5 => Ok(Record::Snapshot { id: SnapshotId(input.u64("snapshot")?), anchor: Anchor::decode(input)? }),
             kind => Err(WireError::UnknownKind { what: "raft record", kind }),
         }
     }

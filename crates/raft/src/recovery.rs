@@ -6,13 +6,13 @@
 use crate::config::Config;
 use crate::durability::DiskMarks;
 use crate::election::Position;
-use crate::entry::{Configuration, Entry, Payload};
+use crate::entry::{Configuration, Entries, Entry, Payload};
 use crate::following::Following;
 use crate::log::{Configurations, Log};
 use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::replica::Raft;
-use quorate_protocol::{Durable, Landmarks, MembersChange, OpenError, Outbox, Setup, Start};
+use quorate_protocol::{Durable, Landmarks, MembersChange, OpenError, Outbox, Setup, SnapshotId, Start};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 
 /// What the records tell so far.
@@ -22,6 +22,8 @@ struct Replay {
     term: u64,
     voted_for: Option<NodeId>,
     anchor: Option<Anchor>,
+    /// The anchor came with this snapshot.
+    snapshot: Option<SnapshotId>,
     /// Entries without gaps, the first of them in `first`.
     entries: Vec<Entry>,
     first: Slot,
@@ -69,9 +71,10 @@ impl Replay {
                 }
             },
             Record::TermVote { term, voted_for } => self.take_vote(term, voted_for),
-            Record::Append { first, entries } => self.take_entries(ticket, first, entries),
+            Record::Append { first, entries } => self.take_entries(ticket, first, &entries),
             Record::Truncate { from } => self.truncate(from),
             Record::Anchor(anchor) => self.take_anchor(anchor),
+            Record::Snapshot { id, anchor } => self.take_snapshot(ticket, id, anchor),
         }
     }
 
@@ -86,7 +89,7 @@ impl Replay {
         Ok(())
     }
 
-    fn take_entries(&mut self, ticket: Ticket, first: Slot, entries: Vec<Entry>) -> Result<(), OpenError> {
+    fn take_entries(&mut self, ticket: Ticket, first: Slot, entries: &Entries) -> Result<(), OpenError> {
         if first == Slot::ZERO || first.0.checked_add(entries.len() as u64).is_none() {
             return inconsistent(format!("entries are appended at slot {first}"));
         }
@@ -103,7 +106,7 @@ impl Replay {
             self.entries.clear();
             self.first = first;
         }
-        self.entries.extend(entries);
+        self.entries.extend_from_slice(entries);
         self.landmarks.note(first, ticket);
         Ok(())
     }
@@ -117,13 +120,29 @@ impl Replay {
         Ok(())
     }
 
-    fn take_anchor(&mut self, anchor: Anchor) -> Result<(), OpenError> {
+    /// Whatever was appended before is void: had it held the snapshot's last entry, there would be no such record.
+    fn take_snapshot(&mut self, ticket: Ticket, id: SnapshotId, anchor: Anchor) -> Result<(), OpenError> {
+        self.check_anchor(&anchor)?;
+        self.entries.clear();
+        self.first = anchor.slot.next();
+        self.landmarks.note(self.first, ticket);
+        self.anchor = Some(anchor);
+        self.snapshot = Some(id);
+        Ok(())
+    }
+
+    fn check_anchor(&self, anchor: &Anchor) -> Result<(), OpenError> {
         if anchor.slot == Slot(u64::MAX) {
             return inconsistent("an anchor stands for every slot there can be".to_owned());
         }
-        if let Some(earlier) = self.anchor.as_ref().filter(|earlier| earlier.slot > anchor.slot) {
-            return inconsistent(format!("an anchor at slot {} follows one at {}", anchor.slot, earlier.slot));
+        match self.anchor.as_ref().filter(|earlier| earlier.slot > anchor.slot) {
+            Some(earlier) => inconsistent(format!("an anchor at slot {} follows one at {}", anchor.slot, earlier.slot)),
+            None => Ok(()),
         }
+    }
+
+    fn take_anchor(&mut self, anchor: Anchor) -> Result<(), OpenError> {
+        self.check_anchor(&anchor)?;
         if let Some(behind) = anchor.slot.0.checked_sub(self.first.0).filter(|_| !self.entries.is_empty()) {
             let at = usize::try_from(behind).unwrap_or(usize::MAX);
             if let Some(entry) = self.entries.get(at).filter(|entry| entry.term != anchor.term) {
@@ -134,6 +153,8 @@ impl Replay {
             self.entries.drain(..at.saturating_add(1).min(self.entries.len()));
             self.first = anchor.slot.next();
         }
+        // A compaction stops at what is durably applied: the snapshot is installed.
+        self.snapshot = None;
         self.anchor = Some(anchor);
         Ok(())
     }
@@ -166,7 +187,8 @@ impl Replay {
         if log.last_term() > self.term {
             return inconsistent(format!("the log is of term {}, the node of term {}", log.last_term(), self.term));
         }
-        if applied < base.slot {
+        let installing = self.snapshot.filter(|_| applied < base.slot);
+        if applied < base.slot && installing.is_none() {
             return inconsistent(format!(
                 "the store has applied everything up to slot {applied}, and the log begins only at slot {}: what is \
                  between is lost here",
@@ -186,11 +208,12 @@ impl Replay {
             log,
             configurations,
             disk,
-            commit: applied,
+            commit: applied.max(base.slot),
             decided: applied,
             applied,
             applied_durable: applied,
             everyone_has: base.slot,
+            installing,
             position: Position::Follower,
             leader: None,
             sticky: false,
@@ -203,7 +226,7 @@ impl Replay {
 }
 
 impl Raft {
-    /// A store that came by snapshot must agree with the log; this version never installs one.
+    /// A store that came by snapshot must agree with the log.
     fn check_store_anchor(&self, anchor: &Anchor) -> Result<(), OpenError> {
         match self.log.term_at(anchor.slot) {
             Some(term) if term != anchor.term => inconsistent(format!(
@@ -224,6 +247,7 @@ impl Raft {
         self.set_first_election_timer(out);
         self.tell_lead(out);
         out.members(self.configurations.in_force().members.clone(), MembersChange::Opened);
+        self.install_again(out);
         Ok(self)
     }
 }

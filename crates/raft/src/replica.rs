@@ -12,7 +12,7 @@ use crate::record::{Anchor, Record};
 use crate::rules;
 use quorate_protocol::{
     Durable, Env, Event, Input, LinkState, OpenError, Outbox, Refusal, Refused, Replica, RequestId, Role, Setup,
-    Status, Violation,
+    SnapshotId, Status, Violation,
 };
 use quorate_types::{NodeId, Slot};
 
@@ -37,6 +37,15 @@ impl Timer {
     }
 }
 
+/// What `Lead` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ToldLead {
+    term: u64,
+    leader: Option<NodeId>,
+    ready: bool,
+    settled: bool,
+}
+
 /// One member of a Raft cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Raft {
@@ -50,7 +59,7 @@ pub struct Raft {
     pub(crate) configurations: Configurations,
     /// What of all this is on disk, or on its way there.
     pub(crate) disk: DiskMarks,
-    /// Known decided up to here. `applied <= decided <= commit <= log.last()`.
+    /// Known decided up to here. `applied <= decided <= commit <= log.last()`; `log.base() <= applied` but for `installing`.
     pub(crate) commit: Slot,
     /// Handed to the machine up to here. Never past what is durable here.
     pub(crate) decided: Slot,
@@ -58,6 +67,9 @@ pub struct Raft {
     pub(crate) applied_durable: Slot,
     /// Every member has this much durably: said by the leader, or known as one.
     pub(crate) everyone_has: Slot,
+    /// The log begins behind this snapshot and the state machine does not have it yet: nothing is decided until it does,
+    /// and `decided < log.base()`.
+    pub(crate) installing: Option<SnapshotId>,
     pub(crate) position: Position,
     /// Who leads `term`, if that is known.
     pub(crate) leader: Option<NodeId>,
@@ -65,8 +77,8 @@ pub struct Raft {
     pub(crate) sticky: bool,
     pub(crate) following: Following,
     pub(crate) asked_reads: AskedReads,
-    /// The last `Lead` told: term, leader, readiness.
-    pub(crate) told_lead: Option<(u64, Option<NodeId>, bool)>,
+    /// The last `Lead` told.
+    pub(crate) told_lead: Option<ToldLead>,
     /// A promise seen broken from outside, for the next check to report.
     pub(crate) broken: Option<Violation>,
 }
@@ -104,19 +116,20 @@ impl Replica for Raft {
             Input::Link { peer, state } => self.link(peer, state, out),
             Input::Reconfigure { request, .. } => self.unsupported_request(request, "changing the members", out),
             Input::Transfer { request, .. } => self.unsupported_request(request, "handing leadership over", out),
-            Input::SnapshotPinned { .. } | Input::SnapshotSent { .. } | Input::SnapshotArrived { .. } => {
-                out.trace(|| Event::refused(&rules::UNSUPPORTED).with("what", "sending and installing snapshots"));
-            }
+            Input::SnapshotPinned { id, to, through } => self.snapshot_pinned(id, to, through, out),
+            Input::SnapshotSent { to, id, outcome } => self.snapshot_sent(id, to, outcome, out),
+            Input::SnapshotArrived { id, anchor } => self.snapshot_arrived(id, anchor, out),
         }
     }
 
     fn settle(&mut self, _: &mut dyn Env, out: &mut Outbox<Raft>) {
         self.save_vote(out);
-        self.write_log(out);
+        let new = self.write_log(out);
         self.advance_commit(out);
         self.decide(out);
         self.start_read_round(out);
-        self.replicate(out);
+        self.ask_for_snapshots(out);
+        self.replicate(new, out);
         self.answer_leader(out);
         self.watch_leader(out);
         self.compact(out);
@@ -133,6 +146,10 @@ impl Replica for Raft {
 
     fn status(&self) -> Status {
         crate::status::of(self)
+    }
+
+    fn anchored(anchor: &Anchor) -> Slot {
+        anchor.slot
     }
 
     fn kind(message: &Message) -> &'static str {
@@ -256,12 +273,17 @@ impl Raft {
     }
 
     /// Says who leads, when that changed. A leader takes proposals at once, before anything of its own term is
-    /// committed: they wait behind its no-op.
+    /// committed: they wait behind its no-op. Once that is decided, so is everything that any earlier leader committed.
     pub(crate) fn tell_lead(&mut self, out: &mut Outbox<Raft>) {
-        let lead = (self.term, self.leader, self.is_leader());
+        let (term, leader, ready) = (self.term, self.leader, self.is_leader());
+        let settled = match &self.position {
+            Position::Leader(leadership) => self.decided >= leadership.first_of_term,
+            _ => false,
+        };
+        let lead = ToldLead { term, leader, ready, settled };
         if self.told_lead != Some(lead) {
             self.told_lead = Some(lead);
-            out.lead(lead.0, lead.1, lead.2);
+            out.lead(term, leader, ready, settled);
         }
     }
 

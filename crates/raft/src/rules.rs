@@ -171,6 +171,43 @@ pub static WINDOW: Rule = Rule {
     waiting: "{me} holds back slot {slot} from {peer}: {messages} appends of {bytes} bytes are unanswered",
 };
 
+/// Saying what a view pinned for a peer describes.
+pub static SNAPSHOT_VIEW: Rule = Rule {
+    id: "raft.snapshot-view",
+    source: "Raft §7",
+    allowed: "{me} sends {peer} a snapshot of everything up to slot {slot}, which is of term {term}",
+    refused: "{me} lets go of a view up to slot {slot} pinned for {peer}: {why}",
+    waiting: "",
+};
+
+/// Hearing how a transfer ended.
+pub static SNAPSHOT_SENT: Rule = Rule {
+    id: "raft.snapshot-sent",
+    source: "Raft §7",
+    allowed: "{me} goes on with {peer} behind slot {slot}: its snapshot is installed there",
+    refused: "{me} ignores news of a snapshot for {peer}: it is not the one under way",
+    waiting: "{me} asks {peer} again in {heartbeats} heartbeats: the snapshot did not get there",
+};
+
+/// Judging a snapshot that arrived.
+pub static SNAPSHOT: Rule = Rule {
+    id: "raft.snapshot",
+    source: "Raft §7, figure 13",
+    allowed: "{me} begins its log anew behind slot {slot} of term {term}: a snapshot stands for what is before, and the log, \
+              which ended at slot {last_slot}, does not hold that entry",
+    refused: "{me} drops a snapshot up to slot {slot}: {why}",
+    waiting: "{me} keeps its log, which holds all that a snapshot up to slot {slot} stands for, and now knows it decided",
+};
+
+/// Going on behind a snapshot.
+pub static INSTALLED: Rule = Rule {
+    id: "raft.installed",
+    source: "Raft §7",
+    allowed: "{me} goes on behind slot {slot}: the state machine has the snapshot",
+    refused: "",
+    waiting: "",
+};
+
 /// Committing at the leader.
 pub static COMMIT: Rule = Rule {
     id: "raft.commit",
@@ -226,11 +263,11 @@ pub static READ_FORWARD: Rule = Rule {
     waiting: "{me} asks {leader} as of which slot it may read {token}",
 };
 
-/// Forgetting what nobody will ask for.
+/// Forgetting what nobody will ask for, or what is too much.
 pub static COMPACT: Rule = Rule {
     id: "raft.compact",
     source: "Raft §7",
-    allowed: "{me} forgets the log up to slot {slot}: every member has it durably, and it is durably applied here",
+    allowed: "{me} forgets the log up to slot {slot}: it is durably applied here, and {why}",
     refused: "",
     waiting: "",
 };
@@ -247,7 +284,7 @@ pub static LINK: Rule = Rule {
 /// What this version does not do.
 pub static UNSUPPORTED: Rule = Rule {
     id: "raft.unsupported",
-    source: "Raft §6, §7; dissertation, 3.10",
+    source: "Raft §6; dissertation, 3.10",
     allowed: "",
     refused: "{me} cannot do it in this version: {what}",
     waiting: "",
@@ -273,6 +310,10 @@ pub static ALL: &[&Rule] = &[
     &TRUNCATE,
     &PROGRESS,
     &WINDOW,
+    &SNAPSHOT_VIEW,
+    &SNAPSHOT_SENT,
+    &SNAPSHOT,
+    &INSTALLED,
     &COMMIT,
     &LEARN,
     &DECIDE,

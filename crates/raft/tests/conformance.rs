@@ -13,6 +13,8 @@ fn small_limits() -> Config {
         waiting_reads: 3,
         compact_after_entries: 2,
         compact_keep_entries: 1,
+        keep_log_entries: 4,
+        snapshot_retry_heartbeats: 1,
         ..Config::default()
     }
 }
@@ -39,7 +41,7 @@ fn passes(members: Membership, config: Config, seeds: u64, steps: usize) -> Tall
 
 #[test]
 fn three_voters_with_small_limits() {
-    let tally = passes(Membership::of_voters(3), small_limits(), 150, 300);
+    let tally = passes(Membership::of_voters(3), small_limits(), 100, 1_500);
     let wanted = [
         "decided",
         "crash",
@@ -53,6 +55,13 @@ fn three_voters_with_small_limits() {
         "message repeated",
         "message lost",
         "damage noticed",
+        "snapshot asked",
+        "snapshot sent",
+        "snapshot lost",
+        "snapshot dropped",
+        "view dropped",
+        "snapshot installed",
+        "opened before an installation",
         "healed",
     ];
     assert_eq!(tally.never(&wanted), Vec::<&str>::new(), "a vacuous run:\n{tally}");
@@ -93,6 +102,13 @@ fn three_voters_with_small_limits() {
         ("raft.read", Refused),
         ("raft.read-forward", Allowed),
         ("raft.compact", Allowed),
+        ("raft.snapshot-view", Allowed),
+        ("raft.snapshot-view", Refused),
+        ("raft.snapshot-sent", Allowed),
+        ("raft.snapshot-sent", Waiting),
+        ("raft.snapshot", Allowed),
+        ("raft.snapshot", Refused),
+        ("raft.installed", Allowed),
     ];
     for (rule, verdict) in verdicts {
         assert!(tally.fired(rule, verdict) > 0, "{rule} never {verdict:?}:\n{tally}");

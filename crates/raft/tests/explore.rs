@@ -88,3 +88,45 @@ fn two_candidates_of_three_with_a_crash_and_a_repeated_message() {
     assert!(report.violation.is_none(), "{report}");
     assert!(report.happened("a leader") && report.max_depth > 8, "{report}");
 }
+
+/// Node 1 leads and keeps nothing that node 3 needs. Every schedule of up to eleven actions with two heartbeats, a message that
+/// arrives twice, and a crash of any node at any moment, so also between the record of a snapshot and its installation.
+#[test]
+fn a_member_that_needs_a_snapshot_and_a_crash_of_anybody_at_any_moment() {
+    let (leader, behind) = (NodeId(1), NodeId(3));
+    let config = Config {
+        compact_after_entries: 1,
+        compact_keep_entries: 0,
+        keep_log_bytes: 1,
+        snapshot_retry_heartbeats: 1,
+        ..Config::default()
+    };
+    let mut cluster = Testbed::<Raft>::new(3, config).merging_equal_disks();
+    cluster.run(1_000, |_| true);
+    cluster.expire(leader, Timer::Election);
+    cluster.run(1_000, |_| true);
+    for request in 1..=2 {
+        cluster.propose(leader, request, "x");
+        cluster.run(1_000, |flight| flight.to != behind);
+        cluster.lose_where(|_| true);
+    }
+    cluster.checkpoint(leader);
+    cluster.run(1_000, |flight| flight.to != behind);
+    let slot = cluster.replica(leader).commit();
+    assert!(cluster.replica(leader).log().base() == slot && cluster.replica(behind).log().last() < slot);
+    let bounds = Bounds { max_crashes: 1, max_duplicates: 1, max_depth: 11, ..Bounds::default() }.with_timer_at(
+        leader,
+        Timer::Heartbeat,
+        2,
+    );
+    let report = targets::raft_from(cluster, &[], bounds)
+        .sometimes("a record that waits for its installation", move |cluster| {
+            cluster.node(behind).installing().is_some()
+        })
+        .sometimes("installed", move |cluster| cluster.node(behind).decided().contains_key(&slot))
+        .explore();
+    assert!(report.violation.is_none(), "{report}");
+    for mark in ["a record that waits for its installation", "installed"] {
+        assert!(report.happened(mark), "{mark} never happened: {report}");
+    }
+}

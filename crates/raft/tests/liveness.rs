@@ -131,6 +131,34 @@ fn a_false_hint_at_one_follower_changes_nothing() {
     }
 }
 
+/// `kill -9`: the leader's machine answers its followers that nobody listens. Unless two candidates split the vote, which takes
+/// another election timeout.
+#[test]
+fn followers_told_that_the_leader_is_gone_replace_it_within_a_few_heartbeats() {
+    let heartbeat_ms = Config::default().heartbeat_interval.as_millis() as u64;
+    let mut waits_ms: Vec<u64> = (0..60).map(gap_after_a_kill_ms).collect();
+    waits_ms.sort_unstable();
+    assert!(waits_ms[50] < 4 * heartbeat_ms && waits_ms[59] < 3 * T_MS, "{waits_ms:?}");
+}
+
+fn gap_after_a_kill_ms(seed: u64) -> u64 {
+    let mut world = World::of(3, seed, Config::default());
+    world.pass_ms(6 * T_MS);
+    let old = world.leader().expect("somebody leads");
+    world.crash(old);
+    // What it sent before is heard first.
+    let mut waited_ms = 2;
+    world.pass_ms(waited_ms);
+    for follower in world.ids().into_iter().filter(|id| *id != old) {
+        world.refused(follower, old);
+    }
+    while world.leader().is_none() {
+        world.pass_ms(1);
+        waited_ms += 1;
+    }
+    waited_ms
+}
+
 /// Members come and go for long, and the log does not grow without end.
 #[test]
 fn the_log_stays_short_while_everybody_lives() {

@@ -10,5 +10,7 @@ mod reads;
 mod recovery;
 #[path = "paper/replication.rs"]
 mod replication;
+#[path = "paper/snapshots.rs"]
+mod snapshots;
 
 mod cluster;

@@ -26,6 +26,9 @@ enum Action {
     Propose(u16),
     Read(u16),
     Checkpoint(u16),
+    /// A snapshot arrives, arrives and is still on its way, or gets nowhere.
+    Snapshot(u16, u8),
+    Install(u16),
     /// Everything in flight arrives, and no disk is slow.
     Calm,
 }
@@ -41,8 +44,10 @@ fn action() -> impl Strategy<Value = Action> {
         176..=187 => Action::Restart,
         188..=217 => Action::Propose(which),
         218..=227 => Action::Read(which),
-        228..=237 => Action::Checkpoint(which),
-        238..=255 => Action::Calm,
+        228..=235 => Action::Checkpoint(which),
+        236..=239 => Action::Snapshot(which, count),
+        240..=243 => Action::Install(which),
+        244..=255 => Action::Calm,
     })
 }
 
@@ -55,12 +60,16 @@ struct Run {
     number: u64,
     floors: BTreeMap<u64, Slot>,
     leaders: BTreeMap<u64, NodeId>,
+    /// The last slot whose copies were counted.
+    counted: Slot,
+    installed: u64,
 }
 
 impl Run {
     fn new(count: u64, config: Config) -> Run {
         let (floors, leaders) = (BTreeMap::new(), BTreeMap::new());
-        Run { cluster: Cluster::with(count, config), count, number: 0, floors, leaders }
+        let cluster = Cluster { bed: Cluster::with(count, config).bed.with_slow_snapshots() };
+        Run { cluster, count, number: 0, floors, leaders, counted: Slot::ZERO, installed: 0 }
     }
 
     fn id(&self, which: u16) -> u64 {
@@ -120,8 +129,55 @@ impl Run {
                     self.cluster.bed.checkpoint(id);
                 }
             }
-            Action::Calm => self.cluster.bed.run(ENOUGH, |_| true),
+            Action::Snapshot(which, how) => self.move_snapshot(which, how),
+            Action::Install(which) => self.install(NodeId(self.id(which))),
+            Action::Calm => self.calm(),
         }
+    }
+
+    fn move_snapshot(&mut self, which: u16, how: u8) {
+        let bed = &mut self.cluster.bed;
+        let count = bed.transfers().len();
+        if count == 0 {
+            return;
+        }
+        let index = usize::from(which) % count;
+        match how % 4 {
+            0 | 1 => bed.deliver_snapshot(index),
+            2 => bed.deliver_snapshot_copy(index),
+            _ => bed.lose_snapshot(index),
+        }
+    }
+
+    fn install(&mut self, id: NodeId) {
+        self.installed += u64::from(self.cluster.bed.install(id));
+    }
+
+    fn calm(&mut self) {
+        self.cluster.bed.run(ENOUGH, |_| true);
+        for id in 1..=self.count {
+            self.install(NodeId(id));
+        }
+    }
+
+    /// Whatever is decided anywhere is durable at a majority, in the log or under a snapshot, and stays so.
+    fn check_durable_quorum(&mut self) -> Result<(), TestCaseError> {
+        let bed = &self.cluster.bed;
+        let Some((slot, decision)) = bed.chosen().last_key_value() else { return Ok(()) };
+        if *slot == self.counted {
+            return Ok(());
+        }
+        let holds = |id: &NodeId| {
+            let raft = bed.recovered(*id).expect("undamaged records open");
+            let log = raft.log();
+            log.base() >= *slot || log.get(*slot).is_some_and(|entry| entry.payload.decision() == *decision)
+        };
+        let holders: Vec<NodeId> = bed.ids().filter(holds).collect();
+        if holders.len() as u64 * 2 <= self.count {
+            return Err(TestCaseError::fail(format!("slot {slot} is decided and durable at {holders:?} only")));
+        }
+        self.counted = *slot;
+        Ok(())
     }
 
     /// Of the armed timers, one; now and then the stickiness of everybody, so that elections get somewhere.
@@ -142,6 +198,7 @@ impl Run {
         if let Some(violation) = self.cluster.bed.violation() {
             return Err(TestCaseError::fail(violation.to_string()));
         }
+        self.check_durable_quorum()?;
         for id in 1..=self.count {
             self.check_node(NodeId(id), marks)?;
         }
@@ -187,6 +244,7 @@ fn schedules_are_sound(count: u64, config: &Config, cases: u32, length: usize) -
         let mut marks = marks.borrow_mut();
         let seen = marks.entry("most leaders in one run".to_owned()).or_default();
         *seen = most.max(*seen);
+        *marks.entry("snapshots installed".to_owned()).or_default() += run.installed;
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
@@ -209,6 +267,27 @@ fn three_nodes() {
     reached(&marks, "raft.commit", Verdict::Refused);
     reached(&marks, "raft.decide", Verdict::Waiting);
     reached(&marks, "raft.progress", Verdict::Waiting);
+}
+
+/// Hardly anything is kept for whoever lags, so that snapshots are what nodes catch up with.
+#[test]
+fn three_nodes_that_live_on_snapshots() {
+    let config = Config {
+        compact_after_entries: 1,
+        compact_keep_entries: 0,
+        keep_log_entries: 1,
+        snapshot_retry_heartbeats: 1,
+        ..Config::default()
+    };
+    let marks = schedules_are_sound(3, &config, 250, 500);
+    assert!(marks["snapshots installed"] > 50, "{marks:#?}");
+    for rule in ["raft.snapshot", "raft.snapshot-view", "raft.snapshot-sent", "raft.installed"] {
+        reached(&marks, rule, Verdict::Allowed);
+    }
+    for rule in ["raft.snapshot", "raft.snapshot-sent"] {
+        reached(&marks, rule, Verdict::Refused);
+    }
+    reached(&marks, "raft.snapshot-sent", Verdict::Waiting);
 }
 
 #[test]

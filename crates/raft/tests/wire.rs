@@ -1,7 +1,7 @@
 //! Messages and records as bytes.
 
 use bytes::Bytes;
-use quorate_protocol::ReadToken;
+use quorate_protocol::{ReadToken, SnapshotId};
 use quorate_raft::{Anchor, Append, AppendOutcome, Configuration, Entry, Message, Payload, ReadAnswer, Record};
 use quorate_types::{Incarnation, Membership, NodeId, Slot};
 use quorate_wire::{Wire, WireError, decode_exact, encode_to_bytes};
@@ -22,7 +22,7 @@ fn messages() -> Vec<Message> {
         term: 7,
         prev_slot: Slot(8),
         prev_term: 6,
-        entries: entries(),
+        entries: entries().into(),
         commit: Slot(5),
         everyone_has: Slot(4),
         round: 9,
@@ -51,9 +51,10 @@ fn records() -> Vec<Record> {
         Record::Founded { membership: Membership::of_voters(3) },
         Record::TermVote { term: 3, voted_for: Some(NodeId(2)) },
         Record::TermVote { term: 3, voted_for: None },
-        Record::Append { first: Slot(12), entries: entries() },
+        Record::Append { first: Slot(12), entries: entries().into() },
         Record::Truncate { from: Slot(12) },
         Record::Anchor(Anchor { slot: Slot(11), term: 3, configuration: joint() }),
+        Record::Snapshot { id: SnapshotId(300), anchor: Anchor { slot: Slot(11), term: 3, configuration: joint() } },
     ]
 }
 

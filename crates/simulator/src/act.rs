@@ -244,6 +244,20 @@ pub enum Ask {
         /// Which.
         key: Bytes,
     },
+    /// Set a key if it holds what is expected.
+    Swap {
+        /// Which.
+        key: Bytes,
+        /// What it must hold; `None`: it must not exist.
+        expected: Option<Bytes>,
+        /// To what.
+        value: Bytes,
+    },
+    /// Forget what can only be read below a revision.
+    Compact {
+        /// The least that stays readable.
+        revision: u64,
+    },
     /// Read one key, or all.
     Read {
         /// Which; `None` for all.

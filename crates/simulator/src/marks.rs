@@ -71,11 +71,17 @@ pub enum Mark {
     ClockStepped,
     /// A clock stood still.
     ClockFrozen,
+    /// A compare-and-set found what it expected.
+    SwapDone,
+    /// A compare-and-set found something else.
+    SwapRefused,
+    /// A client let the past be forgotten.
+    PastCompacted,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 34] = [
+    pub const ALL: [Mark; 37] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -110,7 +116,19 @@ impl Mark {
         Mark::Burst,
         Mark::ClockStepped,
         Mark::ClockFrozen,
+        Mark::SwapDone,
+        Mark::SwapRefused,
+        Mark::PastCompacted,
     ];
+
+    /// A campaign of fewer seeds is not blamed for not having seen it.
+    #[must_use]
+    pub fn seeds_needed(self) -> u64 {
+        match self {
+            Mark::LogTruncated | Mark::CopyRefused | Mark::TornTailRepaired | Mark::WriteFaulted => 1000,
+            _ => 200,
+        }
+    }
 
     /// For people, such as `leader-change`.
     #[must_use]
@@ -150,6 +168,9 @@ impl Mark {
             Mark::Burst => "burst",
             Mark::ClockStepped => "clock-stepped",
             Mark::ClockFrozen => "clock-frozen",
+            Mark::SwapDone => "swap-done",
+            Mark::SwapRefused => "swap-refused",
+            Mark::PastCompacted => "past-compacted",
         }
     }
 }

@@ -16,7 +16,7 @@ mod strikes;
 mod subject;
 
 pub(crate) use aftermath::Aftermath;
-pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, SEEDS_FOR_MARKS, run_campaign};
+pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, run_campaign};
 pub(crate) use history::History;
 pub use plan::{FaultClass, Mix, Plan};
 pub(crate) use run::new_world;

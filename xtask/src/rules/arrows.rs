@@ -18,7 +18,7 @@ use Uses::{All, Only};
 const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 28] = [
+const ARROWS: [(&str, Uses); 29] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -36,6 +36,7 @@ const ARROWS: [(&str, Uses); 28] = [
     ("store", Only(&["types", "wire", "disk"])),
     ("machine", Only(&["types", "wire", "protocol"])),
     ("keyspace", Only(&["types", "wire", "machine"])),
+    ("watch", Only(&["types", "keyspace"])),
     ("node", Only(&["types", "wire", "disk", "protocol", "journal", "store", "machine"])),
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),

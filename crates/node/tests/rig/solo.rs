@@ -121,7 +121,7 @@ impl Solo {
             };
             match self.config.misdeed {
                 Some(Misdeed::BreakInvariant) => self.broken = true,
-                Some(Misdeed::InstallSnapshot) => out.install_snapshot(SnapshotId(1), Ticket::NONE),
+                Some(Misdeed::InstallSnapshot) => out.install_snapshot(SnapshotId(1), 1, Ticket::NONE),
                 Some(Misdeed::TalkToItself) => out.send(self.me, Entry { slot, commands: Bytes::new() }),
                 Some(Misdeed::Retire) => out.retire("for the test"),
                 Some(Misdeed::DecideGarbage | Misdeed::SkipTickets) | None => {}
@@ -178,7 +178,7 @@ impl Replica for Solo {
             }
         }
         out.set_timer(SoloTimer::Repeat, Duration::from_secs(1), Duration::from_secs(1));
-        out.lead(1, Some(LEADER), setup.me == LEADER);
+        out.lead(1, Some(LEADER), setup.me == LEADER, setup.me == LEADER);
         if let Start::Found(members) = &setup.start {
             out.members(members.clone(), MembersChange::Opened);
         }
@@ -224,7 +224,7 @@ impl Replica for Solo {
 
     fn settle(&mut self, _: &mut dyn Env, out: &mut Outbox<Solo>) {
         // A replica may say who leads whenever it likes.
-        out.lead(1, Some(LEADER), self.me == LEADER);
+        out.lead(1, Some(LEADER), self.me == LEADER, self.me == LEADER);
         self.decide(out);
     }
 
@@ -248,6 +248,10 @@ impl Replica for Solo {
             membership: Membership::of_voters(2),
             peers: Vec::new(),
         }
+    }
+
+    fn anchored(anchor: &u64) -> Slot {
+        Slot(*anchor)
     }
 
     fn kind(_: &Entry) -> &'static str {

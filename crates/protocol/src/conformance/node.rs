@@ -2,7 +2,8 @@
 
 use super::Subject;
 use super::dice::DiceEnv;
-use crate::{Decision, Durable, Gate, Input, OpenError, Outbox, Output, Replica, Setup, Start};
+use super::walk::{Install, Transfer};
+use crate::{Decision, Durable, Gate, Input, OpenError, Outbox, Output, Replica, Setup, SnapshotId, Start};
 use bytes::Bytes;
 use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot, Ticket};
 use quorate_wire::{Wire, decode_exact, encode_to_bytes};
@@ -41,6 +42,11 @@ pub(super) struct Node<R: Replica> {
     pub(super) history: BTreeMap<Slot, Decision>,
     /// Inputs the driver owes it, such as the failure of a snapshot transfer.
     pub(super) owed: VecDeque<Input<R>>,
+    /// Views pinned for sending, with the last slot in each.
+    pub(super) pinned: BTreeMap<SnapshotId, Slot>,
+    /// Snapshots that arrived and are not installed; they survive crashes.
+    pub(super) received: BTreeMap<SnapshotId, Transfer<R>>,
+    pub(super) install: Option<Install>,
 }
 
 impl<R: Replica> Node<R> {
@@ -59,6 +65,9 @@ impl<R: Replica> Node<R> {
             applied_durable: Slot::ZERO,
             history: BTreeMap::new(),
             owed: VecDeque::new(),
+            pinned: BTreeMap::new(),
+            received: BTreeMap::new(),
+            install: None,
         }
     }
 
@@ -130,6 +139,8 @@ impl<R: Replica> Node<R> {
         self.outstanding.clear();
         self.armed.clear();
         self.owed.clear();
+        self.pinned.clear();
+        self.install = None;
         self.gate = Gate::new(Ticket::NONE);
     }
 

@@ -1,5 +1,10 @@
 //! One random schedule.
 
+mod calm;
+mod snapshots;
+
+pub(super) use snapshots::{Install, Transfer};
+
 use super::dice::{Dice, DiceEnv};
 use super::node::{Broken, Node, Write, broken, round_trip};
 use super::{Failure, Subject, Tally, garbage};
@@ -18,8 +23,6 @@ const FLIGHTS_MOST: usize = 200;
 const SEEN_MOST: usize = 64;
 /// One check of garbage, crash images and damage per so many steps.
 const DEEP_CHECK_ONE_IN: usize = 16;
-/// After the faults, so many deliveries between two timers.
-const DELIVERIES_PER_ROUND: usize = 400;
 
 /// Which fault classes this seed has: each with even odds.
 struct Faults {
@@ -27,6 +30,8 @@ struct Faults {
     duplicate: bool,
     crash: bool,
     slow_disk: bool,
+    /// Now and then one node hears nothing while the others get on.
+    leave_behind: bool,
 }
 
 struct Walk<'a, R: Replica> {
@@ -36,7 +41,10 @@ struct Walk<'a, R: Replica> {
     faults: Faults,
     nodes: BTreeMap<NodeId, Node<R>>,
     flights: Vec<Flight<R>>,
+    transfers: Vec<Transfer<R>>,
+    last_snapshot: u64,
     seen: Vec<R::Message>,
+    seen_anchors: Vec<R::Anchor>,
     chosen: BTreeMap<Slot, Decision>,
     proposed: BTreeMap<u64, Bytes>,
     refused: BTreeSet<Bytes>,
@@ -76,7 +84,7 @@ impl<'a, R: Replica> Walk<'a, R> {
         let mut dice = Dice::new(seed);
         let env = DiceEnv { dice: Dice::new(dice.next()), now: Time::ZERO };
         let mut on = || dice.one_in(2);
-        let faults = Faults { lose: on(), duplicate: on(), crash: on(), slow_disk: on() };
+        let faults = Faults { lose: on(), duplicate: on(), crash: on(), slow_disk: on(), leave_behind: on() };
         Walk {
             subject,
             dice,
@@ -84,7 +92,10 @@ impl<'a, R: Replica> Walk<'a, R> {
             faults,
             nodes: BTreeMap::new(),
             flights: Vec::new(),
+            transfers: Vec::new(),
+            last_snapshot: 0,
             seen: Vec::new(),
+            seen_anchors: Vec::new(),
             chosen: BTreeMap::new(),
             proposed: BTreeMap::new(),
             refused: BTreeSet::new(),
@@ -143,6 +154,8 @@ impl<'a, R: Replica> Walk<'a, R> {
             }
             7..25 if !(self.faults.slow_disk && self.dice.one_in(2)) => self.complete_some_writes(id),
             25..30 => self.checkpoint(id),
+            30..36 => self.some_snapshot_action(id),
+            36..39 if self.faults.leave_behind => self.leave_behind(id),
             _ => self.feed_some(id),
         }
     }
@@ -294,13 +307,14 @@ impl<'a, R: Replica> Walk<'a, R> {
             Output::ReadAt { token, slot } => self.note_read(id, token, slot)?,
             Output::Refuse { refused, .. } => self.note_refusal(refused)?,
             Output::Lead { ready, .. } => self.tally.note(if ready { "ready to lead" } else { "lead changed" }),
-            Output::SendSnapshot { to, .. } => {
-                let (id, outcome) = (crate::SnapshotId(0), crate::TransferOutcome::Failed);
-                node.owed.push_back(Input::SnapshotSent { to, id, outcome });
-                self.tally.note("snapshot asked");
+            Output::SendSnapshot { to, at_least } => self.pin_snapshot(id, to, at_least)?,
+            Output::SnapshotAnchor { id: view, to, anchor } => self.begin_transfer(id, view, to, anchor)?,
+            Output::InstallSnapshot { id: snapshot, anchor, after } => {
+                self.begin_install(id, snapshot, &anchor, after)?;
             }
+            Output::DropSnapshot { id: snapshot } => self.drop_snapshot(id, snapshot)?,
             Output::Trace(event) => self.tally.note_rule(event.rule.id, event.verdict),
-            Output::Members { .. } | Output::InstallSnapshot { .. } => {}
+            Output::Members { .. } => {}
             Output::Retire { .. } => self.tally.note("retired"),
             Output::Evidence { .. } => return broken("Evidence", format!("{id} accuses somebody who is correct")),
         }
@@ -341,6 +355,12 @@ impl<'a, R: Replica> Walk<'a, R> {
 
     fn note_decision(&mut self, id: NodeId, slot: Slot, decision: Decision) -> Result<(), Broken> {
         let node = self.nodes.get_mut(&id).expect("ids come from the map");
+        if node.install.is_some() {
+            return broken(
+                "NothingWhileInstalling",
+                format!("{id} decides slot {slot} before its snapshot is installed"),
+            );
+        }
         if slot != node.decided.next() {
             return broken("DecidedInOrder", format!("{id} decides slot {slot} behind {}", node.decided));
         }
@@ -484,7 +504,8 @@ impl<'a, R: Replica> Walk<'a, R> {
                 return broken("FreshIsRecovery", format!("{id} opens from nothing as {state}"));
             }
         }
-        self.carry_out(id)
+        self.carry_out(id)?;
+        self.look_at_received(id)
     }
 
     /// Checks that leave no trace in the schedule: garbage on a copy, every crash image, damaged bytes.
@@ -508,7 +529,7 @@ impl<'a, R: Replica> Walk<'a, R> {
         let mut env = self.env.clone();
         let mut outbox = Outbox::new(self.nodes[&id].outbox.last_ticket(), true);
         for _ in 0..6 {
-            let input = garbage::draw::<R>(&mut self.dice, id, &self.subject.members, &self.seen);
+            let input = garbage::draw::<R>(&mut self.dice, id, &self.subject.members, (&self.seen, &self.seen_anchors));
             self.log(|| format!("a copy of {id} takes garbage: {input:?}"));
             copy.step(&mut env, input, &mut outbox);
             self.tally.note("garbage");
@@ -530,56 +551,5 @@ impl<'a, R: Replica> Walk<'a, R> {
         }
         let decoded = decode_exact::<R::Message>(Bytes::from(bytes));
         self.tally.note(if decoded.is_err() { "damage noticed" } else { "damage decoded" });
-    }
-
-    /// Faults stop: something new must be decided everywhere.
-    fn heal(&mut self) -> Result<(), Broken> {
-        self.log(|| "faults stop".to_owned());
-        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
-        for id in &ids {
-            if self.nodes[id].replica.is_none() {
-                self.restart(*id)?;
-            }
-        }
-        let newest = self.chosen.keys().next_back().copied().unwrap_or(Slot::ZERO).next();
-        let target = self.subject.last_slot.map_or(newest, |last| last.min(newest));
-        for round in 0..self.subject.heal_rounds {
-            self.calm(&ids)?;
-            if self.nodes.values().all(|node| node.decided >= target) {
-                self.tally.note("healed");
-                return Ok(());
-            }
-            let id = self.random_node();
-            let input = if round % 4 == 0 { Some(self.draw_proposal()) } else { self.draw_timer(id) };
-            self.feed(id, input.into_iter().collect())?;
-        }
-        let reached: Vec<String> = self.nodes.iter().map(|(id, node)| format!("{id} at {}", node.decided)).collect();
-        let detail = format!(
-            "slot {target} is not decided everywhere after {} timers: {}",
-            self.subject.heal_rounds,
-            reached.join(", ")
-        );
-        broken("LiveAfterHeal", detail)
-    }
-
-    /// Writes complete, messages arrive in order, the machine applies; no timer fires.
-    fn calm(&mut self, ids: &[NodeId]) -> Result<(), Broken> {
-        for _ in 0..DELIVERIES_PER_ROUND {
-            for id in ids {
-                while !self.nodes[id].outstanding.is_empty() {
-                    self.complete_writes(*id, usize::MAX)?;
-                }
-                let owed: Vec<Input<R>> =
-                    self.nodes.get_mut(id).map(|node| node.owed.drain(..).collect()).unwrap_or_default();
-                let applied = self.draw_applied(*id);
-                self.feed(*id, owed.into_iter().chain(applied).collect())?;
-            }
-            if self.flights.is_empty() {
-                return Ok(());
-            }
-            let Flight { from, to, message } = self.flights.remove(0);
-            self.feed(to, vec![Input::Receive { from, message }])?;
-        }
-        Ok(())
     }
 }

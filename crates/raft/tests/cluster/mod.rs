@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use quorate_protocol::testbed::{Flight, Testbed};
 use quorate_protocol::{Durable, Env, Event, Input, Outbox, Output, ReadToken, Replica, Setup, Start, Verdict};
-use quorate_raft::{Append, AppendOutcome, Config, Entry, Message, Payload, Raft, Timer};
+use quorate_raft::{Append, AppendOutcome, Config, Entry, Message, Payload, Raft, Record, Timer};
 use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket, Time};
 
 /// More deliveries than any test needs.
@@ -190,7 +190,7 @@ pub fn append_round(term: u64, (prev_slot, prev_term): (u64, u64), terms: &[u64]
         term,
         prev_slot: Slot(prev_slot),
         prev_term,
-        entries: entries(terms),
+        entries: entries(terms).into(),
         commit: Slot(commit),
         everyone_has: Slot::ZERO,
         round,
@@ -250,6 +250,9 @@ pub struct Lone {
     pub raft: Raft,
     outbox: Outbox<Raft>,
     opened: Vec<Output<Raft>>,
+    config: Config,
+    /// Everything ever asked of the disk.
+    written: Vec<(Ticket, Record)>,
 }
 
 struct Still;
@@ -270,7 +273,8 @@ impl Lone {
         let mut outbox = Outbox::new(Ticket::NONE, false);
         let raft = Raft::open(&setup, config, Durable::nothing(), &mut outbox).expect("a fresh node opens");
         let opened = outbox.take();
-        Lone { raft, outbox, opened }
+        let written = records_of(&opened);
+        Lone { raft, outbox, opened, config: config.clone(), written }
     }
 
     /// What opening asked for.
@@ -285,7 +289,16 @@ impl Lone {
         }
         self.raft.settle(&mut Still, &mut self.outbox);
         self.raft.check_deep().expect("the invariants hold");
-        self.outbox.take()
+        let outputs = self.outbox.take();
+        self.written.extend(records_of(&outputs));
+        outputs
+    }
+
+    /// What would open from everything written, with a store that has applied so much.
+    pub fn reopen(&self, applied: Slot) -> Raft {
+        let found = Durable { records: self.written.clone(), anchor: None, applied };
+        let mut outbox = Outbox::new(self.outbox.last_ticket(), false);
+        Raft::open(&setup(1, Start::Join), &self.config, found, &mut outbox).expect("undamaged records open")
     }
 
     /// Everything asked of the disk so far is durable.
@@ -310,6 +323,14 @@ impl Lone {
         assert!(lone.raft.is_leader());
         lone
     }
+}
+
+fn records_of(outputs: &[Output<Raft>]) -> Vec<(Ticket, Record)> {
+    let of = |output: &Output<Raft>| match output {
+        Output::Persist { ticket, records } => records.iter().map(|record| (*ticket, record.clone())).collect(),
+        _ => Vec::new(),
+    };
+    outputs.iter().flat_map(of).collect()
 }
 
 /// A node's setup.

@@ -134,10 +134,10 @@ fn votes_and_log_are_written_in_the_order_they_changed_so_that_every_prefix_was_
         .collect();
     let expected = [
         Record::TermVote { term: 1, voted_for: None },
-        Record::Append { first: Slot(1), entries: entries(&[1, 1]) },
+        Record::Append { first: Slot(1), entries: entries(&[1, 1]).into() },
         Record::TermVote { term: 2, voted_for: None },
         Record::Truncate { from: Slot(2) },
-        Record::Append { first: Slot(2), entries: entries(&[2]) },
+        Record::Append { first: Slot(2), entries: entries(&[2]).into() },
     ];
     assert_eq!(writes, expected);
 }

@@ -3,7 +3,7 @@
 use crate::cluster::*;
 use quorate_protocol::testbed::Testbed;
 use quorate_protocol::{Input, LinkState, Output, Replica, Role, Verdict};
-use quorate_raft::{Append, AppendOutcome, Config, Configuration, Entry, Message, Payload, Timer};
+use quorate_raft::{Append, AppendOutcome, Config, Configuration, Entry, Message, Payload, Raft, Timer};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 use std::time::Duration;
 
@@ -135,7 +135,7 @@ fn rule_3_a_leaving_voter_may_campaign_until_its_leaving_is_known_committed() {
             term: 1,
             prev_slot: Slot(1),
             prev_term: 1,
-            entries: vec![Entry { term: 1, payload: Payload::Members(Box::new(leaving.clone())) }],
+            entries: vec![Entry { term: 1, payload: Payload::Members(Box::new(leaving.clone())) }].into(),
             commit: Slot(commit),
             everyone_has: Slot::ZERO,
             round: 0,
@@ -331,11 +331,38 @@ fn ours_a_refused_connection_to_the_leader_brings_the_election_forward() {
     let config = Config::default();
     let mut lone = Lone::of(3, &config);
     lone.hear(2, append(1, (0, 0), &[1], 0));
-    let soon =
-        Output::SetTimer { timer: Timer::Election, at_least: Duration::ZERO, at_most: config.heartbeat_interval * 2 };
-    let refused = |peer| vec![Input::Link { peer: NodeId(peer), state: LinkState::Refused }];
+    let soon = doubting_election(&config);
     assert!(!lone.batch(refused(3)).contains(&soon));
     assert!(lone.batch(refused(2)).contains(&soon));
+    assert_eq!(lone.batch(refused(2)), [], "said again, it puts nothing off");
+    assert!(lone.batch(vec![Input::Expired(Timer::Election)]).contains(&soon), "others may have heard of it later");
+}
+
+/// A hint is no proof: whoever heard from the leader less than a heartbeat interval ago still holds to it.
+#[test]
+fn ours_a_refused_connection_lifts_stickiness_a_heartbeat_interval_later_and_a_word_of_the_leader_restores_it() {
+    let config = Config::default();
+    let mut lone = Lone::of(3, &config);
+    let exactly = |timer, after| Output::SetTimer { timer, at_least: after, at_most: after };
+    lone.hear(2, append(1, (0, 0), &[1], 0));
+    lone.complete();
+    assert!(lone.batch(refused(2)).contains(&exactly(Timer::Stickiness, config.heartbeat_interval)));
+    assert_eq!(lone.hear(3, pre_vote(2, (1, 1))), [], "still sticky");
+    let restored = lone.hear(2, heartbeat(1, (1, 1), 0, 1));
+    assert!(restored.contains(&exactly(Timer::Stickiness, config.election_timeout)), "{restored:?}");
+    assert!(lone.batch(refused(2)).contains(&doubting_election(&config)), "a new doubt");
+    lone.batch(vec![Input::Expired(Timer::Stickiness)]);
+    let answers = lone.hear(3, pre_vote(2, (1, 1)));
+    assert!(answers.iter().any(|output| matches!(output, Output::Send { to: NodeId(3), .. })), "{answers:?}");
+}
+
+fn refused(peer: u64) -> Vec<Input<Raft>> {
+    vec![Input::Link { peer: NodeId(peer), state: LinkState::Refused }]
+}
+
+fn doubting_election(config: &Config) -> Output<Raft> {
+    let heartbeat = config.heartbeat_interval;
+    Output::SetTimer { timer: Timer::Election, at_least: heartbeat, at_most: heartbeat * 2 }
 }
 
 #[test]

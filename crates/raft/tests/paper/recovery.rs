@@ -1,7 +1,7 @@
 //! Opening from durable records, whatever they are.
 
 use crate::cluster::*;
-use quorate_protocol::{Durable, OpenError, Outbox, Replica, Start};
+use quorate_protocol::{Durable, OpenError, Outbox, Output, Replica, SnapshotId, Start};
 use quorate_raft::{Anchor, Config, Configuration, Raft, Record};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 
@@ -20,7 +20,7 @@ fn term(term: u64) -> Record {
 }
 
 fn entries_at(first: u64, terms: &[u64]) -> Record {
-    Record::Append { first: Slot(first), entries: entries(terms) }
+    Record::Append { first: Slot(first), entries: entries(terms).into() }
 }
 
 fn anchor(slot: u64, term: u64) -> Record {
@@ -126,6 +126,77 @@ fn after_a_compaction_everything_that_still_matters_is_there() {
     cluster.elect(2, &[1, 3]);
     cluster.run();
     cluster.assert_sound();
+}
+
+fn snapshot(id: u64, slot: u64, term: u64) -> Record {
+    let configuration = Configuration::of(Membership::of_voters(3));
+    Record::Snapshot { id: SnapshotId(id), anchor: Anchor { slot: Slot(slot), term, configuration } }
+}
+
+/// What a node opens as: base, terms behind it, committed, and the snapshot it wants installed.
+fn opened_as(records: Vec<Record>, applied: u64) -> (u64, Vec<u64>, u64, Option<SnapshotId>) {
+    let records = records.into_iter().enumerate().map(|(at, record)| (Ticket(at as u64 + 1), record)).collect();
+    let found = Durable { records, anchor: None, applied: Slot(applied) };
+    let mut out = Outbox::new(Ticket(100), false);
+    let raft = Raft::open(&setup(1, Start::Join), &Config::default(), found, &mut out).expect("it opens");
+    raft.check_deep().expect("the invariants hold");
+    let wanted = out.take().into_iter().find_map(|output| match output {
+        Output::InstallSnapshot { id, anchor, after: Ticket::NONE } => {
+            assert_eq!(anchor.slot, raft.log().base());
+            Some(id)
+        }
+        _ => None,
+    });
+    (raft.log().base().0, terms(&raft), raft.commit().0, wanted)
+}
+
+#[test]
+fn a_snapshot_record_voids_all_entries_before_it_and_is_installed_again_until_the_store_has_it() {
+    let before = vec![founded(), term(2), entries_at(1, &[1, 1, 2, 2, 2, 2]), snapshot(7, 4, 1)];
+    assert_eq!(opened_as(before.clone(), 1), (4, vec![], 4, Some(SnapshotId(7))));
+    assert_eq!(opened_as(before.clone(), 4), (4, vec![], 4, None));
+    let behind: Vec<Record> = before.into_iter().chain([term(3), entries_at(5, &[3, 3])]).collect();
+    assert_eq!(opened_as(behind.clone(), 1), (4, vec![3, 3], 4, Some(SnapshotId(7))));
+    assert_eq!(opened_as(behind, 5), (4, vec![3, 3], 5, None));
+}
+
+/// Compaction drops whole pieces from the front, oldest first, and may be cut short anywhere.
+#[test]
+fn a_snapshot_record_may_have_lost_any_part_of_the_front() {
+    let whole = [
+        founded(),
+        term(2),
+        entries_at(1, &[1, 1]),
+        entries_at(3, &[2, 2]),
+        snapshot(7, 6, 2),
+        entries_at(7, &[2]),
+        entries_at(8, &[2, 2]),
+        term(2),
+        anchor(7, 2),
+    ];
+    for lost in 0..=6 {
+        let found: Vec<Record> = whole[lost..].to_vec();
+        assert_eq!(opened_as(found, 8), (7, vec![2, 2], 8, None), "the oldest {lost} are lost");
+    }
+}
+
+#[test]
+fn a_snapshot_is_not_taken_for_one_when_a_later_anchor_shows_it_installed() {
+    let why = complaint(vec![founded(), term(1), snapshot(7, 4, 1), entries_at(5, &[1, 1]), anchor(5, 1)], 4);
+    assert!(why.contains("applied everything up to slot 4, and the log begins only at slot 6"), "{why}");
+}
+
+#[test]
+fn contradictory_snapshot_records_stop_the_node() {
+    for records in [
+        vec![founded(), term(1), anchor(5, 1), snapshot(7, 4, 1)],
+        vec![founded(), term(1), snapshot(7, 4, 1), entries_at(4, &[1])],
+        vec![founded(), term(1), snapshot(7, 4, 1), Record::Truncate { from: Slot(4) }],
+        vec![founded(), term(1), snapshot(7, u64::MAX, 1)],
+        vec![founded(), term(1), snapshot(7, 4, 2)],
+    ] {
+        complaint(records, 5);
+    }
 }
 
 fn complaint(records: Vec<Record>, applied: u64) -> String {

@@ -206,7 +206,7 @@ fn rule_17_all_that_is_proposed_in_a_batch_goes_in_one_write_and_one_append_per_
     let outputs = lone.batch(vec![propose(1, "a"), propose(2, "b"), propose(3, "c")]);
     let writes: Vec<_> = outputs.iter().filter(|output| matches!(output, Output::Persist { .. })).collect();
     let [Output::Persist { records, .. }] = writes[..] else { panic!("one write: {writes:?}") };
-    let entries = ["a", "b", "c"].map(|commands| command(1, commands)).to_vec();
+    let entries = ["a", "b", "c"].map(|commands| command(1, commands)).to_vec().into();
     assert_eq!(*records, [Record::Append { first: Slot(2), entries }]);
     assert_eq!(appends(&sends(&outputs)), [(2, 1, vec![1, 1, 1]), (3, 1, vec![1, 1, 1])]);
 }

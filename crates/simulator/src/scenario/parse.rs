@@ -121,12 +121,17 @@ fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
             (who, Call::Ask(Ask::Put { key: bytes(key), value: bytes(value) }), name)
         }
         ["delete", who, key, "as", name] => (who, Call::Ask(Ask::Delete { key: bytes(key) }), name),
+        ["swap", who, key, expected, value, "as", name] => {
+            let expected = (*expected != "-").then(|| bytes(expected));
+            (who, Call::Ask(Ask::Swap { key: bytes(key), expected, value: bytes(value) }), name)
+        }
+        ["compact", who, revision, "as", name] => (who, Call::Ask(Ask::Compact { revision: number(revision)? }), name),
         ["get", who, key, "as", name] => (who, read(Some(key), Consistency::Linearizable), name),
         ["peek", who, key, "as", name] => (who, read(Some(key), Consistency::Local), name),
         ["get-all", who, "as", name] => (who, read(None, Consistency::Linearizable), name),
         ["peek-all", who, "as", name] => (who, read(None, Consistency::Local), name),
         ["propose", who, value, "as", name] => (who, Call::Propose { value: (*value).to_owned() }, name),
-        ["put" | "delete" | "get" | "peek" | "get-all" | "peek-all" | "propose", ..] => {
+        ["put" | "delete" | "swap" | "compact" | "get" | "peek" | "get-all" | "peek-all" | "propose", ..] => {
             return Err("a call ends with `as NAME`, as in `put n1 key value as first`".to_owned());
         }
         _ => return Ok(None),

@@ -75,6 +75,12 @@ fn words(step: &Step) -> String {
                     format!("put {node} {} {}", String::from_utf8_lossy(key), String::from_utf8_lossy(value))
                 }
                 Ask::Delete { key } => format!("delete {node} {}", String::from_utf8_lossy(key)),
+                Ask::Swap { key, expected, value } => {
+                    let expected = expected.as_ref().map_or("-".into(), |value| String::from_utf8_lossy(value));
+                    let (key, value) = (String::from_utf8_lossy(key), String::from_utf8_lossy(value));
+                    format!("swap {node} {key} {expected} {value}")
+                }
+                Ask::Compact { revision } => format!("compact {node} {revision}"),
                 Ask::Read { key, consistency } => {
                     let verb = if *consistency == Consistency::Local { "peek" } else { "get" };
                     match key {

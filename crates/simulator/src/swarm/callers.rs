@@ -1,8 +1,8 @@
 //! Clients: what they ask, whom, and when.
 
-use super::history::{History, key};
+use super::history::{Ended, History, key, value_of};
 use super::plan::{Mix, Plan};
-use super::subject::Judged;
+use super::subject::{Judged, Meaning};
 use crate::act::Ask;
 use crate::latency::Latency;
 use crate::random::{Chance, Random};
@@ -31,6 +31,9 @@ pub(super) struct Callers {
     mix: Mix,
     think: Latency,
     after_failure: Duration,
+    /// What some client found under a key lately, and the greatest revision that any was told.
+    known: BTreeMap<Bytes, Option<Bytes>>,
+    greatest_revision: u64,
     /// Whose calls are under way.
     owners: BTreeMap<OperationId, usize>,
     /// Calls that may still be made.
@@ -51,6 +54,8 @@ impl Callers {
             mix: plan.mix,
             think: plan.think,
             after_failure: plan.patience / 8,
+            known: BTreeMap::new(),
+            greatest_revision: 0,
             owners: BTreeMap::new(),
             left: plan.calls,
             random,
@@ -72,7 +77,7 @@ impl Callers {
             return;
         }
         self.left -= 1;
-        let ask = self.draw_call(caller);
+        let ask = self.draw_call::<S>(caller);
         let Some(who) = self.callers.get(caller) else { return };
         let nodes: Vec<NodeId> = world.nodes().collect();
         let node = if self.random.happens(Chance::percent(70)) {
@@ -88,6 +93,7 @@ impl Callers {
     pub(super) fn returned<S: Judged>(&mut self, result: OperationResult<S::Reply>) -> Option<(Duration, usize)> {
         let operation = result.operation;
         let (served, ending) = self.history.returned::<S>(result)?;
+        self.learn();
         let caller = self.owners.remove(&operation)?;
         if ending == Ending::Unknown {
             self.callers[caller].process = self.history.new_process();
@@ -96,21 +102,49 @@ impl Callers {
         Some((if served { pause } else { pause + self.after_failure }, caller))
     }
 
-    fn draw_call(&mut self, caller: usize) -> Ask {
+    /// Remembers what the call that ended last has shown.
+    fn learn(&mut self) {
+        let Some(Ended { asked, meaning: Some(meaning), .. }) = self.history.ended().last() else { return };
+        match (asked, meaning) {
+            (Ask::Put { key, value }, Meaning::Put { revision })
+            | (Ask::Swap { key, value, .. }, Meaning::Swapped { revision, succeeded: true }) => {
+                self.known.insert(key.clone(), Some(value.clone()));
+                self.greatest_revision = self.greatest_revision.max(*revision);
+            }
+            (Ask::Read { key: Some(key), .. }, Meaning::Found { entries, .. }) => {
+                self.known.insert(key.clone(), value_of(entries, key).map(|entry| entry.value.clone()));
+            }
+            (Ask::Delete { key }, _) => drop(self.known.insert(key.clone(), None)),
+            _ => {}
+        }
+    }
+
+    fn draw_call<S: Judged>(&mut self, caller: usize) -> Ask {
         let key = key(self.random.below(self.keys));
-        let Mix { put, delete, read, read_all, read_local } = self.mix;
-        let mut drawn = self.random.below(put + delete + read + read_all + read_local);
+        let Mix { put, delete, swap, compact, read, read_all, read_local } = self.mix;
+        let mut drawn = self.random.below(put + delete + swap + compact + read + read_all + read_local);
         let mut within = |weight: u64| {
             let hit = drawn < weight;
             drawn = drawn.wrapping_sub(weight);
             hit
         };
         if within(put) {
-            let who = &mut self.callers[caller];
-            who.values += 1;
-            Ask::Put { key, value: Bytes::from(format!("{caller}-{}", who.values)) }
+            Ask::Put { key, value: self.new_value(caller) }
         } else if within(delete) {
             Ask::Delete { key }
+        } else if within(swap) {
+            let value = self.new_value(caller);
+            let expected = self.known.get(&key).cloned().flatten();
+            if S::swap(&key, expected.as_ref(), &value).is_none() {
+                return Ask::Put { key, value };
+            }
+            Ask::Swap { key, expected, value }
+        } else if within(compact) {
+            let revision = self.greatest_revision.saturating_sub(self.random.log_uniform(1, 64));
+            if revision == 0 || S::compact(revision).is_none() {
+                return Ask::Delete { key };
+            }
+            Ask::Compact { revision }
         } else if within(read) {
             Ask::Read { key: Some(key), consistency: Consistency::Linearizable }
         } else if within(read_all) {
@@ -119,5 +153,12 @@ impl Callers {
             let key = self.random.happens(Chance::percent(50)).then_some(key);
             Ask::Read { key, consistency: Consistency::Local }
         }
+    }
+
+    /// One that is never asked for twice.
+    fn new_value(&mut self, caller: usize) -> Bytes {
+        let who = &mut self.callers[caller];
+        who.values += 1;
+        Bytes::from(format!("{caller}-{}", who.values))
     }
 }

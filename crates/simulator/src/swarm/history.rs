@@ -2,6 +2,7 @@
 
 use super::subject::{Judged, Meaning, Versioned};
 use crate::act::{Ask, Deed};
+use crate::marks::{Mark, Marks};
 use crate::world::{OperationId, OperationResult, Outcome, World};
 use bytes::Bytes;
 use quorate_narrator::Ending;
@@ -56,6 +57,18 @@ impl History {
     /// Everything that ended.
     pub(crate) fn ended(&self) -> &[Ended] {
         &self.ended
+    }
+
+    /// Counts what clients were told that is worth a mark.
+    pub(super) fn mark(&self, marks: &mut Marks) {
+        for call in &self.ended {
+            match call.meaning {
+                Some(Meaning::Swapped { succeeded: true, .. }) => marks.hit(Mark::SwapDone),
+                Some(Meaning::Swapped { succeeded: false, .. }) => marks.hit(Mark::SwapRefused),
+                Some(Meaning::Compacted) => marks.hit(Mark::PastCompacted),
+                _ => {}
+            }
+        }
     }
 
     /// A number that nobody asked under yet.
@@ -120,6 +133,17 @@ fn submit<R: Replica, S: Judged>(world: &mut World<R, S>, node: NodeId, ask: &As
             world.submit_described(node, S::put(key, value), words)
         }
         Ask::Delete { key } => world.submit_described(node, S::delete(key), format!("delete {}", key.escape_ascii())),
+        Ask::Swap { key, expected, value } => {
+            let found =
+                expected.as_ref().map_or_else(|| "nothing".to_owned(), |value| value.escape_ascii().to_string());
+            let words = format!("put {} = {} if it holds {found}", key.escape_ascii(), value.escape_ascii());
+            let swap = S::swap(key, expected.as_ref(), value).unwrap_or_else(|| S::put(key, value));
+            world.submit_described(node, swap, words)
+        }
+        Ask::Compact { revision } => {
+            let compact = S::compact(*revision).unwrap_or_default();
+            world.submit_described(node, compact, format!("compact below revision {revision}"))
+        }
         Ask::Read { key, consistency } => {
             let what = key.as_ref().map_or_else(|| "everything".to_owned(), |key| key.escape_ascii().to_string());
             let how = match consistency {

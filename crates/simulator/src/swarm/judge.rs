@@ -4,7 +4,7 @@ use super::history::{Ended, History, value_of};
 use super::subject::{Judged, Meaning, Versioned};
 use crate::act::Ask;
 use crate::world::World;
-use quorate_checker::{Budget, Entry, Operation, Verdict, check};
+use quorate_checker::{Budget, Entry, Object, Operation, Verdict, check};
 use quorate_narrator::Ending;
 use quorate_node::Consistency;
 use quorate_protocol::Replica;
@@ -50,23 +50,26 @@ pub(super) fn contradiction<S: Judged>(state: &S, ended: &[Ended]) -> Option<Fin
         .err()
 }
 
-/// Every state there ever was, by revision.
+/// Every state that can still be read, by revision.
 struct Past {
-    /// Behind revision `at + 1`.
+    /// The least revision that can be read: of what was before it nothing is known.
+    oldest: u64,
+    /// Behind revision `oldest + at`.
     contents: Vec<Vec<Versioned>>,
 }
 
 impl Past {
     fn read<S: Judged>(state: &S) -> Result<Past, Finding> {
-        let contents = (1..=state.revision())
+        let oldest = state.oldest_revision();
+        let contents = (oldest..=state.revision())
             .map(|revision| state.contents_at(revision))
             .collect::<Result<_, _>>()
             .map_err(|why| ("ReadablePast", why))?;
-        Ok(Past { contents })
+        Ok(Past { oldest, contents })
     }
 
     fn at(&self, revision: u64) -> Option<&[Versioned]> {
-        let at = usize::try_from(revision.checked_sub(1)?).ok()?;
+        let at = usize::try_from(revision.checked_sub(self.oldest)?).ok()?;
         self.contents.get(at).map(Vec::as_slice)
     }
 
@@ -77,7 +80,7 @@ impl Past {
 
     /// What each revision wrote.
     fn written(&self) -> impl Iterator<Item = (u64, &Versioned)> {
-        (1..).zip(&self.contents).flat_map(|(revision, entries)| {
+        (self.oldest..).zip(&self.contents).flat_map(|(revision, entries)| {
             entries.iter().filter(move |entry| entry.written_at == revision).map(move |entry| (revision, entry))
         })
     }
@@ -90,6 +93,8 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
             (_, None)
             | (Ask::Put { .. }, Some(Meaning::Put { .. }))
             | (Ask::Delete { .. }, Some(Meaning::Delete { .. }))
+            | (Ask::Swap { .. }, Some(Meaning::Swapped { .. }))
+            | (Ask::Compact { .. }, Some(Meaning::Compacted))
             | (Ask::Read { .. }, Some(Meaning::Found { .. })) => true,
             (_, Some(_)) => false,
         };
@@ -104,7 +109,7 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
 fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     let mut asked: BTreeMap<&[u8], &Ended> = BTreeMap::new();
     for call in ended {
-        if let Ask::Put { value, .. } = &call.asked {
+        if let Ask::Put { value, .. } | Ask::Swap { value, .. } = &call.asked {
             asked.insert(value, call);
         }
     }
@@ -125,7 +130,10 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     }
     for call in ended {
         match (&call.asked, &call.meaning) {
-            (Ask::Put { key, value }, Some(Meaning::Put { revision })) => {
+            (Ask::Put { key, value }, Some(Meaning::Put { revision }))
+            | (Ask::Swap { key, value, .. }, Some(Meaning::Swapped { revision, succeeded: true }))
+                if *revision >= past.oldest =>
+            {
                 let there = past.at(*revision).and_then(|entries| value_of(entries, key));
                 if there.is_none_or(|there| there.value != *value || there.written_at != *revision) {
                     let (key, value) = (key.escape_ascii(), value.escape_ascii());
@@ -140,14 +148,38 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
             }
             _ => {}
         }
+        if let (Ask::Swap { key, expected, .. }, Some(Meaning::Swapped { revision, succeeded })) =
+            (&call.asked, &call.meaning)
+        {
+            check_swap(past, key, expected.as_deref(), *revision, *succeeded)?;
+        }
     }
     Ok(())
 }
 
+/// A swap was done if and only if the key held what was expected, in the state before it.
+fn check_swap(past: &Past, key: &[u8], expected: Option<&[u8]>, revision: u64, succeeded: bool) -> Result<(), Finding> {
+    let before = if succeeded { revision.saturating_sub(1) } else { revision };
+    let Some(entries) = past.at(before) else { return Ok(()) };
+    let found = value_of(entries, key).map(|entry| entry.value.as_ref());
+    if (found == expected) == succeeded {
+        return Ok(());
+    }
+    let text = format!(
+        "a swap of {} as of revision {revision} says that it was done: {succeeded}, but the state before held {found:?} \
+         and {expected:?} was expected",
+        key.escape_ascii()
+    );
+    Err(("SwapsWhatItExpects", text))
+}
+
 fn check_delete(past: &Past, key: &[u8], revision: u64, existed: bool) -> Result<(), Finding> {
     let holds = |revision: u64| past.at(revision).is_some_and(|entries| value_of(entries, key).is_some());
+    if revision < past.oldest {
+        return Ok(());
+    }
     let known = past.at(revision).is_some();
-    let before = revision.checked_sub(1).is_some_and(holds);
+    let before = revision == past.oldest || revision.checked_sub(1).is_some_and(holds);
     if !known || holds(revision) || (existed && !before) {
         let text = format!(
             "a delete of {} was acknowledged as revision {revision} (something there: {existed}), but before it the key \
@@ -166,6 +198,9 @@ fn check_reads(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
         let (Ask::Read { key, .. }, Some(Meaning::Found { revision, entries })) = (&call.asked, &call.meaning) else {
             continue;
         };
+        if *revision < past.oldest {
+            continue;
+        }
         let there = past.at(*revision).map(|all| match key {
             None => all.to_vec(),
             Some(key) => value_of(all, key).cloned().into_iter().collect(),
@@ -208,14 +243,15 @@ fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<()
         .filter_map(|call| match call.meaning.as_ref()? {
             Meaning::Put { revision } => Some((call, *revision, true)),
             Meaning::Delete { revision, existed } => Some((call, *revision, *existed)),
+            Meaning::Swapped { revision, succeeded } => Some((call, *revision, *succeeded)),
             Meaning::Found { revision, .. } => Some((call, *revision, false)),
-            Meaning::Refused(_) => None,
+            Meaning::Compacted | Meaning::Refused(_) => None,
         })
         .collect();
     let mut by_call = answered.clone();
     by_call.extend(ended.iter().filter(|call| call.ending == Ending::Unknown).filter_map(|call| match &call.asked {
-        Ask::Put { value, .. } => Some((call, *effects.get(value.as_ref())?, true)),
-        Ask::Delete { .. } | Ask::Read { .. } => None,
+        Ask::Put { value, .. } | Ask::Swap { value, .. } => Some((call, *effects.get(value.as_ref())?, true)),
+        Ask::Delete { .. } | Ask::Compact { .. } | Ask::Read { .. } => None,
     }));
     by_call.sort_by_key(|(call, ..)| call.called_at);
     let mut by_return = answered;
@@ -275,11 +311,20 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
                     None => entries.extend(keys.iter().map(|key| entry(key, read(key)))),
                 }
             }
-            (Ask::Read { .. }, _) => {}
+            (Ask::Swap { key, expected, value }, meaning) => {
+                let succeeded = match meaning {
+                    Some(Meaning::Swapped { succeeded, .. }) => Some(*succeeded),
+                    _ => None,
+                };
+                let expected = expected.as_ref().map(|value| value.to_vec());
+                let value = value.to_vec();
+                entries.push(entry(key, Operation::CompareAndSet { expected, value, succeeded }));
+            }
+            (Ask::Compact { .. } | Ask::Read { .. }, _) => {}
         }
     }
     let history = quorate_checker::History::new(entries).map_err(|why| ("Linearizable", why.to_string()))?;
-    match check(&history, &Budget::default()) {
+    match check(&history, Object::Register, &Budget::default()) {
         Verdict::Linearizable => Ok(()),
         Verdict::Violation { key, explanation } => {
             Err(("Linearizable", format!("key {}: {}", key.escape_ascii(), explanation.sentence)))
@@ -293,8 +338,10 @@ fn keys_of(ended: &[Ended]) -> Vec<&[u8]> {
     let mut keys: Vec<&[u8]> = ended
         .iter()
         .filter_map(|call| match &call.asked {
-            Ask::Put { key, .. } | Ask::Delete { key } | Ask::Read { key: Some(key), .. } => Some(key.as_ref()),
-            Ask::Read { key: None, .. } => None,
+            Ask::Put { key, .. } | Ask::Delete { key } | Ask::Swap { key, .. } | Ask::Read { key: Some(key), .. } => {
+                Some(key.as_ref())
+            }
+            Ask::Compact { .. } | Ask::Read { key: None, .. } => None,
         })
         .collect();
     keys.sort_unstable();

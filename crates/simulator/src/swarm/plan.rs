@@ -131,6 +131,10 @@ pub struct Mix {
     pub put: u64,
     /// Delete a key.
     pub delete: u64,
+    /// Put a key if it holds what the client knows.
+    pub swap: u64,
+    /// Forget the past.
+    pub compact: u64,
     /// Read a key, linearizably.
     pub read: u64,
     /// Read all keys, linearizably.
@@ -312,6 +316,8 @@ fn draw_mix(random: &mut Random) -> Mix {
     Mix {
         put: random.between(1, 10),
         delete: random.between(0, 3),
+        swap: random.between(0, 5),
+        compact: u64::from(random.happens(Chance::percent(25))),
         read: random.between(1, 10),
         read_all: random.between(0, 3),
         read_local: random.between(0, 3),

@@ -27,6 +27,7 @@ impl Subject for Raft {
             compact_after_bytes: random.log_uniform(64, 1 << 16),
             compact_after_entries: random.log_uniform(1, 200),
             compact_keep_entries: random.between(0, 16),
+            ..quorate_raft::Config::default()
         }
     }
 }
@@ -34,7 +35,7 @@ impl Subject for Raft {
 impl Subject for Paxos {
     const SLOTS: Option<u64> = Some(1);
     /// Nobody leads, so nobody forwards and every reader asks for itself; the log of one slot never gets shorter; one batch
-    /// is decided, once.
+    /// is decided, once; no store of keys that swaps and forgets lives on a single decree.
     const IMPOSSIBLE_MARKS: &'static [Mark] = &[
         Mark::LeaderChange,
         Mark::LogTruncated,
@@ -42,6 +43,9 @@ impl Subject for Paxos {
         Mark::ForwardRetried,
         Mark::ReadByFollower,
         Mark::DuplicateSkipped,
+        Mark::SwapDone,
+        Mark::SwapRefused,
+        Mark::PastCompacted,
     ];
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {

@@ -184,6 +184,8 @@ impl<R: Subject, S: Judged> Run<R, S> {
             .broken_promise()
             .map(|broken| SeedViolation { property: broken.property.to_owned(), text: broken.to_string() });
         let operations = self.callers.history.answered();
+        let mut marks = self.world.marks();
+        self.callers.history.mark(&mut marks);
         Report {
             seed: self.seed,
             protocol: R::PROTOCOL,
@@ -193,7 +195,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             operations,
             events: self.world.events(),
             faults: self.storm.counts().clone(),
-            marks: self.world.marks(),
+            marks,
             is_evidence: operations >= ANSWERS_FOR_EVIDENCE,
             plan: self.plan,
             happenings: self.world.happenings().cloned().collect(),

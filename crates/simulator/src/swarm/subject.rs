@@ -60,6 +60,15 @@ pub enum Meaning {
         /// In order of keys.
         entries: Vec<Versioned>,
     },
+    /// A swap was done, or found something else.
+    Swapped {
+        /// The revision of the write, or of the state that was something else.
+        revision: u64,
+        /// Whether it was done.
+        succeeded: bool,
+    },
+    /// The past below some revision is forgotten.
+    Compacted,
     /// The state machine refused, in words. Nothing the campaign asks for may be refused.
     Refused(String),
 }
@@ -72,6 +81,16 @@ pub trait Judged: StateMachine {
 
     /// The command that deletes a key.
     fn delete(key: &Bytes) -> Bytes;
+
+    /// The command that sets a key if it holds what is expected (`None`: if it does not exist), if there is one.
+    fn swap(_key: &Bytes, _expected: Option<&Bytes>, _value: &Bytes) -> Option<Bytes> {
+        None
+    }
+
+    /// The command that forgets what can only be read below a revision, if there is one.
+    fn compact(_revision: u64) -> Option<Bytes> {
+        None
+    }
 
     /// The question for one key, or for all.
     fn get(key: Option<&Bytes>) -> Self::Query;
@@ -91,8 +110,16 @@ pub trait Judged: StateMachine {
                 };
                 entries.iter().map(entry).collect::<Vec<_>>().join(", ")
             }
+            Meaning::Swapped { revision, succeeded: true } => format!("swapped, revision {revision}"),
+            Meaning::Swapped { revision, succeeded: false } => format!("not as expected, revision {revision}"),
+            Meaning::Compacted => "compacted".to_owned(),
             Meaning::Refused(why) => why,
         }
+    }
+
+    /// The least revision that can be read.
+    fn oldest_revision(&self) -> u64 {
+        1
     }
 
     /// The last revision.

@@ -66,10 +66,12 @@ impl<R: Replica, F: Flaw> Flawed<R, F> {
                 Output::Decide { slot, decision } => out.decide(slot, decision),
                 Output::ReadAt { token, slot } => out.read_at(token, slot),
                 Output::Refuse { refused, why } => out.refuse(refused, why),
-                Output::Lead { era, who, ready } => out.lead(era, who, ready),
+                Output::Lead { era, who, ready, settled } => out.lead(era, who, ready, settled),
                 Output::Members { members, change } => out.members(members, change),
                 Output::SendSnapshot { to, at_least } => out.send_snapshot(to, at_least),
-                Output::InstallSnapshot { id, after } => out.install_snapshot(id, after),
+                Output::SnapshotAnchor { id, to, anchor } => out.snapshot_anchor(id, to, anchor),
+                Output::InstallSnapshot { id, anchor, after } => out.install_snapshot(id, anchor, after),
+                Output::DropSnapshot { id } => out.drop_snapshot(id),
                 Output::Retire { why } => out.retire(why),
                 Output::Trace(event) => out.trace(|| event),
                 Output::Evidence { .. } => panic!("no protocol here convicts anybody"),
@@ -124,7 +126,7 @@ impl<R: Replica, F: Flaw> Replica for Flawed<R, F> {
             Input::Reconfigure { request, based_on, members } => Input::Reconfigure { request, based_on, members },
             Input::Transfer { request, to } => Input::Transfer { request, to },
             Input::Link { peer, state } => Input::Link { peer, state },
-            Input::SnapshotPinned { id, through } => Input::SnapshotPinned { id, through },
+            Input::SnapshotPinned { id, to, through } => Input::SnapshotPinned { id, to, through },
             Input::SnapshotSent { to, id, outcome } => Input::SnapshotSent { to, id, outcome },
             Input::SnapshotArrived { id, anchor } => Input::SnapshotArrived { id, anchor },
         };
@@ -149,6 +151,10 @@ impl<R: Replica, F: Flaw> Replica for Flawed<R, F> {
 
     fn status(&self) -> Status {
         self.inner.status()
+    }
+
+    fn anchored(anchor: &R::Anchor) -> Slot {
+        R::anchored(anchor)
     }
 
     fn kind(message: &R::Message) -> &'static str {

@@ -1,8 +1,9 @@
 //! One key: a value or nothing.
 
+use super::numbers::Numbers;
+use super::register_order::order_of;
 use crate::history::{Entry, Operation};
-use crate::model::{Call, Model};
-use std::collections::BTreeMap;
+use crate::model::{Call, Model, Shortcut};
 
 /// A value by its number; 0 stands for "the key does not exist".
 pub type ValueId = u32;
@@ -88,9 +89,44 @@ impl Model for Register {
     fn overwrites(&self, operation: &RegisterOperation) -> bool {
         matches!(operation, RegisterOperation::Write { .. } | RegisterOperation::Delete { existed: None })
     }
+
+    /// A fact is a value by number.
+    fn needs(&self, operation: &RegisterOperation, facts: &mut Vec<u64>) {
+        let needed = match *operation {
+            RegisterOperation::Read { found } => found,
+            RegisterOperation::Delete { existed: Some(false) } => Some(ABSENT),
+            RegisterOperation::CompareAndSet { expected, succeeded: Some(true), .. } => Some(expected),
+            _ => None,
+        };
+        facts.extend(needed.map(u64::from));
+    }
+
+    fn brings(&self, operation: &RegisterOperation, facts: &mut Vec<u64>) {
+        let brought = match *operation {
+            RegisterOperation::Read { .. }
+            | RegisterOperation::Delete { existed: Some(false) }
+            | RegisterOperation::CompareAndSet { succeeded: Some(false), .. } => None,
+            RegisterOperation::Write { value } | RegisterOperation::CompareAndSet { value, .. } => Some(value),
+            RegisterOperation::Delete { .. } => Some(ABSENT),
+        };
+        facts.extend(brought.map(u64::from));
+    }
+
+    fn ended(&self, before: &ValueId, after: &ValueId, facts: &mut Vec<u64>) {
+        facts.extend((before != after).then_some(u64::from(*before)));
+    }
+
+    fn holds(&self, state: &ValueId, fact: u64) -> bool {
+        u64::from(*state) == fact
+    }
+
+    /// Values that are written once each leave nothing to search for.
+    fn shortcut(&self, calls: &[Call<RegisterOperation>]) -> Shortcut {
+        order_of(calls)
+    }
 }
 
-fn agrees<T: PartialEq>(seen: Option<T>, real: T) -> bool {
+pub(crate) fn agrees<T: PartialEq>(seen: Option<T>, real: T) -> bool {
     seen.is_none_or(|seen| seen == real)
 }
 
@@ -98,55 +134,40 @@ fn agrees<T: PartialEq>(seen: Option<T>, real: T) -> bool {
 ///
 /// Values that nobody observed all get the same number: no answer depends on which of them is there, and the
 /// search then need not care which of several lost writes took effect.
-pub(crate) fn calls_of(entries: &[Entry]) -> Vec<Call<RegisterOperation>> {
-    let numbers = Numbers::observed_in(entries);
-    let call =
-        |entry: &Entry| Call { called_at: entry.call, returned_at: entry.ret, operation: numbers.operation_of(entry) };
-    entries.iter().map(call).collect()
+pub(crate) fn calls_of(entries: &[&Entry]) -> Vec<Call<RegisterOperation>> {
+    let mut observed = Numbers::from(UNOBSERVED + 1);
+    for entry in entries {
+        let value = match &entry.operation {
+            Operation::Read { found } if entry.ret.is_some() => found.as_deref(),
+            Operation::CompareAndSet { expected, .. } => expected.as_deref(),
+            _ => None,
+        };
+        value.into_iter().for_each(|value| _ = observed.number(value));
+    }
+    let call = |entry: &&Entry| {
+        let operation = operation_of(entry, &observed)?;
+        Some(Call { called_at: entry.call, returned_at: entry.ret, operation })
+    };
+    entries.iter().filter_map(call).collect()
 }
 
 /// A value that some operation wrote and none observed.
 const UNOBSERVED: ValueId = 1;
 
-/// Numbers for the values that were read or compared with, from 2.
-struct Numbers<'a> {
-    observed: BTreeMap<&'a [u8], ValueId>,
-}
-
-impl<'a> Numbers<'a> {
-    fn observed_in(entries: &'a [Entry]) -> Numbers<'a> {
-        let mut observed = BTreeMap::new();
-        for entry in entries {
-            let value = match &entry.operation {
-                Operation::Read { found } if entry.ret.is_some() => found.as_deref(),
-                Operation::CompareAndSet { expected, .. } => expected.as_deref(),
-                Operation::Read { .. } | Operation::Write { .. } | Operation::Delete { .. } => None,
-            };
-            if let Some(value) = value {
-                let next = ValueId::try_from(observed.len()).expect("four billion values do not fit in memory")
-                    + UNOBSERVED
-                    + 1;
-                observed.entry(value).or_insert(next);
-            }
+fn operation_of(entry: &Entry, observed: &Numbers<'_>) -> Option<RegisterOperation> {
+    let answered = entry.ret.is_some();
+    let number = |value: Option<&[u8]>| value.map_or(ABSENT, |value| observed.known(value).unwrap_or(UNOBSERVED));
+    match &entry.operation {
+        Operation::Read { found } => {
+            Some(RegisterOperation::Read { found: answered.then(|| number(found.as_deref())) })
         }
-        Numbers { observed }
-    }
-
-    fn of(&self, value: Option<&[u8]>) -> ValueId {
-        value.map_or(ABSENT, |value| self.observed.get(value).copied().unwrap_or(UNOBSERVED))
-    }
-
-    fn operation_of(&self, entry: &Entry) -> RegisterOperation {
-        let answered = entry.ret.is_some();
-        match &entry.operation {
-            Operation::Read { found } => RegisterOperation::Read { found: answered.then(|| self.of(found.as_deref())) },
-            Operation::Write { value } => RegisterOperation::Write { value: self.of(Some(value)) },
-            Operation::Delete { existed } => RegisterOperation::Delete { existed: existed.filter(|_| answered) },
-            Operation::CompareAndSet { expected, value, succeeded } => RegisterOperation::CompareAndSet {
-                expected: self.of(expected.as_deref()),
-                value: self.of(Some(value)),
-                succeeded: succeeded.filter(|_| answered),
-            },
-        }
+        Operation::Write { value } => Some(RegisterOperation::Write { value: number(Some(value)) }),
+        Operation::Delete { existed } => Some(RegisterOperation::Delete { existed: existed.filter(|_| answered) }),
+        Operation::CompareAndSet { expected, value, succeeded } => Some(RegisterOperation::CompareAndSet {
+            expected: number(expected.as_deref()),
+            value: number(Some(value)),
+            succeeded: succeeded.filter(|_| answered),
+        }),
+        _ => None,
     }
 }
