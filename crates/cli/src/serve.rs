@@ -1,6 +1,6 @@
 //! `quorate serve`: one node, as an operator runs it.
 
-mod backend;
+mod limits;
 mod plan;
 mod process;
 mod settings;

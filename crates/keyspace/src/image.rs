@@ -25,6 +25,9 @@ use quorate_wire::{Reader, Wire, WireError, decode_exact, put_u64};
 /// The head's layout, and with it that of the items. Version 1 had no compaction, leases or alarms.
 const IMAGE_VERSION: u64 = 2;
 
+/// No history gets this far; what is stored beyond would overflow soon.
+const REVISION_MAX: i64 = i64::MAX / 2;
+
 pub(crate) fn encode_head(keyspace: &Keyspace) -> Bytes {
     let mut head = Vec::with_capacity(64 + 32 * keyspace.leases.len());
     put_u64(IMAGE_VERSION, &mut head);
@@ -189,7 +192,7 @@ impl Keyspace {
     }
 
     fn check_end(&self, head: &Head) -> Result<(), String> {
-        if head.revision < FIRST_REVISION || head.compact_revision > head.revision {
+        if !(FIRST_REVISION..=REVISION_MAX).contains(&head.revision) || head.compact_revision > head.revision {
             return Err(format!("the head names revision {} and mark {}", head.revision, head.compact_revision));
         }
         let found = self.log.len();
@@ -228,7 +231,9 @@ fn check_put(
         None if is_whole => (create_revision, version) == (main, 1),
         None => true,
     };
-    let is_possible = create_revision <= main && (version == 1) == (create_revision == main);
+    // A revision puts a key once.
+    let is_possible =
+        create_revision <= main && (version == 1) == (create_revision == main) && version - 1 <= main - create_revision;
     if is_right && is_possible {
         return Ok(());
     }

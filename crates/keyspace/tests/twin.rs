@@ -10,7 +10,7 @@ use quorate_keyspace::{
     Keyspace, KeyspaceError, LogPlace, Operation, PutRequest, Query, RangeRequest, Reply, Request, SortOrder,
     SortTarget, TxnRequest,
 };
-use quorate_machine::StateMachine;
+use quorate_machine::{ApplyContext, StateMachine};
 use quorate_types::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -587,5 +587,24 @@ proptest! {
     fn every_request_keeps_its_meaning_through_its_bytes(request in any_request()) {
         let bytes = quorate_wire::encode_to_bytes(&request);
         prop_assert_eq!(quorate_wire::decode_exact::<Request>(bytes).expect("its own bytes"), request);
+    }
+
+    #[test]
+    fn damaged_requests_never_panic_and_refused_ones_change_nothing(
+        requests in prop::collection::vec((any_request(), any::<prop::sample::Index>(), any::<u8>()), 1..30),
+    ) {
+        let mut keyspace = Keyspace::empty();
+        for (slot, (request, at, byte)) in (1..).zip(requests) {
+            let mut payload = quorate_wire::encode_to_bytes(&request).to_vec();
+            let at = at.index(payload.len());
+            payload[at] = byte;
+            let before = keyspace.clone();
+            let context = ApplyContext { slot: Slot(slot), ..client::CONTEXT };
+            if let Reply::Error(_) = keyspace.apply(&context, &Bytes::from(payload)) {
+                prop_assert_eq!(&keyspace, &before);
+            }
+            keyspace.tidy_slice(2);
+        }
+        restart(&keyspace);
     }
 }

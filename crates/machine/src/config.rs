@@ -23,13 +23,18 @@ pub struct MachineConfig {
     pub max_forwarded_commands: usize,
     /// The payloads of those together, in bytes.
     pub max_forwarded_bytes: usize,
+    /// Errands of this node's clients without an answer; more are refused.
+    pub max_outstanding_errands: usize,
+    /// Errands of all nodes that wait here, at the leader, for an answer; more are refused.
+    pub max_held_errands: usize,
     /// Reads of this node's clients without an answer; more are refused.
     pub max_outstanding_reads: usize,
     /// Read rounds under way at the same time.
     pub max_read_rounds: usize,
     /// How long a client waits at most.
     pub request_timeout: Duration,
-    /// After how long without news a forwarded write or a read round is tried again. Doubles with every try of a write, up to 16 times.
+    /// After how long without news a forwarded write, an errand or a read round is tried again. Doubles with every try of a
+    /// write or errand, up to 16 times.
     pub retry_after: Duration,
     /// How often time-outs and retries are looked after while anything waits.
     pub request_tick: Duration,
@@ -47,6 +52,8 @@ impl Default for MachineConfig {
             max_proposals_in_flight: 64,
             max_forwarded_commands: 32 * 1024,
             max_forwarded_bytes: 128 << 20,
+            max_outstanding_errands: 16 * 1024,
+            max_held_errands: 64 * 1024,
             max_outstanding_reads: 64 * 1024,
             max_read_rounds: 2,
             request_timeout: Duration::from_secs(5),

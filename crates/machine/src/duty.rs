@@ -57,6 +57,9 @@ pub trait Duty<S: StateMachine>: Clone + Debug {
     fn work(&mut self, state: &S, now: Time, out: &mut Vec<DutyOutput>) -> Option<Time>;
 }
 
+/// The settings of a state machine's duty.
+pub type DutyConfig<S> = <<S as StateMachine>::Duty as Duty<S>>::Config;
+
 /// No duty: every errand is answered with nothing.
 impl<S: StateMachine> Duty<S> for () {
     type Config = ();

@@ -10,17 +10,17 @@ use thiserror::Error;
 /// The version of [`MachineImage::meta`] that this build writes and reads.
 const META_VERSION: u64 = 1;
 
-/// A machine as of one slot, as it comes back from a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MachineImage {
+/// A machine as of one slot, as it comes back from a store or from another node.
+pub struct MachineImage<'a> {
     /// Everything up to here is in it.
     pub applied: Slot,
     /// The machine's own part: the session table.
     pub meta: Bytes,
     /// The state machine's part that changes in place.
     pub head: Bytes,
-    /// The state machine's items, in ascending order of number.
-    pub items: Vec<(u64, Bytes)>,
+    /// The state machine's items, in ascending order of number. Taken one by one, so that an image need not be in memory beside
+    /// the state that is made from it.
+    pub items: &'a mut dyn Iterator<Item = (u64, Bytes)>,
 }
 
 /// Why a machine cannot be opened from an image. The node does not start.
@@ -34,6 +34,14 @@ pub enum OpenMachineError {
     Version {
         /// The version found.
         found: u64,
+    },
+    /// It reads well, and is not what its sender had.
+    #[error("the state has digest {found:016x} and its sender had {expected:016x}")]
+    Digest {
+        /// What came of it.
+        found: u64,
+        /// What the sender said.
+        expected: u64,
     },
     /// The state machine refuses its part.
     #[error(transparent)]

@@ -12,20 +12,34 @@
 //! 3. Every replica applies the decided batch; the session table makes a repeated command do nothing.
 //! 4. The node whose session it is answers its client when it applies the command itself. No reply is stored.
 //!
+//! # How an errand travels
+//! An *errand* asks the leader's [`Duty`], which is memory and not replicated state. Any node's machine takes it from a client
+//! and carries it to the leader, again under a fresh number whenever it seems lost: so it may arrive twice, and must bear
+//! that. At the leader it arrives at the duty at once, and is answered when a read round that began after its arrival has
+//! proved that this node still leads. With the leadership the duty ends, and every errand goes to the next leader.
+//!
+//! What the duty proposes goes through the node's own session, as a write that nobody waits for. It is never forwarded, and
+//! forgotten with the era; within the era it is kept until it is applied.
+//!
 //! # Invariants
 //! 1. `AppliedOnce`: of one session, no sequence changes the state twice; of one owner, no command of an incarnation
 //!    older than the greatest seen changes the state at all.
 //! 2. `AnsweredOnce`: every client request gets exactly one reply, at the latest when its time is over.
 //! 3. `DefiniteMeansNever`: a write answered with a definite error is never applied, by any node.
 //! 4. `BoundedTable`: a session remembers at most its owner's [`MachineConfig::session_window`] sequences.
+//! 5. `ConfirmedBeforeAnswered`: a duty answers an errand only after a read round that began behind its arrival, in the era of
+//!    its arrival.
 //!
 //! # Map
 //! `machine` joins the parts and is the only generic one; `sessions` decides what is applied; `writes` holds this
-//! node's own clients' writes; `proposer` is the leader's side; `reads` shares read rounds; `image` is the durable form.
+//! node's own clients' writes; `proposer` is the leader's side; `reads` shares read rounds; `errands` holds this node's own
+//! clients' errands, `tenure` the leader's duty with the errands of all nodes, `serving` carries between them; `image` is the
+//! durable form.
 
 mod command;
 mod config;
 mod duty;
+mod errands;
 mod image;
 mod machine;
 mod message;
@@ -33,16 +47,21 @@ mod output;
 mod proposer;
 mod reads;
 mod request;
+mod serving;
 mod sessions;
+mod staged;
 mod state_machine;
+mod tenure;
+pub mod transfer;
 mod writes;
 
 pub use command::{Command, decode_batch, encode_batch};
 pub use config::MachineConfig;
-pub use duty::{Duty, DutyOutput, ErrandId};
+pub use duty::{Duty, DutyConfig, DutyOutput, ErrandId};
 pub use image::{MachineImage, OpenMachineError};
-pub use machine::Machine;
+pub use machine::{Lead, Machine};
 pub use message::MachineMessage;
 pub use output::{MachineError, MachineOutput, MachineStatus};
 pub use request::{ClientTag, Consistency, RequestError};
+pub use staged::Staged;
 pub use state_machine::{ApplyContext, RestoreError, StateMachine};

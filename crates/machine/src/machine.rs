@@ -2,14 +2,18 @@
 
 use crate::command::{Command, decode_batch};
 use crate::config::MachineConfig;
-use crate::image::{MachineImage, OpenMachineError, decode_meta, encode_meta};
+use crate::duty::{DutyConfig, ErrandId};
+use crate::errands::Errands;
+use crate::image::{MachineImage, OpenMachineError, encode_meta};
 use crate::message::MachineMessage;
 use crate::output::{MachineError, MachineOutput, MachineStatus};
 use crate::proposer::{Proposer, refusals};
 use crate::reads::Reads;
 use crate::request::{ClientTag, Consistency, RequestError};
 use crate::sessions::{Admission, Sessions, mix};
+use crate::staged::Staged;
 use crate::state_machine::{ApplyContext, StateMachine};
+use crate::tenure::Tenure;
 use crate::writes::Writes;
 use bytes::Bytes;
 use quorate_protocol::{Decision, ReadToken, Refusal, Refused, RequestId};
@@ -18,13 +22,19 @@ use std::collections::BTreeMap;
 
 /// Who leads, as the replica of this node last said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Lead {
-    era: u64,
-    who: Option<NodeId>,
-    ready: bool,
+pub struct Lead {
+    /// Term, ballot, view or epoch.
+    pub era: u64,
+    /// The leader, if known.
+    pub who: Option<NodeId>,
+    /// Whether this node takes proposals.
+    pub ready: bool,
+    /// Whether this node leads and has decided something of its own era.
+    pub settled: bool,
 }
 
-type Out<S> = Vec<MachineOutput<<S as StateMachine>::Reply>>;
+/// Where a machine says what it wants done.
+pub(crate) type Out<S> = Vec<MachineOutput<<S as StateMachine>::Reply>>;
 
 /// A state machine with everything that a replica does not do for it.
 ///
@@ -33,22 +43,26 @@ type Out<S> = Vec<MachineOutput<<S as StateMachine>::Reply>>;
 /// the outputs in order. Every method takes `now`, this node's monotonic clock, where it needs one.
 #[derive(Clone, Debug)]
 pub struct Machine<S: StateMachine> {
-    me: Session,
-    config: MachineConfig,
-    state: S,
-    applied: Slot,
+    pub(crate) me: Session,
+    pub(crate) config: MachineConfig,
+    pub(crate) state: S,
+    pub(crate) applied: Slot,
     applied_bytes: u64,
-    sessions: Sessions,
-    writes: Writes,
-    proposer: Proposer,
-    reads: Reads<S::Query>,
-    lead: Lead,
+    pub(crate) sessions: Sessions,
+    pub(crate) writes: Writes,
+    pub(crate) proposer: Proposer,
+    pub(crate) reads: Reads<S::Query>,
+    pub(crate) errands: Errands,
+    pub(crate) tenure: Tenure<S>,
+    /// Errands whose read round ended; the duty hears of them at settle.
+    pub(crate) confirmed: Vec<ErrandId>,
+    pub(crate) lead: Lead,
     /// Where another node pointed us, while our own replica knows no better.
     hint: Option<NodeId>,
     /// One redirection per tick: two nodes that point at each other must not send at the speed of the network.
     redirected: bool,
     timer_armed: bool,
-    dropped_messages: u64,
+    pub(crate) dropped_messages: u64,
     skipped_commands: u64,
 }
 
@@ -61,32 +75,37 @@ impl<S: StateMachine> Machine<S> {
         me: NodeId,
         incarnation: Incarnation,
         config: MachineConfig,
-        image: Option<MachineImage>,
+        duty: &DutyConfig<S>,
+        image: Option<MachineImage<'_>>,
     ) -> Result<Machine<S>, OpenMachineError> {
-        let (state, sessions, applied) = match image {
-            None => (S::empty(), Sessions::default(), Slot::ZERO),
-            Some(image) => {
-                let sessions = decode_meta(image.meta)?;
-                (S::restore(image.head, &mut image.items.into_iter())?, sessions, image.applied)
-            }
-        };
-        Ok(Machine {
+        let mut machine = Machine::fresh(me, incarnation, config, duty);
+        if let Some(image) = image {
+            machine.install(Staged::read(image)?, &mut Vec::new());
+        }
+        Ok(machine)
+    }
+
+    fn fresh(me: NodeId, incarnation: Incarnation, config: MachineConfig, duty: &DutyConfig<S>) -> Machine<S> {
+        Machine {
             me: Session { owner: me.0, incarnation },
             config,
-            state,
-            applied,
+            state: S::empty(),
+            applied: Slot::ZERO,
             applied_bytes: 0,
-            sessions,
+            sessions: Sessions::default(),
             writes: Writes::new(),
             proposer: Proposer::default(),
             reads: Reads::new(me, incarnation),
+            errands: Errands::default(),
+            tenure: Tenure::new(duty),
+            confirmed: Vec::new(),
             lead: Lead::default(),
             hint: None,
             redirected: false,
             timer_armed: false,
             dropped_messages: 0,
             skipped_commands: 0,
-        })
+        }
     }
 
     /// A client wants a command applied. It is answered by a `Reply` with this tag: later, or at once if there is no room.
@@ -109,8 +128,7 @@ impl<S: StateMachine> Machine<S> {
     }
 
     /// The replica says who leads.
-    pub fn lead(&mut self, era: u64, who: Option<NodeId>, ready: bool, out: &mut Out<S>) {
-        let lead = Lead { era, who, ready };
+    pub fn lead(&mut self, lead: Lead, out: &mut Out<S>) {
         if lead == self.lead {
             return;
         }
@@ -121,12 +139,15 @@ impl<S: StateMachine> Machine<S> {
         self.reads.resume();
         if !another {
             self.writes.wake_resting();
+            self.errands.wake_resting();
             return;
         }
+        self.end_duty(out);
+        self.errands.leader_changed();
         self.writes.leader_changed();
         self.proposer.forget_proposals();
-        if who != Some(self.node()) {
-            let refused = self.proposer.refuse_waiting(who);
+        if lead.who != Some(self.node()) {
+            let refused = self.proposer.refuse_waiting(lead.who);
             out.extend(refused.into_iter().map(|(to, message)| MachineOutput::Send { to, message }));
         }
     }
@@ -135,7 +156,7 @@ impl<S: StateMachine> Machine<S> {
     ///
     /// # Errors
     /// When the slot does not follow the last one, or its bytes are no batch. Nothing of it is applied then, and the node must stop.
-    pub fn decide(&mut self, slot: Slot, decision: Decision, out: &mut Out<S>) -> Result<(), MachineError> {
+    pub fn decide(&mut self, now: Time, slot: Slot, decision: Decision, out: &mut Out<S>) -> Result<(), MachineError> {
         let expected = self.applied.next();
         if slot != expected {
             return Err(MachineError::OutOfOrder { decided: slot, expected });
@@ -146,7 +167,7 @@ impl<S: StateMachine> Machine<S> {
             self.applied_bytes += batch.len() as u64;
             let commands = decode_batch(batch).map_err(|why| MachineError::Undecodable { slot, why })?;
             for (index, command) in (0u32..).zip(&commands) {
-                self.apply(slot, index, command, out);
+                self.apply(now, slot, index, command, out);
             }
         }
         self.applied = slot;
@@ -155,7 +176,7 @@ impl<S: StateMachine> Machine<S> {
         Ok(())
     }
 
-    fn apply(&mut self, slot: Slot, index: u32, command: &Command, out: &mut Out<S>) {
+    fn apply(&mut self, now: Time, slot: Slot, index: u32, command: &Command, out: &mut Out<S>) {
         self.proposer.decided(command.session, command.sequence);
         if self.sessions.admit(command) != Admission::First {
             self.skipped_commands += 1;
@@ -163,6 +184,7 @@ impl<S: StateMachine> Machine<S> {
         }
         let context = ApplyContext { slot, index, stamp: command.stamp };
         let reply = self.state.apply(&context, &command.payload);
+        self.tenure.applied(&self.state, &reply, now);
         if command.session == self.me
             && let Some(tag) = self.writes.applied(command.sequence)
         {
@@ -176,21 +198,14 @@ impl<S: StateMachine> Machine<S> {
         self.answer_ready_reads(out);
     }
 
-    fn answer_ready_reads(&mut self, out: &mut Out<S>) {
-        for read in self.reads.take_ready(self.applied) {
-            out.push(MachineOutput::Reply { tag: read.tag, result: Ok(self.state.query(&read.query)) });
-        }
-    }
-
     /// The replica refuses a proposal or a read round.
     pub fn refuse(&mut self, refused: Refused, why: &Refusal, out: &mut Out<S>) {
         match refused {
             Refused::Request(request) => self.refuse_proposal(request, why, out),
             Refused::Read(token) => match why {
                 Refusal::Unsupported(what) => {
-                    let result = Err(RequestError::Unsupported(what));
-                    let replies = self.reads.abandon(token).into_iter();
-                    out.extend(replies.map(|read| MachineOutput::Reply { tag: read.tag, result: result.clone() }));
+                    let abandoned = self.reads.abandon(token);
+                    self.abandon_reads(abandoned, what, out);
                 }
                 Refusal::NotLeader { .. } | Refusal::LeaderChanged | Refusal::Overloaded | Refusal::AlreadyDecided => {
                     self.reads.refused(token)
@@ -221,7 +236,7 @@ impl<S: StateMachine> Machine<S> {
                 && let Some(given_up) = self.writes.give_up(sequence)
             {
                 let error = if given_up.exposed { RequestError::Unknown } else { error.clone() };
-                out.push(MachineOutput::Reply { tag: given_up.tag, result: Err(error) });
+                out.extend(given_up.tag.map(|tag| MachineOutput::Reply { tag, result: Err(error) }));
             }
         }
         let hint = match why {
@@ -232,7 +247,7 @@ impl<S: StateMachine> Machine<S> {
     }
 
     /// Another node's machine says something. `from` is as authenticated by the driver.
-    pub fn receive(&mut self, from: NodeId, message: MachineMessage, out: &mut Out<S>) {
+    pub fn receive(&mut self, now: Time, from: NodeId, message: MachineMessage, out: &mut Out<S>) {
         match message {
             MachineMessage::Forward { session, acked_below, commands } => {
                 self.receive_forward(from, session, acked_below, commands, out);
@@ -245,6 +260,12 @@ impl<S: StateMachine> Machine<S> {
                 for sequence in sequences {
                     self.writes.refused_there(from, sequence);
                 }
+                self.follow_hint(from, hint);
+            }
+            MachineMessage::Errands { session, errands } => self.receive_errands(now, from, session, errands, out),
+            MachineMessage::ErrandAnswers { session, answers } => self.receive_answers(session, answers, out),
+            MachineMessage::ErrandsRefused { session, numbers, hint } => {
+                self.receive_refused_errands(from, session, &numbers);
                 self.follow_hint(from, hint);
             }
         }
@@ -287,6 +308,7 @@ impl<S: StateMachine> Machine<S> {
             self.redirected = true;
             self.hint = Some(hint);
             self.writes.wake_resting();
+            self.errands.wake_resting();
         }
     }
 
@@ -302,12 +324,13 @@ impl<S: StateMachine> Machine<S> {
                 (false, None) => RequestError::NoLeader,
                 (false, Some(_)) => RequestError::TooManyRequests,
             };
-            out.push(MachineOutput::Reply { tag: given_up.tag, result: Err(error) });
+            out.extend(given_up.tag.map(|tag| MachineOutput::Reply { tag, result: Err(error) }));
         }
         let error = if self.lead.who.is_none() { RequestError::NoLeader } else { RequestError::TimedOut };
         for tag in self.reads.time_out(now) {
             out.push(MachineOutput::Reply { tag, result: Err(error.clone()) });
         }
+        self.time_out_errands(now, out);
         self.writes.retry(now);
         self.reads.retry(now);
     }
@@ -315,7 +338,12 @@ impl<S: StateMachine> Machine<S> {
     /// Ends a batch of inputs: proposals, forwards and read rounds leave here.
     pub fn settle(&mut self, now: Time, out: &mut Out<S>) {
         let me = self.node();
-        match self.hint.or(self.lead.who) {
+        let target = self.hint.or(self.lead.who);
+        if let Some(leader) = target {
+            self.hand_out_errands(now, leader, out);
+        }
+        self.serve_duty(now, out);
+        match target {
             Some(node) if node != me => self.forward(now, node, out),
             Some(_) if self.lead.ready => self.propose(now, out),
             Some(_) | None => {}
@@ -325,7 +353,8 @@ impl<S: StateMachine> Machine<S> {
         {
             out.push(MachineOutput::Read { token });
         }
-        if !self.timer_armed && (self.writes.len() > 0 || self.reads.len() > 0 || self.proposer.waiting() > 0) {
+        let waiting = self.writes.len() + self.reads.len() + self.proposer.waiting();
+        if !self.timer_armed && waiting + self.errands.len() + self.tenure.len() > 0 {
             self.timer_armed = true;
             out.push(MachineOutput::SetTimer(self.config.request_tick));
         }
@@ -374,6 +403,12 @@ impl<S: StateMachine> Machine<S> {
         mix(mix(self.state.digest(), self.sessions.digest()), self.applied.0)
     }
 
+    /// Drops a slice of what commands have condemned; answers whether more is left. Not to be called while an image is
+    /// being written, or a view is being read, from this state.
+    pub fn tidy(&mut self) -> bool {
+        self.state.tidy()
+    }
+
     /// The state as applied so far.
     #[must_use]
     pub fn state(&self) -> &S {
@@ -395,6 +430,9 @@ impl<S: StateMachine> Machine<S> {
             outstanding_writes: self.writes.len(),
             outstanding_bytes: self.writes.bytes(),
             outstanding_reads: self.reads.len(),
+            outstanding_errands: self.errands.len(),
+            held_errands: self.tenure.len(),
+            on_duty: self.tenure.is_begun(),
             forwarded_commands: self.proposer.waiting(),
             proposals_in_flight: self.proposer.in_flight(),
             sessions: self.sessions.len(),
@@ -403,7 +441,7 @@ impl<S: StateMachine> Machine<S> {
         }
     }
 
-    fn node(&self) -> NodeId {
+    pub(crate) fn node(&self) -> NodeId {
         NodeId(self.me.owner)
     }
 }

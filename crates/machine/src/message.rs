@@ -1,11 +1,11 @@
-//! Machine to machine: forwarded writes and their refusals.
+//! Machine to machine: forwarded writes and their refusals, errands and their answers.
 
 use bytes::Bytes;
 use quorate_types::{NodeId, Session};
 use quorate_wire::{Reader, Wire, WireError};
 
-/// Node to node, beside the protocol. Nothing here needs to be durable first: both messages are wishes, and either may be
-/// lost, repeated or late.
+/// Node to node, beside the protocol. Nothing here needs to be durable first: all are wishes, or answers out of memory, and any may
+/// be lost, repeated or late.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MachineMessage {
     /// A node with clients to the leader: please propose these. Sent again, under the same sequences, until applied.
@@ -27,6 +27,29 @@ pub enum MachineMessage {
         /// Who is believed to lead. The refusing node itself if it leads and has no room.
         hint: Option<NodeId>,
     },
+    /// A node with clients to the leader: please have these seen to. An errand that seems lost comes again under another number.
+    Errands {
+        /// The sender's session.
+        session: Session,
+        /// Numbers of the tries, and payloads.
+        errands: Vec<(u64, Bytes)>,
+    },
+    /// The leader to a node with clients: the duty's answers.
+    ErrandAnswers {
+        /// The session that asked.
+        session: Session,
+        /// Numbers of the tries, and answers.
+        answers: Vec<(u64, Bytes)>,
+    },
+    /// These errands were not taken, or given up with the leadership. Their effects may have begun.
+    ErrandsRefused {
+        /// The session that asked.
+        session: Session,
+        /// Numbers of the tries.
+        numbers: Vec<u64>,
+        /// Who is believed to lead. The refusing node itself if it leads and has no room.
+        hint: Option<NodeId>,
+    },
 }
 
 impl Wire for MachineMessage {
@@ -44,6 +67,22 @@ impl Wire for MachineMessage {
                 sequences.encode(out);
                 hint.encode(out);
             }
+            MachineMessage::Errands { session, errands } => {
+                out.push(2);
+                session.encode(out);
+                errands.encode(out);
+            }
+            MachineMessage::ErrandAnswers { session, answers } => {
+                out.push(3);
+                session.encode(out);
+                answers.encode(out);
+            }
+            MachineMessage::ErrandsRefused { session, numbers, hint } => {
+                out.push(4);
+                session.encode(out);
+                numbers.encode(out);
+                hint.encode(out);
+            }
         }
     }
 
@@ -57,6 +96,13 @@ impl Wire for MachineMessage {
             1 => Ok(MachineMessage::ForwardRefused {
                 session: Session::decode(input)?,
                 sequences: Vec::decode(input)?,
+                hint: Option::decode(input)?,
+            }),
+            2 => Ok(MachineMessage::Errands { session: Session::decode(input)?, errands: Vec::decode(input)? }),
+            3 => Ok(MachineMessage::ErrandAnswers { session: Session::decode(input)?, answers: Vec::decode(input)? }),
+            4 => Ok(MachineMessage::ErrandsRefused {
+                session: Session::decode(input)?,
+                numbers: Vec::decode(input)?,
                 hint: Option::decode(input)?,
             }),
             kind => Err(WireError::UnknownKind { what: "machine message", kind }),

@@ -2,6 +2,7 @@
 
 use crate::message::MachineMessage;
 use crate::request::{ClientTag, RequestError};
+use bytes::Bytes;
 use quorate_protocol::{Batch, ReadToken, RequestId};
 use quorate_types::{NodeId, Slot};
 use quorate_wire::WireError;
@@ -37,6 +38,13 @@ pub enum MachineOutput<Reply> {
         /// The answer.
         result: Result<Reply, RequestError>,
     },
+    /// Answer a client's errand.
+    Answer {
+        /// Which request.
+        tag: ClientTag,
+        /// The duty's answer.
+        result: Result<Bytes, RequestError>,
+    },
     /// A slot was applied.
     Applied {
         /// Which.
@@ -46,6 +54,8 @@ pub enum MachineOutput<Reply> {
     },
     /// Call [`crate::Machine::expired`] once after this long.
     SetTimer(Duration),
+    /// Call [`crate::Machine::duty_expired`] once after this long; replaces the one asked for before.
+    SetDutyTimer(Duration),
 }
 
 /// Why a machine cannot go on: serving on could give wrong answers.
@@ -82,6 +92,12 @@ pub struct MachineStatus {
     pub outstanding_bytes: usize,
     /// Reads of own clients without an answer.
     pub outstanding_reads: usize,
+    /// Errands of own clients without an answer.
+    pub outstanding_errands: usize,
+    /// Errands of all nodes that wait here, at the leader, for an answer.
+    pub held_errands: usize,
+    /// Whether the duty of this leader has begun.
+    pub on_duty: bool,
     /// Commands of other nodes that wait to be proposed here.
     pub forwarded_commands: usize,
     /// Batches proposed here and undecided.

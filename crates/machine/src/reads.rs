@@ -1,16 +1,25 @@
-//! Reads of this node's own clients, from arrival to answer: all that wait share one round.
+//! Reads of this node's own clients, from arrival to answer, and errands that wait to be confirmed: all share one round.
 
 use crate::config::MachineConfig;
+use crate::duty::ErrandId;
 use crate::request::{ClientTag, RequestError};
 use quorate_protocol::ReadToken;
 use quorate_types::{Incarnation, NodeId, Slot, Time};
 use std::collections::{BTreeMap, VecDeque};
 
+/// What a read round is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Purpose<Query> {
+    /// A client's question.
+    Question { tag: ClientTag, query: Query },
+    /// Proof that this node still led after the errand had arrived.
+    Errand(ErrandId),
+}
+
 /// One read.
 #[derive(Clone, Debug)]
-pub(crate) struct PendingRead<Query> {
-    pub(crate) tag: ClientTag,
-    pub(crate) query: Query,
+struct PendingRead<Query> {
+    purpose: Purpose<Query>,
     deadline: Time,
 }
 
@@ -29,6 +38,8 @@ pub(crate) struct Reads<Query> {
     rounds: BTreeMap<u64, Round<Query>>,
     released: BTreeMap<Slot, Vec<PendingRead<Query>>>,
     last_round: u64,
+    /// Clients' questions among all these.
+    questions: usize,
     /// A round was refused: no other starts before the next tick or change of leader, or the two of us would spin.
     paused: bool,
 }
@@ -42,13 +53,14 @@ impl<Query> Reads<Query> {
             rounds: BTreeMap::new(),
             released: BTreeMap::new(),
             last_round: 0,
+            questions: 0,
             paused: false,
         }
     }
 
+    /// Questions without an answer.
     pub(crate) fn len(&self) -> usize {
-        let in_rounds: usize = self.rounds.values().map(|round| round.reads.len()).sum();
-        self.waiting.len() + in_rounds + self.released.values().map(Vec::len).sum::<usize>()
+        self.questions
     }
 
     pub(crate) fn accept(
@@ -61,8 +73,16 @@ impl<Query> Reads<Query> {
         if self.len() >= config.max_outstanding_reads.max(1) {
             return Err(RequestError::TooManyRequests);
         }
-        self.waiting.push_back(PendingRead { tag, query, deadline: now + config.request_timeout });
+        self.questions += 1;
+        let purpose = Purpose::Question { tag, query };
+        self.waiting.push_back(PendingRead { purpose, deadline: now + config.request_timeout });
         Ok(())
+    }
+
+    /// Takes an errand that arrived here, at the leader, just now. Their number is bounded where they are held.
+    pub(crate) fn confirm(&mut self, now: Time, errand: ErrandId, config: &MachineConfig) {
+        let purpose = Purpose::Errand(errand);
+        self.waiting.push_back(PendingRead { purpose, deadline: now + config.request_timeout });
     }
 
     /// Starts a round for everything that waits. The token must reach the replica after every one of these reads
@@ -86,14 +106,19 @@ impl<Query> Reads<Query> {
     }
 
     /// What may be answered now.
-    pub(crate) fn take_ready(&mut self, applied: Slot) -> Vec<PendingRead<Query>> {
-        let mut ready = Vec::new();
+    pub(crate) fn take_ready(&mut self, applied: Slot) -> Vec<Purpose<Query>> {
+        let mut ready: Vec<Purpose<Query>> = Vec::new();
         while let Some(entry) = self.released.first_entry()
             && *entry.key() <= applied
         {
-            ready.extend(entry.remove());
+            ready.extend(entry.remove().into_iter().map(|read| read.purpose));
         }
+        self.forget_questions(&ready);
         ready
+    }
+
+    fn forget_questions(&mut self, answered: &[Purpose<Query>]) {
+        self.questions -= answered.iter().filter(|purpose| matches!(purpose, Purpose::Question { .. })).count();
     }
 
     /// A round had no effect; its reads wait for another, which gets a fresh token.
@@ -105,8 +130,11 @@ impl<Query> Reads<Query> {
     }
 
     /// A round that can never succeed: its reads.
-    pub(crate) fn abandon(&mut self, token: ReadToken) -> Vec<PendingRead<Query>> {
-        self.take_round(token).map(|round| round.reads).unwrap_or_default()
+    pub(crate) fn abandon(&mut self, token: ReadToken) -> Vec<Purpose<Query>> {
+        let reads = self.take_round(token).map(|round| round.reads).unwrap_or_default();
+        let purposes: Vec<_> = reads.into_iter().map(|read| read.purpose).collect();
+        self.forget_questions(&purposes);
+        purposes
     }
 
     fn take_round(&mut self, token: ReadToken) -> Option<Round<Query>> {
@@ -139,20 +167,25 @@ impl<Query> Reads<Query> {
         }
     }
 
-    /// Takes away what has waited too long, in order of arrival within each stage.
+    /// Takes away what has waited too long, in order of arrival within each stage. Errands go without a word: their askers
+    /// have given up by themselves.
     pub(crate) fn time_out(&mut self, now: Time) -> Vec<ClientTag> {
         let mut late = Vec::new();
         let mut keep = |read: &PendingRead<Query>| {
-            if read.deadline <= now {
-                late.push(read.tag);
+            if read.deadline > now {
+                return true;
             }
-            read.deadline > now
+            if let Purpose::Question { tag, .. } = read.purpose {
+                late.push(tag);
+            }
+            false
         };
         self.released.values_mut().for_each(|reads| reads.retain(&mut keep));
         self.rounds.values_mut().for_each(|round| round.reads.retain(&mut keep));
         self.waiting.retain(&mut keep);
         self.released.retain(|_, reads| !reads.is_empty());
         self.rounds.retain(|_, round| !round.reads.is_empty());
+        self.questions -= late.len();
         late
     }
 }

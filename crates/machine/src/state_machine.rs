@@ -4,6 +4,7 @@ use crate::duty::Duty;
 use bytes::Bytes;
 use quorate_types::{Slot, Time};
 use std::fmt::Debug;
+use std::ops::Range;
 use thiserror::Error;
 
 /// Where a command stands in the decided order.
@@ -63,8 +64,15 @@ pub trait StateMachine: Debug + Sized + 'static {
     /// Item `number`: the same bytes as long as it exists. `None` once it was dropped, or if there never was one.
     fn item(&self, number: u64) -> Option<Bytes>;
 
+    /// How many items with these numbers exist. Cheap: it is asked for the range of every stored file whenever items may have
+    /// been dropped. Counting them one by one will do only for a machine that never drops any, or has few.
+    fn live_items(&self, numbers: Range<u64>) -> u64 {
+        numbers.filter(|number| self.item(*number).is_some()).count() as u64
+    }
+
     /// The state that had this head when it had exactly these items, given in ascending order of number. Items that commands
-    /// had condemned but that were not yet dropped may be among them or not.
+    /// had condemned but that were not yet dropped may be among them or not; but if one that was dropped is left out, all
+    /// dropped ones of lower number must be left out too. (What a later item undid must not come back without that item.)
     ///
     /// # Errors
     /// When the bytes are no image of this machine.

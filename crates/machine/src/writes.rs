@@ -1,4 +1,4 @@
-//! The writes of this node's own clients, from arrival to answer.
+//! The writes of this node's own clients, from arrival to answer, and those of its duty while it leads.
 
 use crate::config::MachineConfig;
 use crate::request::{ClientTag, RequestError};
@@ -22,11 +22,20 @@ enum Stage {
     Forwarded { to: NodeId, resend_at: Time },
 }
 
+/// Who waits for a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A client, until its time is over.
+    Client { tag: ClientTag, deadline: Time },
+    /// Nobody: this leader's duty had it proposed. It is never forwarded and goes with the leadership, but within it, it waits for
+    /// as long as it takes: the duty counts on it.
+    Duty,
+}
+
 #[derive(Clone, Debug)]
 struct Write {
-    tag: ClientTag,
+    origin: Origin,
     payload: Bytes,
-    deadline: Time,
     stage: Stage,
     /// How many copies may be in a log or on their way to one. While it is 0 the write has certainly had no effect.
     /// A refusal by our own replica takes one back; one by another node does not, for that forward may have been
@@ -35,10 +44,20 @@ struct Write {
     tries: u32,
 }
 
+impl Write {
+    fn tag(&self) -> Option<ClientTag> {
+        match self.origin {
+            Origin::Client { tag, .. } => Some(tag),
+            Origin::Duty => None,
+        }
+    }
+}
+
 /// How a write that gets no reply of the state machine ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GivenUp {
-    pub(crate) tag: ClientTag,
+    /// Nobody, if a duty had it proposed.
+    pub(crate) tag: Option<ClientTag>,
     /// Whether it may be applied after all. If not, it certainly never will be: later commands raise the acknowledged
     /// mark above it.
     pub(crate) exposed: bool,
@@ -84,18 +103,42 @@ impl Writes {
         }
         let too_many = self.by_sequence.len() >= config.max_outstanding_writes.max(1);
         let too_large = !self.by_sequence.is_empty() && self.bytes + payload.len() > config.max_outstanding_bytes;
-        let too_far = self.next_sequence - self.acked_below() >= config.session_window.max(1);
-        if too_many || too_large || too_far {
+        if too_many || too_large || !self.window_has_room(config) {
             return Err(RequestError::TooManyRequests);
         }
+        self.add(Origin::Client { tag, deadline: now + config.request_timeout }, payload);
+        Ok(())
+    }
+
+    /// Takes a write of this leader's duty; false if the window has no room. Clients' writes do not crowd it out otherwise.
+    #[must_use]
+    pub(crate) fn accept_of_duty(&mut self, payload: &Bytes, config: &MachineConfig) -> bool {
+        let has_room = self.window_has_room(config);
+        if has_room {
+            self.add(Origin::Duty, payload.clone());
+        }
+        has_room
+    }
+
+    fn window_has_room(&self, config: &MachineConfig) -> bool {
+        self.next_sequence - self.acked_below() < config.session_window.max(1)
+    }
+
+    fn add(&mut self, origin: Origin, payload: Bytes) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.bytes += payload.len();
-        let deadline = now + config.request_timeout;
-        self.by_sequence
-            .insert(sequence, Write { tag, payload, deadline, stage: Stage::Unsent, exposures: 0, tries: 0 });
+        self.by_sequence.insert(sequence, Write { origin, payload, stage: Stage::Unsent, exposures: 0, tries: 0 });
         self.unsent.insert(sequence);
-        Ok(())
+    }
+
+    /// The leadership is over: what its duty had proposed is not proposed again. What is in a log already may still be decided.
+    pub(crate) fn forget_duty(&mut self) {
+        let of_duty = |(sequence, write): (&u64, &Write)| (write.origin == Origin::Duty).then_some(*sequence);
+        let sequences: Vec<u64> = self.by_sequence.iter().filter_map(of_duty).collect();
+        for sequence in sequences {
+            self.take(sequence);
+        }
     }
 
     /// The next write to hand out, and the size of its payload.
@@ -177,27 +220,34 @@ impl Writes {
         }
     }
 
-    /// Takes away what has waited too long. Deadlines grow with sequences, so the first are the oldest.
+    /// Takes away what clients have waited for too long. Deadlines grow with sequences, so the first are the oldest.
     pub(crate) fn time_out(&mut self, now: Time) -> Vec<GivenUp> {
-        let mut given_up = Vec::new();
-        while let Some((sequence, write)) = self.by_sequence.first_key_value()
-            && write.deadline <= now
-        {
-            let sequence = *sequence;
-            given_up.extend(self.give_up(sequence));
+        let mut late = Vec::new();
+        for (sequence, write) in &self.by_sequence {
+            match write.origin {
+                Origin::Client { deadline, .. } if deadline <= now => late.push(*sequence),
+                Origin::Client { .. } => break,
+                Origin::Duty => {}
+            }
         }
-        given_up
+        late.into_iter().filter_map(|sequence| self.give_up(sequence)).collect()
     }
 
     /// Stops waiting for a write.
     pub(crate) fn give_up(&mut self, sequence: u64) -> Option<GivenUp> {
         let write = self.take(sequence)?;
-        Some(GivenUp { tag: write.tag, exposed: write.exposures > 0 })
+        Some(GivenUp { tag: write.tag(), exposed: write.exposures > 0 })
     }
 
     /// The write was applied: whom to answer, unless that was given up.
     pub(crate) fn applied(&mut self, sequence: u64) -> Option<ClientTag> {
-        self.take(sequence).map(|write| write.tag)
+        self.take(sequence)?.tag()
+    }
+
+    /// Takes away what was applied without being seen: whom to tell.
+    pub(crate) fn settled(&mut self, is_settled: impl Fn(u64) -> bool) -> Vec<ClientTag> {
+        let sequences: Vec<u64> = self.by_sequence.keys().copied().filter(|sequence| is_settled(*sequence)).collect();
+        sequences.into_iter().filter_map(|sequence| self.take(sequence)?.tag()).collect()
     }
 
     fn take(&mut self, sequence: u64) -> Option<Write> {

@@ -3,7 +3,7 @@
 mod appending;
 
 use appending::{Out, answers, at, decide, fresh, one, session};
-use quorate_machine::{ClientTag, Consistency, MachineConfig, MachineOutput, RequestError};
+use quorate_machine::{ClientTag, Consistency, Lead, MachineConfig, MachineOutput, RequestError};
 use quorate_protocol::{ReadToken, Refusal, Refused};
 use quorate_types::{Incarnation, NodeId, Slot};
 
@@ -19,7 +19,7 @@ fn tokens(out: &Out) -> Vec<ReadToken> {
 fn with_a_leader(config: MachineConfig) -> (appending::ListMachine, Out) {
     let mut machine = fresh(1, config);
     let mut out = Out::new();
-    machine.lead(1, Some(NodeId(2)), false, &mut out);
+    machine.lead(Lead { era: 1, who: Some(NodeId(2)), ready: false, settled: false }, &mut out);
     (machine, out)
 }
 
@@ -77,7 +77,7 @@ fn a_refused_round_is_tried_again_with_a_fresh_token_but_not_at_once() {
     machine.refuse(Refused::Read(first), &Refusal::LeaderChanged, &mut out);
     machine.settle(at(0), &mut out);
     assert_eq!(tokens(&out).len(), 1);
-    machine.lead(2, Some(NodeId(3)), false, &mut out);
+    machine.lead(Lead { era: 2, who: Some(NodeId(3)), ready: false, settled: false }, &mut out);
     machine.settle(at(1), &mut out);
     let second = tokens(&out)[1];
     assert_ne!(first, second);
@@ -106,7 +106,7 @@ fn reads_end_definitely_whether_or_not_somebody_leads() {
     read(&mut machine, 0, 1, &mut out);
     machine.settle(at(0), &mut out);
     machine.expired(at(5_000), &mut out);
-    machine.lead(2, None, false, &mut out);
+    machine.lead(Lead { era: 2, who: None, ready: false, settled: false }, &mut out);
     read(&mut machine, 5_000, 2, &mut out);
     machine.expired(at(10_000), &mut out);
     let expected = [(ClientTag(1), Err(RequestError::TimedOut)), (ClientTag(2), Err(RequestError::NoLeader))];

@@ -7,7 +7,7 @@ use appending::{AppendingList, ListMachine, Out, fresh};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_machine::{
-    ClientTag, Machine, MachineConfig, MachineImage, MachineMessage, MachineOutput, RequestError, StateMachine,
+    ClientTag, Lead, Machine, MachineConfig, MachineImage, MachineMessage, MachineOutput, RequestError, StateMachine,
 };
 use quorate_protocol::{Decision, Refusal, Refused, RequestId};
 use quorate_types::{Incarnation, NodeId, Slot, Time};
@@ -106,6 +106,7 @@ impl World {
             MachineOutput::Applied { slot, digest } => {
                 assert_eq!(*self.digests.entry(slot).or_insert(digest), digest, "replicas differ at slot {slot}");
             }
+            MachineOutput::Answer { .. } | MachineOutput::SetDutyTimer(_) => panic!("nobody asked for it"),
             MachineOutput::Read { .. } | MachineOutput::SetTimer(_) => {}
         }
     }
@@ -121,19 +122,23 @@ impl World {
         if !keep_a_copy {
             self.messages.swap_remove(index);
         }
-        self.with(to, |machine, _, out| machine.receive(NodeId(from), message, out));
+        self.with(to, |machine, now, out| machine.receive(now, NodeId(from), message, out));
     }
 
     fn apply_next(&mut self, node: u64) -> bool {
         let slot = self.machines[&node].applied().next();
         let Some(commands) = self.log.get(usize::try_from(slot.0 - 1).expect("small")).cloned() else { return false };
-        self.with(node, |machine, _, out| machine.decide(slot, Decision::Commands(commands), out).expect("in order"));
+        self.with(node, |machine, _, out| {
+            machine.decide(Time::ZERO, slot, Decision::Commands(commands), out).expect("in order")
+        });
         true
     }
 
     fn learn_leader(&mut self, node: u64) {
         let (era, leader) = (self.era, self.leader);
-        self.with(node, |machine, _, out| machine.lead(era, Some(NodeId(leader)), leader == node, out));
+        self.with(node, |machine, _, out| {
+            machine.lead(Lead { era, who: Some(NodeId(leader)), ready: leader == node, settled: leader == node }, out)
+        });
     }
 
     fn refuse(&mut self, index: usize, why: &Refusal) {
@@ -146,13 +151,14 @@ impl World {
     /// Memory is lost; what was applied comes back from an image. Clients of this node hear nothing any more.
     fn crash(&mut self, node: u64) {
         let old = &self.machines[&node];
-        let items =
-            (0..old.state().item_count()).filter_map(|number| Some((number, old.state().item(number)?))).collect();
-        let image = MachineImage { applied: old.applied(), meta: old.meta(), head: old.state().head(), items };
+        let state = old.state().clone();
+        let items = &mut (0..state.item_count()).filter_map(|number| Some((number, state.item(number)?)));
+        let image = MachineImage { applied: old.applied(), meta: old.meta(), head: state.head(), items };
         let incarnation = self.incarnations[&node] + 1;
         self.incarnations.insert(node, incarnation);
         let machine: Machine<AppendingList> =
-            Machine::open(NodeId(node), Incarnation(incarnation), World::config(), Some(image)).expect("our own image");
+            Machine::open(NodeId(node), Incarnation(incarnation), World::config(), &(), Some(image))
+                .expect("our own image");
         self.machines.insert(node, machine);
     }
 

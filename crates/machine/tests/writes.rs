@@ -5,8 +5,8 @@ mod appending;
 use appending::{Out, answers, at, decide, fresh, items, one, session};
 use bytes::Bytes;
 use quorate_machine::{
-    ClientTag, Machine, MachineConfig, MachineError, MachineImage, MachineMessage, MachineOutput, OpenMachineError,
-    RequestError, decode_batch,
+    ClientTag, Lead, Machine, MachineConfig, MachineError, MachineImage, MachineMessage, MachineOutput,
+    OpenMachineError, RequestError, decode_batch,
 };
 use quorate_protocol::{Batch, Decision, Refusal, Refused, RequestId};
 use quorate_types::{Incarnation, NodeId, Session, Slot, Time};
@@ -59,7 +59,7 @@ fn submit(machine: &mut appending::ListMachine, now: Time, tag: u64, payload: &'
 fn leading(config: MachineConfig) -> (appending::ListMachine, Out) {
     let mut machine = fresh(1, config);
     let mut out = Out::new();
-    machine.lead(1, Some(ME), true, &mut out);
+    machine.lead(Lead { era: 1, who: Some(ME), ready: true, settled: true }, &mut out);
     (machine, out)
 }
 
@@ -107,11 +107,14 @@ fn a_command_of_an_earlier_incarnation_comes_too_late() {
 fn a_slot_out_of_order_or_damaged_applies_nothing() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    let gap = machine.decide(Slot(2), one(session(2), 1, 1, "a"), &mut out);
+    let gap = machine.decide(Time::ZERO, Slot(2), one(session(2), 1, 1, "a"), &mut out);
     assert_eq!(gap, Err(MachineError::OutOfOrder { decided: Slot(2), expected: Slot(1) }));
     let Decision::Commands(good) = one(session(2), 1, 1, "abc") else { unreachable!() };
     let cut = Decision::Commands(good.slice(..good.len() - 1));
-    assert!(matches!(machine.decide(Slot(1), cut, &mut out), Err(MachineError::Undecodable { slot: Slot(1), .. })));
+    assert!(matches!(
+        machine.decide(Time::ZERO, Slot(1), cut, &mut out),
+        Err(MachineError::Undecodable { slot: Slot(1), .. })
+    ));
     assert_eq!((items(&machine), machine.applied()), (vec![], Slot::ZERO));
 }
 
@@ -122,7 +125,7 @@ fn a_follower_forwards_and_answers_when_it_applies_the_command_itself() {
     submit(&mut machine, at(0), 1, "a", &mut out);
     machine.settle(at(0), &mut out);
     assert_eq!(forwards(&out), [], "nobody leads yet");
-    machine.lead(1, Some(OTHER), false, &mut out);
+    machine.lead(Lead { era: 1, who: Some(OTHER), ready: false, settled: false }, &mut out);
     machine.settle(at(1), &mut out);
     assert_eq!(forwards(&out), [(OTHER, vec![1])]);
     decide(&mut machine, one(session(1), 1, 1, "a"), &mut out);
@@ -133,10 +136,10 @@ fn a_follower_forwards_and_answers_when_it_applies_the_command_itself() {
 fn a_new_leader_gets_the_same_sequences_and_a_repeated_decision_answers_nobody_twice() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    machine.lead(1, Some(OTHER), false, &mut out);
+    machine.lead(Lead { era: 1, who: Some(OTHER), ready: false, settled: false }, &mut out);
     submit(&mut machine, at(0), 1, "a", &mut out);
     machine.settle(at(0), &mut out);
-    machine.lead(2, Some(NodeId(3)), false, &mut out);
+    machine.lead(Lead { era: 2, who: Some(NodeId(3)), ready: false, settled: false }, &mut out);
     machine.settle(at(1), &mut out);
     assert_eq!(forwards(&out), [(OTHER, vec![1]), (NodeId(3), vec![1])]);
     decide(&mut machine, one(session(1), 1, 1, "a"), &mut out);
@@ -148,7 +151,7 @@ fn a_new_leader_gets_the_same_sequences_and_a_repeated_decision_answers_nobody_t
 fn a_lost_forward_is_sent_again_after_growing_delays() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    machine.lead(1, Some(OTHER), false, &mut out);
+    machine.lead(Lead { era: 1, who: Some(OTHER), ready: false, settled: false }, &mut out);
     submit(&mut machine, at(0), 1, "a", &mut out);
     let mut sent = Vec::new();
     for millis in (0..2000).step_by(50) {
@@ -164,14 +167,14 @@ fn a_lost_forward_is_sent_again_after_growing_delays() {
 fn a_leader_takes_forwards_while_it_is_not_ready_and_proposes_a_repeated_one_once() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    machine.lead(4, Some(ME), false, &mut out);
-    machine.receive(OTHER, forward(2, [1, 2]), &mut out);
-    machine.receive(OTHER, forward(2, [2, 3]), &mut out);
+    machine.lead(Lead { era: 4, who: Some(ME), ready: false, settled: false }, &mut out);
+    machine.receive(Time::ZERO, OTHER, forward(2, [1, 2]), &mut out);
+    machine.receive(Time::ZERO, OTHER, forward(2, [2, 3]), &mut out);
     machine.settle(at(0), &mut out);
     assert_eq!(proposals(&out).len(), 0);
-    machine.lead(4, Some(ME), true, &mut out);
+    machine.lead(Lead { era: 4, who: Some(ME), ready: true, settled: true }, &mut out);
     machine.settle(at(0), &mut out);
-    machine.receive(OTHER, forward(2, [3]), &mut out);
+    machine.receive(Time::ZERO, OTHER, forward(2, [3]), &mut out);
     machine.settle(at(0), &mut out);
     let [(_, batch)] = proposals(&out).try_into().expect("one proposal");
     let commands = decode_batch(batch.commands).unwrap();
@@ -183,8 +186,8 @@ fn a_leader_takes_forwards_while_it_is_not_ready_and_proposes_a_repeated_one_onc
 fn a_node_that_does_not_lead_refuses_forwards_and_points_at_the_leader() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    machine.lead(1, Some(NodeId(3)), false, &mut out);
-    machine.receive(OTHER, forward(2, [1, 2]), &mut out);
+    machine.lead(Lead { era: 1, who: Some(NodeId(3)), ready: false, settled: false }, &mut out);
+    machine.receive(Time::ZERO, OTHER, forward(2, [1, 2]), &mut out);
     assert_eq!(refused_forwards(&out), [(OTHER, vec![1, 2], Some(NodeId(3)))]);
 }
 
@@ -192,10 +195,10 @@ fn a_node_that_does_not_lead_refuses_forwards_and_points_at_the_leader() {
 fn a_leader_that_loses_its_lead_refuses_what_waits() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    machine.lead(4, Some(ME), false, &mut out);
-    machine.receive(OTHER, forward(2, [1]), &mut out);
-    machine.receive(NodeId(3), forward(3, [7]), &mut out);
-    machine.lead(5, Some(NodeId(3)), false, &mut out);
+    machine.lead(Lead { era: 4, who: Some(ME), ready: false, settled: false }, &mut out);
+    machine.receive(Time::ZERO, OTHER, forward(2, [1]), &mut out);
+    machine.receive(Time::ZERO, NodeId(3), forward(3, [7]), &mut out);
+    machine.lead(Lead { era: 5, who: Some(NodeId(3)), ready: false, settled: false }, &mut out);
     assert_eq!(refused_forwards(&out), [(OTHER, vec![1], Some(NodeId(3))), (NodeId(3), vec![7], Some(NodeId(3)))]);
     assert_eq!(machine.status().forwarded_commands, 0);
 }
@@ -204,7 +207,7 @@ fn a_leader_that_loses_its_lead_refuses_what_waits() {
 fn a_refused_proposal_gives_own_writes_back_and_refuses_forwarded_ones() {
     let (mut machine, mut out) = leading(MachineConfig::default());
     submit(&mut machine, at(0), 1, "a", &mut out);
-    machine.receive(OTHER, forward(2, [1]), &mut out);
+    machine.receive(Time::ZERO, OTHER, forward(2, [1]), &mut out);
     machine.settle(at(0), &mut out);
     let [(request, _)] = proposals(&out).try_into().expect("one proposal");
     out.clear();
@@ -212,7 +215,7 @@ fn a_refused_proposal_gives_own_writes_back_and_refuses_forwarded_ones() {
     machine.settle(at(0), &mut out);
     assert_eq!(refused_forwards(&out), [(OTHER, vec![1], Some(OTHER))]);
     assert_eq!(proposals(&out).len(), 0, "the refuser would refuse again");
-    machine.lead(2, Some(OTHER), false, &mut out);
+    machine.lead(Lead { era: 2, who: Some(OTHER), ready: false, settled: false }, &mut out);
     machine.settle(at(0), &mut out);
     assert_eq!(forwards(&out), [(OTHER, vec![1])]);
 }
@@ -222,7 +225,7 @@ fn a_forward_that_our_replica_refused_is_taken_when_it_comes_again() {
     let (mut machine, mut out) = leading(MachineConfig::default());
     for _ in 0..2 {
         out.clear();
-        machine.receive(OTHER, forward(2, [1]), &mut out);
+        machine.receive(Time::ZERO, OTHER, forward(2, [1]), &mut out);
         machine.settle(at(0), &mut out);
         let [(request, _)] = proposals(&out).try_into().expect("one proposal");
         machine.refuse(Refused::Request(request), &Refusal::LeaderChanged, &mut out);
@@ -248,12 +251,12 @@ fn an_overloaded_replica_gets_nothing_more_until_something_is_decided() {
 fn an_overloaded_leader_of_others_writes_goes_on_after_any_decided_slot_and_in_any_case_at_the_next_tick() {
     let held_back = || {
         let (mut machine, mut out) = leading(MachineConfig::default());
-        machine.receive(OTHER, forward(2, [1]), &mut out);
+        machine.receive(Time::ZERO, OTHER, forward(2, [1]), &mut out);
         machine.settle(at(0), &mut out);
         let [(request, _)] = proposals(&out).try_into().expect("one proposal");
         machine.refuse(Refused::Request(request), &Refusal::Overloaded, &mut out);
         out.clear();
-        machine.receive(OTHER, forward(2, [1]), &mut out);
+        machine.receive(Time::ZERO, OTHER, forward(2, [1]), &mut out);
         machine.settle(at(0), &mut out);
         assert_eq!(proposals(&out).len(), 0);
         assert!(out.iter().any(|output| matches!(output, MachineOutput::SetTimer(_))), "it will look again");
@@ -274,14 +277,14 @@ fn an_overloaded_leader_of_others_writes_goes_on_after_any_decided_slot_and_in_a
 fn a_refused_forward_follows_the_hint_once_and_then_waits() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    machine.lead(1, Some(OTHER), false, &mut out);
+    machine.lead(Lead { era: 1, who: Some(OTHER), ready: false, settled: false }, &mut out);
     submit(&mut machine, at(0), 1, "a", &mut out);
     machine.settle(at(0), &mut out);
     let refusal =
         |hint| MachineMessage::ForwardRefused { session: session(1), sequences: vec![1], hint: Some(NodeId(hint)) };
-    machine.receive(OTHER, refusal(3), &mut out);
+    machine.receive(Time::ZERO, OTHER, refusal(3), &mut out);
     machine.settle(at(1), &mut out);
-    machine.receive(NodeId(3), refusal(2), &mut out);
+    machine.receive(Time::ZERO, NodeId(3), refusal(2), &mut out);
     machine.settle(at(2), &mut out);
     assert_eq!(forwards(&out), [(OTHER, vec![1]), (NodeId(3), vec![1])]);
     machine.expired(at(50), &mut out);
@@ -293,14 +296,19 @@ fn a_refused_forward_follows_the_hint_once_and_then_waits() {
 fn a_refusal_of_another_session_or_by_a_bystander_changes_nothing() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    machine.lead(1, Some(OTHER), false, &mut out);
+    machine.lead(Lead { era: 1, who: Some(OTHER), ready: false, settled: false }, &mut out);
     submit(&mut machine, at(0), 1, "a", &mut out);
     machine.settle(at(0), &mut out);
     out.clear();
     let past = Session { owner: 1, incarnation: Incarnation(0) };
-    machine.receive(OTHER, MachineMessage::ForwardRefused { session: past, sequences: vec![1], hint: None }, &mut out);
+    machine.receive(
+        Time::ZERO,
+        OTHER,
+        MachineMessage::ForwardRefused { session: past, sequences: vec![1], hint: None },
+        &mut out,
+    );
     let ours = MachineMessage::ForwardRefused { session: session(1), sequences: vec![1, 9], hint: None };
-    machine.receive(NodeId(3), ours, &mut out);
+    machine.receive(Time::ZERO, NodeId(3), ours, &mut out);
     machine.expired(at(50), &mut out);
     machine.settle(at(50), &mut out);
     assert_eq!(forwards(&out), []);
@@ -310,7 +318,7 @@ fn a_refusal_of_another_session_or_by_a_bystander_changes_nothing() {
 #[test]
 fn a_node_speaks_only_for_its_own_session() {
     let (mut machine, mut out) = leading(MachineConfig::default());
-    machine.receive(NodeId(3), forward(2, [1]), &mut out);
+    machine.receive(Time::ZERO, NodeId(3), forward(2, [1]), &mut out);
     machine.settle(at(0), &mut out);
     assert_eq!((proposals(&out).len(), machine.status().dropped_messages), (0, 1));
 }
@@ -324,7 +332,7 @@ fn a_write_nobody_ever_took_ends_definitely_and_is_never_applied() {
     assert_eq!(answers(&out), []);
     machine.expired(at(5_000), &mut out);
     assert_eq!(answers(&out), [(ClientTag(1), Err(RequestError::NoLeader))]);
-    machine.lead(1, Some(ME), true, &mut out);
+    machine.lead(Lead { era: 1, who: Some(ME), ready: true, settled: true }, &mut out);
     machine.settle(at(5_001), &mut out);
     assert_eq!(proposals(&out).len(), 0);
 }
@@ -333,12 +341,12 @@ fn a_write_nobody_ever_took_ends_definitely_and_is_never_applied() {
 fn a_write_that_was_handed_out_ends_unknown_and_later_ones_close_the_door_behind_it() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    machine.lead(1, Some(OTHER), false, &mut out);
+    machine.lead(Lead { era: 1, who: Some(OTHER), ready: false, settled: false }, &mut out);
     submit(&mut machine, at(0), 1, "a", &mut out);
     machine.settle(at(0), &mut out);
     machine.expired(at(5_000), &mut out);
     assert_eq!(answers(&out), [(ClientTag(1), Err(RequestError::Unknown))]);
-    machine.lead(2, Some(ME), true, &mut out);
+    machine.lead(Lead { era: 2, who: Some(ME), ready: true, settled: true }, &mut out);
     submit(&mut machine, at(5_001), 2, "b", &mut out);
     machine.settle(at(5_001), &mut out);
     let [(_, batch)] = proposals(&out).try_into().expect("one proposal");
@@ -360,10 +368,10 @@ fn a_write_that_only_our_own_replica_refused_ends_definitely() {
 fn the_taken_single_decree_is_definite_only_for_what_was_never_elsewhere() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    machine.lead(1, Some(OTHER), false, &mut out);
+    machine.lead(Lead { era: 1, who: Some(OTHER), ready: false, settled: false }, &mut out);
     submit(&mut machine, at(0), 1, "forwarded first", &mut out);
     machine.settle(at(0), &mut out);
-    machine.lead(2, Some(ME), true, &mut out);
+    machine.lead(Lead { era: 2, who: Some(ME), ready: true, settled: true }, &mut out);
     submit(&mut machine, at(0), 2, "only here", &mut out);
     machine.settle(at(0), &mut out);
     machine.refuse(Refused::Request(RequestId(1)), &Refusal::AlreadyDecided, &mut out);
@@ -425,8 +433,8 @@ fn a_full_leader_refuses_forwards_and_names_itself() {
     let config = MachineConfig { max_forwarded_commands: 1, ..MachineConfig::default() };
     let mut machine = fresh(1, config);
     let mut out = Out::new();
-    machine.lead(1, Some(ME), false, &mut out);
-    machine.receive(OTHER, forward(2, [1, 2]), &mut out);
+    machine.lead(Lead { era: 1, who: Some(ME), ready: false, settled: false }, &mut out);
+    machine.receive(Time::ZERO, OTHER, forward(2, [1, 2]), &mut out);
     assert_eq!(refused_forwards(&out), [(OTHER, vec![2], Some(ME))]);
 }
 
@@ -436,7 +444,7 @@ fn own_and_forwarded_commands_take_turns() {
     for tag in 1..=3 {
         submit(&mut machine, at(0), tag, "own", &mut out);
     }
-    machine.receive(OTHER, forward(2, [1, 2, 3]), &mut out);
+    machine.receive(Time::ZERO, OTHER, forward(2, [1, 2, 3]), &mut out);
     machine.settle(at(0), &mut out);
     let first = decode_batch(proposals(&out)[0].1.commands.clone()).unwrap();
     assert_eq!(first.iter().filter(|command| command.session == session(1)).count(), 2);
@@ -448,14 +456,14 @@ fn an_image_brings_back_state_sessions_and_digest() {
     let mut out = Out::new();
     decide(&mut machine, one(session(2), 1, 1, "a"), &mut out);
     decide(&mut machine, one(session(3), 5, 4, "b"), &mut out);
-    let image = MachineImage {
-        applied: machine.applied(),
-        meta: machine.meta(),
-        head: quorate_machine::StateMachine::head(machine.state()),
-        items: (0..).zip(machine.state().items.iter().cloned()).collect(),
+    let state = machine.state().clone();
+    let (applied, meta, head) = (machine.applied(), machine.meta(), quorate_machine::StateMachine::head(&state));
+    let open = |meta: Bytes, head: Bytes| -> Result<appending::ListMachine, OpenMachineError> {
+        let items = &mut (0..).zip(state.items.iter().cloned());
+        let image = MachineImage { applied, meta, head, items };
+        Machine::open(ME, Incarnation(2), MachineConfig::default(), &(), Some(image))
     };
-    let mut reopened: appending::ListMachine =
-        Machine::open(ME, Incarnation(2), MachineConfig::default(), Some(image.clone())).unwrap();
+    let mut reopened = open(meta.clone(), head.clone()).unwrap();
     assert_eq!((reopened.digest(), reopened.applied()), (machine.digest(), Slot(2)));
     for machine in [&mut machine, &mut reopened] {
         decide(machine, one(session(2), 1, 1, "a"), &mut out);
@@ -464,13 +472,10 @@ fn an_image_brings_back_state_sessions_and_digest() {
     }
     assert_eq!(reopened.digest(), machine.digest());
 
-    let newer = MachineImage { meta: Bytes::from_static(&[9]), ..image.clone() };
-    let refused = Machine::<appending::AppendingList>::open(ME, Incarnation(2), MachineConfig::default(), Some(newer));
-    assert_eq!(refused.unwrap_err(), OpenMachineError::Version { found: 9 });
-    let damaged = MachineImage { head: Bytes::from_static(b"lost"), ..image };
-    let refused =
-        Machine::<appending::AppendingList>::open(ME, Incarnation(2), MachineConfig::default(), Some(damaged));
-    assert!(matches!(refused, Err(OpenMachineError::State(_))));
+    let newer = open(Bytes::from_static(&[9]), head);
+    assert_eq!(newer.unwrap_err(), OpenMachineError::Version { found: 9 });
+    let damaged = open(meta, Bytes::from_static(b"lost"));
+    assert!(matches!(damaged.unwrap_err(), OpenMachineError::State(_)));
 }
 
 #[test]

@@ -4,11 +4,12 @@ use crate::config::NodeConfig;
 use bytes::Bytes;
 use quorate_disk::{Disk, DiskError, Operation};
 use quorate_journal::{Expected, Identity, Journal, JournalError};
-use quorate_machine::{Machine, MachineImage, OpenMachineError, StateMachine};
-use quorate_protocol::{OpenError, Replica, Setup, Start};
-use quorate_store::{Store, StoreError};
+use quorate_machine::{DutyConfig, Machine, MachineConfig, MachineImage, OpenMachineError, Staged, StateMachine};
+use quorate_protocol::{OpenError, Replica, Setup, SnapshotId, Start};
+use quorate_store::{Items, Opened, Outline, Store, StoreError};
 use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot, Ticket};
 use quorate_wire::{Reader, Wire, WireError, decode_exact};
+use std::ops::Range;
 use thiserror::Error;
 
 /// Who a node is to be.
@@ -64,6 +65,16 @@ pub enum BootError {
     /// The store's description of itself cannot be read.
     #[error("the store's description of itself cannot be read: {0}")]
     StoreMeta(WireError),
+    /// The journal says that a snapshot took the log's place, and it is not here.
+    #[error(
+        "the journal names snapshot {id:016x} in the place of its log, and the store does not have it (incoming-{id:016x} and its \
+         files): put the store's directory back as it was, or remove this node from the cluster, empty its data directory \
+         and add it again as a new member"
+    )]
+    SnapshotMissing {
+        /// Its name.
+        id: u64,
+    },
     /// The stored state cannot be read.
     #[error(transparent)]
     Machine(#[from] OpenMachineError),
@@ -83,11 +94,102 @@ pub(crate) struct FoundJournal<R: Replica> {
     pub(crate) is_new: bool,
 }
 
-/// The store's part.
-pub(crate) struct FoundStore {
-    pub(crate) store: Store,
-    pub(crate) operations: Vec<Operation>,
-    pub(crate) image: Option<MachineImage>,
+/// The store's part. Its items are not read yet.
+pub(crate) struct FoundStore<'d, R: Replica> {
+    opened: Opened<'d>,
+    /// The applied mark of its image, or of none.
+    pub(crate) applied: Slot,
+    /// What the image describes, if it came by snapshot.
+    pub(crate) anchor: Option<R::Anchor>,
+    /// The machine's part of the image's meta.
+    machine_meta: Bytes,
+}
+
+impl<R: Replica> FoundStore<'_, R> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.opened.image.is_none()
+    }
+
+    /// Reads the state. What the store finds wrong with it goes before what the machine does: it is nearer to the cause.
+    pub(crate) fn open_machine<S: StateMachine>(
+        self,
+        setup: &Setup,
+        config: MachineConfig,
+        duty: &DutyConfig<S>,
+    ) -> Result<(Store, Vec<Operation>, Machine<S>), BootError> {
+        let Opened { store, operations, image, .. } = self.opened;
+        let Some(mut image) = image else {
+            let machine = Machine::open(setup.me, setup.incarnation, config, duty, None)?;
+            return Ok((store, operations, machine));
+        };
+        let meta = self.machine_meta;
+        let (applied, head) = (image.applied, image.head);
+        let found = MachineImage { applied, meta, head, items: &mut image.items };
+        let machine = Machine::open(setup.me, setup.incarnation, config, duty, Some(found));
+        image.items.finish()?;
+        Ok((store, operations, machine?))
+    }
+
+    /// Checks that the snapshot that the journal names is here, and that a state can be made of it.
+    pub(crate) fn prepare_snapshot<S: StateMachine>(
+        self,
+        setup: &Setup,
+        id: SnapshotId,
+    ) -> Result<PreparedSnapshot, BootError> {
+        let missing = BootError::SnapshotMissing { id: id.0 };
+        let Some(mut image) = self.opened.incoming(id.0) else { return Err(missing) };
+        let (owner, _, meta) = decode_store_meta(image.meta).map_err(BootError::StoreMeta)?;
+        if owner != (setup.cluster, setup.me, setup.disk) {
+            return Err(BootError::ForeignStore { found: owner });
+        }
+        let found = MachineImage { applied: image.applied, meta, head: image.head, items: &mut image.items };
+        let staged = Staged::<S>::read(found).map(|_| ());
+        image.items.finish()?;
+        staged?;
+        let Opened { mut store, operations: repairs, .. } = self.opened;
+        if store.install(id.0) { Ok(PreparedSnapshot { store, repairs }) } else { Err(missing) }
+    }
+}
+
+/// A store that is about to install a snapshot, while nothing else runs.
+pub(crate) struct PreparedSnapshot {
+    store: Store,
+    repairs: Vec<Operation>,
+}
+
+/// Makes a snapshot that the journal names the store's own image.
+pub(crate) fn install_again(prepared: PreparedSnapshot, disk: &mut dyn Disk) -> Result<(), DiskError> {
+    let PreparedSnapshot { mut store, repairs } = prepared;
+    disk.perform_all(&repairs)?;
+    while let Some(write) = store.next_write(&NoItems) {
+        disk.perform_all(&write.operations)?;
+        store.completed(write.id);
+    }
+    Ok(())
+}
+
+/// An installation writes no item.
+struct NoItems;
+
+impl Items for NoItems {
+    fn item(&self, _: u64) -> Option<Bytes> {
+        None
+    }
+    fn live_items(&self, _: Range<u64>) -> u64 {
+        0
+    }
+}
+
+/// The items of a state.
+pub(crate) struct StateItems<'a, S>(pub(crate) &'a S);
+
+impl<S: StateMachine> Items for StateItems<'_, S> {
+    fn item(&self, number: u64) -> Option<Bytes> {
+        self.0.item(number)
+    }
+    fn live_items(&self, numbers: Range<u64>) -> u64 {
+        self.0.live_items(numbers)
+    }
 }
 
 impl Boot {
@@ -142,35 +244,36 @@ impl Boot {
     }
 
     /// Opens the store beside that journal. Changes nothing: the operations do.
-    pub(crate) fn find_store<R: Replica>(
+    pub(crate) fn find_store<'d, R: Replica>(
         &self,
         config: &NodeConfig<R>,
         journal: &FoundJournal<R>,
-        disk: &dyn Disk,
-    ) -> Result<FoundStore, BootError> {
+        disk: &'d dyn Disk,
+    ) -> Result<FoundStore<'d, R>, BootError> {
         let opened = Store::open(disk, config.store)?;
-        let Some(image) = opened.image else {
-            return Ok(FoundStore { store: opened.store, operations: opened.operations, image: None });
+        let Some(image) = &opened.image else {
+            return Ok(FoundStore { opened, applied: Slot::ZERO, anchor: None, machine_meta: Bytes::new() });
         };
         if journal.is_new {
             return Err(BootError::JournalLost);
         }
-        let (owner, meta) = decode_store_meta(image.meta).map_err(BootError::StoreMeta)?;
+        let applied = image.applied;
+        let (owner, anchor, machine_meta) = decode_store_meta(image.meta.clone()).map_err(BootError::StoreMeta)?;
         if owner != (self.cluster, self.me, journal.disk) {
             return Err(BootError::ForeignStore { found: owner });
         }
-        let image =
-            MachineImage { applied: image.applied, meta, head: image.head, items: (0..).zip(image.items).collect() };
-        Ok(FoundStore { store: opened.store, operations: opened.operations, image: Some(image) })
+        let anchor = anchor.map(decode_exact::<R::Anchor>).transpose().map_err(BootError::StoreMeta)?;
+        Ok(FoundStore { opened, applied, anchor, machine_meta })
     }
 }
 
-/// What a checkpoint says of itself: whose it is, then the machine's part.
-pub(crate) fn encode_store_meta(setup: &Setup, machine_meta: &Bytes) -> Bytes {
-    let mut out = Vec::with_capacity(machine_meta.len() + 32);
+/// What a checkpoint says of itself: whose it is, what it describes if it came by snapshot, then the machine's part.
+pub(crate) fn encode_store_meta(setup: &Setup, anchor: Option<&Bytes>, machine_meta: &Bytes) -> Bytes {
+    let mut out = Vec::with_capacity(machine_meta.len() + 64);
     setup.cluster.encode(&mut out);
     setup.me.encode(&mut out);
     setup.disk.encode(&mut out);
+    anchor.cloned().encode(&mut out);
     out.extend_from_slice(machine_meta);
     Bytes::from(out)
 }
@@ -184,9 +287,12 @@ pub(crate) fn write_founding_checkpoint<S: StateMachine>(
     disk: &mut dyn Disk,
 ) -> Result<(), DiskError> {
     let state = machine.state();
-    let meta = encode_store_meta(setup, &machine.meta());
-    if store.begin(machine.applied(), meta, state.head(), state.item_count()) {
-        while let Some(write) = store.next_write(&mut |number| state.item(number).unwrap_or_default()) {
+    let meta = encode_store_meta(setup, None, &machine.meta());
+    let outline = Outline { applied: machine.applied(), meta, head: state.head(), item_count: state.item_count() };
+    if store.begin(outline) {
+        while store.is_checkpointing()
+            && let Some(write) = store.next_write(&StateItems(state))
+        {
             disk.perform_all(&write.operations)?;
             store.completed(write.id);
         }
@@ -194,10 +300,14 @@ pub(crate) fn write_founding_checkpoint<S: StateMachine>(
     Ok(())
 }
 
-fn decode_store_meta(meta: Bytes) -> Result<((ClusterId, NodeId, DiskId), Bytes), WireError> {
+/// Cluster, node and disk.
+type Owner = (ClusterId, NodeId, DiskId);
+
+fn decode_store_meta(meta: Bytes) -> Result<(Owner, Option<Bytes>, Bytes), WireError> {
     let mut reader = Reader::new(meta);
     let owner = (ClusterId::decode(&mut reader)?, NodeId::decode(&mut reader)?, DiskId::decode(&mut reader)?);
-    Ok((owner, reader.rest()))
+    let anchor = Option::<Bytes>::decode(&mut reader)?;
+    Ok((owner, anchor, reader.rest()))
 }
 
 pub(crate) fn journal_failed(why: DiskError) -> BootError {
@@ -206,9 +316,4 @@ pub(crate) fn journal_failed(why: DiskError) -> BootError {
 
 pub(crate) fn store_failed(why: DiskError) -> BootError {
     BootError::Disk { which: "store", why }
-}
-
-/// The applied mark of an image, or of none.
-pub(crate) fn applied_of(image: Option<&MachineImage>) -> Slot {
-    image.map_or(Slot::ZERO, |image| image.applied)
 }

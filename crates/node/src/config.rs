@@ -2,6 +2,7 @@
 
 use quorate_journal::JournalConfig;
 use quorate_machine::MachineConfig;
+use quorate_machine::transfer::TransferConfig;
 use quorate_protocol::Replica;
 use quorate_store::StoreConfig;
 use std::time::Duration;
@@ -13,12 +14,16 @@ pub struct NodeConfig<R: Replica> {
     pub protocol: R::Config,
     /// Requests, batches, retries.
     pub machine: MachineConfig,
+    /// How snapshots travel.
+    pub transfer: TransferConfig,
     /// Segment and batch sizes.
     pub journal: JournalConfig,
     /// Slice sizes.
     pub store: StoreConfig,
     /// When to checkpoint.
     pub checkpoint: CheckpointConfig,
+    /// How long after one slice of condemned items the next is dropped.
+    pub tidy_every: Duration,
     /// How long the journal must be quiet before its last write is marked durable and freed segments are unlinked.
     pub journal_idle: Duration,
     /// Whether guards are reported as `Trace`. Behaviour is the same either way.
@@ -32,9 +37,11 @@ impl<R: Replica> NodeConfig<R> {
         NodeConfig {
             protocol,
             machine: MachineConfig::default(),
+            transfer: TransferConfig::default(),
             journal: JournalConfig::default(),
             store: StoreConfig::default(),
             checkpoint: CheckpointConfig::default(),
+            tidy_every: Duration::from_millis(5),
             journal_idle: Duration::from_millis(10),
             tracing: false,
         }

@@ -1,12 +1,13 @@
 //! The node's side of journal and store: writes begin, complete, and are told on.
 
-use crate::boot::encode_store_meta;
+use crate::boot::{StateItems, encode_store_meta};
 use crate::interface::{Lane, NodeOutput, NodeTimer, StopReason};
 use crate::node::Node;
 use bytes::Bytes;
 use quorate_machine::StateMachine;
 use quorate_protocol::{Env, Input, Replica};
-use quorate_types::Ticket;
+use quorate_store::{Completed, Outline};
+use quorate_types::{Ticket, Time};
 use quorate_wire::encode_to_bytes;
 
 /// When the journal's housekeeping is due: after a while in which no write began.
@@ -54,8 +55,8 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         }
     }
 
-    /// A slice of a checkpoint is durable; with the last one, the checkpoint counts.
-    pub(crate) fn store_done(&mut self, write: u64) {
+    /// A slice of what the store writes is durable; with the last one, the whole counts.
+    pub(crate) fn store_done(&mut self, env: &mut dyn Env, write: u64) {
         if self.store_write != Some(write) {
             let under_way = self.store_write;
             return self.halt(StopReason::Inconsistent(format!(
@@ -63,8 +64,14 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             )));
         }
         self.store_write = None;
-        if let Some(applied) = self.store.completed(write) {
-            self.checkpointed = applied;
+        match self.store.completed(write) {
+            Some(Completed::Checkpoint(applied)) => {
+                self.checkpointed = applied;
+                self.tidy.checkpoint_ended();
+            }
+            Some(Completed::Incoming(_)) => self.snapshot_written(env),
+            Some(Completed::Installed(_)) => self.snapshot_installed(),
+            None => {}
         }
     }
 
@@ -99,21 +106,44 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         if let Some(delay) = self.pace.arm() {
             out.push(NodeOutput::SetTimer { timer: NodeTimer::Checkpoint, at_least: delay, at_most: delay });
         }
-        if !self.store.is_checkpointing() && self.pace.is_due(&self.machine) {
+        let has_to_wait = self.begin_snapshot_write() || self.store.is_writing() || self.tidy.has_precedence();
+        if !has_to_wait && (self.pace.is_due(&self.machine) || self.store.has_garbage()) {
             self.pace.begin(&self.machine);
-            let meta = encode_store_meta(&self.setup, &self.machine.meta());
+            let meta = encode_store_meta(&self.setup, self.anchor_of_state().as_ref(), &self.machine.meta());
             let state = self.machine.state();
-            if !self.store.begin(self.machine.applied(), meta, state.head(), state.item_count()) {
+            let (applied, item_count) = (self.machine.applied(), state.item_count());
+            if !self.store.begin(Outline { applied, meta, head: state.head(), item_count }) {
                 let why = "the store takes no checkpoint of this state: it holds a later slot, or more items";
                 return self.halt(StopReason::Inconsistent(why.to_owned()));
             }
         }
-        let state = self.machine.state();
-        if self.store_write.is_none()
-            && let Some(write) = self.store.next_write(&mut |number| state.item(number).unwrap_or_default())
-        {
+        if self.store_write.is_some() {
+            return;
+        }
+        let state = match self.snapshots.stage() {
+            Some(stage) if !self.store.is_checkpointing() => stage.staged.state(),
+            _ => self.machine.state(),
+        };
+        if let Some(write) = self.store.next_write(&StateItems(state)) {
             self.store_write = Some(write.id);
             out.push(NodeOutput::Disk { lane: Lane::Store, write: write.id, operations: write.operations });
+        }
+    }
+}
+
+impl<R: Replica, S: StateMachine> Node<R, S> {
+    /// Drops a slice of what commands have condemned, if it is time and nothing is being written from the state.
+    pub(crate) fn tidy_a_slice(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) {
+        if self.store.is_checkpointing() || self.snapshots.has_views() || self.has_backups(now) {
+            return;
+        }
+        if self.tidy.take_turn() {
+            // Then what was dropped is looked at where it is stored, so that its space comes back too.
+            let more_is_left = self.machine.tidy() || self.store.survey(&StateItems(self.machine.state()));
+            self.tidy.dropped(more_is_left);
+        }
+        if let Some(delay) = self.tidy.arm() {
+            out.push(NodeOutput::SetTimer { timer: NodeTimer::Tidy, at_least: delay, at_most: delay });
         }
     }
 }

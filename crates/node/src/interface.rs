@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use quorate_disk::Operation;
+use quorate_machine::transfer::TransferMessage;
 use quorate_machine::{ClientTag, Consistency, MachineMessage, RequestError, StateMachine};
 use quorate_protocol::{Event, LinkState, Replica};
 use quorate_types::{Membership, NodeId, Slot};
@@ -25,6 +26,12 @@ pub enum NodeTimer<T> {
     Protocol(T),
     /// Retries and time-outs of requests.
     Requests,
+    /// The leader's duty wants to be called.
+    Duty,
+    /// Rate, repetitions and time-outs of snapshot transfers.
+    Transfers,
+    /// The next slice of what commands have condemned.
+    Tidy,
     /// The next checkpoint.
     Checkpoint,
     /// The journal has been quiet for a while: time for its housekeeping.
@@ -36,8 +43,18 @@ pub enum NodeTimer<T> {
 pub enum NodeMessage<R: Replica> {
     /// The protocol's.
     Protocol(R::Message),
-    /// The machine's: forwarded commands and their refusals.
+    /// The machine's: forwarded commands, errands, and what comes back.
     Machine(MachineMessage),
+    /// A piece of a snapshot, or word of one.
+    Transfer(TransferMessage),
+}
+
+impl<R: Replica> NodeMessage<R> {
+    /// Whether it is one of many large ones that can wait: it must not travel in front of the others.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        matches!(self, NodeMessage::Transfer(_))
+    }
 }
 
 impl<R: Replica> Wire for NodeMessage<R> {
@@ -51,12 +68,17 @@ impl<R: Replica> Wire for NodeMessage<R> {
                 out.push(1);
                 message.encode(out);
             }
+            NodeMessage::Transfer(message) => {
+                out.push(2);
+                message.encode(out);
+            }
         }
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         match input.byte("node message")? {
             0 => Ok(NodeMessage::Protocol(R::Message::decode(input)?)),
             1 => Ok(NodeMessage::Machine(MachineMessage::decode(input)?)),
+            2 => Ok(NodeMessage::Transfer(TransferMessage::decode(input)?)),
             kind => Err(WireError::UnknownKind { what: "node message", kind }),
         }
     }
@@ -96,6 +118,13 @@ pub enum NodeInput<R: Replica, S: StateMachine> {
         query: S::Query,
         /// How fresh.
         consistency: Consistency,
+    },
+    /// A client has an errand for the leader's duty.
+    Errand {
+        /// For the answer.
+        tag: ClientTag,
+        /// What, in the duty's own codec. It may be carried out more than once.
+        payload: Bytes,
     },
     /// News of a connection.
     Link {
@@ -156,6 +185,13 @@ pub enum NodeOutput<R: Replica, S: StateMachine> {
         tag: ClientTag,
         /// The answer.
         result: Result<S::Reply, RequestError>,
+    },
+    /// Answer a client's errand.
+    Answer {
+        /// Which request.
+        tag: ClientTag,
+        /// The duty's answer.
+        result: Result<Bytes, RequestError>,
     },
     /// Who leads, as far as known here.
     Lead {

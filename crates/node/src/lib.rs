@@ -24,6 +24,7 @@
 //!    a journal that is gone or was swapped refuses the start. The loss of both directories at once is for the peers to
 //!    notice, by the new disk id.
 
+mod backups;
 mod boot;
 mod checkpoint;
 mod config;
@@ -31,11 +32,15 @@ mod disks;
 mod interface;
 mod node;
 mod settle;
+mod snapshots;
 mod status;
+mod tidying;
 
+pub use backups::{BackupId, BackupPiece};
 pub use boot::{Boot, BootError};
 pub use config::{CheckpointConfig, NodeConfig};
 pub use interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 pub use node::{Booted, Node};
 pub use quorate_machine::{ClientTag, Consistency, RequestError};
+pub use snapshots::SnapshotStatus;
 pub use status::NodeStatus;

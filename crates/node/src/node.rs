@@ -1,17 +1,21 @@
 //! The parts joined.
 
-use crate::boot::{Boot, BootError, applied_of, journal_failed, store_failed, write_founding_checkpoint};
+use crate::backups::{Backup, BackupId};
+use crate::boot::{Boot, BootError, install_again, journal_failed, store_failed, write_founding_checkpoint};
 use crate::checkpoint::CheckpointPace;
 use crate::config::NodeConfig;
 use crate::disks::JournalIdle;
 use crate::interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
+use crate::snapshots::Snapshots;
 use crate::status::NodeStatus;
+use crate::tidying::TidyPace;
 use quorate_disk::Disk;
 use quorate_journal::Journal;
-use quorate_machine::{Machine, MachineOutput, StateMachine};
-use quorate_protocol::{Durable, Env, Gate, Input, Outbox, Replica, Setup};
+use quorate_machine::{DutyConfig, Lead, Machine, MachineOutput, StateMachine};
+use quorate_protocol::{Durable, Env, Gate, Input, LinkState, Outbox, Output, Replica, Setup, SnapshotId};
 use quorate_store::Store;
-use quorate_types::{NodeId, Slot};
+use quorate_types::{NodeId, Slot, Time};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One node: everything deterministic that a process runs.
@@ -47,8 +51,14 @@ pub struct Node<R: Replica, S: StateMachine> {
     /// What became free to send since the last settle.
     pub(crate) released: Vec<(NodeId, R::Message)>,
     /// The last `Lead` the replica said.
-    pub(crate) lead: Option<(u64, Option<NodeId>, bool)>,
+    pub(crate) lead: Option<Lead>,
     pub(crate) pace: CheckpointPace,
+    pub(crate) tidy: TidyPace,
+    pub(crate) snapshots: Snapshots<R, S>,
+    pub(crate) backups: BTreeMap<BackupId, Backup>,
+    pub(crate) last_backup: u64,
+    /// What the state described when it came by snapshot.
+    pub(crate) anchor: Option<R::Anchor>,
     /// The last durable checkpoint.
     pub(crate) checkpointed: Slot,
     /// The applied and durable marks the replica was last told.
@@ -59,6 +69,14 @@ pub struct Node<R: Replica, S: StateMachine> {
     pub(crate) stopped: bool,
 }
 
+/// What a replica that opened between a snapshot's record and its installation says.
+fn asked_to_install<R: Replica>(words: &[Output<R>]) -> Option<SnapshotId> {
+    words.iter().find_map(|word| match word {
+        Output::InstallSnapshot { id, .. } => Some(*id),
+        _ => None,
+    })
+}
+
 /// An open node, and what it wants done first.
 pub type Booted<R, S> = (Node<R, S>, Vec<NodeOutput<R, S>>);
 
@@ -66,38 +84,51 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     /// Opens a node on its disks, creating the journal where there is none, and returns what it wants done first. Blocks
     /// for the disks: this is the only place where the node performs operations itself.
     ///
-    /// In this order: what may be unflushed in the journal is flushed; journal and store are read; machine and replica open
-    /// from what was found; then both disks are repaired and the new incarnation is made durable. A store without a
-    /// checkpoint gets one of the state before the first command, so that from then on a lost journal is told from a node
-    /// that never ran. A node that refuses to start has changed nothing.
+    /// In this order: what may be unflushed in the journal is flushed; journal and store are read; a snapshot that the journal
+    /// names and the store does not have yet is installed, and reading begins anew; machine and replica open from what was
+    /// found; then both disks are repaired and the new incarnation is made durable. A store without a checkpoint gets one of the
+    /// state before the first command, so that from then on a lost journal is told from a node that never ran. A node that
+    /// refuses to start has changed nothing.
     ///
     /// # Errors
     /// When a disk fails, or what is on them is damaged, contradictory, of another version, or somebody else's.
     pub fn boot(
         boot: Boot,
         config: NodeConfig<R>,
+        duty: &DutyConfig<S>,
         journal_disk: &mut dyn Disk,
         store_disk: &mut dyn Disk,
     ) -> Result<Booted<R, S>, BootError> {
         let flushes = Journal::flush_before_open(journal_disk).map_err(journal_failed)?;
         journal_disk.perform_all(&flushes).map_err(journal_failed)?;
         let found = boot.find_journal(&config, journal_disk)?;
-        let stored = boot.find_store(&config, &found, store_disk)?;
         let setup = boot.setup(found.disk, found.incarnation);
-        let applied = applied_of(stored.image.as_ref());
-        let mut store = stored.store;
-        let is_empty_store = stored.image.is_none();
-        let machine = Machine::open(setup.me, setup.incarnation, config.machine, stored.image)?;
+        let stored = boot.find_store(&config, &found, &*store_disk)?;
+        let (applied, anchor) = (stored.applied, stored.anchor.clone());
         let mut outbox = Outbox::new(found.last_ticket, config.tracing);
-        let durable = Durable { records: found.records, anchor: None, applied };
+        let durable = Durable { records: found.records, anchor: anchor.clone(), applied };
         let replica = R::open(&setup, &config.protocol, durable, &mut outbox)?;
+        let first_words = outbox.take();
+        if let Some(id) = asked_to_install(&first_words) {
+            let install = stored.prepare_snapshot::<S>(&setup, id)?;
+            install_again(install, store_disk).map_err(store_failed)?;
+            return Node::boot(boot, config, duty, journal_disk, store_disk);
+        }
+        let is_empty_store = stored.is_empty();
+        let (store, repairs, machine) = stored.open_machine(&setup, config.machine, duty)?;
+        let mut store = store;
         // Only now: a node that refuses to start leaves both disks as it found them, for they are evidence. And the journal
         // first: a store without one refuses every later start.
         journal_disk.perform_all(&found.operations).map_err(journal_failed)?;
-        store_disk.perform_all(&stored.operations).map_err(store_failed)?;
+        store_disk.perform_all(&repairs).map_err(store_failed)?;
         if is_empty_store {
             write_founding_checkpoint(&setup, &machine, &mut store, store_disk).map_err(store_failed)?;
         }
+        // The journal names none of them: they arrived and were not wanted, or were installed just before the end.
+        for id in store.incoming().collect::<Vec<_>>() {
+            store.drop_incoming(id);
+        }
+        let incarnation = setup.incarnation;
         let mut node = Node {
             setup,
             journal_idle: config.journal_idle,
@@ -113,6 +144,11 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             released: Vec::new(),
             lead: None,
             pace: CheckpointPace::new(config.checkpoint, applied),
+            tidy: TidyPace::new(config.tidy_every),
+            snapshots: Snapshots::new(&config.transfer, incarnation),
+            backups: BTreeMap::new(),
+            last_backup: 0,
+            anchor,
             checkpointed: applied,
             reported: (applied, applied),
             idle: JournalIdle::after_opening(),
@@ -120,9 +156,11 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             stopped: false,
         };
         let mut outputs = Vec::new();
-        node.carry_replica_outputs(&mut outputs);
+        for word in first_words {
+            node.carry_replica_output(Time::ZERO, word, &mut outputs);
+        }
         node.carry_machine_outputs(&mut outputs);
-        node.finish(0, &mut outputs);
+        node.finish(Time::ZERO, 0, &mut outputs);
         Ok((node, outputs))
     }
 
@@ -139,7 +177,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     ) -> Result<R, BootError> {
         let found = boot.find_journal(config, journal_disk)?;
         let stored = boot.find_store(config, &found, store_disk)?;
-        let durable = Durable { records: found.records, anchor: None, applied: applied_of(stored.image.as_ref()) };
+        let durable = Durable { records: found.records, anchor: stored.anchor, applied: stored.applied };
         let mut silent = Outbox::new(found.last_ticket, false);
         Ok(R::open(&boot.setup(found.disk, found.incarnation), &config.protocol, durable, &mut silent)?)
     }
@@ -154,21 +192,35 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 self.tell_replica(env, Input::Receive { from, message });
             }
             NodeInput::Message { from, message: NodeMessage::Machine(message) } => {
-                self.machine.receive(from, message, &mut self.machine_outputs);
+                self.machine.receive(env.now(), from, message, &mut self.machine_outputs);
+            }
+            NodeInput::Message { from, message: NodeMessage::Transfer(message) } => {
+                self.receive_transfer(env, from, message);
             }
             NodeInput::Expired(NodeTimer::Protocol(timer)) => self.tell_replica(env, Input::Expired(timer)),
             NodeInput::Expired(NodeTimer::Requests) => self.machine.expired(env.now(), &mut self.machine_outputs),
+            NodeInput::Expired(NodeTimer::Duty) => self.machine.duty_expired(),
+            NodeInput::Expired(NodeTimer::Transfers) => self.transfers_expired(env.now()),
+            NodeInput::Expired(NodeTimer::Tidy) => self.tidy.expired(),
             NodeInput::Expired(NodeTimer::Checkpoint) => self.pace.look(),
             NodeInput::Expired(NodeTimer::JournalIdle) => self.journal_idle_over(),
             NodeInput::DiskDone { lane: Lane::Journal, write } => self.journal_done(env, write),
-            NodeInput::DiskDone { lane: Lane::Store, write } => self.store_done(write),
+            NodeInput::DiskDone { lane: Lane::Store, write } => self.store_done(env, write),
             NodeInput::Write { tag, payload } => {
                 self.machine.submit(env.now(), tag, payload, &mut self.machine_outputs);
             }
             NodeInput::Read { tag, query, consistency } => {
                 self.machine.read(env.now(), tag, query, consistency, &mut self.machine_outputs);
             }
-            NodeInput::Link { peer, state } => self.tell_replica(env, Input::Link { peer, state }),
+            NodeInput::Errand { tag, payload } => {
+                self.machine.errand(env.now(), tag, payload, &mut self.machine_outputs);
+            }
+            NodeInput::Link { peer, state } => {
+                if state == LinkState::Up {
+                    self.transfers_reconnected(env.now(), peer);
+                }
+                self.tell_replica(env, Input::Link { peer, state });
+            }
         }
     }
 
@@ -201,6 +253,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             machine: self.machine.status(),
             checkpointed: self.checkpointed,
             checkpointing: self.store.is_checkpointing(),
+            snapshots: self.snapshots.status(),
+            store_garbage_bytes: self.store.garbage_bytes(),
+            tidying: self.tidy.is_unfinished(),
             durable: self.journal.durable(),
             appended: self.journal.appended(),
             journal_bytes: self.journal.bytes_on_disk(),

@@ -2,9 +2,9 @@
 
 use crate::interface::{NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::node::Node;
-use quorate_machine::{MachineOutput, StateMachine};
+use quorate_machine::{Lead, MachineOutput, StateMachine};
 use quorate_protocol::{Env, Event, Footprint, Input, Output, Replica, Rule, Violation};
-use quorate_types::NodeId;
+use quorate_types::{NodeId, Time};
 
 /// Two messages of one member contradict each other.
 static EVIDENCE: Rule = Rule {
@@ -30,6 +30,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         }
         let mut news = true;
         while news && self.stop.is_none() {
+            self.drive_transfers(env.now(), out);
             self.report_marks();
             self.machine.settle(env.now(), &mut self.machine_outputs);
             self.carry_machine_outputs(out);
@@ -37,9 +38,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 self.tell_replica(env, input);
             }
             self.replica.settle(env, &mut self.outbox);
-            news = self.carry_replica_outputs(out);
+            news = self.carry_replica_outputs(env.now(), out);
         }
-        self.finish(begin, out);
+        self.finish(env.now(), begin, out);
     }
 
     /// Tells the replica how far the machine has come, if it came further.
@@ -53,10 +54,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     }
 
     /// Disk writes begin and invariants are checked; or the node stops.
-    pub(crate) fn finish(&mut self, begin: usize, out: &mut Vec<NodeOutput<R, S>>) {
+    pub(crate) fn finish(&mut self, now: Time, begin: usize, out: &mut Vec<NodeOutput<R, S>>) {
         self.carry_machine_outputs(out);
         self.begin_journal_write(out);
         self.begin_store_write(out);
+        self.tidy_a_slice(now, out);
+        self.drive_transfers(now, out);
         if let Err(violation) = self.replica.check_invariants() {
             self.halt(StopReason::Violation(violation));
         }
@@ -76,15 +79,20 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     }
 
     /// Carries what the replica wants done; says whether the machine was told anything that it may have an answer to.
-    pub(crate) fn carry_replica_outputs(&mut self, out: &mut Vec<NodeOutput<R, S>>) -> bool {
+    pub(crate) fn carry_replica_outputs(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) -> bool {
         let mut news = false;
         for output in self.outbox.take() {
-            news |= self.carry_replica_output(output, out);
+            news |= self.carry_replica_output(now, output, out);
         }
         news
     }
 
-    fn carry_replica_output(&mut self, output: Output<R>, out: &mut Vec<NodeOutput<R, S>>) -> bool {
+    pub(crate) fn carry_replica_output(
+        &mut self,
+        now: Time,
+        output: Output<R>,
+        out: &mut Vec<NodeOutput<R, S>>,
+    ) -> bool {
         match output {
             Output::Persist { ticket, records } => self.persist(ticket, &records),
             Output::Compact { ticket, baseline, drop_before } => self.compact(ticket, &baseline, drop_before),
@@ -102,12 +110,16 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             }
             Output::CancelTimer(timer) => out.push(NodeOutput::CancelTimer(NodeTimer::Protocol(timer))),
             Output::Members { members, .. } => out.push(NodeOutput::Members(members)),
-            Output::SendSnapshot { to, .. } | Output::SnapshotAnchor { to, .. } => {
-                self.halt(unsupported(&format!("sending a snapshot to {to}")));
+            Output::SendSnapshot { to, at_least } => {
+                self.pin_view(to, at_least);
+                return true;
             }
-            Output::InstallSnapshot { .. } | Output::DropSnapshot { .. } => {
-                self.halt(unsupported("installing a snapshot"));
+            Output::SnapshotAnchor { id, to, anchor } => {
+                self.send_view(now, id, to, &anchor);
+                return true;
             }
+            Output::InstallSnapshot { id, after, .. } => self.want_installed(id, after),
+            Output::DropSnapshot { id } => self.drop_snapshot(id),
             Output::Retire { why } => self.halt(StopReason::Retired(why)),
             Output::Evidence { against, first, second } => {
                 out.push(NodeOutput::Trace(evidence(against, &format!("{first:?}"), &format!("{second:?}"))));
@@ -115,10 +127,11 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             Output::Trace(event) => out.push(NodeOutput::Trace(event)),
             Output::Decide { slot, decision } => {
                 if self.stop.is_none()
-                    && let Err(error) = self.machine.decide(slot, decision, &mut self.machine_outputs)
+                    && let Err(error) = self.machine.decide(now, slot, decision, &mut self.machine_outputs)
                 {
                     self.halt(StopReason::Inconsistent(error.to_string()));
                 }
+                self.tidy.applied();
                 return true;
             }
             Output::ReadAt { token, slot } => {
@@ -129,20 +142,24 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 self.machine.refuse(refused, &why, &mut self.machine_outputs);
                 return true;
             }
-            Output::Lead { era, who, ready, .. } => return self.note_lead((era, who, ready), out),
+            Output::Lead { era, who, ready, settled } => {
+                return self.note_lead(Lead { era, who, ready, settled }, out);
+            }
         }
         false
     }
 
     /// Repeated news of the same leader is no news: a replica may say it at every settle.
-    fn note_lead(&mut self, lead: (u64, Option<NodeId>, bool), out: &mut Vec<NodeOutput<R, S>>) -> bool {
+    fn note_lead(&mut self, lead: Lead, out: &mut Vec<NodeOutput<R, S>>) -> bool {
         if self.lead == Some(lead) {
             return false;
         }
         self.lead = Some(lead);
-        let (era, who, ready) = lead;
-        out.push(NodeOutput::Lead { era, who, ready });
-        self.machine.lead(era, who, ready, &mut self.machine_outputs);
+        out.push(NodeOutput::Lead { era: lead.era, who: lead.who, ready: lead.ready });
+        if lead.who != Some(self.setup.me) {
+            self.stop_sending_all();
+        }
+        self.machine.lead(lead, &mut self.machine_outputs);
         true
     }
 
@@ -158,17 +175,17 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                     out.push(NodeOutput::Send { to, message: NodeMessage::Machine(message) });
                 }
                 MachineOutput::Reply { tag, result } => out.push(NodeOutput::Reply { tag, result }),
+                MachineOutput::Answer { tag, result } => out.push(NodeOutput::Answer { tag, result }),
                 MachineOutput::Applied { slot, digest } => out.push(NodeOutput::Applied { slot, digest }),
                 MachineOutput::SetTimer(delay) => {
                     out.push(NodeOutput::SetTimer { timer: NodeTimer::Requests, at_least: delay, at_most: delay });
                 }
+                MachineOutput::SetDutyTimer(delay) => {
+                    out.push(NodeOutput::SetTimer { timer: NodeTimer::Duty, at_least: delay, at_most: delay });
+                }
             }
         }
     }
-}
-
-fn unsupported(what: &str) -> StopReason {
-    StopReason::Inconsistent(format!("{what} is not supported by this version"))
 }
 
 fn evidence(against: NodeId, first: &str, second: &str) -> Event {

@@ -1,5 +1,6 @@
 //! A node as people and metrics see it.
 
+use crate::snapshots::SnapshotStatus;
 use quorate_machine::MachineStatus;
 use quorate_protocol::Status;
 use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot, Ticket};
@@ -25,6 +26,12 @@ pub struct NodeStatus {
     pub checkpointed: Slot,
     /// Whether another is being written.
     pub checkpointing: bool,
+    /// Snapshots coming and going.
+    pub snapshots: SnapshotStatus,
+    /// Bytes of dropped items in the store's files, as far as surveyed.
+    pub store_garbage_bytes: u64,
+    /// Whether condemned items are known to be left to drop.
+    pub tidying: bool,
     /// The last durable write.
     pub durable: Ticket,
     /// The last write asked for.

@@ -228,7 +228,7 @@ fn a_broken_invariant_lets_nothing_out_but_traces_and_stop() {
 fn what_cannot_be_stops_the_node_and_says_why() {
     let cases = [
         (Misdeed::DecideGarbage, "slot 1 was decided to be something that is no batch of commands"),
-        (Misdeed::InstallSnapshot, "installing a snapshot is not supported by this version"),
+        (Misdeed::InstallSnapshot, "snapshot 1 is to be installed and is not here"),
         (Misdeed::TalkToItself, "invariant NeverToYourself is violated"),
         (Misdeed::Retire, "this node is retired: for the test"),
         (Misdeed::SkipTickets, "the journal cannot take the replica's records: ticket 101"),

@@ -9,9 +9,24 @@ use tokio::sync::{mpsc, oneshot};
 
 /// A client's request on its way into the loop.
 pub(crate) enum ClientArrival<S: StateMachine> {
-    Write { payload: Bytes, reply: oneshot::Sender<Result<S::Reply, RequestError>> },
-    Read { query: S::Query, consistency: Consistency, reply: oneshot::Sender<Result<S::Reply, RequestError>> },
-    Status { reply: oneshot::Sender<RuntimeStatus> },
+    Write {
+        payload: Bytes,
+        reply: oneshot::Sender<Result<S::Reply, RequestError>>,
+    },
+    Read {
+        query: S::Query,
+        consistency: Consistency,
+        reply: oneshot::Sender<Result<S::Reply, RequestError>>,
+    },
+    Errand {
+        payload: Bytes,
+        reply: oneshot::Sender<Result<Bytes, RequestError>>,
+    },
+    /// Nothing but a round of the loop.
+    Wake,
+    Status {
+        reply: oneshot::Sender<RuntimeStatus>,
+    },
     Shutdown,
 }
 
@@ -61,6 +76,22 @@ impl<S: StateMachine> NodeHandle<S> {
         let (reply, answer) = oneshot::channel();
         self.requests.try_send(ClientArrival::Read { query, consistency, reply }).map_err(refused)?;
         answer.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// Has an errand seen to by the leader's duty, wherever that is, and answers with what it said. It may be carried out more
+    /// than once, and after [`RequestError::Unknown`] too.
+    ///
+    /// # Errors
+    /// As the variants say.
+    pub async fn errand(&self, payload: Bytes) -> Result<Bytes, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(ClientArrival::Errand { payload, reply }).map_err(refused)?;
+        answer.await.unwrap_or(Err(RequestError::Unknown))
+    }
+
+    /// Has the observer called soon. A full queue is as good: the loop is about to take a round anyway.
+    pub fn wake(&self) {
+        let _ = self.requests.try_send(ClientArrival::Wake);
     }
 
     /// The node's marks; `None` once it has stopped.

@@ -5,6 +5,7 @@ use crate::handle::{ClientArrival, RuntimeStatus};
 use crate::peers::{PeerContext, PeerSender};
 use crate::start::Observer;
 use crate::timers::Timers;
+use bytes::Bytes;
 use quorate_disk::DiskError;
 use quorate_machine::StateMachine;
 use quorate_node::{ClientTag, Lane, Node, NodeInput, NodeMessage, NodeOutput, NodeTimer, RequestError, StopReason};
@@ -93,13 +94,19 @@ pub(crate) struct NodeLoop<R: Replica, S: StateMachine> {
     pub(crate) observer: Observer<S>,
 }
 
+/// Who waits for what kind of answer.
+enum Expecting<S: StateMachine> {
+    Reply(Reply<S>),
+    Answer(oneshot::Sender<Result<Bytes, RequestError>>),
+}
+
 type Reply<S> = oneshot::Sender<Result<<S as StateMachine>::Reply, RequestError>>;
 
 /// What the loop keeps besides the node.
 struct Driver<R: Replica, S: StateMachine> {
     env: RuntimeEnv,
     timers: Timers<NodeTimer<R::Timer>>,
-    replies: HashMap<u64, Reply<S>>,
+    replies: HashMap<u64, Expecting<S>>,
     next_tag: u64,
     peers: BTreeMap<NodeId, PeerSender<R>>,
     /// Era and leader, as last told.
@@ -137,7 +144,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
         loop {
             self.carry_out(&mut driver, &mut outputs);
             let (era, leader) = driver.lead;
-            (self.observer)(self.node.state(), era, leader);
+            (self.observer)(self.node.state(), era, leader, driver.env.now());
             if let Some(cause) = driver.stop.take() {
                 return cause;
             }
@@ -193,9 +200,15 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
 
     fn take_client(&mut self, driver: &mut Driver<R, S>, arrival: ClientArrival<S>) {
         let input = match arrival {
-            ClientArrival::Write { payload, reply } => NodeInput::Write { tag: driver.expect_reply(reply), payload },
+            ClientArrival::Write { payload, reply } => {
+                NodeInput::Write { tag: driver.expect(Expecting::Reply(reply)), payload }
+            }
+            ClientArrival::Errand { payload, reply } => {
+                NodeInput::Errand { tag: driver.expect(Expecting::Answer(reply)), payload }
+            }
+            ClientArrival::Wake => return,
             ClientArrival::Read { query, consistency, reply } => {
-                NodeInput::Read { tag: driver.expect_reply(reply), query, consistency }
+                NodeInput::Read { tag: driver.expect(Expecting::Reply(reply)), query, consistency }
             }
             ClientArrival::Status { reply } => {
                 let messages_dropped = driver.peers.values().map(PeerSender::dropped).sum();
@@ -230,9 +243,14 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                     Lane::Store => self.store.perform(write, operations),
                 },
                 NodeOutput::Reply { tag, result } => {
-                    if let Some(reply) = driver.replies.remove(&tag.0) {
+                    if let Some(Expecting::Reply(reply)) = driver.replies.remove(&tag.0) {
                         // A client that went away does not want its answer.
                         let _ = reply.send(result);
+                    }
+                }
+                NodeOutput::Answer { tag, result } => {
+                    if let Some(Expecting::Answer(answer)) = driver.replies.remove(&tag.0) {
+                        let _ = answer.send(result);
                     }
                 }
                 NodeOutput::Lead { era, who, ready } => {
@@ -273,7 +291,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Driver<R, S> {
-    fn expect_reply(&mut self, reply: Reply<S>) -> ClientTag {
+    fn expect(&mut self, reply: Expecting<S>) -> ClientTag {
         self.next_tag += 1;
         self.replies.insert(self.next_tag, reply);
         ClientTag(self.next_tag)

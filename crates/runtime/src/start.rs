@@ -8,10 +8,10 @@ use crate::node_loop::{NodeLoop, StopCause, address_of};
 use crate::peers::{PeerContext, accept_peers};
 use quorate_disk::DiskError;
 use quorate_journal::Journal;
-use quorate_machine::StateMachine;
+use quorate_machine::{DutyConfig, StateMachine};
 use quorate_node::{Boot, BootError, Lane, Node, NodeConfig};
 use quorate_protocol::{Replica, Start};
-use quorate_types::{ClusterId, DiskId, NodeId};
+use quorate_types::{ClusterId, DiskId, NodeId, Time};
 use quorate_wire::{Hello, WIRE_VERSION, WIRE_VERSION_OLDEST};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 /// What a node needs to run.
 #[derive(Debug)]
-pub struct RuntimeConfig<R: Replica> {
+pub struct RuntimeConfig<R: Replica, S: StateMachine> {
     /// Its cluster.
     pub cluster: ClusterId,
     /// Itself.
@@ -32,6 +32,8 @@ pub struct RuntimeConfig<R: Replica> {
     pub start: Start,
     /// Its settings.
     pub node: NodeConfig<R>,
+    /// The settings of its state machine's duty.
+    pub duty: DutyConfig<S>,
     /// Where its data is: `journal/`, `store/`, `LOCK` and `known-disks`.
     pub data_directory: PathBuf,
     /// Where clients reach this node; told to the other members for their member lists.
@@ -72,9 +74,9 @@ pub enum StartError {
     },
 }
 
-/// Called after every round of the loop in which something may have changed, with the state, the era and the leader as known:
-/// how a front keeps what it must know at once. Must be cheap.
-pub type Observer<S> = Box<dyn FnMut(&S, u64, Option<NodeId>)>;
+/// Called after every round of the loop in which something may have changed, with the state, the era and the leader as known,
+/// and the node's clock: how a front keeps what it must know at once. Must be cheap. [`NodeHandle::wake`] has it called soon.
+pub type Observer<S> = Box<dyn FnMut(&S, u64, Option<NodeId>, Time)>;
 
 /// A node that runs.
 pub struct Running<S: StateMachine> {
@@ -91,7 +93,7 @@ pub struct Running<S: StateMachine> {
 /// # Errors
 /// When the data directory is in use, unusable, damaged, or another cluster's, node's or protocol's.
 pub fn start<R, S>(
-    config: RuntimeConfig<R>,
+    config: RuntimeConfig<R, S>,
     peer_listeners: Vec<TcpListener>,
     observer: Observer<S>,
 ) -> Result<Running<S>, StartError>
@@ -114,7 +116,7 @@ where
     let seed = getrandom::u64().map_err(random("cannot draw a seed"))?;
     let addresses = addresses_of(&config.start);
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
-    let (node, outputs) = Node::<R, S>::boot(boot, config.node, &mut journal_disk, &mut store_disk)?;
+    let (node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
     known_disks.note(config.me, status.disk, status.incarnation).map_err(system("cannot write known-disks"))?;
     tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, "node open");
@@ -160,8 +162,8 @@ where
 }
 
 /// A node that once had a journal and has none now would found itself anew under its old name and vote a second time.
-fn refuse_lost_journal<R: Replica>(
-    config: &RuntimeConfig<R>,
+fn refuse_lost_journal<R: Replica, S: StateMachine>(
+    config: &RuntimeConfig<R, S>,
     journal: &FileDisk,
     known: &KnownDisks,
 ) -> Result<(), StartError> {

@@ -27,7 +27,7 @@ pub(crate) struct AuthService<B>(pub(crate) Arc<Front<B>>);
 #[tonic::async_trait]
 impl<B: Backend> Auth for AuthService<B> {
     async fn auth_status(&self, _: Request<AuthStatusRequest>) -> Result<Response<AuthStatusResponse>, Status> {
-        let header = Some(self.0.local_header().into());
+        let header = Some(self.0.local_header());
         Ok(Response::new(AuthStatusResponse { header, enabled: false, auth_revision: UNCHANGED_AUTH_REVISION }))
     }
 

@@ -1,41 +1,51 @@
-//! What the front needs from the store behind it, in plain types of its own.
+//! What the front needs from the store behind it.
 
 use std::future::Future;
 
 use bytes::Bytes;
+use quorate_keyspace::{LeaseAnswer, LeaseErrand, Query, Reply, Request};
+use quorate_machine::Consistency;
+use tokio::sync::mpsc;
 
 use crate::errors::BackendError;
+use crate::watch_channel::WatchEntrance;
 
-/// A member of the cluster as the front sees it: something that answers etcd's questions.
+/// A member of the cluster as the front sees it: it takes the keyspace's own requests and questions to the cluster.
 ///
 /// The front calls it from many tasks at once. A returned future may be dropped at any await, when the client goes away
 /// or the time is up; a write may take effect all the same, and must not be left half done.
-///
-/// Requests arrive checked: keys are not empty, flags do not contradict each other, negative limits and revisions are 0.
-/// A backend that cannot do something a request asks for answers [`BackendError::Unsupported`]; it never leaves it out.
 pub trait Backend: Send + Sync + 'static {
     /// What this member knows right now without asking anyone. Called for every request, so it must be cheap (a few
     /// loads) and must not block.
     fn local(&self) -> LocalView;
 
-    /// Reads a range. Linearizable unless the query is serializable: then from local state, working without quorum.
+    /// Has a request applied once. An `Ok` means committed and applied here, and is never [`Reply::Error`].
     ///
     /// # Errors
-    /// `Compacted`, `FutureRevision`, or any error of reaching the cluster.
-    fn range(&self, query: RangeQuery) -> impl Future<Output = Result<RangeAnswer, BackendError>> + Send;
+    /// [`BackendError::Refused`] with the keyspace's refusal. `TimedOut` and its kin leave the outcome unknown; all others mean
+    /// that nothing was changed.
+    fn write(&self, request: Request) -> impl Future<Output = Result<Reply, BackendError>> + Send;
 
-    /// Writes one pair at a revision of its own. An `Ok` means committed and applied here.
+    /// Answers a question, from local state alone or after a round with a quorum. Never [`Reply::Error`].
     ///
     /// # Errors
-    /// `KeyNotFound` if the old value or lease is to be kept and there is none. `TimedOut` and its kin leave the outcome
-    /// unknown; all others mean that nothing was written.
-    fn put(&self, command: PutCommand) -> impl Future<Output = Result<PutAnswer, BackendError>> + Send;
+    /// [`BackendError::Refused`], or any error of reaching the cluster.
+    fn read(&self, query: Query, consistency: Consistency) -> impl Future<Output = Result<Reply, BackendError>> + Send;
 
-    /// Deletes a range at one revision; deleting nothing is fine and takes no revision.
+    /// Has the leader do something about a lease that only its memory can.
     ///
     /// # Errors
-    /// As for [`Backend::put`].
-    fn delete_range(&self, command: DeleteCommand) -> impl Future<Output = Result<DeleteAnswer, BackendError>> + Send;
+    /// Any error of reaching the leader. Nothing has happened, or a renewal nobody was told of.
+    fn lease(&self, errand: LeaseErrand) -> impl Future<Output = Result<LeaseAnswer, BackendError>> + Send;
+
+    /// Where watches are taken to.
+    fn watches(&self) -> &WatchEntrance;
+
+    /// This member's whole state as of now, in pieces.
+    ///
+    /// # Errors
+    /// When it cannot be had now.
+    fn backup(&self) -> impl Future<Output = Result<Backup, BackendError>> + Send;
 
     /// Lists the members. Linearizable: as of a moment after the call, confirmed by a quorum; else as known locally.
     ///
@@ -48,6 +58,15 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// `ServerStopped` if it is no longer there to ask.
     fn status(&self) -> impl Future<Output = Result<NodeStatus, BackendError>> + Send;
+}
+
+/// A member's state on its way out.
+#[derive(Debug)]
+pub struct Backup {
+    /// All pieces together have so many bytes.
+    pub total_bytes: u64,
+    /// The pieces in order; fewer bytes than announced mean that it broke off.
+    pub pieces: mpsc::Receiver<Bytes>,
 }
 
 /// Who answers, and how far it was: sent with every answer.
@@ -73,141 +92,6 @@ pub struct LocalView {
     pub leader_id: u64,
     /// This member has no vote yet.
     pub is_learner: bool,
-}
-
-/// One pair as it stood at some revision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyValue {
-    /// The key, never empty.
-    pub key: Bytes,
-    /// The value, empty if there is none or only keys were asked for.
-    pub value: Bytes,
-    /// Revision at which the key last came into being.
-    pub create_revision: i64,
-    /// Revision of its last change.
-    pub mod_revision: i64,
-    /// Puts since it came into being, that one included.
-    pub version: i64,
-    /// The lease it hangs on, 0 for none.
-    pub lease: i64,
-}
-
-/// Direction of a sorted answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SortOrder {
-    /// Smallest first.
-    #[default]
-    Ascending,
-    /// Largest first.
-    Descending,
-}
-
-/// What an answer is sorted by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SortTarget {
-    /// The key's bytes: with ascending order, the natural order of the store.
-    #[default]
-    Key,
-    /// [`KeyValue::version`].
-    Version,
-    /// [`KeyValue::create_revision`].
-    CreateRevision,
-    /// [`KeyValue::mod_revision`].
-    ModRevision,
-    /// The value's bytes.
-    Value,
-}
-
-/// A read of one key or a range, at one revision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RangeQuery {
-    /// First key, never empty.
-    pub key: Bytes,
-    /// First key after the range. Empty: only `key`. One zero byte: all keys from `key` on. Not above `key`: an empty range.
-    pub range_end: Bytes,
-    /// Most pairs to answer, counted after sorting and filtering; 0 for all.
-    pub limit: i64,
-    /// Read as of this revision; 0 for now.
-    pub revision: i64,
-    /// Direction of the answer.
-    pub sort_order: SortOrder,
-    /// What to sort by; ties stay in key order.
-    pub sort_target: SortTarget,
-    /// Answer from local state, without asking the cluster.
-    pub serializable: bool,
-    /// Leave the values out, keep all else.
-    pub keys_only: bool,
-    /// Answer the count only; `limit` and the filters below do not change it.
-    pub count_only: bool,
-    /// Only pairs last changed at or after this revision; 0 for no bound. The filters do not change the count.
-    pub min_mod_revision: i64,
-    /// Only pairs last changed at or before this revision; 0 for no bound.
-    pub max_mod_revision: i64,
-    /// Only pairs that came into being at or after this revision; 0 for no bound.
-    pub min_create_revision: i64,
-    /// Only pairs that came into being at or before this revision; 0 for no bound.
-    pub max_create_revision: i64,
-}
-
-/// What a range held.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RangeAnswer {
-    /// Its revision is the store's at the time of the read, also for a read of the past.
-    pub header: Header,
-    /// The pairs, sorted, filtered and cut as asked.
-    pub pairs: Vec<KeyValue>,
-    /// The limit left pairs out.
-    pub more: bool,
-    /// Keys in the range at that revision, whatever limit and filters.
-    pub count: i64,
-}
-
-/// A write of one pair.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PutCommand {
-    /// The key, never empty.
-    pub key: Bytes,
-    /// The new value; empty if `ignore_value`.
-    pub value: Bytes,
-    /// The lease to hang it on, 0 for none. There are no leases yet: the front refuses any other.
-    pub lease: i64,
-    /// Answer the pair as it was before.
-    pub prev_kv: bool,
-    /// Keep the value; the key must exist.
-    pub ignore_value: bool,
-    /// Keep the lease; the key must exist.
-    pub ignore_lease: bool,
-}
-
-/// A pair was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PutAnswer {
-    /// Its revision is the write's own.
-    pub header: Header,
-    /// The pair before, if asked for and there was one.
-    pub previous: Option<KeyValue>,
-}
-
-/// A deletion of one key or a range.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeleteCommand {
-    /// First key, never empty.
-    pub key: Bytes,
-    /// As [`RangeQuery::range_end`].
-    pub range_end: Bytes,
-    /// Answer the pairs as they were before.
-    pub prev_kv: bool,
-}
-
-/// A range was deleted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeleteAnswer {
-    /// Its revision is the deletion's own, or the current one if there was nothing to delete.
-    pub header: Header,
-    /// How many keys were deleted.
-    pub deleted: i64,
-    /// The pairs before, in key order, if asked for.
-    pub previous: Vec<KeyValue>,
 }
 
 /// One member of the cluster.
@@ -318,4 +202,12 @@ pub struct NodeCounts {
     pub deletes: Option<u64>,
     /// Live keys.
     pub keys: Option<u64>,
+    /// The revision of the last compaction, 0 for none.
+    pub compact_revision: Option<u64>,
+    /// Leases there are.
+    pub leases: Option<u64>,
+    /// Alarms that are raised.
+    pub alarms: Option<u64>,
+    /// Bytes of history above which the NOSPACE alarm is raised.
+    pub quota_backend_bytes: Option<u64>,
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::backend::{Backend, Header};
+use crate::backend::Backend;
 use crate::errors::not_yet;
 use crate::front::Front;
 use crate::proto::etcdserverpb::cluster_server::Cluster;
 use crate::proto::etcdserverpb::{
     MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
     MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest, MemberUpdateResponse,
+    ResponseHeader,
 };
 
 pub(crate) struct ClusterService<B>(pub(crate) Arc<Front<B>>);
@@ -24,9 +25,9 @@ impl<B: Backend> Cluster for ClusterService<B> {
         }
         let list = self.0.in_time(self.0.backend.members(linearizable)).await?;
         // The members are not part of the keyspace: etcd gives no revision here.
-        let header = Header { revision: 0, ..list.header };
+        let header = ResponseHeader { revision: 0, ..list.header.into() };
         let members = list.members.into_iter().map(Into::into).collect();
-        Ok(Response::new(MemberListResponse { header: Some(header.into()), members }))
+        Ok(Response::new(MemberListResponse { header: Some(header), members }))
     }
 
     async fn member_add(&self, _: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {

@@ -12,6 +12,7 @@ use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
+use crate::admission::{Charge, ChargedBody};
 use crate::auth::AuthService;
 use crate::backend::Backend;
 use crate::cluster::ClusterService;
@@ -36,7 +37,7 @@ use crate::proto::v3lockpb::lock_server::LockServer;
 use crate::watch::WatchService;
 
 /// A client sets this to `true` to be refused by a member without a leader.
-const REQUIRE_LEADER: &str = "hasleader";
+pub(crate) const REQUIRE_LEADER: &str = "hasleader";
 const CLIENT_API_VERSION: &str = "client-api-version";
 const GRPC_CONTENT_TYPE: &str = "application/grpc";
 
@@ -48,10 +49,10 @@ pub(crate) struct Dispatch<B> {
     maintenance: MaintenanceServer<MaintenanceService<B>>,
     auth: AuthServer<AuthService<B>>,
     health: HealthServer<HealthService<B>>,
-    watch: WatchServer<WatchService>,
-    lease: LeaseServer<LeaseService>,
-    lock: LockServer<LockService>,
-    election: ElectionServer<ElectionService>,
+    watch: WatchServer<WatchService<B>>,
+    lease: LeaseServer<LeaseService<B>>,
+    lock: LockServer<LockService<B>>,
+    election: ElectionServer<ElectionService<B>>,
     http: axum::Router,
 }
 
@@ -66,10 +67,10 @@ impl<B: Backend> Dispatch<B> {
             maintenance: MaintenanceServer::new(MaintenanceService(shared())).max_decoding_message_size(max),
             auth: AuthServer::new(AuthService(shared())).max_decoding_message_size(max),
             health: HealthServer::new(HealthService(shared())).max_decoding_message_size(max),
-            watch: WatchServer::new(WatchService).max_decoding_message_size(max),
-            lease: LeaseServer::new(LeaseService).max_decoding_message_size(max),
-            lock: LockServer::new(LockService).max_decoding_message_size(max),
-            election: ElectionServer::new(ElectionService).max_decoding_message_size(max),
+            watch: WatchServer::new(WatchService(shared())).max_decoding_message_size(max),
+            lease: LeaseServer::new(LeaseService(shared())).max_decoding_message_size(max),
+            lock: LockServer::new(LockService(shared())).max_decoding_message_size(max),
+            election: ElectionServer::new(ElectionService(shared())).max_decoding_message_size(max),
             http: crate::http::router(shared()),
             front,
         }
@@ -132,23 +133,38 @@ impl<B: Backend> Dispatch<B> {
             // An overloaded server must still be able to say that it is alive.
             return infallible(self.health.clone().call(request).await);
         }
+        if has_long_lived_request(request.uri().path()) {
+            return infallible(match service {
+                WatchServer::<WatchService<B>>::NAME => self.watch.clone().call(request).await,
+                _ => self.lease.clone().call(request).await,
+            });
+        }
         let Ok(_slot) = self.front.request_slots.try_acquire() else {
             self.front.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
             return Status::from(BackendError::TooManyRequests).into_http();
         };
+        // Held until the answer is there: the decoded request outlives its body.
+        let charge = Charge::new(&self.front.request_bytes);
+        let request = request.map(|body| ChargedBody::new(body, Arc::clone(&charge)));
         let answered = match service {
             KvServer::<KvService<B>>::NAME => self.kv.clone().call(request).await,
             ClusterServer::<ClusterService<B>>::NAME => self.cluster.clone().call(request).await,
             MaintenanceServer::<MaintenanceService<B>>::NAME => self.maintenance.clone().call(request).await,
             AuthServer::<AuthService<B>>::NAME => self.auth.clone().call(request).await,
-            WatchServer::<WatchService>::NAME => self.watch.clone().call(request).await,
-            LeaseServer::<LeaseService>::NAME => self.lease.clone().call(request).await,
-            LockServer::<LockService>::NAME => self.lock.clone().call(request).await,
-            ElectionServer::<ElectionService>::NAME => self.election.clone().call(request).await,
+            WatchServer::<WatchService<B>>::NAME => self.watch.clone().call(request).await,
+            LeaseServer::<LeaseService<B>>::NAME => self.lease.clone().call(request).await,
+            LockServer::<LockService<B>>::NAME => self.lock.clone().call(request).await,
+            ElectionServer::<ElectionService<B>>::NAME => self.election.clone().call(request).await,
             unknown => return Status::unimplemented(format!("unknown service {unknown}")).into_http(),
         };
         infallible(answered)
     }
+}
+
+/// Methods whose request is a stream that lives as long as the client likes: places and bytes of requests are not for them,
+/// streams have places of their own.
+fn has_long_lived_request(path: &str) -> bool {
+    matches!(path, "/etcdserverpb.Watch/Watch" | "/etcdserverpb.Lease/LeaseKeepAlive")
 }
 
 fn infallible<T>(result: Result<T, std::convert::Infallible>) -> T {
@@ -228,7 +244,11 @@ mod tests {
 
     #[test]
     fn a_refusal_of_the_store_keeps_its_words() {
-        let worded = worded(BackendError::FutureRevision.into(), "etcdserverpb.KV", "Range");
+        let worded = worded(
+            BackendError::Refused(quorate_keyspace::KeyspaceError::FutureRevision).into(),
+            "etcdserverpb.KV",
+            "Range",
+        );
         assert_eq!(worded.code(), Code::OutOfRange);
         assert_eq!(worded.message(), "etcdserver: mvcc: required revision is a future revision");
     }

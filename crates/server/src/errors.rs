@@ -1,5 +1,6 @@
 //! etcd's errors. Clients match on text and code, so both are exact.
 
+use quorate_keyspace::KeyspaceError;
 use thiserror::Error;
 use tonic::{Code, Status};
 
@@ -7,51 +8,15 @@ use tonic::{Code, Status};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BackendError {
-    /// The key is empty.
-    #[error("etcdserver: key is not provided")]
-    KeyNotProvided,
-    /// A put that keeps the old value or lease found no key.
-    #[error("etcdserver: key not found")]
-    KeyNotFound,
-    /// A put that keeps the old value brought one.
-    #[error("etcdserver: value is provided")]
-    ValueProvided,
-    /// A put that keeps the old lease brought one.
-    #[error("etcdserver: lease is provided")]
-    LeaseProvided,
-    /// No such lease.
-    #[error("etcdserver: requested lease not found")]
-    LeaseNotFound,
-    /// The lease id is taken.
-    #[error("etcdserver: lease already exists")]
-    LeaseExists,
-    /// The lease would live too long.
-    #[error("etcdserver: too large lease TTL")]
-    LeaseTtlTooLarge,
-    /// A transaction has more operations than allowed.
-    #[error("etcdserver: too many operations in txn request")]
-    TooManyOperations,
-    /// A transaction would write a key twice.
-    #[error("etcdserver: duplicate key given in txn request")]
-    DuplicateKey,
-    /// The sort order or target is not one we know.
-    #[error("etcdserver: invalid sort option")]
-    InvalidSortOption,
+    /// The keyspace's refusal; nothing was changed.
+    #[error("etcdserver: {0}")]
+    Refused(#[from] KeyspaceError),
     /// The client's version metadata is not text.
     #[error("etcdserver: invalid client api version")]
     InvalidClientApiVersion,
     /// The encoded request is longer than allowed.
     #[error("etcdserver: request is too large")]
     RequestTooLarge,
-    /// The revision asked for is gone.
-    #[error("etcdserver: mvcc: required revision has been compacted")]
-    Compacted,
-    /// The revision asked for has not been.
-    #[error("etcdserver: mvcc: required revision is a future revision")]
-    FutureRevision,
-    /// No room for more data; deletes and reads go on.
-    #[error("etcdserver: mvcc: database space exceeded")]
-    NoSpace,
     /// Overload: nothing was done, try again later.
     #[error("etcdserver: too many requests")]
     TooManyRequests,
@@ -121,9 +86,12 @@ pub enum BackendError {
     /// The server is going down.
     #[error("etcdserver: server stopped")]
     ServerStopped,
-    /// The members' data differ; nothing is served until a person has looked.
-    #[error("etcdserver: corrupt cluster")]
-    Corrupt,
+    /// A field holds what no version of the API defines.
+    #[error("etcdserver: {0}")]
+    Malformed(String),
+    /// The client went away or gave up.
+    #[error("etcdserver: request canceled")]
+    Canceled,
     /// Something known but not there yet in this version; the text names it, as in "KV.Txn".
     #[error("etcdserver: {0} is not implemented in this version of quorate")]
     Unsupported(String),
@@ -136,21 +104,14 @@ impl BackendError {
     /// The gRPC code that etcd answers with this text.
     pub fn code(&self) -> Code {
         match self {
-            Self::KeyNotProvided
-            | Self::KeyNotFound
-            | Self::ValueProvided
-            | Self::LeaseProvided
-            | Self::TooManyOperations
-            | Self::DuplicateKey
-            | Self::InvalidSortOption
-            | Self::InvalidClientApiVersion
-            | Self::RequestTooLarge
-            | Self::MemberUrlsInvalid => Code::InvalidArgument,
-            Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
-            Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
-            Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
-            Self::LeaseExists
-            | Self::MemberExists
+            Self::Refused(error) => code_of(error),
+            Self::InvalidClientApiVersion | Self::RequestTooLarge | Self::MemberUrlsInvalid | Self::Malformed(_) => {
+                Code::InvalidArgument
+            }
+            Self::TooManyRequests => Code::ResourceExhausted,
+            Self::MemberNotFound => Code::NotFound,
+            Self::Canceled => Code::Cancelled,
+            Self::MemberExists
             | Self::PeerUrlExists
             | Self::NotEnoughStartedMembers
             | Self::MemberNotLearner
@@ -170,10 +131,28 @@ impl BackendError {
             | Self::TimedOutApplying
             | Self::ServerStopped
             | Self::UnhealthyCluster => Code::Unavailable,
-            Self::Corrupt => Code::DataLoss,
             Self::Unsupported(_) => Code::Unimplemented,
             Self::Other(_) => Code::Unknown,
         }
+    }
+}
+
+/// The gRPC code of a keyspace's refusal, as in etcd's table.
+fn code_of(error: &KeyspaceError) -> Code {
+    match error {
+        KeyspaceError::KeyNotProvided
+        | KeyspaceError::KeyNotFound
+        | KeyspaceError::ValueProvided
+        | KeyspaceError::LeaseProvided
+        | KeyspaceError::TooManyOperations
+        | KeyspaceError::DuplicateKey
+        | KeyspaceError::InvalidSortOption => Code::InvalidArgument,
+        KeyspaceError::Compacted | KeyspaceError::FutureRevision | KeyspaceError::LeaseTtlTooLarge => Code::OutOfRange,
+        KeyspaceError::NoSpace => Code::ResourceExhausted,
+        KeyspaceError::LeaseNotFound => Code::NotFound,
+        KeyspaceError::LeaseExists => Code::FailedPrecondition,
+        KeyspaceError::Corrupt => Code::DataLoss,
+        KeyspaceError::NotReadOnly | KeyspaceError::Malformed { .. } => Code::Internal,
     }
 }
 
@@ -196,24 +175,24 @@ mod tests {
     #[test]
     fn text_and_code_are_those_of_etcd() {
         let table = [
-            (BackendError::KeyNotProvided, 3, "key is not provided"),
-            (BackendError::KeyNotFound, 3, "key not found"),
-            (BackendError::ValueProvided, 3, "value is provided"),
-            (BackendError::LeaseProvided, 3, "lease is provided"),
-            (BackendError::TooManyOperations, 3, "too many operations in txn request"),
-            (BackendError::DuplicateKey, 3, "duplicate key given in txn request"),
-            (BackendError::InvalidSortOption, 3, "invalid sort option"),
+            (KeyspaceError::KeyNotProvided.into(), 3, "key is not provided"),
+            (KeyspaceError::KeyNotFound.into(), 3, "key not found"),
+            (KeyspaceError::ValueProvided.into(), 3, "value is provided"),
+            (KeyspaceError::LeaseProvided.into(), 3, "lease is provided"),
+            (KeyspaceError::TooManyOperations.into(), 3, "too many operations in txn request"),
+            (KeyspaceError::DuplicateKey.into(), 3, "duplicate key given in txn request"),
+            (KeyspaceError::InvalidSortOption.into(), 3, "invalid sort option"),
             (BackendError::InvalidClientApiVersion, 3, "invalid client api version"),
             (BackendError::RequestTooLarge, 3, "request is too large"),
             (BackendError::MemberUrlsInvalid, 3, "given member URLs are invalid"),
-            (BackendError::Compacted, 11, "mvcc: required revision has been compacted"),
-            (BackendError::FutureRevision, 11, "mvcc: required revision is a future revision"),
-            (BackendError::LeaseTtlTooLarge, 11, "too large lease TTL"),
-            (BackendError::NoSpace, 8, "mvcc: database space exceeded"),
+            (KeyspaceError::Compacted.into(), 11, "mvcc: required revision has been compacted"),
+            (KeyspaceError::FutureRevision.into(), 11, "mvcc: required revision is a future revision"),
+            (KeyspaceError::LeaseTtlTooLarge.into(), 11, "too large lease TTL"),
+            (KeyspaceError::NoSpace.into(), 8, "mvcc: database space exceeded"),
             (BackendError::TooManyRequests, 8, "too many requests"),
-            (BackendError::LeaseNotFound, 5, "requested lease not found"),
+            (KeyspaceError::LeaseNotFound.into(), 5, "requested lease not found"),
             (BackendError::MemberNotFound, 5, "member not found"),
-            (BackendError::LeaseExists, 9, "lease already exists"),
+            (KeyspaceError::LeaseExists.into(), 9, "lease already exists"),
             (BackendError::MemberExists, 9, "member ID already exist"),
             (BackendError::PeerUrlExists, 9, "Peer URLs already exists"),
             (BackendError::NotEnoughStartedMembers, 9, "re-configuration failed due to not enough started members"),
@@ -234,7 +213,7 @@ mod tests {
             (BackendError::TimedOutConnectionLost, 14, "request timed out, possibly due to connection lost"),
             (BackendError::TimedOutApplying, 14, "request timed out, waiting for the applied index took too long"),
             (BackendError::UnhealthyCluster, 14, "unhealthy cluster"),
-            (BackendError::Corrupt, 15, "corrupt cluster"),
+            (KeyspaceError::Corrupt.into(), 15, "corrupt cluster"),
             (BackendError::Unsupported("KV.Txn".into()), 12, "KV.Txn is not implemented in this version of quorate"),
             (BackendError::Other("odd".into()), 2, "odd"),
         ];

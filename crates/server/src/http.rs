@@ -9,6 +9,8 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName};
 use hyper::{Method, StatusCode};
+use quorate_keyspace::KeyspaceError;
+use quorate_machine::Consistency;
 use serde::Serialize;
 use tonic::Code;
 
@@ -16,6 +18,7 @@ use crate::backend::Backend;
 use crate::config::{CLUSTER_VERSION, ETCD_VERSION, QUORATE_VERSION};
 use crate::errors::BackendError;
 use crate::front::Front;
+use crate::maintenance::alarm_name;
 use crate::metrics::metrics_text;
 use crate::probes::{self, LIVEZ, READYZ};
 
@@ -74,15 +77,10 @@ struct HealthBody {
     reason: String,
 }
 
-/// Healthy means: a read through consensus succeeds, or with `?serializable=true` a local one. `?exclude=ALARM` is
-/// accepted; nothing raises alarms yet, so there is none to leave out.
+/// Healthy means: no alarm is raised but those of `?exclude=ALARM`, there is a leader, and a read through consensus succeeds, or
+/// with `?serializable=true` a local one.
 async fn health<B: Backend>(State(front): State<Arc<Front<B>>>, Query(parameters): Parameters) -> Response {
-    let serializable = parameters.iter().any(|(name, value)| name == "serializable" && value == "true");
-    let unhealthy_because = if !serializable && front.backend.local().leader_id == 0 {
-        Some("RAFT NO LEADER".to_owned())
-    } else {
-        probes::read(&front, serializable).await.err().map(|error| format!("RANGE ERROR:{error}"))
-    };
+    let unhealthy_because = unhealthy_because(&front, &parameters).await;
     front.counts.count_health_check(unhealthy_because.is_none());
     match unhealthy_because {
         None => Json(HealthBody { health: "true", reason: String::new() }).into_response(),
@@ -90,6 +88,29 @@ async fn health<B: Backend>(State(front): State<Arc<Front<B>>>, Query(parameters
             tracing::warn!(%reason, "health check failed");
             (StatusCode::SERVICE_UNAVAILABLE, Json(HealthBody { health: "false", reason })).into_response()
         }
+    }
+}
+
+/// The first reason in etcd's order, in its words.
+async fn unhealthy_because<B: Backend>(front: &Front<B>, parameters: &[(String, String)]) -> Option<String> {
+    let has = |wanted: &str, value: &str| parameters.iter().any(|(name, given)| name == wanted && given == value);
+    let alarms = match front.alarms(Consistency::Local).await {
+        Ok((_, alarms)) => alarms,
+        Err(error) => return Some(format!("RANGE ERROR:{error}")),
+    };
+    let mut raised = alarms.iter().map(|alarm| alarm_name(alarm.kind));
+    if let Some(name) = raised.find(|name| !has("exclude", name)) {
+        return Some(format!("ALARM {name}"));
+    }
+    let serializable = has("serializable", "true");
+    if !serializable && front.backend.local().leader_id == 0 {
+        return Some("RAFT NO LEADER".to_owned());
+    }
+    match probes::read(front, serializable).await {
+        Ok(()) => None,
+        // Its alarm was told above, or excluded: the refusal is that alarm once more.
+        Err(BackendError::Refused(KeyspaceError::Corrupt)) if has("exclude", "CORRUPT") => None,
+        Err(error) => Some(format!("RANGE ERROR:{error}")),
     }
 }
 

@@ -1,44 +1,76 @@
 //! The KV service: requests are checked as etcd checks them, then handed to the backend.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message;
-use tokio_stream::Empty;
+use quorate_keyspace::{DeleteRangeRequest as Delete, PutRequest as Put, Query, Reply, Request as Command};
+use quorate_machine::Consistency;
 use tonic::{Request, Response, Status};
 
-use crate::backend::{Backend, DeleteCommand, PutCommand, RangeQuery, SortOrder, SortTarget};
-use crate::errors::{BackendError, not_yet};
+use crate::answers::{delete_response, mismatch, put_response, range_response, txn_response};
+use crate::backend::Backend;
+use crate::conversion::ConvertedTxn;
+use crate::errors::BackendError;
 use crate::front::Front;
 use crate::proto::etcdserverpb::kv_server::Kv;
 use crate::proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
-    RangeRequest, RangeResponse, RangeStreamResponse, TxnRequest, TxnResponse, range_request,
+    RangeRequest, RangeResponse, RangeStreamResponse, TxnRequest, TxnResponse,
 };
+use crate::range_stream::range_stream;
+use crate::stream::Responses;
+
+/// How often a physical compaction looks whether the space is freed.
+const TIDIED_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 pub(crate) struct KvService<B>(pub(crate) Arc<Front<B>>);
 
-#[tonic::async_trait]
-impl<B: Backend> Kv for KvService<B> {
-    type RangeStreamStream = Empty<Result<RangeStreamResponse, Status>>;
-
-    async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        let query = checked_range(request.into_inner())?;
-        if !query.serializable {
-            self.0.refuse_on_learner()?;
-        }
-        let answer = self.0.in_time(self.0.backend.range(query)).await?;
-        Ok(Response::new(answer.into()))
+impl<B: Backend> KvService<B> {
+    fn refuse_too_large(&self, request: &impl Message) -> Result<(), BackendError> {
+        let too_large = request.encoded_len() > self.0.config.max_request_bytes;
+        if too_large { Err(BackendError::RequestTooLarge) } else { Ok(()) }
     }
 
-    async fn range_stream(&self, _: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
-        Err(not_yet("KV.RangeStream"))
+    /// Local state will do if the client says so; else the cluster is asked, which a learner must not serve.
+    fn consistency(&self, serializable: bool) -> Result<Consistency, BackendError> {
+        if serializable {
+            return Ok(Consistency::Local);
+        }
+        self.0.refuse_on_learner()?;
+        Ok(Consistency::Linearizable)
+    }
+}
+
+#[tonic::async_trait]
+impl<B: Backend> Kv for KvService<B> {
+    type RangeStreamStream = Responses<RangeStreamResponse>;
+
+    async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
+        let request = request.into_inner();
+        let serializable = request.serializable;
+        let range = request.try_into()?;
+        let consistency = self.consistency(serializable)?;
+        let reply = self.0.read(Query::Range(range), consistency).await?;
+        Ok(Response::new(range_response(self.0.local_header(), reply)?))
+    }
+
+    async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let consistency = self.consistency(request.serializable)?;
+        let pages = range_stream(Arc::clone(&self.0), request, consistency)?;
+        Ok(Response::new(self.0.guarded(&metadata, pages)?))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         self.0.refuse_on_learner()?;
-        let command = checked_put(request.into_inner(), self.0.config.max_request_bytes)?;
-        let answer = self.0.in_time(self.0.backend.put(command)).await?;
-        Ok(Response::new(answer.into()))
+        let request = request.into_inner();
+        let too_large = self.refuse_too_large(&request);
+        let command = Command::Put(Put::from(request));
+        command.check().map_err(BackendError::from)?;
+        too_large?;
+        let reply = self.0.write(command).await?;
+        Ok(Response::new(put_response(self.0.local_header(), reply)?))
     }
 
     async fn delete_range(
@@ -46,88 +78,55 @@ impl<B: Backend> Kv for KvService<B> {
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
         self.0.refuse_on_learner()?;
-        let command = checked_delete(request.into_inner(), self.0.config.max_request_bytes)?;
-        let answer = self.0.in_time(self.0.backend.delete_range(command)).await?;
-        Ok(Response::new(answer.into()))
+        let request = request.into_inner();
+        let too_large = self.refuse_too_large(&request);
+        let command = Command::DeleteRange(Delete::from(request));
+        command.check().map_err(BackendError::from)?;
+        too_large?;
+        let reply = self.0.write(command).await?;
+        Ok(Response::new(delete_response(self.0.local_header(), reply)?))
     }
 
-    async fn txn(&self, _: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        Err(not_yet("KV.Txn"))
+    async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        let request = request.into_inner();
+        let too_large = self.refuse_too_large(&request);
+        let ConvertedTxn { txn, serializable } = ConvertedTxn::new(request, self.0.config.max_txn_ops)?;
+        let reply = if txn.is_read_only() {
+            let consistency = self.consistency(serializable)?;
+            self.0.read(Query::Txn(txn), consistency).await?
+        } else {
+            self.0.refuse_on_learner()?;
+            too_large?;
+            self.0.write(Command::Txn(txn)).await?
+        };
+        Ok(Response::new(txn_response(self.0.local_header(), reply)?))
     }
 
-    async fn compact(&self, _: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
-        Err(not_yet("KV.Compact"))
+    /// With `physical`, answers when this member has freed the space; the others free theirs meanwhile.
+    async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
+        self.0.refuse_on_learner()?;
+        let CompactionRequest { revision, physical } = request.into_inner();
+        let reply = self.0.write(Command::Compact { revision }).await?;
+        let Reply::Compacted { revision: current } = reply else { return Err(mismatch(&reply).into()) };
+        if physical {
+            self.until_tidied(revision).await?;
+        }
+        Ok(Response::new(CompactionResponse { header: self.0.header_at(current) }))
     }
 }
 
-fn checked_range(request: RangeRequest) -> Result<RangeQuery, BackendError> {
-    if request.key.is_empty() {
-        return Err(BackendError::KeyNotProvided);
+impl<B: Backend> KvService<B> {
+    /// No time limit of ours: freeing much takes long, and the client says how long it will wait.
+    async fn until_tidied(&self, revision: i64) -> Result<(), BackendError> {
+        loop {
+            match self.0.read(Query::Tidied { revision }, Consistency::Local).await? {
+                Reply::Tidied { done: true } => return Ok(()),
+                Reply::Tidied { done: false } => tokio::time::sleep(TIDIED_POLL_INTERVAL).await,
+                other => return Err(mismatch(&other)),
+            }
+            if *self.0.stopping.borrow() {
+                return Err(BackendError::ServerStopped);
+            }
+        }
     }
-    let (sort_order, sort_target) = checked_sort(request.sort_order, request.sort_target)?;
-    Ok(RangeQuery {
-        key: request.key,
-        range_end: request.range_end,
-        limit: request.limit.max(0),
-        revision: request.revision.max(0),
-        sort_order,
-        sort_target,
-        serializable: request.serializable,
-        keys_only: request.keys_only,
-        count_only: request.count_only,
-        min_mod_revision: request.min_mod_revision,
-        max_mod_revision: request.max_mod_revision,
-        min_create_revision: request.min_create_revision,
-        max_create_revision: request.max_create_revision,
-    })
-}
-
-/// "No order" means ascending whatever the target: for keys that is the natural order, for the rest etcd's rule since 3.4.
-fn checked_sort(order: i32, target: i32) -> Result<(SortOrder, SortTarget), BackendError> {
-    let order = match range_request::SortOrder::try_from(order) {
-        Ok(range_request::SortOrder::None | range_request::SortOrder::Ascend) => SortOrder::Ascending,
-        Ok(range_request::SortOrder::Descend) => SortOrder::Descending,
-        Err(_unknown) => return Err(BackendError::InvalidSortOption),
-    };
-    let target = match range_request::SortTarget::try_from(target) {
-        Ok(range_request::SortTarget::Key) => SortTarget::Key,
-        Ok(range_request::SortTarget::Version) => SortTarget::Version,
-        Ok(range_request::SortTarget::Create) => SortTarget::CreateRevision,
-        Ok(range_request::SortTarget::Mod) => SortTarget::ModRevision,
-        Ok(range_request::SortTarget::Value) => SortTarget::Value,
-        Err(_unknown) => return Err(BackendError::InvalidSortOption),
-    };
-    Ok((order, target))
-}
-
-fn checked_put(request: PutRequest, max_request_bytes: usize) -> Result<PutCommand, BackendError> {
-    if request.key.is_empty() {
-        return Err(BackendError::KeyNotProvided);
-    }
-    if request.ignore_value && !request.value.is_empty() {
-        return Err(BackendError::ValueProvided);
-    }
-    if request.ignore_lease && request.lease != 0 {
-        return Err(BackendError::LeaseProvided);
-    }
-    if request.encoded_len() > max_request_bytes {
-        return Err(BackendError::RequestTooLarge);
-    }
-    if request.lease != 0 {
-        // There is no way to grant a lease yet, so no lease can exist.
-        return Err(BackendError::LeaseNotFound);
-    }
-    let PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease } = request;
-    Ok(PutCommand { key, value, lease, prev_kv, ignore_value, ignore_lease })
-}
-
-fn checked_delete(request: DeleteRangeRequest, max_request_bytes: usize) -> Result<DeleteCommand, BackendError> {
-    if request.key.is_empty() {
-        return Err(BackendError::KeyNotProvided);
-    }
-    if request.encoded_len() > max_request_bytes {
-        return Err(BackendError::RequestTooLarge);
-    }
-    let DeleteRangeRequest { key, range_end, prev_kv } = request;
-    Ok(DeleteCommand { key, range_end, prev_kv })
 }

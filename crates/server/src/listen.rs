@@ -63,13 +63,17 @@ pub async fn serve<B: Backend>(
         return Err(ServeError::NoListener);
     }
     let (stop, stopping) = watch::channel(false);
-    let front = Arc::new(Front::new(backend, config, stopping));
+    let (tell_leaderless, leaderless) = watch::channel(false);
+    let front = Arc::new(Front::new(backend, config, stopping, leaderless));
     let dispatch = Arc::new(Dispatch::new(Arc::clone(&front)));
     let mut acceptors = JoinSet::new();
     for listener in listeners {
         acceptors.spawn(serve_listener(listener, Arc::clone(&front), Arc::clone(&dispatch)));
     }
-    shutdown.await;
+    tokio::select! {
+        () = shutdown => {}
+        () = front.look_for_leader(tell_leaderless) => {}
+    }
     stop.send_replace(true);
     while let Some(ended) = acceptors.join_next().await {
         log_panic(ended);

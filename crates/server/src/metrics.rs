@@ -3,25 +3,48 @@
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use quorate_watch::WatchStats;
 use tonic::Code;
 
 use crate::backend::{Backend, NodeStatus};
 use crate::config::{CLUSTER_VERSION, ETCD_VERSION, QUORATE_VERSION};
 use crate::front::Front;
 
-/// Unary methods counted each on its own; all others share one row. A fixed list, so that no client can make it grow.
-const COUNTED_METHODS: [(&str, &str); 9] = [
-    ("etcdserverpb.KV", "Range"),
-    ("etcdserverpb.KV", "Put"),
-    ("etcdserverpb.KV", "DeleteRange"),
-    ("etcdserverpb.Cluster", "MemberList"),
-    ("etcdserverpb.Maintenance", "Status"),
-    ("etcdserverpb.Maintenance", "Alarm"),
-    ("etcdserverpb.Auth", "AuthStatus"),
-    ("etcdserverpb.Auth", "Authenticate"),
-    ("grpc.health.v1.Health", "Check"),
+/// Methods counted each on its own, with the type that Go's interceptors name; all others share one row. A fixed list, so that no
+/// client can make it grow. A stream counts as handled when it is open.
+const COUNTED_METHODS: [(&str, &str, &str); 30] = [
+    ("etcdserverpb.KV", "Range", "unary"),
+    ("etcdserverpb.KV", "Put", "unary"),
+    ("etcdserverpb.KV", "DeleteRange", "unary"),
+    ("etcdserverpb.KV", "Txn", "unary"),
+    ("etcdserverpb.KV", "Compact", "unary"),
+    ("etcdserverpb.KV", "RangeStream", "server_stream"),
+    ("etcdserverpb.Watch", "Watch", "bidi_stream"),
+    ("etcdserverpb.Lease", "LeaseGrant", "unary"),
+    ("etcdserverpb.Lease", "LeaseRevoke", "unary"),
+    ("etcdserverpb.Lease", "LeaseTimeToLive", "unary"),
+    ("etcdserverpb.Lease", "LeaseLeases", "unary"),
+    ("etcdserverpb.Lease", "LeaseKeepAlive", "bidi_stream"),
+    ("v3lockpb.Lock", "Lock", "unary"),
+    ("v3lockpb.Lock", "Unlock", "unary"),
+    ("v3electionpb.Election", "Campaign", "unary"),
+    ("v3electionpb.Election", "Proclaim", "unary"),
+    ("v3electionpb.Election", "Leader", "unary"),
+    ("v3electionpb.Election", "Resign", "unary"),
+    ("v3electionpb.Election", "Observe", "server_stream"),
+    ("etcdserverpb.Cluster", "MemberList", "unary"),
+    ("etcdserverpb.Maintenance", "Status", "unary"),
+    ("etcdserverpb.Maintenance", "Alarm", "unary"),
+    ("etcdserverpb.Maintenance", "Defragment", "unary"),
+    ("etcdserverpb.Maintenance", "Hash", "unary"),
+    ("etcdserverpb.Maintenance", "HashKV", "unary"),
+    ("etcdserverpb.Maintenance", "Snapshot", "server_stream"),
+    ("etcdserverpb.Auth", "AuthStatus", "unary"),
+    ("etcdserverpb.Auth", "Authenticate", "unary"),
+    ("grpc.health.v1.Health", "Check", "unary"),
+    ("grpc.health.v1.Health", "Watch", "server_stream"),
 ];
-const OTHER_METHODS: (&str, &str) = ("other", "other");
+const OTHER_METHODS: (&str, &str, &str) = ("other", "other", "unary");
 
 /// gRPC codes 0 to 16, under the names that Go's interceptors give them in `grpc_server_handled_total`.
 const CODE_NAMES: [&str; 17] = [
@@ -67,7 +90,7 @@ pub(crate) struct CountedMethod(usize);
 impl CountedMethod {
     /// The row of a method, both names as they stand in the request's path.
     pub(crate) fn find(service: &str, method: &str) -> Self {
-        let row = COUNTED_METHODS.iter().position(|row| *row == (service, method));
+        let row = COUNTED_METHODS.iter().position(|row| (row.0, row.1) == (service, method));
         Self(row.unwrap_or(COUNTED_METHODS.len()))
     }
 }
@@ -96,6 +119,9 @@ pub(crate) async fn metrics_text<B: Backend>(front: &Front<B>) -> String {
     if let Ok(status) = &status {
         write_node_metrics(&mut text, status);
         write_optional_metrics(&mut text, status);
+    }
+    if let Some(stats) = front.backend.watches().stats().await {
+        write_watch_metrics(&mut text, &stats, front);
     }
     write_front_metrics(&mut text, front);
     write_grpc_metrics(&mut text, &front.counts);
@@ -158,12 +184,57 @@ fn write_optional_metrics(text: &mut MetricsText, status: &NodeStatus) {
             counts.proposals_pending,
         ),
         ("etcd_debugging_mvcc_keys_total", "Total number of keys.", counts.keys),
+        (
+            "etcd_debugging_mvcc_compact_revision",
+            "The revision of the last compaction in store.",
+            counts.compact_revision,
+        ),
+        ("quorate_leases", "Leases there are.", counts.leases),
+        ("quorate_alarms", "Alarms that are raised.", counts.alarms),
+        ("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", counts.quota_backend_bytes),
     ];
     for (name, help, count) in gauges {
         if let Some(count) = count {
             text.gauge(name, help, count);
         }
     }
+}
+
+fn write_watch_metrics<B: Backend>(text: &mut MetricsText, stats: &WatchStats, front: &Front<B>) {
+    let limits = &front.config.watch;
+    text.gauge("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.", stats.streams);
+    text.gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers.", stats.watchers);
+    text.gauge(
+        "etcd_debugging_mvcc_slow_watcher_total",
+        "Total number of unsynced slow watchers.",
+        stats.slow_watchers,
+    );
+    text.counter(
+        "etcd_debugging_mvcc_events_total",
+        "Total number of events sent by this member.",
+        stats.events_delivered,
+    );
+    text.gauge(
+        "quorate_watch_pending_bytes",
+        "Bytes of events that wait for watch clients.",
+        front.backend.watches().pending_bytes(),
+    );
+    text.gauge(
+        "quorate_watch_pending_bytes_limit",
+        "Bytes of events that may wait for watch clients.",
+        limits.max_pending_bytes,
+    );
+    text.gauge("quorate_watchers_limit", "Watchers that may be open.", limits.max_watchers);
+    text.gauge(
+        "quorate_watch_progress_pending",
+        "Watch streams that asked for their progress and have no answer yet.",
+        stats.pending_progress,
+    );
+    text.counter(
+        "quorate_watch_responses_total",
+        "Watch responses with events handed to streams.",
+        stats.responses_delivered,
+    );
 }
 
 fn write_front_metrics<B: Backend>(text: &mut MetricsText, front: &Front<B>) {
@@ -191,6 +262,19 @@ fn write_front_metrics<B: Backend>(text: &mut MetricsText, front: &Front<B>) {
         "gRPC requests refused because too many were in flight.",
         load(&counts.requests_refused),
     );
+    text.gauge(
+        "quorate_server_request_bytes_in_flight",
+        "Bytes of gRPC requests being served.",
+        front.request_bytes.taken(),
+    );
+    text.gauge(
+        "quorate_server_request_bytes_in_flight_limit",
+        "Bytes of gRPC requests that may be served at one time.",
+        config.max_request_bytes_in_flight,
+    );
+    let streams = config.max_streams.saturating_sub(front.stream_slots.available_permits());
+    text.gauge("quorate_server_streams", "Response streams open.", streams);
+    text.gauge("quorate_server_streams_limit", "Response streams that may be open.", config.max_streams);
     let connections = config.max_connections.saturating_sub(front.connection_slots.available_permits());
     text.gauge("quorate_server_connections", "Connections open, or kept for the next on a listener.", connections);
     text.gauge("quorate_server_connections_limit", "Client connections that may be open.", config.max_connections);
@@ -203,8 +287,8 @@ fn write_front_metrics<B: Backend>(text: &mut MetricsText, front: &Front<B>) {
 
 fn write_grpc_metrics(text: &mut MetricsText, counts: &FrontCounts) {
     let names = || COUNTED_METHODS.iter().chain([&OTHER_METHODS]);
-    let label = |(service, method): (&str, &str)| {
-        format!("grpc_method=\"{method}\",grpc_service=\"{service}\",grpc_type=\"unary\"")
+    let label = |(service, method, kind): (&str, &str, &str)| {
+        format!("grpc_method=\"{method}\",grpc_service=\"{service}\",grpc_type=\"{kind}\"")
     };
     text.describe("grpc_server_started_total", "Total number of RPCs started on the server.", "counter");
     for (name, method) in names().zip(&counts.methods) {

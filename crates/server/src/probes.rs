@@ -7,8 +7,10 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::StatusCode;
+use quorate_keyspace::{self as keyspace, KeyspaceError};
+use quorate_machine::Consistency;
 
-use crate::backend::{Backend, RangeQuery};
+use crate::backend::Backend;
 use crate::errors::BackendError;
 use crate::front::Front;
 use crate::http::{PLAIN_TEXT, Parameters, not_found_response};
@@ -44,7 +46,7 @@ impl Check {
         match self {
             // A corrupt member refuses every read.
             Self::DataCorruption => match read(front, true).await {
-                Err(BackendError::Corrupt) => Err(BackendError::Corrupt),
+                Err(error) if error == KeyspaceError::Corrupt.into() => Err(error),
                 _ => Ok(()),
             },
             Self::SerializableRead => read(front, true).await,
@@ -57,8 +59,15 @@ impl Check {
 /// The smallest read there is: of one key, the smallest possible one, without value or pairs.
 pub(crate) async fn read<B: Backend>(front: &Front<B>, serializable: bool) -> Result<(), BackendError> {
     let key = Bytes::from_static(&[0]);
-    let query = RangeQuery { key, limit: 1, count_only: true, keys_only: true, serializable, ..RangeQuery::default() };
-    front.in_time(front.backend.range(query)).await.map(|_answer| ())
+    let range = keyspace::RangeRequest {
+        key,
+        limit: 1,
+        count_only: true,
+        keys_only: true,
+        ..keyspace::RangeRequest::default()
+    };
+    let consistency = if serializable { Consistency::Local } else { Consistency::Linearizable };
+    front.read(keyspace::Query::Range(range), consistency).await.map(|_answer| ())
 }
 
 fn checks_of(ready: bool) -> &'static [Check] {

@@ -77,11 +77,15 @@ pub enum Mark {
     SwapRefused,
     /// A client let the past be forgotten.
     PastCompacted,
+    /// A node that was too far behind installed a snapshot.
+    SnapshotInstalled,
+    /// A node crashed while a snapshot came to it.
+    SnapshotAbandoned,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 37] = [
+    pub const ALL: [Mark; 39] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -119,13 +123,19 @@ impl Mark {
         Mark::SwapDone,
         Mark::SwapRefused,
         Mark::PastCompacted,
+        Mark::SnapshotInstalled,
+        Mark::SnapshotAbandoned,
     ];
 
     /// A campaign of fewer seeds is not blamed for not having seen it.
     #[must_use]
     pub fn seeds_needed(self) -> u64 {
         match self {
-            Mark::LogTruncated | Mark::CopyRefused | Mark::TornTailRepaired | Mark::WriteFaulted => 1000,
+            Mark::SnapshotAbandoned
+            | Mark::LogTruncated
+            | Mark::CopyRefused
+            | Mark::TornTailRepaired
+            | Mark::WriteFaulted => 1000,
             _ => 200,
         }
     }
@@ -171,6 +181,8 @@ impl Mark {
             Mark::SwapDone => "swap-done",
             Mark::SwapRefused => "swap-refused",
             Mark::PastCompacted => "past-compacted",
+            Mark::SnapshotInstalled => "snapshot-installed",
+            Mark::SnapshotAbandoned => "snapshot-abandoned",
         }
     }
 }

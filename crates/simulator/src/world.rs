@@ -279,7 +279,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     pub fn marks(&self) -> Marks {
         let mut marks = self.marks.clone();
         for node in self.hosts.values().filter_map(|host| host.node.as_ref()) {
-            marks.hit_times(Mark::DuplicateSkipped, node.status().machine.skipped_commands);
+            let status = node.status();
+            marks.hit_times(Mark::DuplicateSkipped, status.machine.skipped_commands);
+            marks.hit_times(Mark::SnapshotInstalled, status.snapshots.installed);
         }
         marks
     }

@@ -3,9 +3,11 @@
 //! ```text
 //! header   magic (8)  version (4)  file number (8)  first item (8)  after checkpoint (8)  CRC-32C of these (4)
 //! item     length + 1 (4)  CRC-32C of the item's number, its length and its bytes (4)  the bytes
+//! gap      2^32 - 1 (4)  CRC-32C of the number that comes next, and of itself (4)  that number (8)
 //! padding  zeros (at least 8) up to a sector boundary
 //! ```
-//! Numbers are little-endian. An item's number is not written but checksummed, so an item in the wrong place is noticed.
+//! Numbers are little-endian. An item's number is not written but checksummed, so an item in the wrong place is noticed:
+//! it is one more than that of the item before, or what a gap between them says.
 
 use crate::error::StoreError;
 use crate::names::FileKind;
@@ -13,12 +15,16 @@ use bytes::{Buf, Bytes};
 use quorate_disk::SECTOR_BYTES;
 
 const MAGIC: [u8; 8] = *b"QRTITEMS";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// How many bytes to read for [`Header::decode`].
 pub(crate) const HEADER_BYTES: usize = 40;
-const FRAME_HEADER_BYTES: usize = 8;
-/// An item's length must fit its field, which holds one more.
-const ITEM_BYTES_MAX: usize = u32::MAX as usize - 1;
+pub(crate) const FRAME_HEADER_BYTES: usize = 8;
+/// In the place of a length: a gap.
+const GAP: u32 = u32::MAX;
+/// How many bytes a gap has behind its frame's header.
+pub(crate) const GAP_BYTES: usize = 8;
+/// An item's length must fit its field, which holds one more and keeps one for gaps.
+const ITEM_BYTES_MAX: usize = u32::MAX as usize - 2;
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,50 +109,58 @@ pub(crate) fn padding_at(offset: u64) -> usize {
     }
 }
 
-/// Takes the items out of a whole file whose checksum has been found right or will be: every frame is checked by itself
-/// too, to say where the damage is. The items share the memory of `contents`.
-pub(crate) fn read_items(
-    file: &str,
-    contents: &Bytes,
-    first_item: u64,
-    items: &mut Vec<Bytes>,
-) -> Result<(), StoreError> {
-    let mut rest = contents.clone();
-    rest.advance(HEADER_BYTES.min(rest.len()));
-    let mut number = first_item;
-    while !rest.is_empty() {
-        let offset = (contents.len() - rest.len()) as u64;
-        let corrupt = |why: &str| StoreError::corrupt(file, offset, format!("{why} (item {number})"));
-        if rest.len() < FRAME_HEADER_BYTES {
-            return Err(corrupt("it ends within a frame's header"));
-        }
-        let (length, checksum) = (rest.get_u32_le(), rest.get_u32_le());
-        let Some(length) = length.checked_sub(1) else {
-            skip_padding(offset, checksum, &mut rest).map_err(corrupt)?;
-            continue;
-        };
-        let Some(length_here) = usize::try_from(length).ok().filter(|length| *length <= rest.len()) else {
-            return Err(corrupt("a frame's length passes the end that the checkpoint names"));
-        };
-        let item = rest.split_to(length_here);
-        if item_checksum(number, length, &item) != checksum {
-            return Err(corrupt("an item's checksum does not match"));
-        }
-        items.push(item);
-        number += 1;
-    }
-    Ok(())
+/// Says that the item behind has number `next`, which is not the one after the last.
+pub(crate) fn encode_gap(next: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&GAP.to_le_bytes());
+    out.extend_from_slice(&gap_checksum(next).to_le_bytes());
+    out.extend_from_slice(&next.to_le_bytes());
 }
 
-/// `rest` starts behind the padding's first [`FRAME_HEADER_BYTES`].
-fn skip_padding(offset: u64, second_word: u32, rest: &mut Bytes) -> Result<(), &'static str> {
-    let Some(left) = padding_at(offset).checked_sub(FRAME_HEADER_BYTES).filter(|left| *left <= rest.len()) else {
-        return Err("there is padding where none can be");
-    };
-    if second_word != 0 || rest.split_to(left).iter().any(|byte| *byte != 0) {
-        return Err("its padding is not empty");
+fn gap_checksum(next: u64) -> u32 {
+    item_checksum(next, GAP, &[])
+}
+
+/// What a frame's header announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// An item of so many bytes.
+    Item { length: u32, checksum: u32 },
+    /// A gap.
+    Gap { checksum: u32 },
+    /// Zeros up to the next sector.
+    Padding { second_word: u32 },
+}
+
+impl Frame {
+    /// Reads [`FRAME_HEADER_BYTES`].
+    pub(crate) fn decode(mut header: &[u8]) -> Frame {
+        let (length, checksum) = (header.get_u32_le(), header.get_u32_le());
+        match length {
+            0 => Frame::Padding { second_word: checksum },
+            GAP => Frame::Gap { checksum },
+            length => Frame::Item { length: length - 1, checksum },
+        }
     }
-    Ok(())
+
+    /// Bytes behind the header of a frame that starts at `offset`; nothing if none can be there.
+    pub(crate) fn body_bytes(self, offset: u64) -> Option<usize> {
+        match self {
+            Frame::Item { length, .. } => usize::try_from(length).ok(),
+            Frame::Gap { .. } => Some(GAP_BYTES),
+            Frame::Padding { .. } => padding_at(offset).checked_sub(FRAME_HEADER_BYTES),
+        }
+    }
+
+    /// Whether an item `number` with these bytes is what was written.
+    pub(crate) fn is_item(self, number: u64, item: &[u8]) -> bool {
+        matches!(self, Frame::Item { length, checksum } if item_checksum(number, length, item) == checksum)
+    }
+
+    /// The number that a gap names, if it is whole.
+    pub(crate) fn gap_end(self, mut body: &[u8]) -> Option<u64> {
+        let next = body.try_get_u64_le().ok()?;
+        matches!(self, Frame::Gap { checksum } if gap_checksum(next) == checksum).then_some(next)
+    }
 }
 
 #[cfg(test)]
@@ -165,13 +179,22 @@ mod tests {
 
     #[test]
     fn an_item_in_another_items_place_is_noticed() {
-        let mut contents = vec![0; HEADER_BYTES];
+        let mut contents = Vec::new();
         encode_item(7, b"seven", &mut contents);
-        let contents = Bytes::from(contents);
-        let read = |first| read_items("f", &contents, first, &mut Vec::new());
-        assert_eq!(read(7), Ok(()));
-        let StoreError::Corrupt { offset, why, .. } = read(8).unwrap_err() else { panic!("not corrupt") };
-        assert_eq!((offset, &why[..]), (HEADER_BYTES as u64, "an item's checksum does not match (item 8)"));
+        let frame = Frame::decode(&contents[..FRAME_HEADER_BYTES]);
+        assert_eq!(frame.body_bytes(0), Some(5));
+        assert!(frame.is_item(7, b"seven"));
+        assert!(!frame.is_item(8, b"seven") && !frame.is_item(7, b"Seven"));
+    }
+
+    #[test]
+    fn a_gap_is_read_as_it_was_written_and_not_otherwise() {
+        let mut contents = Vec::new();
+        encode_gap(70, &mut contents);
+        let (header, body) = contents.split_at(FRAME_HEADER_BYTES);
+        let frame = Frame::decode(header);
+        assert_eq!((frame.body_bytes(0), frame.gap_end(body)), (Some(GAP_BYTES), Some(70)));
+        assert_eq!(frame.gap_end(&71u64.to_le_bytes()), None);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! magic (8)  version (4)
-//! checkpoint number, applied slot, item count, number of files          LEB128
-//! per file: first item, end offset, CRC-32C of the bytes before it      LEB128
+//! number of this manifest, applied slot, item count, number of files    LEB128
+//! per file: its number, first item, item behind its last, end offset,
+//!           CRC-32C of the bytes before that                            LEB128
 //! meta, head                                                            each with its length
 //! CRC-32C of everything before (4)
 //! ```
-//! The files are those numbered from 1 up, in order.
+//! The files are in the order of their items, which is not that of their numbers once some were rewritten. The manifest of an
+//! image that came from elsewhere has that image's id for its number.
 
 use crate::error::StoreError;
 use bytes::{Buf, Bytes};
@@ -15,14 +17,18 @@ use quorate_types::Slot;
 use quorate_wire::{Reader, WireError, put_bytes, put_u64};
 
 const MAGIC: [u8; 8] = *b"QRTCHKPT";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const CHECKSUM_BYTES: usize = 4;
 
 /// One item file, as far as a checkpoint vouches for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileExtent {
+    /// Which file.
+    pub(crate) number: u64,
     /// The number of the first item in it.
     pub(crate) first_item: u64,
+    /// One more than the number of the last item in it.
+    pub(crate) next_item: u64,
     /// Bytes from its start that belong to the image.
     pub(crate) end: u64,
     /// CRC-32C of exactly these.
@@ -35,7 +41,7 @@ pub(crate) struct Manifest {
     pub(crate) number: u64,
     pub(crate) applied: Slot,
     pub(crate) item_count: u64,
-    /// Item file `n` is at `n - 1`.
+    /// In the order of their items.
     pub(crate) files: Vec<FileExtent>,
     pub(crate) meta: Bytes,
     pub(crate) head: Bytes,
@@ -50,7 +56,7 @@ impl Manifest {
             put_u64(number, &mut out);
         }
         for file in &self.files {
-            for number in [file.first_item, file.end, u64::from(file.checksum)] {
+            for number in [file.number, file.first_item, file.next_item, file.end, u64::from(file.checksum)] {
                 put_u64(number, &mut out);
             }
         }
@@ -89,11 +95,13 @@ impl Manifest {
         let file_count = input.u64("number of item files")?;
         let mut files = Vec::new();
         for _ in 0..file_count {
+            let number = input.u64("number of a file")?;
             let first_item = input.u64("first item of a file")?;
+            let next_item = input.u64("item behind a file's last")?;
             let end = input.u64("end of a file")?;
             let checksum = u32::try_from(input.u64("checksum of a file")?);
             let checksum = checksum.map_err(|_| WireError::Malformed { what: "checksum of a file" })?;
-            files.push(FileExtent { first_item, end, checksum });
+            files.push(FileExtent { number, first_item, next_item, end, checksum });
         }
         let meta = input.bytes("meta")?;
         let head = input.bytes("head")?;
@@ -114,8 +122,8 @@ mod tests {
             applied: Slot(300),
             item_count: 9,
             files: vec![
-                FileExtent { first_item: 0, end: 1024, checksum: 0xdead_beef },
-                FileExtent { first_item: 5, end: 512, checksum: 7 },
+                FileExtent { number: 4, first_item: 0, next_item: 5, end: 1024, checksum: 0xdead_beef },
+                FileExtent { number: 2, first_item: 7, next_item: 9, end: 512, checksum: 7 },
             ],
             meta: Bytes::from_static(b"meta"),
             head: Bytes::from_static(b"head"),
@@ -162,6 +170,6 @@ mod tests {
         let mut body = body[..body.len() - CHECKSUM_BYTES].to_vec();
         body[8] = 9;
         let error = Manifest::decode("f", &with_checksum(body)).unwrap_err();
-        assert_eq!(error, StoreError::Version { file: "f".into(), found: 9, supported: 1 });
+        assert_eq!(error, StoreError::Version { file: "f".into(), found: 9, supported: 2 });
     }
 }

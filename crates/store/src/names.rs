@@ -9,6 +9,10 @@ pub(crate) enum FileKind {
     Manifest(u64),
     /// `checkpoint-%016x.new`
     UnfinishedManifest(u64),
+    /// `incoming-%016x`
+    Incoming(u64),
+    /// `incoming-%016x.new`
+    UnfinishedIncoming(u64),
 }
 
 impl FileKind {
@@ -16,6 +20,11 @@ impl FileKind {
     pub(crate) fn of(name: &str) -> Option<FileKind> {
         let kind = if let Some(number) = name.strip_prefix("items-").and_then(|rest| rest.strip_suffix(".rev")) {
             FileKind::Items(parse(number)?)
+        } else if let Some(rest) = name.strip_prefix("incoming-") {
+            match rest.strip_suffix(".new") {
+                Some(number) => FileKind::UnfinishedIncoming(parse(number)?),
+                None => FileKind::Incoming(parse(rest)?),
+            }
         } else {
             let rest = name.strip_prefix("checkpoint-")?;
             match rest.strip_suffix(".new") {
@@ -32,6 +41,8 @@ impl FileKind {
             FileKind::Items(number) => format!("items-{number:016x}.rev"),
             FileKind::Manifest(number) => format!("checkpoint-{number:016x}"),
             FileKind::UnfinishedManifest(number) => format!("checkpoint-{number:016x}.new"),
+            FileKind::Incoming(id) => format!("incoming-{id:016x}"),
+            FileKind::UnfinishedIncoming(id) => format!("incoming-{id:016x}.new"),
         }
     }
 }
@@ -50,6 +61,8 @@ mod tests {
             (FileKind::Items(1), "items-0000000000000001.rev"),
             (FileKind::Manifest(0xab), "checkpoint-00000000000000ab"),
             (FileKind::UnfinishedManifest(u64::MAX), "checkpoint-ffffffffffffffff.new"),
+            (FileKind::Incoming(9), "incoming-0000000000000009"),
+            (FileKind::UnfinishedIncoming(9), "incoming-0000000000000009.new"),
         ] {
             assert_eq!(kind.name(), name);
             assert_eq!(FileKind::of(name), Some(kind));

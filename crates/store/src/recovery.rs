@@ -1,88 +1,141 @@
 //! Opening: what is on disk, checked, and what is to be repaired.
 
 use crate::error::StoreError;
-use crate::item_file::{HEADER_BYTES, Header, read_items};
+use crate::item_file::{HEADER_BYTES, Header};
 use crate::manifest::{FileExtent, Manifest};
 use crate::names::FileKind;
+use crate::reader::ItemReader;
 use crate::store::{Store, StoreConfig};
 use bytes::Bytes;
 use quorate_disk::{Disk, DiskErrorKind, Operation};
 use quorate_types::Slot;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A store and what it found.
-#[derive(Clone, Debug)]
-pub struct Opened {
+pub struct Opened<'d> {
     /// To go on with.
     pub store: Store,
     /// To be performed before anything else: make durable what was found, then remove what an unfinished checkpoint
     /// left behind. Opening again instead finds the same.
     pub operations: Vec<Operation>,
     /// The newest durable checkpoint; nothing if none was ever completed.
-    pub image: Option<Image>,
+    pub image: Option<Image<'d>>,
+    disk: &'d dyn Disk,
+    incoming: BTreeMap<u64, Manifest>,
 }
 
-/// One checkpoint's contents, exactly as they were given to the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
+/// One checkpoint's contents, exactly as they were given to the store; of items that were missing then some may be there.
+pub struct Image<'d> {
     /// The slot it is the state of.
     pub applied: Slot,
     /// The caller's own.
     pub meta: Bytes,
     /// The part of the state that changes in place.
     pub head: Bytes,
-    /// All items, from number 0. They share the memory of the files that they were read from: copy what is to be kept.
-    pub items: Vec<Bytes>,
+    /// How many items the state counted: their numbers are below this.
+    pub item_count: u64,
+    /// The items, not yet read.
+    pub items: ItemReader<'d>,
+}
+
+impl<'d> Image<'d> {
+    fn of(disk: &'d dyn Disk, manifest: &Manifest) -> Image<'d> {
+        Image {
+            applied: manifest.applied,
+            meta: manifest.meta.clone(),
+            head: manifest.head.clone(),
+            item_count: manifest.item_count,
+            items: ItemReader::new(disk, &manifest.files),
+        }
+    }
+}
+
+impl<'d> Opened<'d> {
+    /// The complete image from elsewhere with this id, if there is one.
+    #[must_use]
+    pub fn incoming(&self, id: u64) -> Option<Image<'d>> {
+        self.incoming.get(&id).map(|manifest| Image::of(self.disk, manifest))
+    }
 }
 
 /// The store's files, by what they are, each ascending.
 #[derive(Default)]
 struct Directory {
     manifests: Vec<u64>,
-    unfinished_manifests: Vec<u64>,
+    incoming: Vec<u64>,
+    unfinished: Vec<FileKind>,
     item_files: Vec<u64>,
 }
 
-pub(crate) fn open(disk: &dyn Disk, config: StoreConfig) -> Result<Opened, StoreError> {
+pub(crate) fn open(disk: &dyn Disk, config: StoreConfig) -> Result<Opened<'_>, StoreError> {
     let directory = Directory::read(disk)?;
     let newest = directory.manifests.last().copied();
     directory.check_for_lost_manifest(disk, newest.unwrap_or(0))?;
-    let (store, image, files_in_use) = match newest {
-        None => (Store::empty(config), None, 0),
+    let mut in_use = BTreeSet::new();
+    let mut incoming = BTreeMap::new();
+    for id in &directory.incoming {
+        let (manifest, _) = read_manifest(disk, FileKind::Incoming(*id), *id)?;
+        // One whose files are gone was being dropped.
+        if directory.check_files(&FileKind::Incoming(*id).name(), &manifest).is_ok() {
+            in_use.extend(manifest.files.iter().map(|file| file.number));
+            incoming.insert(*id, manifest);
+        }
+    }
+    let found = match newest {
+        None => None,
         Some(number) => {
-            let (manifest, manifest_bytes) = read_manifest(disk, number)?;
-            let items = directory.read_image_items(disk, &manifest)?;
-            let store = Store::from_manifest(config, &manifest, manifest_bytes);
-            let Manifest { applied, meta, head, files, .. } = manifest;
-            (store, Some(Image { applied, meta, head, items }), files.len() as u64)
+            let (manifest, bytes) = read_manifest(disk, FileKind::Manifest(number), number)?;
+            refuse_last_numbers(&manifest)?;
+            directory.check_files(&FileKind::Manifest(number).name(), &manifest)?;
+            in_use.extend(manifest.files.iter().map(|file| file.number));
+            Some((manifest, bytes))
         }
     };
-    let operations = directory.repairs(newest, files_in_use);
-    Ok(Opened { store, operations, image })
+    // Numbers are not given again while their files may still be there.
+    let last_file_number = directory.item_files.last().copied().unwrap_or(0);
+    let store = Store::empty(config, last_file_number).with_incoming(incoming.clone());
+    let operations = directory.repairs(newest, &incoming, &in_use);
+    let (store, image) = match found {
+        None => (store, None),
+        Some((manifest, bytes)) => (store.holding(&manifest, bytes), Some(Image::of(disk, &manifest))),
+    };
+    Ok(Opened { store, operations, image, disk, incoming })
 }
 
-fn read_manifest(disk: &dyn Disk, number: u64) -> Result<(Manifest, u64), StoreError> {
-    let file = FileKind::Manifest(number).name();
+fn read_manifest(disk: &dyn Disk, kind: FileKind, number: u64) -> Result<(Manifest, u64), StoreError> {
+    let file = kind.name();
     let length = disk.length(&file)?;
-    let manifest = Manifest::decode(&file, &read_start(disk, &file, length)?)?;
+    let wanted = usize::try_from(length);
+    let wanted = wanted.map_err(|_| StoreError::corrupt(&file, 0, format!("{length} bytes do not fit in memory")))?;
+    let manifest = Manifest::decode(&file, &disk.read(&file, 0, wanted)?)?;
     if manifest.number != number {
         return Err(StoreError::corrupt(&file, 0, format!("it holds checkpoint {}", manifest.number)));
     }
-    if number == u64::MAX || manifest.applied == Slot(u64::MAX) {
-        let why = format!("no checkpoint can follow number {number} at slot {}", manifest.applied);
-        return Err(StoreError::corrupt(&file, 0, why));
-    }
+    check_order(&file, &manifest)?;
     Ok((manifest, length))
 }
 
-fn read_start(disk: &dyn Disk, file: &str, length: u64) -> Result<Bytes, StoreError> {
-    let wanted = usize::try_from(length);
-    let wanted = wanted.map_err(|_| StoreError::corrupt(file, 0, format!("{length} bytes do not fit in memory")))?;
-    let bytes = disk.read(file, 0, wanted)?;
-    if bytes.len() < wanted {
-        let why = format!("it ends there and {length} bytes are expected");
-        return Err(StoreError::corrupt(file, bytes.len() as u64, why));
+fn refuse_last_numbers(manifest: &Manifest) -> Result<(), StoreError> {
+    let Manifest { number, applied, .. } = *manifest;
+    if number == u64::MAX || applied == Slot(u64::MAX) {
+        let why = format!("no checkpoint can follow number {number} at slot {applied}");
+        return Err(StoreError::corrupt(&FileKind::Manifest(number).name(), 0, why));
     }
-    Ok(bytes)
+    Ok(())
+}
+
+/// Files must not overlap, and must lie within the count.
+fn check_order(file: &str, manifest: &Manifest) -> Result<(), StoreError> {
+    let mut next = 0;
+    for FileExtent { number, first_item, next_item, .. } in &manifest.files {
+        if *first_item < next || next_item <= first_item || *next_item > manifest.item_count {
+            let count = manifest.item_count;
+            let why = format!("item file {number} holds items {first_item} to {next_item} behind {next}, of {count}");
+            return Err(StoreError::corrupt(file, 0, why));
+        }
+        next = *next_item;
+    }
+    Ok(())
 }
 
 impl Directory {
@@ -92,11 +145,14 @@ impl Directory {
             match FileKind::of(&name) {
                 Some(FileKind::Items(number)) => directory.item_files.push(number),
                 Some(FileKind::Manifest(number)) => directory.manifests.push(number),
-                Some(FileKind::UnfinishedManifest(number)) => directory.unfinished_manifests.push(number),
+                Some(FileKind::Incoming(id)) => directory.incoming.push(id),
+                Some(kind @ (FileKind::UnfinishedManifest(_) | FileKind::UnfinishedIncoming(_))) => {
+                    directory.unfinished.push(kind);
+                }
                 None => {}
             }
         }
-        for numbers in [&mut directory.manifests, &mut directory.unfinished_manifests, &mut directory.item_files] {
+        for numbers in [&mut directory.manifests, &mut directory.incoming, &mut directory.item_files] {
             numbers.sort_unstable();
         }
         Ok(directory)
@@ -127,34 +183,34 @@ impl Directory {
         Ok(())
     }
 
-    /// Every item of the image, in order.
-    fn read_image_items(&self, disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Bytes>, StoreError> {
-        let mut items = Vec::new();
-        for (file_number, extent) in (1..).zip(&manifest.files) {
-            let file = FileKind::Items(file_number).name();
-            if self.item_files.binary_search(&file_number).is_err() {
-                let why = format!("it is missing and checkpoint {} needs it", manifest.number);
-                return Err(StoreError::corrupt(&file, 0, why));
+    /// Every file that a manifest names must be there. Whether it is whole is found out while it is read.
+    fn check_files(&self, manifest_file: &str, manifest: &Manifest) -> Result<(), StoreError> {
+        for extent in &manifest.files {
+            if self.item_files.binary_search(&extent.number).is_err() {
+                let why = format!("it is missing and {manifest_file} needs it");
+                return Err(StoreError::corrupt(&FileKind::Items(extent.number).name(), 0, why));
             }
-            read_item_file(disk, &file, extent, &mut items)?;
         }
-        if items.len() as u64 != manifest.item_count {
-            let why = format!("it counts {} items and its files hold {}", manifest.item_count, items.len());
-            return Err(StoreError::corrupt(&FileKind::Manifest(manifest.number).name(), 0, why));
-        }
-        Ok(items)
+        Ok(())
     }
 
     /// First what was found becomes durable: a killed process may have left the newest name in the system's cache only,
     /// and the older manifest must not go before that. Then litter is removed, durably, so that nothing of it can come
     /// back under a name that is given again.
-    fn repairs(&self, newest: Option<u64>, files_in_use: u64) -> Vec<Operation> {
-        let unfinished = self.unfinished_manifests.iter().map(|number| FileKind::UnfinishedManifest(*number));
+    fn repairs(
+        &self,
+        newest: Option<u64>,
+        incoming: &BTreeMap<u64, Manifest>,
+        in_use: &BTreeSet<u64>,
+    ) -> Vec<Operation> {
         let older = self.manifests.iter().filter(|number| Some(**number) != newest);
         let older = older.map(|number| FileKind::Manifest(*number));
-        let unnamed = self.item_files.iter().filter(|number| **number > files_in_use);
+        let given_up = self.incoming.iter().filter(|id| !incoming.contains_key(id));
+        let given_up = given_up.map(|id| FileKind::Incoming(*id));
+        let unnamed = self.item_files.iter().filter(|number| !in_use.contains(number));
         let unnamed = unnamed.map(|number| FileKind::Items(*number));
-        let unlinks = unfinished.chain(older).chain(unnamed).map(|kind| Operation::Unlink { file: kind.name() });
+        let unlinks = self.unfinished.iter().copied().chain(older).chain(given_up).chain(unnamed);
+        let unlinks = unlinks.map(|kind| Operation::Unlink { file: kind.name() });
 
         let mut operations = vec![Operation::FlushDirectory];
         operations.extend(unlinks);
@@ -163,20 +219,4 @@ impl Directory {
         }
         operations
     }
-}
-
-fn read_item_file(disk: &dyn Disk, file: &str, extent: &FileExtent, items: &mut Vec<Bytes>) -> Result<(), StoreError> {
-    let contents = read_start(disk, file, extent.end)?;
-    let header = Header::decode(file, &contents)?;
-    let next_item = items.len() as u64;
-    if header.first_item != next_item || extent.first_item != next_item {
-        let why = format!("it starts with item {} and item {next_item} is next", header.first_item);
-        return Err(StoreError::corrupt(file, 0, why));
-    }
-    read_items(file, &contents, next_item, items)?;
-    if crc32c::crc32c(&contents) != extent.checksum {
-        let why = format!("its first {} bytes do not have the checksum that the checkpoint names", extent.end);
-        return Err(StoreError::corrupt(file, 0, why));
-    }
-    Ok(())
 }

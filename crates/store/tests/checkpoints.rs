@@ -3,11 +3,13 @@
 mod owner;
 
 use bytes::Bytes;
-use owner::{Chance, begin, checkpoint, image_of, next_write, open, open_whole};
+use owner::{Chance, Image, begin, checkpoint, image_of, next_write, open, open_whole};
 use quorate_disk::model::ModelDisk;
 use quorate_disk::{Disk, Operation};
-use quorate_store::StoreConfig;
+use quorate_store::{Items, StoreConfig};
 use quorate_types::Slot;
+use std::cell::RefCell;
+use std::ops::Range;
 
 const SMALL: StoreConfig = StoreConfig { slice_bytes: 100, file_bytes: 700 };
 
@@ -69,6 +71,22 @@ fn bytes_of_image(disk: &ModelDisk) -> u64 {
     in_image.map(|name| disk.length(name).expect("it is listed")).sum()
 }
 
+/// Items that note who asks.
+struct Recorded<'a> {
+    image: &'a Image,
+    asked: &'a RefCell<Vec<usize>>,
+}
+
+impl Items for Recorded<'_> {
+    fn item(&self, number: u64) -> Option<Bytes> {
+        self.asked.borrow_mut().push(number as usize);
+        self.image.item(number)
+    }
+    fn live_items(&self, numbers: Range<u64>) -> u64 {
+        self.image.live_items(numbers)
+    }
+}
+
 #[test]
 fn items_are_written_once_and_only_the_new_ones() {
     let mut disk = ModelDisk::new();
@@ -77,15 +95,12 @@ fn items_are_written_once_and_only_the_new_ones() {
     for (slot, range) in [(1, 0..10), (2, 10..10), (3, 10..30)] {
         let image = image_of(slot, &all[..range.end]);
         assert!(begin(&mut store, &image));
-        let mut asked = Vec::new();
-        while let Some(write) = store.next_write(&mut |number| {
-            asked.push(number as usize);
-            all[number as usize].clone()
-        }) {
+        let asked = RefCell::new(Vec::new());
+        while let Some(write) = store.next_write(&Recorded { image: &image, asked: &asked }) {
             disk.perform_all(&write.operations).unwrap();
             store.completed(write.id);
         }
-        assert_eq!(asked, range.collect::<Vec<_>>());
+        assert_eq!(asked.take(), range.collect::<Vec<_>>());
     }
     assert_eq!(open(&disk, SMALL).unwrap().image, Some(image_of(3, &all)));
 }
@@ -181,9 +196,9 @@ fn the_first_bytes_of_the_files_are_the_documented_ones() {
     assert_eq!(disk.list().unwrap(), ["checkpoint-0000000000000001", "items-0000000000000001.rev"]);
     let items = disk.read("items-0000000000000001.rev", 0, 1000).unwrap();
     assert_eq!(items.len(), 512);
-    assert_eq!(&items[..36], b"QRTITEMS\x01\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    assert_eq!(&items[..36], b"QRTITEMS\x02\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     assert_eq!((&items[40..44], &items[48..52]), (&b"\x05\0\0\0"[..], &b"item"[..]));
     assert!(items[52..].iter().all(|byte| *byte == 0));
     let manifest = disk.read("checkpoint-0000000000000001", 0, 1000).unwrap();
-    assert_eq!(&manifest[..19], b"QRTCHKPT\x01\0\0\0\x01\x01\x01\x01\0\x80\x04");
+    assert_eq!(&manifest[..21], b"QRTCHKPT\x02\0\0\0\x01\x01\x01\x01\x01\0\x01\x80\x04");
 }

@@ -3,10 +3,10 @@
 mod owner;
 
 use bytes::Bytes;
-use owner::{Chance, CrashingDisk, begin, checkpoint, image_of, next_write, open, open_whole};
+use owner::{Chance, CrashingDisk, Image, Opened, begin, checkpoint, image_of, next_write, open, open_whole};
 use quorate_disk::model::ModelDisk;
 use quorate_disk::{Disk, DiskErrorKind, Operation};
-use quorate_store::{Image, Opened, Store, StoreConfig};
+use quorate_store::{Store, StoreConfig};
 
 /// One node's life over many crashes.
 struct Life {

@@ -3,10 +3,10 @@
 mod owner;
 
 use bytes::Bytes;
-use owner::{Chance, begin, checkpoint, image_of, next_write, open, open_whole};
+use owner::{Chance, Image, begin, checkpoint, image_of, next_write, open, open_whole};
 use quorate_disk::model::ModelDisk;
 use quorate_disk::{Disk, Operation};
-use quorate_store::{Image, StoreConfig, StoreError};
+use quorate_store::{StoreConfig, StoreError};
 
 const CONFIG: StoreConfig = StoreConfig { slice_bytes: 200, file_bytes: 1200 };
 const MANIFEST: &str = "checkpoint-0000000000000002";
@@ -219,17 +219,17 @@ fn litter_that_cannot_be_read_does_not_keep_the_store_from_opening() {
 fn litter_of_another_release_refuses_the_start() {
     let (mut disk, litter) = with_litter();
     let mut header = disk.read(&litter, 0, 36).unwrap().to_vec();
-    header[8] = 2;
+    header[8] = 1;
     let checksum = crc32c::crc32c(&header);
     header.extend_from_slice(&checksum.to_le_bytes());
     disk.perform(&Operation::Write { file: litter.clone(), offset: 0, parts: vec![header.into()] }).unwrap();
-    assert_eq!(open(&disk, CONFIG).unwrap_err(), StoreError::Version { file: litter, found: 2, supported: 1 });
+    assert_eq!(open(&disk, CONFIG).unwrap_err(), StoreError::Version { file: litter, found: 1, supported: 2 });
 }
 
 /// A manifest without items, whole but for what its numbers say.
 fn manifest_of(number: u64, applied: u64) -> ModelDisk {
     let mut bytes = b"QRTCHKPT".to_vec();
-    bytes.extend_from_slice(&1u32.to_le_bytes());
+    bytes.extend_from_slice(&2u32.to_le_bytes());
     for field in [number, applied, 0, 0] {
         quorate_wire::put_u64(field, &mut bytes);
     }
@@ -275,10 +275,10 @@ fn another_releases_item_file_is_named() {
     let (mut disk, _) = written();
     let file = "items-0000000000000001.rev";
     let mut header = disk.read(file, 0, 36).unwrap().to_vec();
-    header[8] = 2;
+    header[8] = 1;
     let checksum = crc32c::crc32c(&header);
     header.extend_from_slice(&checksum.to_le_bytes());
     disk.perform(&Operation::Write { file: file.into(), offset: 0, parts: vec![header.into()] }).unwrap();
     let error = open(&disk, CONFIG).unwrap_err();
-    assert_eq!(error, StoreError::Version { file: file.into(), found: 2, supported: 1 });
+    assert_eq!(error, StoreError::Version { file: file.into(), found: 1, supported: 2 });
 }

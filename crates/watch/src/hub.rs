@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const DUPLICATE_WATCH_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
-const COMPACTED: &str = "mvcc: required revision has been compacted";
+const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
 
 /// The number of the cohort that has read all there is, or soon will have.
 pub(crate) const FRONT: usize = 0;
@@ -34,6 +34,39 @@ const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// - not read requests of a stream without room, for their answers come whatever the room.
 ///
 /// A watcher costs less than a kilobyte, no matter how far behind it is; an idle one costs no work.
+///
+/// ```
+/// use quorate_keyspace::{Keyspace, LogPlace, PutRequest, Request};
+/// use quorate_machine::StateMachine;
+/// use quorate_types::Time;
+/// use quorate_watch::{CreateWatch, Sink, StreamId, WatchHub, WatchLimits, WatchResponse};
+///
+/// /// A queue of at most 1000 bytes, and one response.
+/// struct Queue(Vec<WatchResponse>);
+///
+/// impl Sink for Queue {
+///     fn room(&self, _stream: StreamId) -> usize {
+///         1000usize.saturating_sub(self.0.iter().map(WatchResponse::bytes).sum())
+///     }
+///
+///     fn deliver(&mut self, _stream: StreamId, response: WatchResponse) {
+///         self.0.push(response);
+///     }
+/// }
+///
+/// let (mut keyspace, mut queue, now) = (Keyspace::empty(), Queue(Vec::new()), Time::ZERO);
+/// let mut hub = WatchHub::new(WatchLimits::default(), &keyspace);
+/// let stream = hub.open_stream();
+/// let request = CreateWatch { key: "name".into(), ..CreateWatch::default() };
+/// hub.create(stream, &request, &keyspace, now, &mut queue);
+/// assert!(queue.0[0].created());
+///
+/// let put = PutRequest { key: "name".into(), value: "quorate".into(), ..PutRequest::default() };
+/// keyspace.apply_request(LogPlace::default(), &Request::Put(put));
+/// let advanced = hub.advance(&keyspace, now, &mut queue);
+/// assert!(!advanced.more_work);
+/// assert_eq!(queue.0[1].events()[0].key(), "name");
+/// ```
 #[derive(Clone, Debug)]
 pub struct WatchHub {
     pub(crate) limits: WatchLimits,
@@ -217,6 +250,12 @@ impl WatchHub {
         if let Some(watcher) = first {
             self.find_place(watcher, sink);
         }
+    }
+
+    /// Watchers of all streams.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.watchers.len()
     }
 
     /// What the hub is busy with. Costs one look at each stream.

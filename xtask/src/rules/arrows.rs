@@ -18,7 +18,7 @@ use Uses::{All, Only};
 const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 29] = [
+const ARROWS: [(&str, Uses); 30] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -41,7 +41,8 @@ const ARROWS: [(&str, Uses); 29] = [
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),
     ("runtime", All),
-    ("server", All),
+    ("server", Only(&["types", "machine", "keyspace", "watch"])),
+    ("service", All),
     ("load", Only(&["types", "wire", "keyspace", "server"])),
     ("simulator", All),
     ("explorer", All),

@@ -3,6 +3,8 @@
 use super::{block_on, refusal};
 use crate::endpoint::{ClientArguments, OutputFormat};
 use anyhow::{Result, bail};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
@@ -10,7 +12,7 @@ use quorate_server::proto::etcdserverpb::{
     DeleteRangeRequest, PutRequest, RangeRequest, ResponseHeader, range_request,
 };
 use quorate_server::proto::mvccpb::KeyValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;
 
@@ -260,16 +262,26 @@ fn print_json(document: Value) {
     println!("{document}");
 }
 
-/// Text where it is text; what is no UTF-8 comes as a list of bytes, so that nothing is lost.
-fn text_or_bytes(bytes: &[u8]) -> Value {
-    std::str::from_utf8(bytes).map_or_else(|_| json!(bytes), |text| json!(text))
+/// Adds a text under this name; for what is no UTF-8 the readable part of it, and the whole in base64 beside it.
+fn add_text(name: &str, bytes: &[u8], document: &mut Map<String, Value>) {
+    document.insert(name.to_owned(), json!(String::from_utf8_lossy(bytes)));
+    if std::str::from_utf8(bytes).is_err() {
+        document.insert(format!("{name}_base64"), json!(BASE64_STANDARD.encode(bytes)));
+    }
 }
 
 fn pair_json(pair: &KeyValue) -> Value {
-    json!({
-        "key": text_or_bytes(&pair.key), "value": text_or_bytes(&pair.value), "create_revision": pair.create_revision,
-        "mod_revision": pair.mod_revision, "version": pair.version, "lease": pair.lease,
-    })
+    let mut document = Map::new();
+    add_text("key", &pair.key, &mut document);
+    add_text("value", &pair.value, &mut document);
+    let numbers = [
+        ("create_revision", pair.create_revision),
+        ("mod_revision", pair.mod_revision),
+        ("version", pair.version),
+        ("lease", pair.lease),
+    ];
+    document.extend(numbers.map(|(name, number)| (name.to_owned(), json!(number))));
+    Value::Object(document)
 }
 
 #[cfg(test)]
@@ -282,6 +294,15 @@ mod tests {
         assert_eq!(prefix_end(b"a\xff"), b"b");
         assert_eq!(prefix_end(b"\xff\xff"), b"\0");
         assert_eq!(prefix_end(b""), b"\0");
+    }
+
+    #[test]
+    fn keys_and_values_are_always_strings_and_bytes_come_in_base64_beside_them() {
+        let pair = KeyValue { key: "name".into(), value: vec![0xff, b'a'].into(), ..KeyValue::default() };
+        let document = pair_json(&pair);
+        assert_eq!((&document["key"], &document["value"]), (&json!("name"), &json!("\u{fffd}a")));
+        assert_eq!(document["value_base64"], json!("/2E="));
+        assert!(document.get("key_base64").is_none());
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub fn status(arguments: StatusArguments) -> Result<ExitCode> {
         for member in list.members {
             lines.push(ask(&arguments.client, member).await);
         }
+        if lines.iter().any(|line| line.status.is_err()) {
+            ask_given_endpoints(&arguments.client, &mut lines).await;
+        }
         match arguments.client.output {
             OutputFormat::Text => print_text(cluster, &lines),
             OutputFormat::Json => println!("{}", document(cluster, &lines)),
@@ -50,14 +53,28 @@ async fn ask(client: &ClientArguments, member: Member) -> Line {
         let why = "its client address is not known here: it was not heard of since this node started".to_owned();
         return Line { member, endpoint: None, status: Err(why) };
     };
-    let status = match client.connect_to(&endpoint).await {
-        Ok(channel) => {
-            let answer = MaintenanceClient::new(channel).status(StatusRequest::default()).await;
-            answer.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())
-        }
-        Err(error) => Err(format!("{error:#}")),
-    };
+    let status = status_at(client, &endpoint).await;
     Line { member, endpoint: Some(endpoint), status }
+}
+
+async fn status_at(client: &ClientArguments, endpoint: &str) -> Result<StatusResponse, String> {
+    let channel = client.connect_to(endpoint).await.map_err(|error| format!("{error:#}"))?;
+    let answer = MaintenanceClient::new(channel).status(StatusRequest::default()).await;
+    answer.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())
+}
+
+/// What members advertise may not be reachable from here, behind address translation for one; what was given on the command
+/// line may be.
+async fn ask_given_endpoints(client: &ClientArguments, lines: &mut [Line]) {
+    for endpoint in &client.endpoints {
+        let Ok(status) = status_at(client, endpoint).await else { continue };
+        let who = status.header.as_ref().map(|header| header.member_id);
+        let line = lines.iter_mut().find(|line| line.status.is_err() && Some(line.member.id) == who);
+        if let Some(line) = line {
+            line.endpoint = Some(endpoint.clone());
+            line.status = Ok(status);
+        }
+    }
 }
 
 /// The leader most members believe in, in the highest term anybody knows.

@@ -2,33 +2,19 @@
 
 use super::settings::Settings;
 use anyhow::{Result, bail, ensure};
-use quorate_types::{ClusterId, Member, MemberRole, Membership, NodeId};
+use quorate_service::{Founder, Plan, cluster_id, founding_membership, node_id};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What one node will do.
+/// What one process will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// For people.
-    pub name: String,
-    /// Where its data is.
-    pub data_directory: PathBuf,
-    /// The cluster's id, drawn from its members and token.
-    pub cluster: ClusterId,
-    /// This node's id, drawn from its peer URLs and the token.
-    pub me: NodeId,
-    /// All founding members.
-    pub members: Membership,
-    /// Where clients are told to reach this node.
-    pub client_urls: Vec<String>,
+pub struct ServePlan {
+    /// The member it runs.
+    pub member: Plan,
     /// Where to listen for clients: `host:port`.
     pub listen_client: Vec<String>,
     /// Where to listen for members: `host:port`.
     pub listen_peer: Vec<String>,
-    /// Between a leader's heartbeats.
-    pub heartbeat_interval: Duration,
-    /// Without a leader before an election.
-    pub election_timeout: Duration,
     /// What to log.
     pub log_level: tracing::Level,
     /// Whether to log as JSON.
@@ -37,7 +23,8 @@ pub struct Plan {
 
 impl Settings {
     /// Checks everything and fills in the defaults.
-    pub fn plan(self) -> Result<Plan> {
+    pub fn plan(self) -> Result<ServePlan> {
+        let limits = self.limits()?;
         let name = self.name.unwrap_or_else(|| "default".to_owned());
         ensure!(
             !name.is_empty() && !name.contains(['=', ',']),
@@ -49,37 +36,36 @@ impl Settings {
             urls("--listen-client-urls", self.listen_client_urls.as_deref().unwrap_or("http://127.0.0.1:2379"))?;
         let listen_peer =
             urls("--listen-peer-urls", self.listen_peer_urls.as_deref().unwrap_or("http://127.0.0.1:2380"))?;
-        let client_urls = advertised("--advertise-client-urls", self.advertise_client_urls, &listen_client)?;
         let peer_urls = advertised("--initial-advertise-peer-urls", self.initial_advertise_peer_urls, &listen_peer)?;
         refuse_joining(self.initial_cluster_state.as_deref())?;
         let token = self.initial_cluster_token.unwrap_or_else(|| "quorate-cluster".to_owned());
         let founders = founders(self.initial_cluster.as_deref(), &name, &peer_urls)?;
-        let members = membership(&founders, &token);
         let (heartbeat_interval, election_timeout) = intervals(self.heartbeat_interval, self.election_timeout)?;
-        Ok(Plan {
+        let log_level = log_level(self.log_level.as_deref().unwrap_or("info"))?;
+        let member = Plan {
             data_directory: self.data_dir.unwrap_or_else(|| PathBuf::from(format!("{name}.quorate"))),
             cluster: cluster_id(&founders, &token),
             me: node_id(&peer_urls, &token),
-            members,
-            client_urls,
-            listen_client: listen_client.iter().map(|url| authority(url).to_owned()).collect(),
-            listen_peer: listen_peer.iter().map(|url| authority(url).to_owned()).collect(),
+            members: founding_membership(&founders, &token),
+            client_urls: advertised("--advertise-client-urls", self.advertise_client_urls, &listen_client)?,
             heartbeat_interval,
             election_timeout,
-            log_level: log_level(self.log_level.as_deref().unwrap_or("info"))?,
-            log_json: log_json(self.log_format.as_deref().unwrap_or("text"))?,
+            quota_backend_bytes: limits.quota_backend_bytes,
+            tracing: log_level >= tracing::Level::DEBUG,
+            server: limits.server(election_timeout),
             name,
+        };
+        Ok(ServePlan {
+            member,
+            listen_client: listen_client.iter().map(|url| authority(url).to_owned()).collect(),
+            listen_peer: listen_peer.iter().map(|url| authority(url).to_owned()).collect(),
+            log_level,
+            log_json: log_json(self.log_format.as_deref().unwrap_or("text"))?,
         })
     }
 }
 
-/// One founding member as `--initial-cluster` names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Founder {
-    name: String,
-    peer_urls: Vec<String>,
-}
-
+/// The founding members as `--initial-cluster` names them.
 fn founders(initial_cluster: Option<&str>, name: &str, peer_urls: &[String]) -> Result<Vec<Founder>> {
     let Some(text) = initial_cluster else {
         return Ok(vec![Founder { name: name.to_owned(), peer_urls: peer_urls.to_vec() }]);
@@ -116,42 +102,6 @@ fn founders(initial_cluster: Option<&str>, name: &str, peer_urls: &[String]) -> 
     );
     founders.sort();
     Ok(founders)
-}
-
-/// Client URLs are not known here: members tell each other theirs on connecting.
-fn membership(founders: &[Founder], token: &str) -> Membership {
-    Membership::new(founders.iter().map(|founder| Member {
-        id: node_id(&founder.peer_urls, token),
-        role: MemberRole::Voter,
-        disk: None,
-        name: founder.name.clone(),
-        peer_urls: founder.peer_urls.clone(),
-        client_urls: Vec::new(),
-    }))
-}
-
-fn node_id(peer_urls: &[String], token: &str) -> NodeId {
-    let mut sorted = peer_urls.to_vec();
-    sorted.sort();
-    NodeId(hash(sorted.iter().map(String::as_str).chain([token])))
-}
-
-fn cluster_id(founders: &[Founder], token: &str) -> ClusterId {
-    let parts =
-        founders.iter().flat_map(|founder| founder.peer_urls.iter().map(String::as_str).chain([founder.name.as_str()]));
-    ClusterId(hash(parts.chain([token])))
-}
-
-/// FNV-1a with a final mix: every founder must draw the same ids from the same words, on any machine and version.
-fn hash<'a>(parts: impl Iterator<Item = &'a str>) -> u64 {
-    let mut state = 0xcbf2_9ce4_8422_2325u64;
-    for part in parts {
-        for byte in part.bytes().chain([0]) {
-            state = (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    state = (state ^ (state >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    state ^ (state >> 33)
 }
 
 fn urls(setting: &str, text: &str) -> Result<Vec<String>> {
@@ -247,8 +197,8 @@ mod tests {
     fn without_settings_it_is_one_node_on_the_usual_port() {
         let plan = Settings::default().plan().unwrap();
         assert_eq!(plan.listen_client, ["127.0.0.1:2379"]);
-        assert_eq!(plan.members.members().len(), 1);
-        assert!(plan.members.is_voter(plan.me));
+        assert_eq!(plan.member.members.members().len(), 1);
+        assert!(plan.member.members.is_voter(plan.member.me));
     }
 
     #[test]
@@ -257,11 +207,11 @@ mod tests {
         let mut shuffled = three("b", 2);
         shuffled.initial_cluster = Some("c=http://127.0.0.1:3,b=http://127.0.0.1:2,a=http://127.0.0.1:1".to_owned());
         let b = shuffled.plan().unwrap();
-        assert_eq!(a.cluster, b.cluster);
-        assert_ne!(a.me, b.me);
-        assert_eq!(a.members.voters().collect::<Vec<_>>(), b.members.voters().collect::<Vec<_>>());
+        assert_eq!(a.member.cluster, b.member.cluster);
+        assert_ne!(a.member.me, b.member.me);
+        assert_eq!(a.member.members.voters().collect::<Vec<_>>(), b.member.members.voters().collect::<Vec<_>>());
         let other = Settings { initial_cluster_token: Some("other".to_owned()), ..three("a", 1) }.plan().unwrap();
-        assert_ne!(a.cluster, other.cluster);
+        assert_ne!(a.member.cluster, other.member.cluster);
     }
 
     #[test]

@@ -59,6 +59,50 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_ELECTION_TIMEOUT", value_name = "MS")]
     pub election_timeout: Option<u64>,
 
+    /// History above so many bytes raises the NOSPACE alarm [default: 2147483648]
+    #[arg(long, env = "QUORATE_QUOTA_BACKEND_BYTES", value_name = "BYTES")]
+    pub quota_backend_bytes: Option<u64>,
+
+    /// The largest write request [default: 1572864]
+    #[arg(long, env = "QUORATE_MAX_REQUEST_BYTES", value_name = "BYTES")]
+    pub max_request_bytes: Option<usize>,
+
+    /// Operations in one transaction [default: 128]
+    #[arg(long, env = "QUORATE_MAX_TXN_OPS", value_name = "COUNT")]
+    pub max_txn_ops: Option<usize>,
+
+    /// Requests served at one time; more are refused [default: 20000]
+    #[arg(long, env = "QUORATE_MAX_REQUESTS_IN_FLIGHT", value_name = "COUNT")]
+    pub max_requests_in_flight: Option<usize>,
+
+    /// The bytes of these together [default: 268435456]
+    #[arg(long, env = "QUORATE_MAX_REQUEST_BYTES_IN_FLIGHT", value_name = "BYTES")]
+    pub max_request_bytes_in_flight: Option<usize>,
+
+    /// Requests and streams in flight on one connection; more wait [default: 20000]
+    #[arg(long, env = "QUORATE_MAX_CONCURRENT_STREAMS", value_name = "COUNT")]
+    pub max_concurrent_streams: Option<u32>,
+
+    /// Open watch, keep-alive and observe streams over all connections; more are refused [default: 20000]
+    #[arg(long, env = "QUORATE_MAX_STREAMS", value_name = "COUNT")]
+    pub max_streams: Option<usize>,
+
+    /// How often idle watchers that ask for it are told the revision [default: 10m]
+    #[arg(long, env = "QUORATE_WATCH_PROGRESS_NOTIFY_INTERVAL", value_name = "DURATION")]
+    pub watch_progress_notify_interval: Option<String>,
+
+    /// Watchers over all streams; more are refused [default: 1000000]
+    #[arg(long, env = "QUORATE_MAX_WATCHERS", value_name = "COUNT")]
+    pub max_watchers: Option<usize>,
+
+    /// Events that wait for slow watch clients, together; the rest stays in the store [default: 268435456]
+    #[arg(long, env = "QUORATE_MAX_WATCH_PENDING_BYTES", value_name = "BYTES")]
+    pub max_watch_pending_bytes: Option<usize>,
+
+    /// The same for one stream [default: 1048576]
+    #[arg(long, env = "QUORATE_MAX_WATCH_STREAM_PENDING_BYTES", value_name = "BYTES")]
+    pub max_watch_stream_pending_bytes: Option<usize>,
+
     /// What to log: error, warn, info, debug or trace [default: info]
     #[arg(long, env = "QUORATE_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -82,6 +126,17 @@ const VARIABLES: &[&str] = &[
     "QUORATE_INITIAL_CLUSTER_TOKEN",
     "QUORATE_HEARTBEAT_INTERVAL",
     "QUORATE_ELECTION_TIMEOUT",
+    "QUORATE_QUOTA_BACKEND_BYTES",
+    "QUORATE_MAX_REQUEST_BYTES",
+    "QUORATE_MAX_TXN_OPS",
+    "QUORATE_MAX_REQUESTS_IN_FLIGHT",
+    "QUORATE_MAX_REQUEST_BYTES_IN_FLIGHT",
+    "QUORATE_MAX_CONCURRENT_STREAMS",
+    "QUORATE_MAX_STREAMS",
+    "QUORATE_WATCH_PROGRESS_NOTIFY_INTERVAL",
+    "QUORATE_MAX_WATCHERS",
+    "QUORATE_MAX_WATCH_PENDING_BYTES",
+    "QUORATE_MAX_WATCH_STREAM_PENDING_BYTES",
     "QUORATE_LOG_LEVEL",
     "QUORATE_LOG_FORMAT",
     "QUORATE_CONFIG_FILE",
@@ -132,6 +187,21 @@ impl Settings {
             initial_cluster_token: self.initial_cluster_token.or(weaker.initial_cluster_token),
             heartbeat_interval: self.heartbeat_interval.or(weaker.heartbeat_interval),
             election_timeout: self.election_timeout.or(weaker.election_timeout),
+            quota_backend_bytes: self.quota_backend_bytes.or(weaker.quota_backend_bytes),
+            max_request_bytes: self.max_request_bytes.or(weaker.max_request_bytes),
+            max_txn_ops: self.max_txn_ops.or(weaker.max_txn_ops),
+            max_requests_in_flight: self.max_requests_in_flight.or(weaker.max_requests_in_flight),
+            max_request_bytes_in_flight: self.max_request_bytes_in_flight.or(weaker.max_request_bytes_in_flight),
+            max_concurrent_streams: self.max_concurrent_streams.or(weaker.max_concurrent_streams),
+            max_streams: self.max_streams.or(weaker.max_streams),
+            watch_progress_notify_interval: self
+                .watch_progress_notify_interval
+                .or(weaker.watch_progress_notify_interval),
+            max_watchers: self.max_watchers.or(weaker.max_watchers),
+            max_watch_pending_bytes: self.max_watch_pending_bytes.or(weaker.max_watch_pending_bytes),
+            max_watch_stream_pending_bytes: self
+                .max_watch_stream_pending_bytes
+                .or(weaker.max_watch_stream_pending_bytes),
             log_level: self.log_level.or(weaker.log_level),
             log_format: self.log_format.or(weaker.log_format),
         }

@@ -59,7 +59,7 @@ pub type Answer = (ClientTag, Result<u64, RequestError>);
 
 /// A machine without an image.
 pub fn fresh(node: u64, config: MachineConfig) -> ListMachine {
-    Machine::open(NodeId(node), Incarnation(1), config, None).expect("nothing to read")
+    Machine::open(NodeId(node), Incarnation(1), config, &(), None).expect("nothing to read")
 }
 
 /// Node `node` in its first incarnation.
@@ -99,6 +99,6 @@ pub fn items(machine: &ListMachine) -> Vec<&str> {
 #[allow(dead_code)]
 pub fn decide(machine: &mut ListMachine, decision: Decision, out: &mut Out) -> Slot {
     let slot = machine.applied().next();
-    machine.decide(slot, decision, out).expect("a good batch in order");
+    machine.decide(Time::ZERO, slot, decision, out).expect("a good batch in order");
     slot
 }

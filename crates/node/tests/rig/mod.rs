@@ -110,7 +110,7 @@ impl<R: Replica> Rig<R> {
     }
 
     pub fn start(&mut self) -> Result<(), BootError> {
-        let booted = Node::boot(self.boot.clone(), self.config.clone(), &mut self.journal, &mut self.store)?;
+        let booted = Node::boot(self.boot.clone(), self.config.clone(), &(), &mut self.journal, &mut self.store)?;
         self.node = Some(booted.0);
         self.collect(booted.1);
         Ok(())
@@ -150,6 +150,7 @@ impl<R: Replica> Rig<R> {
                     self.under_way.push(UnderWay { lane, write, operations });
                 }
                 NodeOutput::Reply { tag, result } => self.replies.push((tag, result)),
+                NodeOutput::Answer { .. } => panic!("nobody asked for it"),
                 NodeOutput::Lead { .. } => {}
                 NodeOutput::Members(members) => self.members = Some(members),
                 NodeOutput::Applied { slot, digest } => self.applied.push((slot, digest)),
@@ -224,9 +225,9 @@ impl<R: Replica> Rig<R> {
         }
     }
 
+    /// What is there and not condemned.
     pub fn items(&self) -> Vec<String> {
-        let text = |item: &Bytes| String::from_utf8_lossy(item).into_owned();
-        self.node().state().items.iter().map(text).collect()
+        self.node().state().kept().into_iter().map(|(_, item)| item).collect()
     }
 }
 

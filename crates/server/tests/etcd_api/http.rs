@@ -6,7 +6,8 @@ use axum::body::Body;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use quorate_server::{BackendError, ETCD_VERSION, QUORATE_VERSION};
+use quorate_keyspace::{self as keyspace, Alarm, AlarmAction, AlarmKind, AlarmRequest, KeyspaceError};
+use quorate_server::{Backend, BackendError, ETCD_VERSION, QUORATE_VERSION};
 use serde_json::{Value, json};
 
 use crate::server::{Server, get, put};
@@ -78,10 +79,23 @@ async fn health_reads_through_consensus_unless_told_otherwise() {
     let local = fetch(&server, "/health?serializable=true").await;
     assert_eq!((local.status, local.json()), (StatusCode::OK, healthy));
 
-    *server.backend.refuse_with.lock().unwrap() = Some(BackendError::Corrupt);
+    *server.backend.refuse_with.lock().unwrap() = Some(BackendError::Refused(KeyspaceError::Corrupt));
     let local = fetch(&server, "/health?serializable=true").await;
     assert_eq!(local.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(local.json(), json!({"health": "false", "reason": "RANGE ERROR:etcdserver: corrupt cluster"}));
+}
+
+#[tokio::test]
+async fn an_alarm_makes_unhealthy_unless_it_is_excluded() {
+    let server = Server::start().await;
+    let alarm = Alarm { kind: AlarmKind::NoSpace, member: 5 };
+    let raise = keyspace::Request::Alarm(AlarmRequest { action: AlarmAction::Activate, alarm });
+    server.backend.write(raise).await.unwrap();
+    let answer = fetch(&server, "/health").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.json(), json!({"health": "false", "reason": "ALARM NOSPACE"}));
+    assert_eq!(fetch(&server, "/health?exclude=CORRUPT").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(fetch(&server, "/health?exclude=CORRUPT&exclude=NOSPACE").await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -114,7 +128,7 @@ async fn a_learner_is_not_ready_and_a_corrupt_member_says_so() {
         "{}",
         learner.body
     );
-    *server.backend.refuse_with.lock().unwrap() = Some(BackendError::Corrupt);
+    *server.backend.refuse_with.lock().unwrap() = Some(BackendError::Refused(KeyspaceError::Corrupt));
     let corrupt = fetch(&server, "/readyz/data_corruption").await;
     assert_eq!(corrupt.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(corrupt.body, "[-]data_corruption failed: etcdserver: corrupt cluster\n");
@@ -145,7 +159,8 @@ async fn metrics_tell_what_happened() {
         "etcd_server_proposals_committed_total 42",
         "etcd_server_proposals_applied_total 41",
         "etcd_mvcc_db_total_size_in_bytes 20480",
-        "etcd_mvcc_put_total 1",
+        "etcd_debugging_mvcc_keys_total 1",
+        "etcd_debugging_mvcc_watcher_total 0",
         "etcd_debugging_mvcc_current_revision 2",
         "etcd_server_health_success 1",
         "etcd_server_id{server_id=\"a1\"} 1",

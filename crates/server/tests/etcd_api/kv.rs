@@ -2,12 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
+use quorate_keyspace::KeyspaceError;
 use quorate_server::BackendError;
 use quorate_server::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use quorate_server::proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, ResponseHeader};
 use tonic::{Code, Request};
 
-use crate::memory_backend::{CLUSTER_ID, MEMBER_ID, TERM};
+use crate::keyspace_backend::{CLUSTER_ID, MEMBER_ID, TERM};
 use crate::server::{Server, etcd_error, get, get_from, put, refusal};
 
 fn header(revision: i64) -> Option<ResponseHeader> {
@@ -109,10 +110,9 @@ async fn bad_requests_are_refused_before_the_store_sees_them() {
     assert_eq!(refusal(kv.put(value_and_ignore).await), invalid("value is provided"));
     let lease_and_ignore = PutRequest { ignore_lease: true, lease: 5, ..put("a", "v") };
     assert_eq!(refusal(kv.put(lease_and_ignore).await), invalid("lease is provided"));
+    assert_eq!(server.backend.writes_begun.load(Ordering::SeqCst), 0);
     let leased = PutRequest { lease: 5, ..put("a", "v") };
     assert_eq!(refusal(kv.put(leased).await), etcd_error(Code::NotFound, "requested lease not found"));
-
-    assert_eq!(server.backend.writes_begun.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
@@ -131,14 +131,12 @@ async fn keeping_a_value_or_lease_needs_a_key() {
 }
 
 #[tokio::test]
-async fn what_the_store_cannot_do_is_refused_not_left_out() {
+async fn the_past_can_be_read_and_the_future_cannot() {
     let server = Server::start().await;
     let mut kv = server.kv().await;
     kv.put(put("a", "v")).await.unwrap();
-    let past = RangeRequest { revision: 1, ..get("a") };
-    let unsupported =
-        etcd_error(Code::Unimplemented, "a read of the past is not implemented in this version of quorate");
-    assert_eq!(refusal(kv.range(past).await), unsupported);
+    let before = RangeRequest { revision: 1, ..get("a") };
+    assert_eq!(kv.range(before).await.unwrap().into_inner().count, 0, "the past is read as it was");
     let future = RangeRequest { revision: 99, ..get("a") };
     let expected = etcd_error(Code::OutOfRange, "mvcc: required revision is a future revision");
     assert_eq!(refusal(kv.range(future).await), expected);
@@ -149,9 +147,12 @@ async fn errors_of_the_store_reach_the_client_with_code_and_text() {
     let server = Server::start().await;
     let mut kv = server.kv().await;
     for (error, expected) in [
-        (BackendError::NoSpace, etcd_error(Code::ResourceExhausted, "mvcc: database space exceeded")),
+        (
+            BackendError::Refused(KeyspaceError::NoSpace),
+            etcd_error(Code::ResourceExhausted, "mvcc: database space exceeded"),
+        ),
         (BackendError::LeaderChanged, etcd_error(Code::Unavailable, "leader changed")),
-        (BackendError::Corrupt, etcd_error(Code::DataLoss, "corrupt cluster")),
+        (BackendError::Refused(KeyspaceError::Corrupt), etcd_error(Code::DataLoss, "corrupt cluster")),
     ] {
         *server.backend.refuse_with.lock().unwrap() = Some(error);
         assert_eq!(refusal(kv.put(put("a", "v")).await), expected);

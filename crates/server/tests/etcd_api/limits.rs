@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 
-use crate::memory_backend::MemoryBackend;
+use crate::keyspace_backend::KeyspaceBackend;
 use crate::server::{Server, etcd_error, get, put, refusal};
 
 const MAX_REQUEST_BYTES: usize = 1536 * 1024;
@@ -131,7 +131,7 @@ async fn connections_above_the_limit_wait_for_a_place() {
 
 #[tokio::test]
 async fn nothing_is_served_without_listener_or_with_a_zero_limit() {
-    let backend = Arc::new(MemoryBackend::new());
+    let backend = KeyspaceBackend::start(&ServerConfig::default());
     let none = serve(Vec::new(), Arc::clone(&backend), ServerConfig::default(), async {}).await;
     assert!(matches!(none, Err(ServeError::NoListener)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

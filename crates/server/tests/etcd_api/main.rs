@@ -1,11 +1,14 @@
-//! The front over a real loopback socket: generated gRPC clients and plain HTTP against a small store in memory.
+//! The front over a real loopback socket: generated gRPC clients and plain HTTP over a keyspace in memory.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 mod every_method;
 mod http;
+mod keyspace_backend;
 mod kv;
+mod leases_and_maintenance;
 mod limits;
 mod malformed;
 mod members_and_status;
-mod memory_backend;
+mod queues;
 mod server;
+mod watch;

@@ -6,16 +6,14 @@ use std::time::Duration;
 use quorate_server::proto::etcdserverpb::auth_client::AuthClient;
 use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use quorate_server::proto::etcdserverpb::{
-    AlarmRequest, AuthStatusRequest, AuthenticateRequest, MemberListRequest, StatusRequest, alarm_request,
-};
+use quorate_server::proto::etcdserverpb::{AuthStatusRequest, AuthenticateRequest, MemberListRequest, StatusRequest};
 use quorate_server::proto::grpc::health::v1::HealthCheckRequest;
 use quorate_server::proto::grpc::health::v1::health_check_response::ServingStatus;
 use quorate_server::proto::grpc::health::v1::health_client::HealthClient;
 use quorate_server::{ETCD_VERSION, ServerConfig};
 use tonic::Code;
 
-use crate::memory_backend::{CLUSTER_ID, MEMBER_ID, TERM};
+use crate::keyspace_backend::{CLUSTER_ID, MEMBER_ID, TERM};
 use crate::server::{Server, etcd_error, put, refusal};
 
 #[tokio::test]
@@ -55,19 +53,6 @@ async fn status_is_answered_with_and_without_a_leader() {
     server.backend.leader_id.store(0, Ordering::SeqCst);
     let status = maintenance.status(StatusRequest {}).await.unwrap().into_inner();
     assert_eq!((status.leader, status.errors), (0, vec!["etcdserver: no leader".to_owned()]));
-}
-
-#[tokio::test]
-async fn the_alarm_list_is_empty_and_alarms_cannot_be_set() {
-    let server = Server::start().await;
-    let mut maintenance = MaintenanceClient::new(server.channel().await);
-    let request = |action| AlarmRequest { action, ..AlarmRequest::default() };
-    let list = maintenance.alarm(request(alarm_request::AlarmAction::Get.into())).await.unwrap().into_inner();
-    assert_eq!((list.header.unwrap().revision, list.alarms.len()), (1, 0));
-    let activate = maintenance.alarm(request(alarm_request::AlarmAction::Activate.into())).await;
-    assert_eq!(refusal(activate).0, Code::Unimplemented);
-    let unknown = maintenance.alarm(request(77)).await;
-    assert_eq!(refusal(unknown), etcd_error(Code::InvalidArgument, "unknown alarm action 77"));
 }
 
 #[tokio::test]

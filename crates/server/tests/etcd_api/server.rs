@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::memory_backend::MemoryBackend;
+use crate::keyspace_backend::KeyspaceBackend;
 
 pub struct Server {
-    pub backend: Arc<MemoryBackend>,
+    pub backend: Arc<KeyspaceBackend>,
     pub address: SocketAddr,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Result<(), ServeError>>,
@@ -29,7 +29,7 @@ impl Server {
     pub async fn start_with(config: ServerConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let backend = Arc::new(MemoryBackend::new());
+        let backend = KeyspaceBackend::start(&config);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;

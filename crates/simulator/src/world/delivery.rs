@@ -229,6 +229,10 @@ fn kind_of<R: Replica>(message: &NodeMessage<R>) -> &'static str {
         NodeMessage::Protocol(message) => R::kind(message),
         NodeMessage::Machine(MachineMessage::Forward { .. }) => "forward",
         NodeMessage::Machine(MachineMessage::ForwardRefused { .. }) => "forward-refused",
+        NodeMessage::Transfer(message) => message.kind(),
+        NodeMessage::Machine(MachineMessage::Errands { .. }) => "errands",
+        NodeMessage::Machine(MachineMessage::ErrandAnswers { .. }) => "errand-answers",
+        NodeMessage::Machine(MachineMessage::ErrandsRefused { .. }) => "errands-refused",
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Seen {
     pub(super) applied: Slot,
     pub(super) last: Slot,
     pub(super) forwarded: u64,
+    /// Installed ones.
+    pub(super) snapshots: u64,
 }
 
 /// One machine.

@@ -105,6 +105,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                     self.answer(id, tag, result);
                     self.moment(id, Moment::Answered);
                 }
+                NodeOutput::Answer { tag, .. } => {
+                    let detail = format!("{id} answers errand {}, and no client here has errands", tag.0);
+                    self.report_broken("AnsweredOnce", Some(id), detail);
+                }
                 NodeOutput::Lead { era, who, ready } => self.note_lead(id, Lead { era, who, ready }),
                 NodeOutput::Members(members) => {
                     let members = members.members().iter().map(|member| member.id).collect();
@@ -238,6 +242,9 @@ pub(super) fn timer_name<R: Replica>(timer: NodeTimer<R::Timer>) -> &'static str
             R::TIMERS.iter().find(|(_, known)| *known == timer).map_or("a timer without a name", |(name, _)| *name)
         }
         NodeTimer::Requests => "requests",
+        NodeTimer::Duty => "duty",
+        NodeTimer::Tidy => "tidy",
+        NodeTimer::Transfers => "transfers",
         NodeTimer::Checkpoint => "checkpoint",
         NodeTimer::JournalIdle => "journal-idle",
     }
@@ -247,6 +254,9 @@ pub(super) fn timer_name<R: Replica>(timer: NodeTimer<R::Timer>) -> &'static str
 pub(super) fn timer_named<R: Replica>(name: &str) -> Option<NodeTimer<R::Timer>> {
     match name {
         "requests" => Some(NodeTimer::Requests),
+        "duty" => Some(NodeTimer::Duty),
+        "tidy" => Some(NodeTimer::Tidy),
+        "transfers" => Some(NodeTimer::Transfers),
         "checkpoint" => Some(NodeTimer::Checkpoint),
         "journal-idle" => Some(NodeTimer::JournalIdle),
         _ => R::TIMERS.iter().find(|(known, _)| *known == name).map(|(_, timer)| NodeTimer::Protocol(*timer)),

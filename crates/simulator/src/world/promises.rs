@@ -46,12 +46,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         Slot(self.promises.applied.len() as u64)
     }
 
-    /// `Agreement`, over all nodes and incarnations: equal state behind equal slots. And a node applies every slot in order.
+    /// `Agreement`, over all nodes and incarnations: equal state behind equal slots. And a node applies every slot in order, but
+    /// for those that come with a snapshot.
     /// Says whether this is the first node to apply the slot.
     pub(super) fn check_applied(&mut self, id: NodeId, slot: Slot, digest: u64) -> bool {
         let Some(host) = self.hosts.get_mut(&id) else { return false };
         let before = std::mem::replace(&mut host.seen.applied, slot);
-        if before != Slot::ZERO && slot != before.next() {
+        if before != Slot::ZERO && slot != before.next() && !(slot > before && host.has_installed_a_snapshot()) {
             self.report_broken("AppliedInOrder", Some(id), format!("{id} applies slot {slot} right after {before}"));
         }
         let Some(at) = usize::try_from(slot.0).ok().and_then(|slot| slot.checked_sub(1)) else {
@@ -172,6 +173,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Host<R, S> {
+    /// Whether it has installed one since it was last asked.
+    fn has_installed_a_snapshot(&mut self) -> bool {
+        let installed = self.node.as_ref().map_or(0, |node| node.status().snapshots.installed);
+        std::mem::replace(&mut self.seen.snapshots, installed) < installed
+    }
+
     /// The replica that the synced-only disks would open; opened anew only when something became durable since.
     fn open_ghost(&mut self, cluster: ClusterId, config: &NodeConfig<R>) -> Result<&R, BootError> {
         let is_current = self.ghost.as_ref().is_some_and(|(at, _)| *at == self.flushes);

@@ -4,8 +4,9 @@
 use bytes::Bytes;
 use quorate_disk::model::ModelDisk;
 use quorate_disk::{Disk, Operation};
-use quorate_store::{Image, Opened, Store, StoreConfig, StoreError, Write};
+use quorate_store::{Completed, Items, Outline, Store, StoreConfig, StoreError, Write};
 use quorate_types::Slot;
+use std::ops::Range;
 
 /// A small generator, so that a seed names a run.
 #[derive(Clone)]
@@ -55,13 +56,49 @@ impl CrashingDisk {
     }
 }
 
+/// A whole image in memory; no item is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub applied: Slot,
+    pub meta: Bytes,
+    pub head: Bytes,
+    pub items: Vec<Bytes>,
+}
+
+impl Items for Image {
+    fn item(&self, number: u64) -> Option<Bytes> {
+        self.items.get(number as usize).cloned()
+    }
+    fn live_items(&self, numbers: Range<u64>) -> u64 {
+        numbers.end.min(self.items.len() as u64).saturating_sub(numbers.start)
+    }
+}
+
+#[derive(Debug)]
+pub struct Opened {
+    pub store: Store,
+    pub operations: Vec<Operation>,
+    pub image: Option<Image>,
+}
+
+/// Opens and reads everything.
 pub fn open(disk: &ModelDisk, config: StoreConfig) -> Result<Opened, StoreError> {
-    Store::open(disk, config)
+    let opened = Store::open(disk, config)?;
+    let image = opened.image.map(read_whole).transpose()?;
+    Ok(Opened { store: opened.store, operations: opened.operations, image })
+}
+
+fn read_whole(mut found: quorate_store::Image<'_>) -> Result<Image, StoreError> {
+    let items: Vec<(u64, Bytes)> = found.items.by_ref().collect();
+    found.items.finish()?;
+    assert!((0..found.item_count).eq(items.iter().map(|(number, _)| *number)), "nothing is missing");
+    let items = items.into_iter().map(|(_, item)| item).collect();
+    Ok(Image { applied: found.applied, meta: found.meta, head: found.head, items })
 }
 
 /// Opens a disk that has nothing wrong, and repairs it.
 pub fn open_whole(disk: &mut ModelDisk, config: StoreConfig) -> (Store, Option<Image>) {
-    let Opened { store, operations, image } = Store::open(disk, config).expect("the disk is whole");
+    let Opened { store, operations, image } = open(disk, config).expect("the disk is whole");
     disk.perform_all(&operations).expect("repairs are possible");
     (store, image)
 }
@@ -76,12 +113,17 @@ pub fn image_of(slot: u64, items: &[Bytes]) -> Image {
     }
 }
 
+pub fn outline(image: &Image) -> Outline {
+    let Image { applied, meta, head, items } = image.clone();
+    Outline { applied, meta, head, item_count: items.len() as u64 }
+}
+
 pub fn begin(store: &mut Store, image: &Image) -> bool {
-    store.begin(image.applied, image.meta.clone(), image.head.clone(), image.items.len() as u64)
+    store.begin(outline(image))
 }
 
 pub fn next_write(store: &mut Store, image: &Image) -> Option<Write> {
-    store.next_write(&mut |number| image.items[number as usize].clone())
+    store.next_write(image)
 }
 
 /// A whole checkpoint, without a crash. Returns every write.
@@ -93,8 +135,8 @@ pub fn checkpoint(store: &mut Store, disk: &mut ModelDisk, image: &Image) -> Vec
         let done = store.completed(write.id);
         assert_eq!(done.is_some(), !store.is_checkpointing());
         writes.push(write);
-        if let Some(applied) = done {
-            assert_eq!(applied, image.applied);
+        if let Some(done) = done {
+            assert_eq!(done, Completed::Checkpoint(image.applied));
             return writes;
         }
     }

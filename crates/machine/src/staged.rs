@@ -1,0 +1,95 @@
+//! A state that came from another node, made but not yet this node's own.
+
+use crate::image::{MachineImage, OpenMachineError, decode_meta, encode_meta};
+use crate::machine::{Machine, Out};
+use crate::output::MachineOutput;
+use crate::request::RequestError;
+use crate::sessions::{Sessions, mix};
+use crate::state_machine::StateMachine;
+use crate::transfer::{Arrival, View};
+use bytes::Bytes;
+use quorate_types::Slot;
+
+/// State, sessions and applied mark of a snapshot. It takes the machine's place with [`Machine::install`].
+#[derive(Clone, Debug)]
+pub struct Staged<S: StateMachine> {
+    state: S,
+    sessions: Sessions,
+    applied: Slot,
+}
+
+impl<S: StateMachine> Staged<S> {
+    /// The state of an image, read completely.
+    ///
+    /// # Errors
+    /// When the image is not one of this machine.
+    pub fn read(image: MachineImage<'_>) -> Result<Staged<S>, OpenMachineError> {
+        let sessions = decode_meta(image.meta)?;
+        Ok(Staged { state: S::restore(image.head, image.items)?, sessions, applied: image.applied })
+    }
+
+    /// The state that arrived, if it has the digest that its sender named.
+    ///
+    /// # Errors
+    /// When the image is not one of this machine, or its digest is another.
+    pub fn of_arrival(arrival: Arrival) -> Result<Staged<S>, OpenMachineError> {
+        let Arrival { header, meta, head, items } = arrival;
+        // Taken one by one: a piece's memory is free when its last item was copied.
+        let items = &mut items.into_iter();
+        let staged = Staged::read(MachineImage { applied: header.applied, meta, head, items })?;
+        match staged.digest() {
+            digest if digest == header.digest => Ok(staged),
+            found => Err(OpenMachineError::Digest { found, expected: header.digest }),
+        }
+    }
+
+    /// Everything up to here is in it.
+    #[must_use]
+    pub fn applied(&self) -> Slot {
+        self.applied
+    }
+
+    /// The rolling hash of state, sessions and applied mark.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        mix(mix(self.state.digest(), self.sessions.digest()), self.applied.0)
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// The machine's own part of its image.
+    #[must_use]
+    pub fn meta(&self) -> Bytes {
+        encode_meta(&self.sessions)
+    }
+}
+
+impl<S: StateMachine> Machine<S> {
+    /// A view of the state as applied so far, for sending. Its items are read from [`Machine::state`], which must not be
+    /// tidied meanwhile.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let state = self.state();
+        View::new(self.applied(), self.digest(), &self.meta(), &state.head(), state.item_count())
+    }
+
+    /// Replaces the state by one that is ahead of it. Of this node's own writes that it already holds, nobody knows the reply any
+    /// more: they end as unknown.
+    pub fn install(&mut self, staged: Staged<S>, out: &mut Out<S>) {
+        self.end_duty(out);
+        self.proposer.forget_proposals();
+        self.state = staged.state;
+        self.sessions = staged.sessions;
+        self.applied = staged.applied;
+        let (sessions, me) = (&self.sessions, self.me);
+        for tag in self.writes.settled(|sequence| sessions.is_settled(me, sequence)) {
+            out.push(MachineOutput::Reply { tag, result: Err(RequestError::Unknown) });
+        }
+        out.push(MachineOutput::Applied { slot: self.applied, digest: self.digest() });
+        self.answer_ready_reads(out);
+    }
+}

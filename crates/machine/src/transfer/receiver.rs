@@ -1,0 +1,196 @@
+//! The receiving side: one image at a time.
+
+use crate::transfer::TransferConfig;
+use crate::transfer::message::{TransferEnd, TransferHeader, TransferMessage};
+use crate::transfer::stream::StreamReader;
+use bytes::Bytes;
+use quorate_types::{NodeId, Slot, Time};
+
+/// A whole image that arrived, with every checksum right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// What the sender said of it.
+    pub header: TransferHeader,
+    /// The machine's own part.
+    pub meta: Bytes,
+    /// The state machine's part that changes in place.
+    pub head: Bytes,
+    /// The items, ascending.
+    pub items: Vec<(u64, Bytes)>,
+}
+
+#[derive(Clone, Debug)]
+struct Incoming {
+    from: NodeId,
+    number: u64,
+    header: TransferHeader,
+    reader: StreamReader,
+    received: u64,
+    checksum: u32,
+    heard_at: Time,
+    /// The arrival was handed out, and its end is not known.
+    is_whole: bool,
+}
+
+/// What comes from other nodes: one image at a time, so that memory holds at most one beside the state.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    config: TransferConfig,
+    incoming: Option<Incoming>,
+    /// Said again to a sender that did not hear it.
+    last_end: Option<(NodeId, u64, TransferEnd)>,
+}
+
+impl Receiver {
+    /// Nothing under way.
+    #[must_use]
+    pub fn new(config: TransferConfig) -> Receiver {
+        Receiver { config, incoming: None, last_end: None }
+    }
+
+    /// The sender and the bytes received of what is under way.
+    #[must_use]
+    pub fn state(&self) -> Option<(NodeId, u64)> {
+        self.incoming.as_ref().map(|incoming| (incoming.from, incoming.received))
+    }
+
+    /// A sender says something. `applied` is how far the own state has come: an image that is not beyond it is not needed.
+    /// Answers an image that is whole now; its end must be told with [`Receiver::finish`].
+    pub fn receive(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        message: TransferMessage,
+        applied: Slot,
+        out: &mut Vec<(NodeId, TransferMessage)>,
+    ) -> Option<Arrival> {
+        match message {
+            TransferMessage::Begin { number, header } => {
+                let answer = self.begin(now, from, number, header, applied);
+                out.push((from, answer));
+                None
+            }
+            TransferMessage::Chunk { number, offset, bytes, checksum, is_last } => {
+                if !self.is_current(from, number) {
+                    out.push((from, self.end_of(from, number).unwrap_or(TransferMessage::Forgotten { number })));
+                    return None;
+                }
+                self.chunk(now, offset, bytes, checksum, is_last, out)
+            }
+            TransferMessage::Stopped { number } => {
+                if self.is_current(from, number) {
+                    self.incoming.take_if(|incoming| !incoming.is_whole);
+                }
+                None
+            }
+            TransferMessage::Received { .. } | TransferMessage::Forgotten { .. } | TransferMessage::Ended { .. } => {
+                None
+            }
+        }
+    }
+
+    fn is_current(&self, from: NodeId, number: u64) -> bool {
+        self.incoming.as_ref().is_some_and(|incoming| incoming.from == from && incoming.number == number)
+    }
+
+    fn end_of(&self, from: NodeId, number: u64) -> Option<TransferMessage> {
+        let (_, number, end) = self.last_end.filter(|(who, which, _)| *who == from && *which == number)?;
+        Some(TransferMessage::Ended { number, end })
+    }
+
+    fn begin(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        number: u64,
+        header: TransferHeader,
+        applied: Slot,
+    ) -> TransferMessage {
+        if let Some(end) = self.end_of(from, number) {
+            return end;
+        }
+        let is_current = self.is_current(from, number);
+        if let Some(incoming) = self.incoming.as_mut().filter(|_| is_current) {
+            incoming.heard_at = now;
+            return TransferMessage::Received { number, offset: incoming.received };
+        }
+        if header.applied <= applied {
+            return TransferMessage::Ended { number, end: TransferEnd::Installed };
+        }
+        let patience = self.config.resend_after * 3;
+        let gives_way = self.incoming.as_ref().is_none_or(|incoming| {
+            let is_silent = incoming.heard_at + patience <= now;
+            !incoming.is_whole && (is_silent || incoming.header.applied < header.applied)
+        });
+        if !gives_way {
+            return TransferMessage::Ended { number, end: TransferEnd::Refused };
+        }
+        let reader = StreamReader::default();
+        self.incoming =
+            Some(Incoming { from, number, header, reader, received: 0, checksum: 0, heard_at: now, is_whole: false });
+        TransferMessage::Received { number, offset: 0 }
+    }
+
+    /// Of the transfer under way.
+    fn chunk(
+        &mut self,
+        now: Time,
+        offset: u64,
+        bytes: Bytes,
+        checksum: u32,
+        is_last: bool,
+        out: &mut Vec<(NodeId, TransferMessage)>,
+    ) -> Option<Arrival> {
+        let incoming = self.incoming.as_mut()?;
+        let (from, number) = (incoming.from, incoming.number);
+        incoming.heard_at = now;
+        if offset == incoming.received && !incoming.is_whole {
+            let length = bytes.len() as u64;
+            let found = crc32c::crc32c_append(incoming.checksum, &bytes);
+            if found != checksum {
+                // Nothing tells which of the pieces is wrong.
+                self.incoming = None;
+                out.push((from, TransferMessage::Forgotten { number }));
+                return None;
+            }
+            incoming.checksum = found;
+            incoming.received += length;
+            if incoming.reader.push(bytes).is_err() {
+                self.finish(TransferEnd::Refused, out);
+                return None;
+            }
+            if is_last {
+                return self.complete(out);
+            }
+        }
+        let incoming = self.incoming.as_ref()?;
+        out.push((from, TransferMessage::Received { number, offset: incoming.received }));
+        None
+    }
+
+    fn complete(&mut self, out: &mut Vec<(NodeId, TransferMessage)>) -> Option<Arrival> {
+        let incoming = self.incoming.as_mut()?;
+        incoming.is_whole = true;
+        out.push((incoming.from, TransferMessage::Received { number: incoming.number, offset: incoming.received }));
+        let header = incoming.header.clone();
+        let Some((meta, head, items)) = std::mem::take(&mut incoming.reader).finish(header.item_count) else {
+            self.finish(TransferEnd::Refused, out);
+            return None;
+        };
+        Some(Arrival { header, meta, head, items })
+    }
+
+    /// The image that arrived is installed, or is not wanted.
+    pub fn finish(&mut self, end: TransferEnd, out: &mut Vec<(NodeId, TransferMessage)>) {
+        if let Some(Incoming { from, number, .. }) = self.incoming.take() {
+            self.last_end = Some((from, number, end));
+            out.push((from, TransferMessage::Ended { number, end }));
+        }
+    }
+
+    /// Gives up what nothing was heard of for too long.
+    pub fn expire(&mut self, now: Time) {
+        let patience = self.config.abandon_after;
+        self.incoming.take_if(|incoming| !incoming.is_whole && incoming.heard_at + patience <= now);
+    }
+}

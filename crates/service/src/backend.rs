@@ -1,0 +1,237 @@
+//! What the front asks, put to the node of this process.
+
+use crate::plan::Plan;
+use bytes::Bytes;
+use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, Query, Reply, Request};
+use quorate_node::{Consistency, RequestError};
+use quorate_protocol::Replica;
+use quorate_raft::Raft;
+use quorate_runtime::{NodeHandle, Observer, RuntimeStatus};
+use quorate_server::{
+    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, NodeCounts, NodeDetail, NodeStatus,
+    PeerDetail, WatchDesk, WatchEntrance,
+};
+use quorate_types::{NodeId, Time};
+use quorate_wire::{decode_exact, encode_to_bytes};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// What the loop tells the front without being asked. Relaxed throughout: each is read alone.
+#[derive(Debug, Default)]
+struct Live {
+    revision: AtomicI64,
+    compact_revision: AtomicI64,
+    history_bytes: AtomicU64,
+    keys: AtomicU64,
+    term: AtomicU64,
+    leader: AtomicU64,
+    leader_changes: AtomicU64,
+}
+
+impl Live {
+    fn note(&self, state: &Keyspace, term: u64, leader: Option<NodeId>) {
+        let leader = leader.map_or(0, |leader| leader.0);
+        self.revision.store(state.revision(), Ordering::Relaxed);
+        self.compact_revision.store(state.compact_revision(), Ordering::Relaxed);
+        self.history_bytes.store(state.history_bytes(), Ordering::Relaxed);
+        self.keys.store(state.live_keys(), Ordering::Relaxed);
+        self.term.store(term, Ordering::Relaxed);
+        if self.leader.swap(leader, Ordering::Relaxed) != leader && leader != 0 {
+            self.leader_changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The front's way to the node of this process.
+pub(crate) struct KeyspaceBackend {
+    cluster: u64,
+    me: u64,
+    name: String,
+    quota_backend_bytes: u64,
+    live: Arc<Live>,
+    watches: WatchEntrance,
+    handle: NodeHandle<Keyspace>,
+}
+
+/// A backend that does not know its node yet.
+pub(crate) struct Unconnected {
+    cluster: u64,
+    me: u64,
+    name: String,
+    quota_backend_bytes: u64,
+    live: Arc<Live>,
+    watches: WatchEntrance,
+}
+
+impl Unconnected {
+    /// Connects it.
+    pub(crate) fn with_handle(self, handle: NodeHandle<Keyspace>) -> KeyspaceBackend {
+        let Unconnected { cluster, me, name, quota_backend_bytes, live, watches } = self;
+        KeyspaceBackend { cluster, me, name, quota_backend_bytes, live, watches, handle }
+    }
+}
+
+impl KeyspaceBackend {
+    /// A backend, and the observer by which the node's loop keeps it up to date and serves its watchers.
+    pub(crate) fn prepare(plan: &Plan) -> (Unconnected, Observer<Keyspace>) {
+        let live = Arc::new(Live::default());
+        let seen = Arc::clone(&live);
+        let (mut desk, watches) = WatchDesk::new(&plan.server);
+        let observer = Box::new(move |state: &Keyspace, term: u64, leader: Option<NodeId>, now: Time| {
+            seen.note(state, term, leader);
+            desk.advance(state, now);
+        });
+        let backend = Unconnected {
+            cluster: plan.cluster.0,
+            me: plan.me.0,
+            name: plan.name.clone(),
+            quota_backend_bytes: plan.quota_backend_bytes,
+            live,
+            watches,
+        };
+        (backend, observer)
+    }
+
+    /// Has the node's loop take a round whenever watchers want one. Never ends.
+    pub(crate) async fn keep_watchers_served(&self) {
+        loop {
+            self.watches.wanted().await;
+            self.handle.wake();
+        }
+    }
+
+    fn header(&self, revision: i64) -> Header {
+        Header {
+            cluster_id: self.cluster,
+            member_id: self.me,
+            revision,
+            raft_term: self.live.term.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn runtime_status(&self) -> Result<RuntimeStatus, BackendError> {
+        self.handle.status().await.ok_or(BackendError::ServerStopped)
+    }
+}
+
+impl Backend for KeyspaceBackend {
+    fn local(&self) -> LocalView {
+        LocalView {
+            header: self.header(self.live.revision.load(Ordering::Relaxed)),
+            leader_id: self.live.leader.load(Ordering::Relaxed),
+            is_learner: false,
+        }
+    }
+
+    async fn write(&self, request: Request) -> Result<Reply, BackendError> {
+        let reply = self.handle.write(encode_to_bytes(&request)).await.map_err(backend_error)?;
+        refused_by_the_keyspace(reply)
+    }
+
+    async fn read(&self, query: Query, consistency: Consistency) -> Result<Reply, BackendError> {
+        refused_by_the_keyspace(self.handle.read(query, consistency).await.map_err(backend_error)?)
+    }
+
+    async fn lease(&self, errand: LeaseErrand) -> Result<LeaseAnswer, BackendError> {
+        let answer: Bytes = self.handle.errand(encode_to_bytes(&errand)).await.map_err(backend_error)?;
+        // A leader of another version may know other answers.
+        Ok(decode_exact(answer).unwrap_or(LeaseAnswer::Malformed))
+    }
+
+    fn watches(&self) -> &WatchEntrance {
+        &self.watches
+    }
+
+    async fn backup(&self) -> Result<Backup, BackendError> {
+        Err(BackendError::Unsupported("Maintenance.Snapshot".to_owned()))
+    }
+
+    async fn members(&self, linearizable: bool) -> Result<MemberList, BackendError> {
+        if linearizable {
+            // A read of nothing: it proves that a quorum still agrees on who leads, and so on who belongs.
+            self.handle.read(Query::Revision, Consistency::Linearizable).await.map_err(backend_error)?;
+        }
+        let status = self.runtime_status().await?;
+        let members = status.node.protocol.membership.members().iter();
+        let members = members
+            .map(|member| Member {
+                id: member.id.0,
+                name: member.name.clone(),
+                peer_urls: member.peer_urls.clone(),
+                client_urls: status.client_urls.get(&member.id).cloned().unwrap_or_default(),
+                is_learner: !member.counts(),
+            })
+            .collect();
+        Ok(MemberList { header: self.header(self.live.revision.load(Ordering::Relaxed)), members })
+    }
+
+    async fn status(&self) -> Result<NodeStatus, BackendError> {
+        let status = self.runtime_status().await?;
+        let view = self.local();
+        let protocol = &status.node.protocol;
+        Ok(NodeStatus {
+            header: view.header,
+            leader_id: view.leader_id,
+            is_learner: false,
+            db_size_bytes: status.node.store_bytes,
+            db_size_in_use_bytes: self.live.history_bytes.load(Ordering::Relaxed),
+            committed_index: protocol.committed.0,
+            applied_index: status.node.applied.0,
+            errors: Vec::new(),
+            counts: NodeCounts {
+                leader_changes_seen: Some(self.live.leader_changes.load(Ordering::Relaxed)),
+                proposals_pending: Some(status.node.machine.outstanding_writes as u64),
+                keys: Some(self.live.keys.load(Ordering::Relaxed)),
+                compact_revision: u64::try_from(self.live.compact_revision.load(Ordering::Relaxed)).ok(),
+                quota_backend_bytes: Some(self.quota_backend_bytes),
+                ..NodeCounts::default()
+            },
+            detail: self.detail(&status),
+        })
+    }
+}
+
+impl KeyspaceBackend {
+    fn detail(&self, status: &RuntimeStatus) -> NodeDetail {
+        let protocol = &status.node.protocol;
+        let peers = protocol.peers.iter().map(|peer| PeerDetail {
+            id: peer.id.0,
+            state: peer.state.to_owned(),
+            matched_index: peer.matched.0,
+            active: peer.active,
+        });
+        NodeDetail {
+            name: self.name.clone(),
+            protocol: Raft::PROTOCOL.to_owned(),
+            role: protocol.role.name().to_owned(),
+            incarnation: status.node.incarnation.0,
+            first_index: protocol.first.0,
+            last_index: protocol.last.0,
+            durable_index: protocol.durable.0,
+            checkpointed_index: status.node.checkpointed.0,
+            journal_bytes: status.node.journal_bytes,
+            writes_outstanding: status.node.machine.outstanding_writes as u64,
+            messages_dropped: status.messages_dropped,
+            peers: peers.collect(),
+        }
+    }
+}
+
+fn backend_error(error: RequestError) -> BackendError {
+    match error {
+        RequestError::TooManyRequests => BackendError::TooManyRequests,
+        RequestError::TooLarge => BackendError::RequestTooLarge,
+        RequestError::NoLeader => BackendError::NoLeader,
+        RequestError::TimedOut | RequestError::Unknown => BackendError::TimedOut,
+        RequestError::Stopped => BackendError::ServerStopped,
+        RequestError::Unsupported(what) => BackendError::Unsupported(what.to_owned()),
+        RequestError::AlreadyDecided => BackendError::Unsupported("a single decree is no store".to_owned()),
+    }
+}
+
+fn refused_by_the_keyspace(reply: Reply) -> Result<Reply, BackendError> {
+    match reply {
+        Reply::Error(error) => Err(error.into()),
+        reply => Ok(reply),
+    }
+}

@@ -1,0 +1,26 @@
+//! One whole member as a value: a node, the runtime that drives it, and the etcd front before it.
+//!
+//! [`Member::start`] runs a member on a thread of its own; it needs nothing of its caller, so one process may hold a whole
+//! cluster ([`LocalCluster`]). `quorate serve` is this and a command line.
+//!
+//! # Map
+//! | file | what is there |
+//! |---|---|
+//! | `plan.rs` | [`Plan`]: everything one member is told |
+//! | `identity.rs` | how founders draw the same ids from the same words |
+//! | `member.rs` | [`Member`]: the thread, its start and its end |
+//! | `backend.rs` | what the front asks, put to the node |
+//! | `local_cluster.rs` | [`LocalCluster`]: several members in this process |
+
+mod backend;
+mod identity;
+mod local_cluster;
+mod member;
+mod plan;
+
+pub use identity::{Founder, cluster_id, founding_membership, node_id};
+pub use local_cluster::LocalCluster;
+pub use member::{Member, MemberError};
+pub use plan::Plan;
+pub use quorate_runtime::StopCause;
+pub use quorate_server::{ServerConfig, WatchLimits};

@@ -1,0 +1,56 @@
+//! What one member is told before it starts.
+
+use quorate_server::ServerConfig;
+use quorate_types::{ClusterId, Membership, NodeId};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One member: who it is, where its data is, and its bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// For people.
+    pub name: String,
+    /// Where its data is.
+    pub data_directory: PathBuf,
+    /// The cluster's id.
+    pub cluster: ClusterId,
+    /// This member's id.
+    pub me: NodeId,
+    /// All founding members. Ignored where there is data.
+    pub members: Membership,
+    /// Where clients are told to reach this member.
+    pub client_urls: Vec<String>,
+    /// Between a leader's heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Without a leader before an election.
+    pub election_timeout: Duration,
+    /// History above so many bytes raises the NOSPACE alarm, and nothing grows until an operator clears it.
+    pub quota_backend_bytes: u64,
+    /// Whether the replica tells why it does what it does; costs time.
+    pub tracing: bool,
+    /// Limits and times of the etcd front.
+    pub server: ServerConfig,
+}
+
+impl Plan {
+    /// Etcd's quota: 2 GiB.
+    pub const DEFAULT_QUOTA_BACKEND_BYTES: u64 = 2 << 30;
+
+    /// A member with the default times and bounds.
+    #[must_use]
+    pub fn new(name: &str, data_directory: PathBuf, cluster: ClusterId, me: NodeId, members: Membership) -> Plan {
+        Plan {
+            name: name.to_owned(),
+            data_directory,
+            cluster,
+            me,
+            members,
+            client_urls: Vec::new(),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(1000),
+            quota_backend_bytes: Plan::DEFAULT_QUOTA_BACKEND_BYTES,
+            tracing: false,
+            server: ServerConfig::default(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading an image's items, a window at a time.
+
+use crate::error::StoreError;
+use crate::item_file::{FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Header};
+use crate::manifest::FileExtent;
+use crate::names::FileKind;
+use bytes::Bytes;
+use quorate_disk::Disk;
+use std::collections::VecDeque;
+
+/// How much is read at a time, unless an item is longer.
+const WINDOW_BYTES: usize = 4 << 20;
+
+/// The items of an image, in ascending order of number, read and checked while they are taken. An item shares the memory of
+/// the window that it was read with: copy what is to be kept.
+///
+/// What fails ends the iteration and is told by [`ItemReader::finish`]: what was taken before is worth nothing until that
+/// has said that all is well.
+pub struct ItemReader<'d> {
+    disk: &'d dyn Disk,
+    /// Still to be read.
+    files: VecDeque<FileExtent>,
+    open: Option<OpenFile>,
+    failed: Option<StoreError>,
+}
+
+struct OpenFile {
+    name: String,
+    extent: FileExtent,
+    /// Where the next frame starts.
+    offset: u64,
+    /// The number that the next item has.
+    expects: u64,
+    /// The bytes from `offset` on that have been read.
+    window: Bytes,
+    /// Everything before was read, and is in `checksum`.
+    read_to: u64,
+    checksum: u32,
+}
+
+impl<'d> ItemReader<'d> {
+    pub(crate) fn new(disk: &'d dyn Disk, files: &[FileExtent]) -> ItemReader<'d> {
+        ItemReader { disk, files: files.iter().copied().collect(), open: None, failed: None }
+    }
+
+    /// Reads and checks whatever was not taken, and says whether everything was as the checkpoint vouches.
+    ///
+    /// # Errors
+    /// The first thing that was not.
+    pub fn finish(mut self) -> Result<(), StoreError> {
+        while self.next().is_some() {}
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    fn read_next(&mut self) -> Result<Option<(u64, Bytes)>, StoreError> {
+        loop {
+            if self.open.is_none() {
+                let Some(extent) = self.files.pop_front() else { return Ok(None) };
+                self.open = Some(OpenFile::start(self.disk, extent)?);
+            }
+            let Some(open) = &mut self.open else { return Ok(None) };
+            if let Some(item) = open.next_item(self.disk)? {
+                return Ok(Some(item));
+            }
+            self.open = None;
+        }
+    }
+}
+
+impl Iterator for ItemReader<'_> {
+    type Item = (u64, Bytes);
+
+    fn next(&mut self) -> Option<(u64, Bytes)> {
+        if self.failed.is_some() {
+            return None;
+        }
+        self.read_next().unwrap_or_else(|error| {
+            self.failed = Some(error);
+            None
+        })
+    }
+}
+
+impl OpenFile {
+    fn start(disk: &dyn Disk, extent: FileExtent) -> Result<OpenFile, StoreError> {
+        let name = FileKind::Items(extent.number).name();
+        let expects = extent.first_item;
+        let mut open = OpenFile { name, extent, offset: 0, expects, window: Bytes::new(), read_to: 0, checksum: 0 };
+        open.fill(disk, HEADER_BYTES.min(usize::try_from(extent.end).unwrap_or(HEADER_BYTES)))?;
+        let header = Header::decode(&open.name, &open.window)?;
+        if header.first_item != extent.first_item {
+            let why = format!("it starts with item {} and item {} is next", header.first_item, extent.first_item);
+            return Err(StoreError::corrupt(&open.name, 0, why));
+        }
+        open.take(HEADER_BYTES);
+        Ok(open)
+    }
+
+    /// Has at least `wanted` bytes in the window. The caller has compared with the extent's end.
+    fn fill(&mut self, disk: &dyn Disk, wanted: usize) -> Result<(), StoreError> {
+        if self.window.len() >= wanted {
+            return Ok(());
+        }
+        let left = usize::try_from(self.extent.end - self.offset).unwrap_or(usize::MAX);
+        let length = wanted.max(WINDOW_BYTES).min(left);
+        self.window = disk.read(&self.name, self.offset, length)?;
+        let new = usize::try_from(self.read_to - self.offset).unwrap_or(usize::MAX).min(self.window.len());
+        self.checksum = crc32c::crc32c_append(self.checksum, &self.window[new..]);
+        self.read_to = self.offset + self.window.len() as u64;
+        if self.window.len() < length {
+            let why = format!("it ends there and {} bytes are expected", self.extent.end);
+            return Err(StoreError::corrupt(&self.name, self.read_to, why));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, length: usize) -> Bytes {
+        self.offset += length as u64;
+        self.window.split_to(length)
+    }
+
+    fn left(&self) -> u64 {
+        self.extent.end - self.offset
+    }
+
+    /// The next item, or nothing at the end of the file, whose checksum is right then.
+    fn next_item(&mut self, disk: &dyn Disk) -> Result<Option<(u64, Bytes)>, StoreError> {
+        while self.left() > 0 {
+            let offset = self.offset;
+            let number = self.expects;
+            let name = self.name.clone();
+            let corrupt = |why: &str| StoreError::corrupt(&name, offset, format!("{why} (item {number})"));
+            if self.left() < FRAME_HEADER_BYTES as u64 {
+                return Err(corrupt("it ends within a frame's header"));
+            }
+            self.fill(disk, FRAME_HEADER_BYTES)?;
+            let frame = Frame::decode(&self.window[..FRAME_HEADER_BYTES]);
+            let Some(length) = frame.body_bytes(offset) else {
+                return Err(corrupt("there is padding where none can be"));
+            };
+            let whole = FRAME_HEADER_BYTES + length;
+            if whole as u64 > self.left() {
+                return Err(corrupt("a frame's length passes the end that the checkpoint names"));
+            }
+            self.fill(disk, whole)?;
+            self.take(FRAME_HEADER_BYTES);
+            let body = self.take(length);
+            match frame {
+                Frame::Item { .. } if frame.is_item(number, &body) => {
+                    self.expects += 1;
+                    return Ok(Some((number, body)));
+                }
+                Frame::Item { .. } => return Err(corrupt("an item's checksum does not match")),
+                Frame::Gap { .. } => match frame.gap_end(&body).filter(|next| *next > number) {
+                    Some(next) => self.expects = next,
+                    None => return Err(corrupt("a gap's checksum does not match")),
+                },
+                Frame::Padding { second_word } => {
+                    if second_word != 0 || body.iter().any(|byte| *byte != 0) {
+                        return Err(corrupt("its padding is not empty"));
+                    }
+                }
+            }
+        }
+        self.check_end().map(|()| None)
+    }
+
+    fn check_end(&self) -> Result<(), StoreError> {
+        let FileExtent { end, checksum, next_item, .. } = self.extent;
+        if self.checksum != checksum {
+            let why = format!("its first {end} bytes do not have the checksum that the checkpoint names");
+            return Err(StoreError::corrupt(&self.name, 0, why));
+        }
+        if self.expects != next_item {
+            let why =
+                format!("its items end before {} and not before {next_item}, as the checkpoint says", self.expects);
+            return Err(StoreError::corrupt(&self.name, 0, why));
+        }
+        Ok(())
+    }
+}
