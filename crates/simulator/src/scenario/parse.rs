@@ -177,6 +177,8 @@ fn expectation(words: &[&str]) -> Parsed<Expectation> {
         ["told", rule, who, said] => told(rule, who, said, true),
         ["never", "told", rule, who, said] => told(rule, who, said, false),
         ["same", "state"] => Ok(Expectation::SameState),
+        ["running", who] => Ok(Expectation::Running(node(who)?, true)),
+        ["down", who] => Ok(Expectation::Running(node(who)?, false)),
         _ => Err(format!(
             "`expect {}` is not understood; `quorate explain --help` names what can be expected",
             words.join(" ")

@@ -272,6 +272,9 @@ impl<R: Replica, S: Judged> Stage<R, S> {
             }
             Expectation::Told { rule, node, verdict, told } => self.expect_told(rule, *node, *verdict, *told),
             Expectation::SameState => self.expect_same_state(),
+            Expectation::Running(node, wanted) => {
+                ensure(self.world.is_running(*node) == *wanted, || format!("it is the other way round with {node}"))
+            }
         }
     }
 

@@ -118,6 +118,7 @@ pub(super) enum Expectation {
     Value { node: NodeId, key: String, value: Option<String> },
     Told { rule: String, node: NodeId, verdict: quorate_protocol::Verdict, told: bool },
     SameState,
+    Running(NodeId, bool),
 }
 
 /// One thing to do.
