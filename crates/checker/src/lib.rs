@@ -1,9 +1,10 @@
 //! Is a recorded history linearizable?
 //!
 //! Linearizable (Herlihy and Wing, 1990): every operation takes effect at one instant between its call
-//! and its return. [`check`] decides it for a [`History`] of reads, writes, deletes and compare-and-sets on
-//! keys, and when the answer is no it names the smallest contradictory part in words. [`linearize`] decides
-//! it for any other [`Model`]: a lock, a queue, a list.
+//! and its return. [`check`] decides it for a [`History`] of any [`Object`] (registers, lists, counters, locks, queues,
+//! a store with transactions), and when the answer is no it names the smallest contradictory part in words, which
+//! [`timeline`] draws. [`linearize`] decides it for any other [`Model`]. [`weaker_levels`] tells which weaker promises hold,
+//! [`read_history`] reads what was recorded.
 //!
 //! # How
 //! - Each key on its own: a history is linearizable exactly if each object's part is (locality; Horn and

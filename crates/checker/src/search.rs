@@ -198,8 +198,8 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 (state != frame.state || frees).then_some((state, true))
             }
             Pick::Completed(rank) | Pick::Dropped(rank) => {
-                let must_observe = self.waiting.overwrites(pick)
-                    && !(frame.choice.blocker == Some(rank) && !self.waiting.is_free(rank));
+                let may_stay_unseen = frame.choice.blocker == Some(rank) && !self.waiting.is_free(rank);
+                let must_observe = self.waiting.overwrites(pick) && !may_stay_unseen;
                 Some((state, must_observe))
             }
         }
@@ -266,7 +266,7 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         let mut picks = self.waiting.representatives(&enabled, must_observe);
         let blocking = enabled.blocker.filter(|rank| !self.waiting.overwrites(Pick::Completed(*rank)));
         self.effort.steps += picks.len() as u64;
-        let mut keyed: Vec<((bool, u64, u64), Pick)> = Vec::with_capacity(picks.len());
+        let mut keyed = Vec::with_capacity(picks.len());
         for pick in picks.drain(..) {
             let operation = &self.calls[self.waiting.index_of(pick)].operation;
             let Some(next) = self.model.step(state, operation) else { continue };
@@ -276,12 +276,15 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 Some(rank) => self.model.step(&next, self.waiting.operation(rank)).is_some(),
                 None => false,
             };
-            keyed.push(((!serves, self.model.urgency(operation), self.waiting.deadline(pick)), pick));
+            let urgency = (self.model.urgency(operation), self.waiting.needed_by(pick));
+            keyed.push(((!serves, urgency, self.waiting.deadline(pick)), pick));
         }
         keyed.sort_by_key(|(key, _)| *key);
         let mut picks: Vec<Pick> = keyed.into_iter().map(|(_, pick)| pick).collect();
         if let Some(rank) = enabled.blocker.filter(|rank| self.waiting.is_free(*rank)) {
-            picks.push(Pick::Dropped(rank));
+            // Dropped at once if nobody asks for it yet, else only where nothing else helps.
+            let wanted = self.waiting.needed_by(Pick::Dropped(rank)) < u64::MAX;
+            picks.insert(if wanted { picks.len() } else { 0 }, Pick::Dropped(rank));
         }
         let choice = Choice { picks, blocker: enabled.blocker, called: enabled.called };
         self.waiting.reuse(enabled);

@@ -12,10 +12,10 @@ use crate::search::{Effort, Linearization};
 
 /// Steps in all, so that explaining never takes much longer than finding. When they are used up the
 /// explanation is correct but not the shortest.
-const MOST_STEPS: u64 = 20_000_000;
+const MOST_STEPS: u64 = 6_000_000;
 
 /// Steps per attempt. An attempt that would take more counts as failed.
-const MOST_STEPS_PER_ATTEMPT: u64 = 1_000_000;
+const MOST_STEPS_PER_ATTEMPT: u64 = 500_000;
 
 /// The indices of an impossible history's operations that contradict each other, ascending, such that
 /// weakening any one more (of those tried within bounds) would explain everything.

@@ -76,6 +76,8 @@ struct Facts {
     needed: Vec<u32>,
     /// How many waiting operations may bring it about.
     brought: Vec<u32>,
+    /// In which round of `representatives` an enabled operation needed it, and when the first of them returned.
+    needed_by: Vec<(u64, u64)>,
 }
 
 impl Facts {
@@ -85,6 +87,7 @@ impl Facts {
             self.names.push(fact);
             self.needed.push(0);
             self.brought.push(0);
+            self.needed_by.push((0, u64::MAX));
         }
         number
     }
@@ -120,7 +123,13 @@ impl<'a, M: Model> Waiting<'a, M> {
         let mut kinds: BTreeMap<&M::Operation, usize> = BTreeMap::new();
         let mut completed: Vec<Completed> = Vec::new();
         let mut optional: BTreeMap<usize, OptionalKind> = BTreeMap::new();
-        let mut facts = Facts { numbers: BTreeMap::new(), names: Vec::new(), needed: Vec::new(), brought: Vec::new() };
+        let mut facts = Facts {
+            numbers: BTreeMap::new(),
+            names: Vec::new(),
+            needed: Vec::new(),
+            brought: Vec::new(),
+            needed_by: Vec::new(),
+        };
         let mut found = Vec::new();
         for index in by_call {
             let Call { called_at, returned_at, operation } = &calls[index];
@@ -186,11 +195,20 @@ impl<'a, M: Model> Waiting<'a, M> {
 
     /// Whether something waiting needs a fact that only the operation just dropped could have brought about.
     pub(crate) fn lost_with(&self, pick: Pick, holds: impl Fn(u64) -> bool) -> bool {
-        let brings = match pick {
+        self.brings(pick).iter().any(|number| self.facts.are_lost(*number) && !holds(self.facts.names[*number]))
+    }
+
+    /// When the first returned that was enabled, at the last [`Waiting::representatives`], and needs what this operation brings.
+    pub(crate) fn needed_by(&self, pick: Pick) -> u64 {
+        let needed = self.brings(pick).iter().map(|number| self.facts.needed_by[*number]);
+        needed.filter(|(round, _)| *round == self.round).map(|(_, by)| by).min().unwrap_or(u64::MAX)
+    }
+
+    fn brings(&self, pick: Pick) -> &[usize] {
+        match pick {
             Pick::Completed(rank) | Pick::Dropped(rank) => &self.completed[rank].brings,
             Pick::Optional(kind) => &self.optional[kind].brings,
-        };
-        brings.iter().any(|number| self.facts.are_lost(*number) && !holds(self.facts.names[*number]))
+        }
     }
 
     /// The least limit of all that waits.
@@ -280,6 +298,11 @@ impl<'a, M: Model> Waiting<'a, M> {
             let (round, best) = &mut self.met[one.kind];
             if *round != self.round || one.returned_at < self.completed[*best].returned_at {
                 (*round, *best) = (self.round, *rank);
+            }
+            for number in &one.needs {
+                let (round, by) = &mut self.facts.needed_by[*number];
+                *by = if *round == self.round { one.returned_at.min(*by) } else { one.returned_at };
+                *round = self.round;
             }
         }
         let best = enabled.ranks.iter().filter(|rank| {

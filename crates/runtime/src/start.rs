@@ -116,10 +116,12 @@ where
     let seed = getrandom::u64().map_err(random("cannot draw a seed"))?;
     let addresses = addresses_of(&config.start);
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
+    let opened_at = std::time::Instant::now();
     let (node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
     known_disks.note(config.me, status.disk, status.incarnation).map_err(system("cannot write known-disks"))?;
-    tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, "node open");
+    tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, applied = status.applied.0,
+        opened_in_ms = u64::try_from(opened_at.elapsed().as_millis()).unwrap_or(u64::MAX), "node open");
 
     let (events, internal) = mpsc::channel(config.queued_messages_max);
     let (requests, clients) = mpsc::channel(config.queued_requests_max);

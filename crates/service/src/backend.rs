@@ -169,12 +169,14 @@ impl Backend for KeyspaceBackend {
         let status = self.runtime_status().await?;
         let view = self.local();
         let protocol = &status.node.protocol;
+        let history_bytes = self.live.history_bytes.load(Ordering::Relaxed);
         Ok(NodeStatus {
             header: view.header,
             leader_id: view.leader_id,
             is_learner: false,
-            db_size_bytes: status.node.store_bytes,
-            db_size_in_use_bytes: self.live.history_bytes.load(Ordering::Relaxed),
+            // What is not checkpointed yet will be: the store on disk is behind the one in memory.
+            db_size_bytes: status.node.store_bytes.max(history_bytes),
+            db_size_in_use_bytes: history_bytes,
             committed_index: protocol.committed.0,
             applied_index: status.node.applied.0,
             errors: Vec::new(),

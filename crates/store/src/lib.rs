@@ -29,6 +29,8 @@
 //! 7. Garbage is bounded: once dropped items were surveyed and the checkpoints due were written, no item file is more than half
 //!    garbage (and 1 KiB), and of two neighbours not both are remnants below a quarter of a file. A checkpoint writes at most
 //!    one file's worth of bytes anew, and one more file, so that it stays short.
+//! 8. An image has exactly the items that its state had: a manifest says which items of a file were dropped since they were
+//!    written (`presence.rs`), for what one file has lost another may still hold.
 //!
 //! Invariant 6 has an end: a store that lost its only manifest, or all files, looks like one that never had a checkpoint.
 //! Then the owner starts from slot 0, which is right as long as its log still begins there; a protocol whose log was cut
@@ -48,6 +50,7 @@
 //! | `store.rs` | [`Store`]: running a checkpoint, slice by slice; images from elsewhere |
 //! | `layout.rs` | items into files |
 //! | `garbage.rs` | which files are worth writing anew |
+//! | `presence.rs` | which items of a file a checkpoint stands for |
 //! | `recovery.rs` | [`Store::open`]: what is on disk, checked, and repairs |
 //! | `reader.rs` | items out of files |
 //! | `item_file.rs` | the bytes of an item file |
@@ -61,6 +64,7 @@ mod item_file;
 mod layout;
 mod manifest;
 mod names;
+mod presence;
 mod reader;
 mod recovery;
 mod store;

@@ -4,7 +4,8 @@
 //! magic (8)  version (4)
 //! number of this manifest, applied slot, item count, number of files    LEB128
 //! per file: its number, first item, item behind its last, end offset,
-//!           CRC-32C of the bytes before that                            LEB128
+//!           CRC-32C of the bytes before that                            LEB128,
+//!           the runs of items that are there and are not, from the first with its length
 //! meta, head                                                            each with its length
 //! CRC-32C of everything before (4)
 //! ```
@@ -43,6 +44,8 @@ pub(crate) struct Manifest {
     pub(crate) item_count: u64,
     /// In the order of their items.
     pub(crate) files: Vec<FileExtent>,
+    /// For each file, which of its items there are: see `presence.rs`.
+    pub(crate) present: Vec<Bytes>,
     pub(crate) meta: Bytes,
     pub(crate) head: Bytes,
 }
@@ -55,10 +58,11 @@ impl Manifest {
         for number in [self.number, self.applied.0, self.item_count, self.files.len() as u64] {
             put_u64(number, &mut out);
         }
-        for file in &self.files {
+        for (file, runs) in self.files.iter().zip(&self.present) {
             for number in [file.number, file.first_item, file.next_item, file.end, u64::from(file.checksum)] {
                 put_u64(number, &mut out);
             }
+            put_bytes(runs, &mut out);
         }
         put_bytes(&self.meta, &mut out);
         put_bytes(&self.head, &mut out);
@@ -93,7 +97,7 @@ impl Manifest {
         let applied = Slot(input.u64("applied slot")?);
         let item_count = input.u64("item count")?;
         let file_count = input.u64("number of item files")?;
-        let mut files = Vec::new();
+        let (mut files, mut present) = (Vec::new(), Vec::new());
         for _ in 0..file_count {
             let number = input.u64("number of a file")?;
             let first_item = input.u64("first item of a file")?;
@@ -102,11 +106,12 @@ impl Manifest {
             let checksum = u32::try_from(input.u64("checksum of a file")?);
             let checksum = checksum.map_err(|_| WireError::Malformed { what: "checksum of a file" })?;
             files.push(FileExtent { number, first_item, next_item, end, checksum });
+            present.push(input.bytes("items that are there")?);
         }
         let meta = input.bytes("meta")?;
         let head = input.bytes("head")?;
         match input.remaining() {
-            0 => Ok(Manifest { number, applied, item_count, files, meta, head }),
+            0 => Ok(Manifest { number, applied, item_count, files, present, meta, head }),
             count => Err(WireError::Trailing { count }),
         }
     }
@@ -125,6 +130,7 @@ mod tests {
                 FileExtent { number: 4, first_item: 0, next_item: 5, end: 1024, checksum: 0xdead_beef },
                 FileExtent { number: 2, first_item: 7, next_item: 9, end: 512, checksum: 7 },
             ],
+            present: vec![Bytes::new(), Bytes::from_static(&[1, 1])],
             meta: Bytes::from_static(b"meta"),
             head: Bytes::from_static(b"head"),
         }

@@ -2,8 +2,9 @@
 
 use crate::error::StoreError;
 use crate::item_file::{FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Header};
-use crate::manifest::FileExtent;
+use crate::manifest::{FileExtent, Manifest};
 use crate::names::FileKind;
+use crate::presence::PresentItems;
 use bytes::Bytes;
 use quorate_disk::Disk;
 use std::collections::VecDeque;
@@ -19,7 +20,7 @@ const WINDOW_BYTES: usize = 4 << 20;
 pub struct ItemReader<'d> {
     disk: &'d dyn Disk,
     /// Still to be read.
-    files: VecDeque<FileExtent>,
+    files: VecDeque<(FileExtent, Bytes)>,
     open: Option<OpenFile>,
     failed: Option<StoreError>,
 }
@@ -36,11 +37,13 @@ struct OpenFile {
     /// Everything before was read, and is in `checksum`.
     read_to: u64,
     checksum: u32,
+    present: PresentItems,
 }
 
 impl<'d> ItemReader<'d> {
-    pub(crate) fn new(disk: &'d dyn Disk, files: &[FileExtent]) -> ItemReader<'d> {
-        ItemReader { disk, files: files.iter().copied().collect(), open: None, failed: None }
+    pub(crate) fn new(disk: &'d dyn Disk, manifest: &Manifest) -> ItemReader<'d> {
+        let files = manifest.files.iter().copied().zip(manifest.present.iter().cloned());
+        ItemReader { disk, files: files.collect(), open: None, failed: None }
     }
 
     /// Reads and checks whatever was not taken, and says whether everything was as the checkpoint vouches.
@@ -55,12 +58,15 @@ impl<'d> ItemReader<'d> {
     fn read_next(&mut self) -> Result<Option<(u64, Bytes)>, StoreError> {
         loop {
             if self.open.is_none() {
-                let Some(extent) = self.files.pop_front() else { return Ok(None) };
-                self.open = Some(OpenFile::start(self.disk, extent)?);
+                let Some((extent, runs)) = self.files.pop_front() else { return Ok(None) };
+                self.open = Some(OpenFile::start(self.disk, extent, &runs)?);
             }
             let Some(open) = &mut self.open else { return Ok(None) };
-            if let Some(item) = open.next_item(self.disk)? {
-                return Ok(Some(item));
+            if let Some((number, item)) = open.next_item(self.disk)? {
+                if open.is_present(number)? {
+                    return Ok(Some((number, item)));
+                }
+                continue;
             }
             self.open = None;
         }
@@ -82,10 +88,12 @@ impl Iterator for ItemReader<'_> {
 }
 
 impl OpenFile {
-    fn start(disk: &dyn Disk, extent: FileExtent) -> Result<OpenFile, StoreError> {
+    fn start(disk: &dyn Disk, extent: FileExtent, runs: &Bytes) -> Result<OpenFile, StoreError> {
         let name = FileKind::Items(extent.number).name();
         let expects = extent.first_item;
-        let mut open = OpenFile { name, extent, offset: 0, expects, window: Bytes::new(), read_to: 0, checksum: 0 };
+        let present = PresentItems::new(extent.first_item, runs);
+        let window = Bytes::new();
+        let mut open = OpenFile { name, extent, offset: 0, expects, window, read_to: 0, checksum: 0, present };
         open.fill(disk, HEADER_BYTES.min(usize::try_from(extent.end).unwrap_or(HEADER_BYTES)))?;
         let header = Header::decode(&open.name, &open.window)?;
         if header.first_item != extent.first_item {
@@ -163,6 +171,12 @@ impl OpenFile {
             }
         }
         self.check_end().map(|()| None)
+    }
+
+    /// Whether the checkpoint counts this item, or it was dropped after it was written.
+    fn is_present(&mut self, number: u64) -> Result<bool, StoreError> {
+        let told = self.present.contains(number);
+        told.map_err(|error| StoreError::corrupt(&self.name, 0, format!("what the checkpoint says of it: {error}")))
     }
 
     fn check_end(&self) -> Result<(), StoreError> {

@@ -45,7 +45,7 @@ impl<'d> Image<'d> {
             meta: manifest.meta.clone(),
             head: manifest.head.clone(),
             item_count: manifest.item_count,
-            items: ItemReader::new(disk, &manifest.files),
+            items: ItemReader::new(disk, manifest),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::garbage::Garbage;
 use crate::layout::{FileNumbers, Items, Layout};
 use crate::manifest::{FileExtent, Manifest};
 use crate::names::FileKind;
+use crate::presence::Presence;
 use crate::recovery::{Opened, open};
 use bytes::Bytes;
 use quorate_disk::{Disk, Operation};
@@ -92,6 +93,8 @@ pub struct Store {
     /// Complete images from elsewhere, by id.
     incoming: BTreeMap<u64, Manifest>,
     garbage: Garbage,
+    /// Of the files of the checkpoint that was written last, or is being written.
+    presence: Presence,
     /// Files that no durable manifest names any more.
     to_unlink: VecDeque<FileKind>,
     /// Writes handed out; the last one's id.
@@ -168,6 +171,7 @@ impl Store {
             in_flight: None,
             incoming: BTreeMap::new(),
             garbage: Garbage::default(),
+            presence: Presence::default(),
             to_unlink: VecDeque::new(),
             writes: 0,
         }
@@ -283,13 +287,18 @@ impl Store {
         if let Some(slice) = self.next_rewritten_slice(running, items) {
             return (slice, None);
         }
+        if running.purpose == Purpose::Checkpoint && self.presence.look(&running.layout.files, items) {
+            return (Vec::new(), None);
+        }
         let number = match running.purpose {
             Purpose::Checkpoint | Purpose::Install(_) => after_checkpoint + 1,
             Purpose::Incoming(id) => id,
         };
         let Outline { applied, ref meta, ref head, item_count } = running.outline;
         let files = running.layout.files.clone();
-        let manifest = Manifest { number, applied, item_count, files, meta: meta.clone(), head: head.clone() };
+        let present = self.present(running.purpose, &files);
+        let (meta, head) = (meta.clone(), head.clone());
+        let manifest = Manifest { number, applied, item_count, files, present, meta, head };
         let bytes = manifest.encode();
         let length = bytes.len() as u64;
         let (unfinished, finished, older) = match running.purpose {
@@ -302,6 +311,15 @@ impl Store {
         let mut operations = write_manifest(unfinished.name(), finished.name(), bytes);
         operations.extend(older.map(|kind| Operation::Unlink { file: kind.name() }));
         (operations, Some((manifest, length)))
+    }
+
+    /// What the manifest is to say of the items in each file. An image from elsewhere was written with nothing but items that
+    /// there are.
+    fn present(&self, purpose: Purpose, files: &[FileExtent]) -> Vec<Bytes> {
+        files
+            .iter()
+            .map(|file| if purpose == Purpose::Checkpoint { self.presence.runs(file) } else { Bytes::new() })
+            .collect()
     }
 
     /// The next slice of a file that is written anew, if one is mostly garbage.

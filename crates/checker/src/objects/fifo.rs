@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// A queue, with the knowledge of when each item was taken out.
 ///
 /// If every item was put in and taken out at most once, an item must not go behind another that is certainly taken out
-/// later, or never: no completion could follow.
+/// later, or never: no completion could follow. Nor may it be taken out unseen.
 pub(crate) struct Fifo {
     /// For each item the call and the return of its dequeue; empty if some item was put in or taken out twice.
     taken: Vec<(u64, u64)>,
@@ -55,6 +55,9 @@ impl Model for Fifo {
             }
             FifoOperation::Dequeue(item) => (state.first() == Some(&item)).then(|| state[1..].to_vec()),
             FifoOperation::FoundEmpty => state.is_empty().then(Vec::new),
+            FifoOperation::DequeueUnseen if self.unique && state.first().is_some_and(|item| *item != NEVER_SEEN) => {
+                None
+            }
             FifoOperation::DequeueUnseen => Some(state.get(1..).unwrap_or_default().to_vec()),
         }
     }
@@ -153,6 +156,8 @@ pub(crate) fn model_of(entries: &[&Entry]) -> (Fifo, Vec<Call<FifoOperation>>) {
     let mut calls = Vec::with_capacity(entries.len());
     for entry in entries {
         let operation = match &entry.operation {
+            // It could only be in the way.
+            Operation::Enqueue { value } if entry.ret.is_none() && numbers.known(value).is_none() => continue,
             Operation::Enqueue { value } => FifoOperation::Enqueue(numbers.known(value).unwrap_or(NEVER_SEEN)),
             Operation::Dequeue { .. } if entry.ret.is_none() => FifoOperation::DequeueUnseen,
             Operation::Dequeue { found: Some(value) } => {

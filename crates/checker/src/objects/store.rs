@@ -135,6 +135,7 @@ impl Model for Store {
         let puts = |step: &NumberedStep| matches!(step, NumberedStep::Put { .. });
         let keys = || operation.success.iter().map(NumberedStep::key).collect::<BTreeSet<usize>>();
         operation.compares.is_empty()
+            && operation.succeeded != Some(false)
             && !self.counts_revisions
             && operation.success.len() >= self.keys
             && operation.success.iter().all(puts)
@@ -420,10 +421,10 @@ impl<'a> Numbering<'a> {
                 let key = keys.number(step.key()) as usize;
                 match step {
                     Step::Put { value, .. } | Step::Get { found: Some(Some(value)), .. } => _ = values.insert(value),
-                    Step::List { found: Some(found), .. } if entry.ret.is_some() => {
-                        if found.len() > longest[key].len() {
-                            longest[key] = found;
-                        }
+                    Step::List { found: Some(found), .. }
+                        if entry.ret.is_some() && found.len() > longest[key].len() =>
+                    {
+                        longest[key] = found;
                     }
                     _ => {}
                 }

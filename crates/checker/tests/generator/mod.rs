@@ -35,6 +35,8 @@ pub struct Shape {
     pub longest: u64,
     /// Whether transactions tell revisions.
     pub revisions: bool,
+    /// Whether registers see deletes, and compare-and-sets that find another value.
+    pub deletes: bool,
 }
 
 impl Shape {
@@ -48,9 +50,13 @@ impl Shape {
             lost_one_in: u64::MAX,
             longest: 20,
             revisions: false,
+            deletes: true,
         }
     }
 }
+
+/// The client, and its token.
+type Holder = (u64, u64);
 
 /// What really is there.
 #[derive(Default)]
@@ -60,7 +66,7 @@ struct World {
     lists: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
     counters: BTreeMap<Vec<u8>, i64>,
     queues: BTreeMap<Vec<u8>, VecDeque<Vec<u8>>>,
-    locks: BTreeMap<Vec<u8>, (Option<(u64, u64)>, u64)>,
+    locks: BTreeMap<Vec<u8>, (Option<Holder>, u64)>,
     revision: u64,
 }
 
@@ -133,16 +139,24 @@ impl World {
         let value = number.to_string().into_bytes();
         let choice = numbers.below(10);
         match shape.object {
-            Object::Register => Some(self.register(entry, value, sequence, choice, happens)),
+            Object::Register => Some(self.register(shape, entry, value, sequence, choice, happens)),
             Object::List => Some(self.list(entry, value, choice, happens)),
-            Object::Counter => Some(self.counter(entry, number, choice, happens)),
+            Object::Counter => Some(self.counter(shape, entry, number, choice, happens)),
             Object::Lock => self.lock(entry, choice, happens),
             Object::Fifo | Object::Bag => Some(self.queue(shape, entry, value, choice, happens, numbers)),
             Object::Store => Some(Operation::Transact(self.transact(shape, entry, value, choice, happens, numbers))),
         }
     }
 
-    fn register(&mut self, entry: &Entry, value: Vec<u8>, sequence: u64, choice: u64, happens: bool) -> Operation {
+    fn register(
+        &mut self,
+        shape: &Shape,
+        entry: &Entry,
+        value: Vec<u8>,
+        sequence: u64,
+        choice: u64,
+        happens: bool,
+    ) -> Operation {
         let current = self.values.get(&entry.key).cloned();
         let mut next = current.clone();
         let operation = match choice {
@@ -151,12 +165,13 @@ impl World {
                 next = Some(value.clone());
                 Operation::Write { value }
             }
-            8 if sequence.is_multiple_of(2) => {
+            8 if shape.deletes && sequence.is_multiple_of(2) => {
                 next = None;
                 Operation::Delete { existed: Some(current.is_some()) }
             }
             _ => {
-                let expected = if sequence.is_multiple_of(3) { Some(b"7".to_vec()) } else { current.clone() };
+                let expected =
+                    if shape.deletes && sequence.is_multiple_of(3) { Some(b"7".to_vec()) } else { current.clone() };
                 let succeeded = expected == current;
                 if succeeded {
                     next = Some(value.clone());
@@ -184,12 +199,12 @@ impl World {
         Operation::Append { value }
     }
 
-    fn counter(&mut self, entry: &Entry, number: u64, choice: u64, happens: bool) -> Operation {
+    fn counter(&mut self, shape: &Shape, entry: &Entry, number: u64, choice: u64, happens: bool) -> Operation {
         let counter = self.counters.entry(entry.key.clone()).or_default();
         if choice < 4 {
             return Operation::ReadCounter { found: *counter };
         }
-        let amount = (number % 5) as i64 - 1;
+        let amount = if shape.values == u64::MAX { (number % 5) as i64 } else { number as i64 - 1 };
         if happens {
             *counter += amount;
         }
