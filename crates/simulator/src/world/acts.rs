@@ -72,6 +72,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.resume(id);
             self.restart(id);
         }
+        // Everybody meets everybody anew: whoever is not let in any more is out before anything is demanded of it.
+        for id in self.nodes().collect::<Vec<_>>() {
+            if self.is_running(id) {
+                self.say_hello(id);
+            }
+        }
     }
 
     /// From now on remembers everything that is done to the world.
