@@ -78,14 +78,6 @@ pub const NO_MOVE_OF_LEADERSHIP: Difference = Difference {
     argument: "not there yet, and said so rather than ignored",
 };
 
-/// `Maintenance.Snapshot`.
-pub const NO_SNAPSHOT_FOR_CLIENTS: Difference = Difference {
-    case: "maintenance::a_snapshot_falls_to_zero_and_ends_with_its_digest",
-    etcd: "streams its database file and a digest",
-    quorate: "unimplemented",
-    argument: "not there yet, and said so rather than ignored",
-};
-
 /// All of them.
 pub const DIFFERENCES: &[Difference] = &[
     UNKNOWN_SORT_ORDER,
@@ -96,7 +88,6 @@ pub const DIFFERENCES: &[Difference] = &[
     HASH_AT_THE_COMPACTION_MARK,
     RANGE_AS_A_STREAM,
     NO_MOVE_OF_LEADERSHIP,
-    NO_SNAPSHOT_FOR_CLIENTS,
 ];
 
 /// The list as a table in Markdown.

@@ -8,7 +8,7 @@ use quorate_server::proto::etcdserverpb::watch_client::WatchClient;
 use quorate_server::proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_server::proto::etcdserverpb::{
     HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-    StatusRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+    SnapshotRequest, StatusRequest, WatchCreateRequest, WatchRequest, WatchResponse,
 };
 use quorate_service::{LocalCluster, Plan};
 use std::time::{Duration, Instant};
@@ -221,6 +221,30 @@ async fn more_history_than_the_quota_raises_the_alarm_on_every_member() {
     );
     let status = MaintenanceClient::new(cluster.channel(0)).status(StatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.errors, [format!("memberID:{} alarm:NOSPACE ", cluster.local.member_id(0))]);
+    cluster.local.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_whole_while_writes_go_on() {
+    let cluster = Cluster::start(1).await;
+    let mut kv = cluster.kv(0);
+    for number in 0..50 {
+        let request =
+            PutRequest { key: format!("k{number}").into(), value: vec![b'v'; 10_000].into(), ..PutRequest::default() };
+        kv.put(request).await.unwrap();
+    }
+    let mut maintenance = MaintenanceClient::new(cluster.channel(0));
+    let mut blobs = maintenance.snapshot(SnapshotRequest {}).await.unwrap().into_inner();
+    let (mut total, mut digest, mut first) = (0u64, 0, None);
+    while let Some(answer) = blobs.message().await.unwrap() {
+        first.get_or_insert(answer.remaining_bytes + answer.blob.len() as u64);
+        put(&mut kv, "meanwhile", 0).await.unwrap();
+        total += answer.blob.len() as u64;
+        digest = answer.blob.len();
+    }
+    assert_eq!(digest, 32);
+    assert_eq!(first, Some(total - 32), "all that was announced");
+    assert!(total > 500_000 && total % 512 == 32, "{total}");
     cluster.local.shut_down().await;
 }
 

@@ -220,7 +220,7 @@ async fn a_watch_from_below_zero_is_cancelled(target: Target) -> Outcome {
     equal("created", created.created, true)?;
     if target.differing(&WATCH_FROM_BELOW_ZERO, false, true) {
         equal("canceled, id", (created.canceled, created.watch_id), (true, -1))?;
-        return equal("reason", created.cancel_reason.as_str(), COMPACTED);
+        return equal("reason", created.cancel_reason.as_str(), "mvcc: required revision has been compacted");
     }
     let ended = watcher.next().await?;
     equal("canceled and the mark", (ended.canceled, ended.compact_revision), (true, mark))

@@ -2,7 +2,7 @@
 
 use super::compaction::compact;
 use crate::case::Case;
-use crate::differences::{HASH_AT_THE_COMPACTION_MARK, NO_MOVE_OF_LEADERSHIP, NO_SNAPSHOT_FOR_CLIENTS};
+use crate::differences::{HASH_AT_THE_COMPACTION_MARK, NO_MOVE_OF_LEADERSHIP};
 use crate::expect::{Failure, Outcome, equal, holds, present, refused};
 use crate::proto::etcdserverpb::{
     DefragmentRequest, HashKvRequest, HashKvResponse, HashRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest,
@@ -165,9 +165,6 @@ async fn a_snapshot_falls_to_zero_and_ends_with_its_digest(target: Target) -> Ou
         target.write(&format!("k{count}"), &"x".repeat(10_000)).await?;
     }
     let answer = target.maintenance().snapshot(SnapshotRequest {}).await;
-    if target.differing(&NO_SNAPSHOT_FOR_CLIENTS, false, true) {
-        return equal("code", answer.err().map(|status| status.code()), Some(Code::Unimplemented));
-    }
     let mut stream = answer?.into_inner();
     let mut parts = Vec::new();
     while let Some(part) = stream.message().await? {
