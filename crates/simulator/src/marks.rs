@@ -81,11 +81,17 @@ pub enum Mark {
     SnapshotInstalled,
     /// A node crashed while a snapshot came to it.
     SnapshotAbandoned,
+    /// A lease ended because nobody renewed it.
+    LeaseExpired,
+    /// A lease was renewed.
+    LeaseRenewed,
+    /// A lease was renewed under another leader than the one it was made under.
+    LeaseRenewedUnderNext,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 39] = [
+    pub const ALL: [Mark; 42] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -125,6 +131,9 @@ impl Mark {
         Mark::PastCompacted,
         Mark::SnapshotInstalled,
         Mark::SnapshotAbandoned,
+        Mark::LeaseExpired,
+        Mark::LeaseRenewed,
+        Mark::LeaseRenewedUnderNext,
     ];
 
     /// A campaign of fewer seeds is not blamed for not having seen it.
@@ -183,6 +192,9 @@ impl Mark {
             Mark::PastCompacted => "past-compacted",
             Mark::SnapshotInstalled => "snapshot-installed",
             Mark::SnapshotAbandoned => "snapshot-abandoned",
+            Mark::LeaseRenewedUnderNext => "lease-renewed-under-next",
+            Mark::LeaseRenewed => "lease-renewed",
+            Mark::LeaseExpired => "lease-expired",
         }
     }
 }

@@ -53,6 +53,9 @@ impl Subject for Paxos {
         Mark::SwapDone,
         Mark::SwapRefused,
         Mark::PastCompacted,
+        Mark::LeaseExpired,
+        Mark::LeaseRenewed,
+        Mark::LeaseRenewedUnderNext,
         Mark::SnapshotInstalled,
         Mark::SnapshotAbandoned,
     ];
