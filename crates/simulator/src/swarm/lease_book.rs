@@ -131,7 +131,9 @@ impl LeaseBook {
         if highest == self.looked_at {
             self.known_through = world.now();
         } else {
-            if let Some(node) = world.furthest().and_then(|node| world.node(node)) {
+            // It may have crashed since and begun again from an older checkpoint: that tells nothing new.
+            let furthest = world.furthest().and_then(|node| world.node(node));
+            if let Some(node) = furthest.filter(|node| node.status().machine.applied == highest) {
                 self.looked_at = highest;
                 self.leader = world.leader();
                 self.compare(&node.state().leases(), world.now());
@@ -166,5 +168,67 @@ impl LeaseBook {
                 self.expired += u64::from(!kept.is_to_be_revoked);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(milliseconds: u64) -> Time {
+        Time::ZERO + Duration::from_millis(milliseconds)
+    }
+
+    /// Lease 1 of a second, made at 0 and renewed at 500 ms.
+    fn renewed(clock_error_percent_max: Option<u64>) -> LeaseBook {
+        let mut book = LeaseBook::default();
+        book.trust_clocks(clock_error_percent_max);
+        let grant = Ask::Grant { lease: 1, ttl_seconds: 1 };
+        book.asked(&grant);
+        book.answered(&grant, &Meaning::Granted, at(0), at(1));
+        book.compare(&[1], at(1));
+        book.answered(&Ask::KeepAlive { lease: 1 }, &Meaning::Renewed, at(500), at(501));
+        assert_eq!(book.longest(), SECOND);
+        book
+    }
+
+    fn ended_at(mut book: LeaseBook, milliseconds: u64) -> Option<&'static str> {
+        book.compare(&[], at(milliseconds));
+        book.finding.map(|(property, _)| property)
+    }
+
+    #[test]
+    fn a_lease_has_its_time_from_its_last_renewal_on_the_fastest_clock() {
+        assert_eq!(ended_at(renewed(Some(0)), 1490), Some("NoEarlyExpiry"));
+        assert_eq!(ended_at(renewed(Some(0)), 1500), None);
+        assert_eq!(ended_at(renewed(Some(10)), 1410), None);
+        assert_eq!(ended_at(renewed(Some(10)), 1400), Some("NoEarlyExpiry"));
+        assert_eq!(ended_at(renewed(None), 600), None, "a clock may have jumped");
+    }
+
+    #[test]
+    fn a_lease_may_end_at_any_time_once_somebody_asked_for_it() {
+        let mut book = renewed(Some(0));
+        book.asked(&Ask::Revoke { lease: 1 });
+        assert_eq!(ended_at(book, 600), None);
+    }
+
+    #[test]
+    fn a_lease_that_lives_is_not_refused_a_renewal() {
+        let mut book = renewed(Some(0));
+        book.answered(&Ask::KeepAlive { lease: 1 }, &Meaning::NoLease, at(600), at(601));
+        assert_eq!(book.finding.map(|(property, _)| property), Some("NoEarlyExpiry"));
+    }
+
+    #[test]
+    fn a_lease_that_ended_is_never_renewed() {
+        let mut book = renewed(Some(0));
+        book.compare(&[], at(1600));
+        book.answered(&Ask::KeepAlive { lease: 1 }, &Meaning::Renewed, at(1590), at(1610));
+        assert_eq!(book.finding, None, "they overlap");
+        book.answered(&Ask::KeepAlive { lease: 1 }, &Meaning::Renewed, at(1601), at(1610));
+        assert_eq!(book.finding.map(|(property, _)| property), Some("NoRenewalAfterTheEnd"));
     }
 }
