@@ -16,6 +16,7 @@ mod shrink;
 mod storm;
 mod strikes;
 mod subject;
+mod watchers;
 
 pub(crate) use aftermath::Aftermath;
 pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, run_campaign};

@@ -240,6 +240,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.hosts.get(&id)?.node.as_ref()
     }
 
+    /// Which of its lives a node is in, counting its starts and crashes.
+    #[must_use]
+    pub fn life(&self, id: NodeId) -> Option<u64> {
+        self.hosts.get(&id).map(|host| host.life)
+    }
+
     /// A running node's protocol status.
     #[must_use]
     pub fn status(&self, id: NodeId) -> Option<Status> {

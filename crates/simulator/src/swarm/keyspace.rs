@@ -89,6 +89,10 @@ impl Judged for Keyspace {
         Keyspace::leases(self).map(|(id, _)| id.cast_unsigned()).collect()
     }
 
+    fn history(&self) -> Option<&dyn quorate_watch::History> {
+        Some(self)
+    }
+
     fn duty(lease_checkpoints_every: Duration) -> KeyspaceDutyConfig {
         let checkpoint_interval_ms = u64::try_from(lease_checkpoints_every.as_millis()).unwrap_or(u64::MAX);
         KeyspaceDutyConfig { checkpoint_interval_ms, ..KeyspaceDutyConfig::default() }

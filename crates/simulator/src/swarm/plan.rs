@@ -182,6 +182,8 @@ pub struct Plan {
     pub keys: u64,
     /// What they do.
     pub mix: Mix,
+    /// Clients that watch; none in half of all seeds.
+    pub watchers: u64,
     /// How clients use leases, in half of all seeds.
     pub leases: Option<Leases>,
     /// How often the log says what is left of a lease that nobody renews.
@@ -244,6 +246,7 @@ impl Plan {
             calls: random.log_uniform(100, 4000),
             keys: random.log_uniform(1, 8),
             mix: draw_mix(random),
+            watchers: 0,
             leases: None,
             lease_checkpoints_every: Duration::ZERO,
             think: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(1, 64)).unwrap_or(1)),
@@ -267,6 +270,7 @@ impl Plan {
         let clients = random.between(1, 3);
         self.lease_checkpoints_every = Duration::from_millis(random.log_uniform(50, 5_000));
         self.leases = random.happens(Chance::percent(50)).then_some(Leases { clients, ttl_seconds_max });
+        self.watchers = if random.happens(Chance::percent(50)) { random.between(1, 4) } else { 0 };
         self
     }
 

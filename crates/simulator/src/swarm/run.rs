@@ -2,10 +2,12 @@
 
 use super::aftermath::Aftermath;
 use super::callers::Callers;
+use super::judge::Finding;
 use super::lessees::Lessees;
 use super::plan::Plan;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
+use super::watchers::Watchers;
 use crate::act::Deed;
 use crate::marks::Marks;
 use crate::random::Random;
@@ -156,6 +158,7 @@ struct Run<R: Subject, S: Judged> {
     storm: Storm,
     callers: Callers,
     lessees: Lessees,
+    watchers: Watchers,
     alarms: Vec<Alarm>,
     /// Once the faults are over: who stays broken for ever.
     left_down: Option<Vec<NodeId>>,
@@ -175,6 +178,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             world,
             storm: Storm::new(Random::stream(seed, "storm", 0)),
             callers,
+            watchers: Watchers::new(&plan, Random::stream(seed, "watchers", 0)),
             lessees: Lessees::new(&plan, Random::stream(seed, "lessees", 0)),
             alarms: Vec::new(),
             left_down: None,
@@ -193,6 +197,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         let operations = self.callers.history.answered();
         let mut marks = self.world.marks();
         self.callers.history.mark(&mut marks);
+        self.watchers.mark(&mut marks);
         Report {
             seed: self.seed,
             protocol: R::PROTOCOL,
@@ -234,6 +239,16 @@ impl<R: Subject, S: Judged> Run<R, S> {
         let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
         let history = &mut self.callers.history;
         Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
+        if self.world.broken_promise().is_none() {
+            let watched = self.watchers.judge(&self.world);
+            self.report(watched);
+        }
+    }
+
+    fn report(&mut self, found: Result<(), Finding>) {
+        if let Err((property, detail)) = found {
+            self.world.report_broken(property, None, detail);
+        }
     }
 
     /// Nodes to stay broken for ever, so that a bare majority has to manage alone: those that cannot come back, and others.
@@ -291,6 +306,8 @@ impl<R: Subject, S: Judged> Run<R, S> {
             }
         }
         self.callers.history.look_at_leases(&mut self.world);
+        let watched = self.watchers.look(&self.world);
+        self.report(watched);
     }
 
     fn remind_storm(&mut self, reminders: Reminders) {

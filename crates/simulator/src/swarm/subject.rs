@@ -133,6 +133,11 @@ pub trait Judged: StateMachine {
         Vec::new()
     }
 
+    /// The history that watchers are served from, if it can be watched.
+    fn history(&self) -> Option<&dyn quorate_watch::History> {
+        None
+    }
+
     /// The leader's settings, where the log says what leases have left as often as this.
     fn duty(_lease_checkpoints_every: Duration) -> DutyConfig<Self> {
         DutyConfig::<Self>::default()
