@@ -147,6 +147,9 @@ impl Watchers {
             if !self.is_quiet && self.random.happens(Chance::one_in(16)) && !desk.outlets.stalled.remove(&stream) {
                 desk.outlets.stalled.insert(stream);
             }
+            if self.random.happens(Chance::one_in(16)) {
+                desk.hub.request_progress(stream);
+            }
             desk.hub.room_again(stream, &mut desk.outlets);
         }
         let more_work = desk.hub.advance(history, now, &mut desk.outlets).more_work;
@@ -323,6 +326,7 @@ fn seen(event: &WatchEvent) -> Seen {
 mod tests {
     use super::*;
     use quorate_keyspace::{Keyspace, LogPlace, PutRequest, Request};
+    use quorate_machine::StateMachine;
 
     fn history(values: &[&'static str]) -> Keyspace {
         let mut keyspace = Keyspace::empty();
