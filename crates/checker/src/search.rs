@@ -30,7 +30,9 @@
 //! overwrites too, so the later one is free.
 //!
 //! *No way on.* A way is closed as soon as something waiting can never be: it needs a fact that ended and that nothing
-//! waiting can bring about ([`Model::needs`]), or a lesser height ([`Model::height`]).
+//! waiting can bring about ([`Model::needs`]), or a lesser height ([`Model::height`]). Nor is one begun that would have to be left
+//! before it is done: where a fact that comes once is brought about while another operation can neither wait until it is no
+//! longer needed nor take effect under it (`holds.rs`). One that may be dropped is no such other, unless it alone brings what is needed.
 
 use crate::check::{Budget, UnknownReason};
 use crate::memory::Memory;
@@ -270,6 +272,9 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         for pick in picks.drain(..) {
             let operation = &self.calls[self.waiting.index_of(pick)].operation;
             let Some(next) = self.model.step(state, operation) else { continue };
+            if self.waiting.is_too_early(self.model, pick, &enabled) {
+                continue;
+            }
             // What lets the blocker go on is the likeliest.
             let serves = match blocking {
                 Some(rank) if pick == Pick::Completed(rank) => true,
