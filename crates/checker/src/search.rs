@@ -33,6 +33,10 @@
 //! waiting can bring about ([`Model::needs`]), or a lesser height ([`Model::height`]). Nor is one begun that would have to be left
 //! before it is done: where a fact that comes once is brought about while another operation can neither wait until it is no
 //! longer needed nor take effect under it (`holds.rs`). One that may be dropped is no such other, unless it alone brings what is needed.
+//!
+//! *Trying anew.* Which choice comes first decides whether a search is short or hopelessly long, and one wrong choice far
+//! back cannot be told from many. So an attempt that takes long is given up, and the next one chooses otherwise at some
+//! places and may take twice as long. An attempt that ends has looked at everything, so its answer is final.
 
 use crate::check::{Budget, UnknownReason};
 use crate::memory::Memory;
@@ -96,8 +100,22 @@ pub(crate) fn linearize_with<M: Model>(
         Shortcut::Order(order) if is_witness(model, calls, &order) => return Linearization::Found { witness: order },
         Shortcut::Order(_) | Shortcut::Undecided => {}
     }
-    Search::new(model, calls, effort).run()
+    let mut patience = STEPS_AT_FIRST_PER_CALL.saturating_mul(calls.len() as u64).max(STEPS_AT_FIRST);
+    for attempt in 0.. {
+        let until_step = effort.steps.saturating_add(patience);
+        if let Some(answer) = Search::new(model, calls, effort, attempt, until_step).run() {
+            return answer;
+        }
+        patience = patience.saturating_mul(2);
+    }
+    unreachable!("an attempt with as much patience as the budget has steps gives an answer")
 }
+
+/// How many steps the first attempt has, for each call and at least; each later one has twice as many.
+const STEPS_AT_FIRST_PER_CALL: u64 = 16;
+const STEPS_AT_FIRST: u64 = 1 << 14;
+/// An attempt after the first makes an unlikely choice once in so many.
+const STRAYS_ONE_IN: u64 = 8;
 
 struct Search<'a, 'b, M: Model> {
     model: &'a M,
@@ -109,6 +127,9 @@ struct Search<'a, 'b, M: Model> {
     /// What ended with the operation last taken.
     ended: Vec<u64>,
     next_question: u64,
+    attempt: u64,
+    /// When to try anew.
+    until_step: u64,
     longest: Vec<usize>,
 }
 
@@ -132,7 +153,13 @@ struct Choice {
 }
 
 impl<'a, 'b, M: Model> Search<'a, 'b, M> {
-    fn new(model: &'a M, calls: &'a [Call<M::Operation>], effort: &'a mut Effort<'b>) -> Search<'a, 'b, M> {
+    fn new(
+        model: &'a M,
+        calls: &'a [Call<M::Operation>],
+        effort: &'a mut Effort<'b>,
+        attempt: u64,
+        until_step: u64,
+    ) -> Search<'a, 'b, M> {
         Search {
             model,
             calls,
@@ -142,18 +169,21 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
             words: Vec::new(),
             ended: Vec::new(),
             next_question: 0,
+            attempt,
+            until_step,
             longest: Vec::new(),
         }
     }
 
-    fn run(&mut self) -> Linearization {
+    /// The answer, or `None` if it is time to try anew.
+    fn run(&mut self) -> Option<Linearization> {
         let (found, most) = (self.waiting.optional(), self.effort.budget.unknown_per_key);
         if found > most {
-            return Linearization::Unknown(UnknownReason::TooManyUnknown { found, most });
+            return Some(Linearization::Unknown(UnknownReason::TooManyUnknown { found, most }));
         }
         let mut stack = vec![self.frame(self.model.initial(), false, None)];
         if self.waiting.all_completed() {
-            return Linearization::Found { witness: Vec::new() };
+            return Some(Linearization::Found { witness: Vec::new() });
         }
         while let Some(frame) = stack.last_mut() {
             let Some(pick) = frame.choice.picks.get(frame.tried).copied() else {
@@ -163,14 +193,17 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
             frame.tried += 1;
             let branching = frame.choice.picks.len() > 1;
             if let Some(why) = self.over_budget() {
-                return Linearization::Unknown(why);
+                return Some(Linearization::Unknown(why));
+            }
+            if self.effort.steps > self.until_step {
+                return None;
             }
             let Some((state, must_observe)) = self.after(frame, pick) else { continue };
             self.ended.clear();
             self.model.ended(&frame.state, &state, &mut self.ended);
             let undo = self.waiting.take(pick, frame.choice.called);
             if self.waiting.all_completed() {
-                return Linearization::Found { witness: self.path(&stack, Some(undo)) };
+                return Some(Linearization::Found { witness: self.path(&stack, Some(undo)) });
             }
             if self.is_hopeless(pick, &state) {
                 self.waiting.undo(undo);
@@ -184,7 +217,7 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 stack.push(next);
             }
         }
-        Linearization::Impossible { longest: std::mem::take(&mut self.longest) }
+        Some(Linearization::Impossible { longest: std::mem::take(&mut self.longest) })
     }
 
     /// The state after `pick`, and whether it must be seen next; `None` if it is of no use.
@@ -286,6 +319,7 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         }
         keyed.sort_by_key(|(key, _)| *key);
         let mut picks: Vec<Pick> = keyed.into_iter().map(|(_, pick)| pick).collect();
+        self.stray(&mut picks);
         if let Some(rank) = enabled.blocker.filter(|rank| self.waiting.is_free(*rank)) {
             // Dropped at once if nobody asks for it yet, else only where nothing else helps.
             let wanted = self.waiting.needed_by(Pick::Dropped(rank)) < u64::MAX;
@@ -294,6 +328,18 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         let choice = Choice { picks, blocker: enabled.blocker, called: enabled.called };
         self.waiting.reuse(enabled);
         choice
+    }
+
+    /// Puts another choice first, now and then and in each attempt elsewhere.
+    fn stray(&self, picks: &mut [Pick]) {
+        if self.attempt > 0 && picks.len() > 1 {
+            let mixed =
+                (self.effort.steps ^ (self.attempt << u32::BITS)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> u32::BITS;
+            if mixed.is_multiple_of(STRAYS_ONE_IN) {
+                let other = 1 + (mixed / STRAYS_ONE_IN) as usize % (picks.len() - 1);
+                picks.swap(0, other);
+            }
+        }
     }
 
     /// The operations that led to the top of the stack, and then `last`, in an order in which they can have taken effect.
