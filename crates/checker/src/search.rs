@@ -36,7 +36,8 @@
 //!
 //! *Trying anew.* Which choice comes first decides whether a search is short or hopelessly long, and one wrong choice far
 //! back cannot be told from many. So an attempt that takes long is given up, and the next one chooses otherwise at some
-//! places and may take twice as long. An attempt that ends has looked at everything, so its answer is final.
+//! places and may take a third longer. Every
+//! other attempt keeps operations that overwrite for later, as it is the others that need a certain state. An attempt that ends has looked at everything, so its answer is final.
 
 use crate::check::{Budget, UnknownReason};
 use crate::memory::Memory;
@@ -106,16 +107,16 @@ pub(crate) fn linearize_with<M: Model>(
         if let Some(answer) = Search::new(model, calls, effort, attempt, until_step).run() {
             return answer;
         }
-        patience = patience.saturating_mul(2);
+        patience = patience.saturating_add(patience / 3);
     }
     unreachable!("an attempt with as much patience as the budget has steps gives an answer")
 }
 
-/// How many steps the first attempt has, for each call and at least; each later one has twice as many.
-const STEPS_AT_FIRST_PER_CALL: u64 = 16;
+/// How many steps the first attempt has, for each call and at least; each later one has a third more.
+const STEPS_AT_FIRST_PER_CALL: u64 = 8;
 const STEPS_AT_FIRST: u64 = 1 << 14;
-/// An attempt after the first makes an unlikely choice once in so many.
-const STRAYS_ONE_IN: u64 = 8;
+/// An attempt after the first makes an unlikely choice once in so many, in turn.
+const STRAYS_ONE_IN: [u64; 4] = [8, 8, 3, 3];
 
 struct Search<'a, 'b, M: Model> {
     model: &'a M,
@@ -315,7 +316,8 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 None => false,
             };
             let urgency = (self.model.urgency(operation), self.waiting.needed_by(pick));
-            keyed.push(((!serves, urgency, self.waiting.deadline(pick)), pick));
+            let for_later = self.attempt % 2 == 1 && self.waiting.overwrites(pick);
+            keyed.push(((!serves, for_later, urgency, self.waiting.deadline(pick)), pick));
         }
         keyed.sort_by_key(|(key, _)| *key);
         let mut picks: Vec<Pick> = keyed.into_iter().map(|(_, pick)| pick).collect();
@@ -335,8 +337,9 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         if self.attempt > 0 && picks.len() > 1 {
             let mixed =
                 (self.effort.steps ^ (self.attempt << u32::BITS)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> u32::BITS;
-            if mixed.is_multiple_of(STRAYS_ONE_IN) {
-                let other = 1 + (mixed / STRAYS_ONE_IN) as usize % (picks.len() - 1);
+            let one_in = STRAYS_ONE_IN[self.attempt as usize % STRAYS_ONE_IN.len()];
+            if mixed.is_multiple_of(one_in) {
+                let other = 1 + (mixed / one_in) as usize % (picks.len() - 1);
                 picks.swap(0, other);
             }
         }
