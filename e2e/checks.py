@@ -4,6 +4,7 @@ Each check is a function named check_*; a failed assertion fails the check and t
 """
 
 import argparse
+import difflib
 import json
 import os
 import shutil
@@ -17,7 +18,12 @@ import traceback
 import urllib.error
 import urllib.request
 
+import transcripts
+from leader_kill import run_while_the_leader_dies
+from reference import EtcdCluster
+
 FIRST_PORT = 14379
+ETCD_PORT = 24379
 
 
 class Cluster:
@@ -133,19 +139,52 @@ def check_etcdctl_reads_members_status_and_health(world):
         assert (health.stdout + health.stderr).count("is healthy") == 3, health
 
 
-def check_errors_are_etcds_and_absent_features_say_so(world):
-    for etcdctl in world.etcdctls.values():
-        at = (etcdctl, "--endpoints", world.cluster.endpoint(0))
-        empty = run(*at, "put", "", "x", check=False)
-        assert empty.returncode != 0 and "etcdserver: key is not provided" in empty.stderr, empty
-        future = run(*at, "get", "a", "--rev=999999", check=False)
-        assert "etcdserver: mvcc: required revision is a future revision" in future.stderr, future
-        absent = run(*at, "put", "--ignore-value", "no-such-key", check=False)
-        assert "etcdserver: key not found" in absent.stderr, absent
-        lease = run(*at, "lease", "grant", "60", check=False)
-        assert lease.returncode != 0 and "nimplemented" in lease.stderr, lease
-        txn = run(*at, "txn", stdin='version("a") = "0"\n\nput a b\n\n\n', check=False)
-        assert txn.returncode != 0 and "nimplemented" in txn.stderr, txn
+def check_etcdctl_prints_what_it_prints_on_etcd(world):
+    reference, different = world.reference(), []
+    for version, etcdctl in world.etcdctls.items():
+        for script in transcripts.SCRIPTS:
+            prefix = f"{version}-{script.__name__}/"
+            expected, got = (transcripts.transcript_of(script, etcdctl, at, prefix) for at in (reference, world.cluster))
+            if expected != got:
+                words = difflib.unified_diff(expected, got, "etcd", "quorate", lineterm="")
+                different.append(f"etcdctl {version}, {script.__name__}:\n" + "\n".join(words))
+    assert not different, "\n".join(different)
+
+
+def check_the_api_suite_agrees_with_etcd(world):
+    for name, cluster in (("etcd", world.reference()), ("quorate", world.cluster)):
+        told = run_the_api_suite(world, cluster)
+        print(f"    {name}: {told.stdout.splitlines()[-1]}")
+        assert told.returncode == 0, "\n".join(failed_cases(told.stdout)) + told.stderr
+
+
+def run_the_api_suite(world, cluster):
+    command = [world.api_suite, "--endpoints", cluster.endpoints()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+
+def failed_cases(text):
+    """The failed cases with what they say, which is indented."""
+    lines, told = [], False
+    for line in text.splitlines():
+        told = line.startswith("FAILED") or (told and line.startswith(" "))
+        if told:
+            lines.append(line)
+    return lines
+
+
+def check_the_python_package_etcd3_survives_a_killed_leader(world):
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "etcd3_client.py")
+    for name, cluster in (("etcd", world.expendable_reference()), ("quorate", world.cluster)):
+        command = [sys.executable, script, "--endpoints", cluster.endpoints()]
+        print(f"    {name}: " + run_while_the_leader_dies(command, cluster, {"PYTHONPATH": world.etcd3_package}))
+    world.wait_until_whole()
+
+
+def check_the_rust_crate_etcd_client_survives_a_killed_leader(world):
+    for name, cluster in (("etcd", world.expendable_reference()), ("quorate", world.cluster)):
+        print(f"    {name}: " + run_while_the_leader_dies([world.etcd_client, cluster.endpoints()], cluster))
+    world.wait_until_whole()
 
 
 def check_own_commands_need_no_other_tool(world):
@@ -345,9 +384,34 @@ class World:
     def __init__(self, arguments, scratch):
         self.program, self.debug = os.path.abspath(arguments.release), os.path.abspath(arguments.debug)
         self.etcdctls = dict(pair.split("=", 1) for pair in arguments.etcdctl)
+        self.api_suite, self.etcd_client = os.path.abspath(arguments.api_suite), os.path.abspath(arguments.etcd_client)
+        self.etcd, self.etcd3_package = arguments.etcd, os.path.abspath(arguments.etcd3_package)
+        self.references = []
         self.scratch = scratch
         self.cluster = Cluster(self.program, os.path.join(scratch, "cluster"))
         self.kept = []
+
+    def reference(self):
+        """Real etcd, the same for all checks that leave it whole."""
+        return self.references[0] if self.references else self.expendable_reference()
+
+    def expendable_reference(self):
+        """Real etcd that a check may take apart."""
+        index = len(self.references)
+        directory = os.path.join(self.scratch, f"etcd{index}")
+        self.references.append(EtcdCluster(self.etcd, directory, port=ETCD_PORT + 100 * index))
+        return self.references[index].start()
+
+    def wait_until_whole(self):
+        everybody = lambda: len([member for member in self.cluster.status()["members"] if member.get("role")]) == self.cluster.nodes
+        wait_for(everybody, 30, "all members answer")
+
+    def stop(self):
+        for reference in self.references:
+            reference.stop()
+        if self.cluster.process and self.cluster.process.poll() is None:
+            self.cluster.process.send_signal(signal.SIGINT)
+            self.cluster.process.wait(20)
 
 
 def main():
@@ -355,6 +419,10 @@ def main():
     parser.add_argument("--release", required=True)
     parser.add_argument("--debug", required=True)
     parser.add_argument("--etcdctl", action="append", required=True)
+    parser.add_argument("--api-suite", required=True)
+    parser.add_argument("--etcd", required=True, help="etcd itself, to compare with")
+    parser.add_argument("--etcd3-package", required=True, help="where the Python package etcd3 is installed")
+    parser.add_argument("--etcd-client", required=True, help="the built program of etcd_client/")
     parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     scratch = tempfile.mkdtemp(prefix="quorate-e2e-")
@@ -375,9 +443,7 @@ def main():
                 failed += 1
                 print(f"FAILED  {name}\n{traceback.format_exc()}", flush=True)
     finally:
-        if world.cluster.process and world.cluster.process.poll() is None:
-            world.cluster.process.send_signal(signal.SIGINT)
-            world.cluster.process.wait(20)
+        world.stop()
         shutil.rmtree(scratch, ignore_errors=True)
     print(f"e2e: {passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)

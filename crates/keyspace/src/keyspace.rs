@@ -269,6 +269,10 @@ impl StateMachine for Keyspace {
         self.log.item(number)
     }
 
+    fn live_items(&self, numbers: std::ops::Range<u64>) -> u64 {
+        Keyspace::live_items(self, numbers)
+    }
+
     fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Keyspace, RestoreError> {
         image::restore(head, items)
     }

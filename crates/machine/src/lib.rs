@@ -34,7 +34,7 @@
 //! `machine` joins the parts and is the only generic one; `sessions` decides what is applied; `writes` holds this
 //! node's own clients' writes; `proposer` is the leader's side; `reads` shares read rounds; `errands` holds this node's own
 //! clients' errands, `tenure` the leader's duty with the errands of all nodes, `serving` carries between them; `image` is the
-//! durable form.
+//! durable form; `staged` is a state from elsewhere, and `transfer` carries it.
 
 mod command;
 mod config;

@@ -23,6 +23,10 @@
 //! 5. `StoreNamesItsJournal`: a node that has said anything has a store with a checkpoint that names the journal's disk, so
 //!    a journal that is gone or was swapped refuses the start. The loss of both directories at once is for the peers to
 //!    notice, by the new disk id.
+//! 6. `ViewsStand`: while a view is being sent or taken as a backup, or a checkpoint is written, the state drops no item.
+//! 7. `OneStateOrTheOther`: a snapshot replaces store and machine together, after the replica's record of it is durable and
+//!    after a state was made of it here with the digest that its sender had. A crash between record and replacement
+//!    installs again at boot, from the bytes that are durable beside the store's own.
 
 mod backups;
 mod boot;

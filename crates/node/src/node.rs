@@ -115,8 +115,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             return Node::boot(boot, config, duty, journal_disk, store_disk);
         }
         let is_empty_store = stored.is_empty();
-        let (store, repairs, machine) = stored.open_machine(&setup, config.machine, duty)?;
-        let mut store = store;
+        let (mut store, repairs, machine) = stored.open_machine(&setup, config.machine, duty)?;
         // Only now: a node that refuses to start leaves both disks as it found them, for they are evidence. And the journal
         // first: a store without one refuses every later start.
         journal_disk.perform_all(&found.operations).map_err(journal_failed)?;

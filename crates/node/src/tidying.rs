@@ -53,7 +53,7 @@ impl TidyPace {
 
     /// The delay to set the timer to, if it is needed and does not run.
     pub(crate) fn arm(&mut self) -> Option<Duration> {
-        let sets = self.unfinished && !self.armed;
+        let sets = self.wanted && !self.armed;
         self.armed |= sets;
         sets.then_some(self.every)
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_disk::{Disk, DiskError, DiskErrorKind, Operation};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,7 +15,12 @@ use std::path::{Path, PathBuf};
 pub struct FileDisk {
     directory: PathBuf,
     open: RefCell<BTreeMap<String, File>>,
+    /// Since it was opened.
+    read_bytes: Cell<u64>,
 }
+
+/// A start that reads much says so whenever it has read so much more.
+const PROGRESS_BYTES: u64 = 256 << 20;
 
 impl FileDisk {
     /// The directory, created (durably) if it is missing.
@@ -24,7 +29,7 @@ impl FileDisk {
     /// When it cannot be created or opened.
     pub fn open(directory: &Path) -> Result<FileDisk, DiskError> {
         create_directory(directory)?;
-        Ok(FileDisk { directory: directory.to_owned(), open: RefCell::new(BTreeMap::new()) })
+        Ok(FileDisk { directory: directory.to_owned(), open: RefCell::new(BTreeMap::new()), read_bytes: Cell::new(0) })
     }
 
     fn with_file<T>(
@@ -86,6 +91,12 @@ impl Disk for FileDisk {
             let length = length.min(usize::try_from(available).unwrap_or(usize::MAX));
             let mut buffer = vec![0; length];
             file.read_exact_at(&mut buffer, offset)?;
+            let before = self.read_bytes.get();
+            self.read_bytes.set(before + length as u64);
+            if before / PROGRESS_BYTES < self.read_bytes.get() / PROGRESS_BYTES {
+                let megabytes = self.read_bytes.get() >> 20;
+                tracing::info!(directory = %self.directory.display(), megabytes, "reading stored data");
+            }
             Ok(Bytes::from(buffer))
         })
     }
@@ -102,6 +113,9 @@ impl Disk for FileDisk {
                 Ok(())
             }),
             Operation::Flush { file } => self.with_file("flush", file, File::sync_data),
+            Operation::Forget { file } => self.with_file("forget the cache of", file, |file| {
+                Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
+            }),
             Operation::FlushDirectory => sync_directory(&self.directory),
             Operation::Rename { from, to } => {
                 let (old, new) = (self.directory.join(from), self.directory.join(to));
@@ -215,6 +229,7 @@ mod tests {
                 parts: vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cd")],
             },
             Operation::Flush { file: file() },
+            Operation::Forget { file: file() },
             Operation::Rename { from: file(), to: "two".to_owned() },
             Operation::FlushDirectory,
         ])

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_machine::StateMachine;
-use quorate_node::{Consistency, NodeStatus, RequestError};
+use quorate_node::{BackupId, BackupPiece, Consistency, NodeStatus, RequestError};
 use quorate_types::NodeId;
 use std::collections::BTreeMap;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,17 @@ pub(crate) enum ClientArrival<S: StateMachine> {
     },
     /// Nothing but a round of the loop.
     Wake,
+    OpenBackup {
+        reply: oneshot::Sender<Option<BackupId>>,
+    },
+    NextOfBackup {
+        id: BackupId,
+        bytes_max: usize,
+        reply: oneshot::Sender<Option<BackupPiece>>,
+    },
+    CloseBackup {
+        id: BackupId,
+    },
     Status {
         reply: oneshot::Sender<RuntimeStatus>,
     },
@@ -94,6 +105,22 @@ impl<S: StateMachine> NodeHandle<S> {
         let _ = self.requests.try_send(ClientArrival::Wake);
     }
 
+    /// A backup of the state as applied now. Answers when its length is known.
+    ///
+    /// # Errors
+    /// [`RequestError::TooManyRequests`] if too many are being taken already; [`RequestError::Stopped`].
+    pub async fn backup(&self) -> Result<BackupStream<S>, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(ClientArrival::OpenBackup { reply }).await.map_err(|_| RequestError::Stopped)?;
+        let id = answer.await.map_err(|_| RequestError::Stopped)?.ok_or(RequestError::TooManyRequests)?;
+        let mut stream = BackupStream { requests: self.requests.clone(), id, first: None, remaining_bytes: u64::MAX };
+        stream.first = stream.ask(BACKUP_PIECE_BYTES).await?;
+        if let Some(first) = &stream.first {
+            stream.remaining_bytes += first.len() as u64;
+        }
+        Ok(stream)
+    }
+
     /// The node's marks; `None` once it has stopped.
     pub async fn status(&self) -> Option<RuntimeStatus> {
         let (reply, answer) = oneshot::channel();
@@ -105,6 +132,67 @@ impl<S: StateMachine> NodeHandle<S> {
     pub async fn shut_down(&self) {
         // A node that is gone already is as wanted.
         let _ = self.requests.send(ClientArrival::Shutdown).await;
+    }
+}
+
+/// Bytes of the first piece of a backup, at most; it is only the header.
+const BACKUP_PIECE_BYTES: usize = 32 << 10;
+
+/// A backup on its way. Each piece is made when it is asked for, from a view of the state that stays as it was; dropping this lets
+/// go of the view.
+pub struct BackupStream<S: StateMachine> {
+    requests: mpsc::Sender<ClientArrival<S>>,
+    id: BackupId,
+    first: Option<Bytes>,
+    remaining_bytes: u64,
+}
+
+impl<S: StateMachine> BackupStream<S> {
+    /// The bytes that are still to come.
+    #[must_use]
+    pub fn remaining_bytes(&self) -> u64 {
+        self.remaining_bytes
+    }
+
+    /// The next piece, never empty, of about `bytes_max` bytes; nothing at the end.
+    ///
+    /// # Errors
+    /// [`RequestError::Stopped`] if the node has stopped, or the view was given up: nobody asked for a minute, or a snapshot
+    /// replaced the state. What came so far is worth nothing then.
+    pub async fn next(&mut self, bytes_max: usize) -> Result<Option<Bytes>, RequestError> {
+        let piece = match self.first.take() {
+            Some(first) => {
+                self.remaining_bytes -= first.len() as u64;
+                Some(first)
+            }
+            None if self.remaining_bytes == 0 => None,
+            None => self.ask(bytes_max).await?,
+        };
+        Ok(piece)
+    }
+
+    async fn ask(&mut self, bytes_max: usize) -> Result<Option<Bytes>, RequestError> {
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let arrival = ClientArrival::NextOfBackup { id: self.id, bytes_max, reply };
+            self.requests.send(arrival).await.map_err(|_| RequestError::Stopped)?;
+            match answer.await.map_err(|_| RequestError::Stopped)?.ok_or(RequestError::Stopped)? {
+                BackupPiece::Counting => {}
+                BackupPiece::Bytes { bytes, remaining_bytes } => {
+                    self.remaining_bytes = remaining_bytes;
+                    if !bytes.is_empty() {
+                        return Ok(Some(bytes));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: StateMachine> Drop for BackupStream<S> {
+    fn drop(&mut self) {
+        // If the queue is full the node lets go of it after a while by itself.
+        let _ = self.requests.try_send(ClientArrival::CloseBackup { id: self.id });
     }
 }
 

@@ -17,7 +17,7 @@ mod start;
 mod timers;
 
 pub use file_disk::{DirectoryLock, FileDisk};
-pub use handle::{NodeHandle, RuntimeStatus};
+pub use handle::{BackupStream, NodeHandle, RuntimeStatus};
 pub use hello::{HelloAnswer, HelloRefusal};
 pub use node_loop::StopCause;
 pub use start::{Observer, Running, RuntimeConfig, StartError, start};

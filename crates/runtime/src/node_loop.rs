@@ -207,6 +207,15 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                 NodeInput::Errand { tag: driver.expect(Expecting::Answer(reply)), payload }
             }
             ClientArrival::Wake => return,
+            ClientArrival::OpenBackup { reply } => {
+                let _ = reply.send(self.node.open_backup(driver.env.now()));
+                return;
+            }
+            ClientArrival::NextOfBackup { id, bytes_max, reply } => {
+                let _ = reply.send(self.node.next_of_backup(driver.env.now(), id, bytes_max));
+                return;
+            }
+            ClientArrival::CloseBackup { id } => return self.node.close_backup(id),
             ClientArrival::Read { query, consistency, reply } => {
                 NodeInput::Read { tag: driver.expect(Expecting::Reply(reply)), query, consistency }
             }

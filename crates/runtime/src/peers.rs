@@ -1,7 +1,9 @@
 //! Connections to the other members.
 //!
-//! Each node dials every other one and sends on the connection it dialled; what the others say comes in on theirs. A queue to a
-//! peer is bounded, and a message that finds it full is dropped: protocols live with loss, a node does not live without memory.
+//! Each node dials every other one and sends on the connection it dialled; what the others say comes in on theirs. Pieces of
+//! snapshots go over a connection of their own, which is dialled when the first of them comes: a heartbeat must not wait behind
+//! megabytes. A queue to a peer is bounded, and a message that finds it full is dropped: protocols live with loss, a node does not
+//! live without memory.
 
 use crate::hello::{HelloAnswer, HelloRefusal, KnownDisks, judge};
 use crate::node_loop::Internal;
@@ -25,6 +27,8 @@ use tokio::sync::mpsc;
 const FRAME_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Messages waiting for one peer.
 const QUEUE_MESSAGES_MAX: usize = 4096;
+/// Pieces of snapshots, and words of them, waiting for one peer: more than a window has.
+const QUEUE_BULK_MAX: usize = 256;
 /// Messages written with one system call.
 const WRITE_MESSAGES_MAX: usize = 256;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,6 +58,7 @@ impl<R: Replica> PeerContext<R> {
 /// The loop's end of the connection to one peer.
 pub(crate) struct PeerSender<R: Replica> {
     queue: mpsc::Sender<NodeMessage<R>>,
+    bulk: mpsc::Sender<NodeMessage<R>>,
     dropped: u64,
 }
 
@@ -61,13 +66,16 @@ impl<R: Replica> PeerSender<R> {
     /// Starts dialling `address` (host:port) and keeps at it for as long as this value lives.
     pub(crate) fn spawn(context: Rc<PeerContext<R>>, peer: NodeId, address: String) -> PeerSender<R> {
         let (queue, inbox) = mpsc::channel(QUEUE_MESSAGES_MAX);
+        let (bulk, bulk_inbox) = mpsc::channel(QUEUE_BULK_MAX);
+        tokio::task::spawn_local(send_bulk(Rc::clone(&context), peer, address.clone(), bulk_inbox));
         tokio::task::spawn_local(keep_dialling(context, peer, address, inbox));
-        PeerSender { queue, dropped: 0 }
+        PeerSender { queue, bulk, dropped: 0 }
     }
 
     /// Queues a message, or drops it if the queue is full.
     pub(crate) fn send(&mut self, message: NodeMessage<R>) {
-        if self.queue.try_send(message).is_err() {
+        let queue = if message.is_bulk() { &self.bulk } else { &self.queue };
+        if queue.try_send(message).is_err() {
             self.dropped += 1;
         }
     }
@@ -95,7 +103,7 @@ async fn keep_dialling<R: Replica>(
                 while inbox.try_recv().is_ok() {}
                 tracing::info!(%peer, %address, "connected to peer");
                 report(&context, peer, LinkState::Up).await;
-                let ended = write_messages(stream, &mut inbox).await;
+                let ended = write_messages(stream, None, &mut inbox).await;
                 report(&context, peer, LinkState::Down).await;
                 match ended {
                     Ok(()) => return,
@@ -119,6 +127,27 @@ async fn keep_dialling<R: Replica>(
         }
         if inbox.is_closed() {
             return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(REDIAL_MAX);
+    }
+}
+
+/// Connects when there is something to send, and stays connected. What cannot be sent is dropped: transfers ask again. Says
+/// nothing of the link: the other connection does.
+async fn send_bulk<R: Replica>(
+    context: Rc<PeerContext<R>>,
+    peer: NodeId,
+    address: String,
+    mut inbox: mpsc::Receiver<NodeMessage<R>>,
+) {
+    let mut pause = REDIAL_MIN;
+    while let Some(first) = inbox.recv().await {
+        if let Ok(stream) = dial(&context, peer, &address).await {
+            pause = REDIAL_MIN;
+            if write_messages(stream, Some(first), &mut inbox).await.is_ok() {
+                return;
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(REDIAL_MAX);
@@ -174,14 +203,18 @@ async fn dial<R: Replica>(context: &PeerContext<R>, peer: NodeId, address: &str)
 
 async fn write_messages<R: Replica>(
     mut stream: TcpStream,
+    first: Option<NodeMessage<R>>,
     inbox: &mut mpsc::Receiver<NodeMessage<R>>,
 ) -> io::Result<()> {
-    let mut messages = Vec::new();
+    let mut messages = Vec::from_iter(first);
     let mut buffer = Vec::new();
     let mut payload = Vec::new();
     loop {
         let mut closed = [0u8; 1];
+        let waits = messages.is_empty();
         tokio::select! {
+            biased;
+            () = std::future::ready(()), if !waits => {}
             count = inbox.recv_many(&mut messages, WRITE_MESSAGES_MAX) => {
                 if count == 0 {
                     return Ok(());
@@ -236,7 +269,10 @@ async fn serve_peer<R: Replica>(stream: TcpStream, context: &PeerContext<R>) -> 
             tracing::warn!(peer = %theirs.node, why = %refusal, "peer refused");
             HelloAnswer::Refused {
                 why: refusal.to_string(),
-                fatal: matches!(refusal, HelloRefusal::OtherDisk { .. } | HelloRefusal::OlderData { .. }),
+                fatal: matches!(
+                    refusal,
+                    HelloRefusal::OtherDisk { .. } | HelloRefusal::OlderData { .. } | HelloRefusal::SecondStart { .. }
+                ),
             }
         }
     };

@@ -218,6 +218,7 @@ fn worded(status: Status, service: &str, method: &str) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_keyspace::KeyspaceError;
 
     fn headers(content_type: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))])
@@ -244,11 +245,7 @@ mod tests {
 
     #[test]
     fn a_refusal_of_the_store_keeps_its_words() {
-        let worded = worded(
-            BackendError::Refused(quorate_keyspace::KeyspaceError::FutureRevision).into(),
-            "etcdserverpb.KV",
-            "Range",
-        );
+        let worded = worded(BackendError::from(KeyspaceError::FutureRevision).into(), "etcdserverpb.KV", "Range");
         assert_eq!(worded.code(), Code::OutOfRange);
         assert_eq!(worded.message(), "etcdserver: mvcc: required revision is a future revision");
     }

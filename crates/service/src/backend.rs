@@ -15,6 +15,10 @@ use quorate_types::{NodeId, Time};
 use quorate_wire::{decode_exact, encode_to_bytes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use tokio::sync::mpsc;
+
+/// A piece of a backup, about.
+const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 
 /// What the loop tells the front without being asked. Relaxed throughout: each is read alone.
 #[derive(Debug, Default)]
@@ -143,7 +147,18 @@ impl Backend for KeyspaceBackend {
     }
 
     async fn backup(&self) -> Result<Backup, BackendError> {
-        Err(BackendError::Unsupported("Maintenance.Snapshot".to_owned()))
+        let mut taken = self.handle.backup().await.map_err(backend_error)?;
+        let total_bytes = taken.remaining_bytes();
+        let (sender, pieces) = mpsc::channel(1);
+        // At the pace of whoever takes it. One that breaks off ends short of what was announced.
+        tokio::spawn(async move {
+            while let Ok(Some(piece)) = taken.next(BACKUP_PIECE_BYTES).await {
+                if sender.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Backup { total_bytes, pieces })
     }
 
     async fn members(&self, linearizable: bool) -> Result<MemberList, BackendError> {
@@ -169,12 +184,14 @@ impl Backend for KeyspaceBackend {
         let status = self.runtime_status().await?;
         let view = self.local();
         let protocol = &status.node.protocol;
+        let history_bytes = self.live.history_bytes.load(Ordering::Relaxed);
         Ok(NodeStatus {
             header: view.header,
             leader_id: view.leader_id,
             is_learner: false,
-            db_size_bytes: status.node.store_bytes,
-            db_size_in_use_bytes: self.live.history_bytes.load(Ordering::Relaxed),
+            // What is not checkpointed yet will be: the store on disk is behind the one in memory.
+            db_size_bytes: status.node.store_bytes.max(history_bytes),
+            db_size_in_use_bytes: history_bytes,
             committed_index: protocol.committed.0,
             applied_index: status.node.applied.0,
             errors: Vec::new(),

@@ -105,11 +105,8 @@ impl LocalCluster {
     /// As [`Member::start`], or when a port was taken meanwhile.
     pub fn restart(&mut self, index: usize) -> Result<(), MemberError> {
         let place = &mut self.places[index];
-        let member = Member::start(
-            place.plan.clone(),
-            vec![bind(place.client_address)?],
-            vec![bind(place.peer_address)?],
-        )?;
+        let member =
+            Member::start(place.plan.clone(), vec![bind(place.client_address)?], vec![bind(place.peer_address)?])?;
         place.member = Some(member);
         Ok(())
     }

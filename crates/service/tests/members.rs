@@ -8,7 +8,7 @@ use quorate_server::proto::etcdserverpb::watch_client::WatchClient;
 use quorate_server::proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_server::proto::etcdserverpb::{
     HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-    StatusRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+    SnapshotRequest, StatusRequest, WatchCreateRequest, WatchRequest, WatchResponse,
 };
 use quorate_service::{LocalCluster, Plan};
 use std::time::{Duration, Instant};
@@ -70,8 +70,7 @@ impl Cluster {
 }
 
 async fn put(kv: &mut KvClient<Channel>, key: &str, lease: i64) -> Result<i64, Status> {
-    let request =
-        PutRequest { key: key.to_owned().into(), value: "v".into(), lease, ..PutRequest::default() };
+    let request = PutRequest { key: key.to_owned().into(), value: "v".into(), lease, ..PutRequest::default() };
     Ok(kv.put(request).await?.into_inner().header.unwrap().revision)
 }
 
@@ -95,8 +94,12 @@ async fn count(kv: &mut KvClient<Channel>, key: &str) -> i64 {
 /// All keys from a revision on. The sender keeps the stream's requests open.
 async fn watch_all(channel: Channel, start_revision: i64) -> (mpsc::Sender<WatchRequest>, Streaming<WatchResponse>) {
     let (requests, receiver) = mpsc::channel(1);
-    let create =
-        WatchCreateRequest { key: "\0".into(), range_end: "\0".into(), start_revision, ..WatchCreateRequest::default() };
+    let create = WatchCreateRequest {
+        key: "\0".into(),
+        range_end: "\0".into(),
+        start_revision,
+        ..WatchCreateRequest::default()
+    };
     requests.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }).await.unwrap();
     let mut responses = WatchClient::new(channel).watch(ReceiverStream::new(receiver)).await.unwrap().into_inner();
     assert!(responses.message().await.unwrap().unwrap().created);
@@ -212,9 +215,36 @@ async fn more_history_than_the_quota_raises_the_alarm_on_every_member() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    assert_eq!((refused.code(), refused.message()), (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"));
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded")
+    );
     let status = MaintenanceClient::new(cluster.channel(0)).status(StatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.errors, [format!("memberID:{} alarm:NOSPACE ", cluster.local.member_id(0))]);
+    cluster.local.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_whole_while_writes_go_on() {
+    let cluster = Cluster::start(1).await;
+    let mut kv = cluster.kv(0);
+    for number in 0..50 {
+        let request =
+            PutRequest { key: format!("k{number}").into(), value: vec![b'v'; 10_000].into(), ..PutRequest::default() };
+        kv.put(request).await.unwrap();
+    }
+    let mut maintenance = MaintenanceClient::new(cluster.channel(0));
+    let mut blobs = maintenance.snapshot(SnapshotRequest {}).await.unwrap().into_inner();
+    let (mut total, mut digest, mut first) = (0u64, 0, None);
+    while let Some(answer) = blobs.message().await.unwrap() {
+        first.get_or_insert(answer.remaining_bytes + answer.blob.len() as u64);
+        put(&mut kv, "meanwhile", 0).await.unwrap();
+        total += answer.blob.len() as u64;
+        digest = answer.blob.len();
+    }
+    assert_eq!(digest, 32);
+    assert_eq!(first, Some(total - 32), "all that was announced");
+    assert!(total > 500_000 && total % 512 == 32, "{total}");
     cluster.local.shut_down().await;
 }
 

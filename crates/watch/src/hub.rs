@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const DUPLICATE_WATCH_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
-const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
+const COMPACTED: &str = "mvcc: required revision has been compacted";
 
 /// The number of the cohort that has read all there is, or soon will have.
 pub(crate) const FRONT: usize = 0;

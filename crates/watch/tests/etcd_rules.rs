@@ -198,7 +198,7 @@ fn a_negative_start_is_refused_as_compacted() {
     let stream = world.open();
     assert_eq!(world.create(stream, &from_revision(-1, watch_key("a"))), None);
     let told = world.told_words(stream);
-    assert_eq!(told, ["-1 @1: created, canceled: etcdserver: mvcc: required revision has been compacted"]);
+    assert_eq!(told, ["-1 @1: created, canceled: mvcc: required revision has been compacted"]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use Uses::{All, Only};
 const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 30] = [
+const ARROWS: [(&str, Uses); 31] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -48,6 +48,7 @@ const ARROWS: [(&str, Uses); 30] = [
     ("explorer", All),
     ("lab", All),
     ("maelstrom", All),
+    ("api_suite", All),
     ("cli", All),
 ];
 

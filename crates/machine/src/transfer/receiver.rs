@@ -2,7 +2,7 @@
 
 use crate::transfer::TransferConfig;
 use crate::transfer::message::{TransferEnd, TransferHeader, TransferMessage};
-use crate::transfer::stream::StreamReader;
+use crate::transfer::stream::{StreamParts, StreamReader};
 use bytes::Bytes;
 use quorate_types::{NodeId, Slot, Time};
 
@@ -173,7 +173,8 @@ impl Receiver {
         incoming.is_whole = true;
         out.push((incoming.from, TransferMessage::Received { number: incoming.number, offset: incoming.received }));
         let header = incoming.header.clone();
-        let Some((meta, head, items)) = std::mem::take(&mut incoming.reader).finish(header.item_count) else {
+        let Some(StreamParts { meta, head, items }) = std::mem::take(&mut incoming.reader).finish(header.item_count)
+        else {
             self.finish(TransferEnd::Refused, out);
             return None;
         };

@@ -56,8 +56,8 @@ pub struct SenderState {
 pub struct Sender {
     config: TransferConfig,
     outgoing: BTreeMap<u64, Outgoing>,
-    /// Bytes that may be sent now.
-    allowance: u64,
+    /// Bytes that may be sent now; below 0 after a chunk that was larger than what was left.
+    allowance: i64,
     allowed_at: Time,
 }
 
@@ -165,13 +165,13 @@ impl Sender {
     fn refill(&mut self, now: Time) {
         let rate = u128::from(self.config.bytes_per_second);
         let nanos = now.since(self.allowed_at).as_nanos();
-        let earned = u64::try_from(rate * nanos / 1_000_000_000).unwrap_or(u64::MAX);
+        let earned = i64::try_from(rate * nanos / 1_000_000_000).unwrap_or(i64::MAX);
         if earned == 0 && !self.outgoing.is_empty() {
             // Too little time for a byte: it must not be lost.
             return;
         }
         let per_tick = rate * self.config.tick.as_nanos() / 1_000_000_000;
-        let most = (2 * self.config.chunk_bytes as u64).max(u64::try_from(2 * per_tick).unwrap_or(u64::MAX));
+        let most = i64::try_from(per_tick.saturating_mul(2).max(1)).unwrap_or(i64::MAX);
         self.allowance = self.allowance.saturating_add(earned).min(most);
         self.allowed_at = now;
     }
@@ -207,7 +207,7 @@ impl Outgoing {
         now: Time,
         number: u64,
         config: &TransferConfig,
-        allowance: &mut u64,
+        allowance: &mut i64,
         item: &mut dyn FnMut(u64) -> Option<Bytes>,
         out: &mut Vec<(NodeId, TransferMessage)>,
     ) {
@@ -229,7 +229,7 @@ impl Outgoing {
         }
         for _ in 0..PIECES_PER_GO {
             let under_way = self.sent.offset - self.acked.offset;
-            if self.all_sent || under_way >= config.window_bytes.max(1) || *allowance == 0 {
+            if self.all_sent || under_way >= config.window_bytes.max(1) || *allowance <= 0 {
                 return;
             }
             let start = self.sent;
@@ -239,7 +239,8 @@ impl Outgoing {
             if end.offset == start.offset && !self.all_sent {
                 continue;
             }
-            *allowance = allowance.saturating_sub(end.offset - start.offset);
+            let length = i64::try_from(end.offset - start.offset).unwrap_or(i64::MAX);
+            *allowance = allowance.saturating_sub(length);
             self.last_chunk = start;
             self.marks.push_back(end);
             out.push((self.to, chunk));

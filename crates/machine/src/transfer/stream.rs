@@ -119,6 +119,14 @@ fn leb128_bytes(number: u64) -> u64 {
     u64::from((64 - number.leading_zeros()).max(1).div_ceil(7))
 }
 
+/// What a whole stream held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StreamParts {
+    pub(crate) meta: Bytes,
+    pub(crate) head: Bytes,
+    pub(crate) items: Vec<(u64, Bytes)>,
+}
+
 /// Reads a stream that comes in pieces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StreamReader {
@@ -171,10 +179,10 @@ impl StreamReader {
         Ok(())
     }
 
-    /// Meta, head and items, if the stream ends here.
-    pub(crate) fn finish(self, item_count: u64) -> Option<(Bytes, Bytes, Vec<(u64, Bytes)>)> {
+    /// What it held, if the stream ends here.
+    pub(crate) fn finish(self, item_count: u64) -> Option<StreamParts> {
         let (meta, head) = self.prelude.filter(|_| self.rest.is_empty())?;
         let fits = self.items.last().is_none_or(|(last, _)| *last < item_count);
-        fits.then_some((meta, head, self.items))
+        fits.then_some(StreamParts { meta, head, items: self.items })
     }
 }

@@ -32,8 +32,14 @@ fn is_refused(method: &str) -> bool {
     REFUSED.contains(&method) || (method.starts_with("etcdserverpb.Auth/") && !is_served_auth)
 }
 
-/// These do not end by themselves, so a unary call of them would not either.
-const ENDLESS: [&str; 3] = ["grpc.health.v1.Health/Watch", "etcdserverpb.Watch/Watch", "v3electionpb.Election/Observe"];
+/// These do not end by themselves, so a unary call of them would not either; the last waits for the key that `Lock` left under the
+/// same empty name.
+const ENDLESS: [&str; 4] = [
+    "grpc.health.v1.Health/Watch",
+    "etcdserverpb.Watch/Watch",
+    "v3electionpb.Election/Observe",
+    "v3electionpb.Election/Campaign",
+];
 
 /// Every method as `package.Service/Method`.
 fn defined_methods() -> Vec<String> {
