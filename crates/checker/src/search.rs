@@ -102,14 +102,15 @@ pub(crate) fn linearize_with<M: Model>(
         Shortcut::Order(_) | Shortcut::Undecided => {}
     }
     let mut patience = STEPS_AT_FIRST_PER_CALL.saturating_mul(calls.len() as u64).max(STEPS_AT_FIRST);
-    for attempt in 0.. {
+    let mut attempt = 0;
+    loop {
         let until_step = effort.steps.saturating_add(patience);
         if let Some(answer) = Search::new(model, calls, effort, attempt, until_step).run() {
             return answer;
         }
+        attempt += 1;
         patience = patience.saturating_add(patience / 3);
     }
-    unreachable!("an attempt with as much patience as the budget has steps gives an answer")
 }
 
 /// How many steps the first attempt has, for each call and at least; each later one has a third more.
