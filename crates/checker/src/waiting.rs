@@ -44,6 +44,24 @@ impl Completed {
     }
 }
 
+/// How long each fact must hold.
+fn holds_of<M: Model>(model: &M, facts: &Facts, completed: &[Completed]) -> Holds {
+    let initial = model.initial();
+    let comes_once: Vec<bool> = std::iter::zip(&facts.names, &facts.brought)
+        .map(|(name, brought)| *brought == 1 && !model.holds(&initial, *name))
+        .collect();
+    Holds::new(&comes_once, completed.iter().map(Completed::needer))
+}
+
+/// The least limit from each rank on.
+fn least_limits(completed: &[Completed]) -> Vec<u64> {
+    let mut least = vec![u64::MAX; completed.len() + 1];
+    for (rank, one) in completed.iter().enumerate().rev() {
+        least[rank] = one.limit.min(least[rank + 1]);
+    }
+    least
+}
+
 /// The optional operations that are the same.
 struct OptionalKind {
     kind: usize,
@@ -175,19 +193,11 @@ impl<'a, M: Model> Waiting<'a, M> {
             }
         }
         let end = completed.len();
-        let mut least_limit = vec![u64::MAX; end + 1];
-        for rank in (0..end).rev() {
-            least_limit[rank] = completed[rank].limit.min(least_limit[rank + 1]);
-        }
-        let initial = model.initial();
-        let comes_once: Vec<bool> = std::iter::zip(&facts.names, &facts.brought)
-            .map(|(name, brought)| *brought == 1 && !model.holds(&initial, *name))
-            .collect();
-        let holds = Holds::new(&comes_once, completed.iter().map(Completed::needer));
+        let holds = holds_of(model, &facts, &completed);
         Waiting {
             holds,
             facts,
-            least_limit,
+            least_limit: least_limits(&completed),
             calls,
             next: (1..=end).chain([0]).collect(),
             previous: std::iter::once(end).chain(0..end).collect(),
