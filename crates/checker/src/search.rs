@@ -36,7 +36,7 @@
 //!
 //! *Trying anew.* Which choice comes first decides whether a search is short or hopelessly long, and one wrong choice far
 //! back cannot be told from many. So an attempt that takes long is given up, and the next one chooses otherwise at some
-//! places and may take a third longer. Every
+//! places and may take twice as long. Every
 //! other attempt keeps operations that overwrite for later, as it is the others that need a certain state. An attempt that ends has looked at everything, so its answer is final.
 
 use crate::check::{Budget, UnknownReason};
@@ -109,12 +109,12 @@ pub(crate) fn linearize_with<M: Model>(
             return answer;
         }
         attempt += 1;
-        patience = patience.saturating_add(patience / 3);
+        patience = patience.saturating_mul(2);
     }
 }
 
-/// How many steps the first attempt has, for each call and at least; each later one has a third more.
-const STEPS_AT_FIRST_PER_CALL: u64 = 8;
+/// How many steps the first attempt has, for each call and at least; each later one has twice as many.
+const STEPS_AT_FIRST_PER_CALL: u64 = 16;
 const STEPS_AT_FIRST: u64 = 1 << 14;
 /// An attempt after the first makes an unlikely choice once in so many, in turn.
 const STRAYS_ONE_IN: [u64; 4] = [8, 8, 3, 3];
