@@ -109,12 +109,8 @@ where
     let mut known_disks =
         KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
     refuse_lost_journal(&config, &journal_disk, &known_disks)?;
-    let random = |what| {
-        move |error: getrandom::Error| StartError::System { what, source: std::io::Error::other(error.to_string()) }
-    };
-    let new_disk = DiskId(getrandom::u64().map_err(random("cannot draw a disk id"))?);
-    let seed = getrandom::u64().map_err(random("cannot draw a seed"))?;
-    let start = getrandom::u64().map_err(random("cannot draw a name for this start"))?;
+    let new_disk = DiskId(draw("cannot draw a disk id")?);
+    let (seed, start) = (draw("cannot draw a seed")?, draw("cannot draw a name for this start")?);
     let addresses = addresses_of(&config.start);
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
@@ -163,6 +159,12 @@ where
         cause
     });
     Ok(Running { handle: NodeHandle::new(requests), ended, disk: status.disk })
+}
+
+fn draw(what: &'static str) -> Result<u64, StartError> {
+    let failed =
+        |error: getrandom::Error| StartError::System { what, source: std::io::Error::other(error.to_string()) };
+    getrandom::u64().map_err(failed)
 }
 
 /// A node that once had a journal and has none now would found itself anew under its old name and vote a second time.
