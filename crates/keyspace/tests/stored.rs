@@ -333,10 +333,14 @@ fn nothing_comes_back_and_nothing_goes_missing() {
     let seeds = std::env::var("STORED_SEEDS").map_or(150, |seeds| seeds.parse().expect("a number"));
     let (mut installed, mut rewrites) = (0, 0);
     for seed in 0..seeds {
-        let (images, checkpoints) = std::panic::catch_unwind(|| run(seed, 600)).unwrap_or_else(|_| panic!("seed {seed}"));
+        let (images, checkpoints) =
+            std::panic::catch_unwind(|| run(seed, 600)).unwrap_or_else(|_| panic!("seed {seed}"));
         installed += images;
         rewrites += checkpoints;
     }
     println!("{installed} installed, {rewrites} rewrites");
-    assert!(installed > seeds && rewrites > seeds / 3, "{installed} images installed, {rewrites} checkpoints with rewrites");
+    assert!(
+        installed > seeds && rewrites > seeds / 3,
+        "{installed} images installed, {rewrites} checkpoints with rewrites"
+    );
 }

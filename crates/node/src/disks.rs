@@ -132,19 +132,31 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Node<R, S> {
-    /// Drops a slice of what commands have condemned, if it is time and nothing is being written from the state.
-    pub(crate) fn tidy_a_slice(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) {
-        if self.store.is_checkpointing() || self.snapshots.has_views() || self.has_backups(now) {
-            return;
-        }
-        if self.tidy.take_turn() {
+    /// Drops a slice of what commands have condemned, if it is time and nothing is being written from the state. At the
+    /// beginning of a batch, and only what the driver has seen at the end of one: whoever reads the history on for
+    /// watchers does so between the two, and must not find gone what it has yet to read.
+    pub(crate) fn tidy_a_slice(&mut self, now: Time) {
+        let is_seen = self.machine.applied() == self.seen;
+        if is_seen && !self.is_state_pinned(now) && self.tidy.take_turn() {
             // Then what was dropped is looked at where it is stored, so that its space comes back too.
             let more_is_left = self.machine.tidy() || self.store.survey(&StateItems(self.machine.state()));
             self.tidy.dropped(more_is_left);
         }
+    }
+
+    /// The driver sees this state next; dropping goes on from there.
+    pub(crate) fn show_state(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) {
+        self.seen = self.machine.applied();
+        if self.is_state_pinned(now) {
+            return;
+        }
         if let Some(delay) = self.tidy.arm() {
             out.push(NodeOutput::SetTimer { timer: NodeTimer::Tidy, at_least: delay, at_most: delay });
         }
+    }
+
+    fn is_state_pinned(&mut self, now: Time) -> bool {
+        self.store.is_checkpointing() || self.snapshots.has_views() || self.has_backups(now)
     }
 }
 

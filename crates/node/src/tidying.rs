@@ -5,8 +5,8 @@ use std::time::Duration;
 /// So many slices may follow each other before a checkpoint that is due goes first.
 const SLICES_PER_TURN: u32 = 64;
 
-/// The pace of tidying. While a slice leaves something over it goes by a timer of its own, so that it goes on when no client
-/// stirs, and takes no more than its share when many do.
+/// The pace of tidying. The first slice comes with the next batch; while a slice leaves something over it goes by a timer of its
+/// own. The timer runs from the beginning, so that it goes on when no client stirs, and takes no more than its share when many do.
 #[derive(Clone, Debug)]
 pub(crate) struct TidyPace {
     every: Duration,
@@ -53,7 +53,7 @@ impl TidyPace {
 
     /// The delay to set the timer to, if it is needed and does not run.
     pub(crate) fn arm(&mut self) -> Option<Duration> {
-        let sets = self.unfinished && !self.armed;
+        let sets = self.wanted && !self.armed;
         self.armed |= sets;
         sets.then_some(self.every)
     }
