@@ -8,13 +8,18 @@
 //! durable, and flushing the directory does not make a file's bytes (nor its reserved length) durable.
 
 mod crash;
+mod damage;
 mod image;
+mod synced;
 
 use crate::operation::{Disk, DiskError, DiskErrorKind, Operation};
 use bytes::Bytes;
 use image::Image;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+
+pub use damage::{Harm, Place};
+pub use synced::Synced;
 
 /// Names one file's contents whatever it is called; a rename moves the name only.
 type FileId = u64;
@@ -71,6 +76,8 @@ struct Contents {
     current: Image,
     durable: Image,
     pending: Vec<Pending>,
+    /// Sectors that cannot be read until they are written again, by number.
+    lost_sectors: BTreeSet<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +106,11 @@ impl Change {
 impl Contents {
     fn change(&mut self, change: Change) {
         change.apply(&mut self.current);
+        if let Change::Write { offset, bytes } = &change
+            && !self.lost_sectors.is_empty()
+        {
+            self.find_sectors_again(*offset, bytes.len() as u64);
+        }
         self.pending.push(Pending { change, abandoned: false });
     }
 
@@ -118,6 +130,17 @@ impl Contents {
             }
         }
         self.pending = abandoned;
+    }
+}
+
+impl Contents {
+    /// What a failed flush left in the cache alone is gone from there too.
+    fn forget(&mut self) {
+        if self.pending.iter().any(|pending| pending.abandoned) {
+            self.pending.retain(|pending| !pending.abandoned);
+            self.current = self.durable.clone();
+            self.pending.iter().for_each(|pending| pending.change.apply(&mut self.current));
+        }
     }
 }
 
@@ -146,6 +169,12 @@ pub struct Faults {
     pub fail_after: Option<(u64, DiskErrorKind)>,
     /// Files whose every read fails as [`DiskErrorKind::Medium`].
     pub unreadable: BTreeSet<String>,
+    /// The next write is reported as done and is not.
+    pub lose_next_write: bool,
+    /// The next write lands so many sectors further on, around the end of its file to its start.
+    pub misdirect_next_write: Option<u64>,
+    /// How many writes were lost or misdirected so far.
+    pub faulted_writes: u64,
 }
 
 /// What a crash at this moment could take away.
@@ -179,6 +208,12 @@ impl ModelDisk {
         let mut image = self.clone();
         image.lose_everything_unsynced();
         image
+    }
+
+    /// To read exactly what is guaranteed to survive a crash now, without copying it.
+    #[must_use]
+    pub fn synced(&self) -> Synced<'_> {
+        Synced::new(self)
     }
 
     /// What a crash at this moment could take away.
@@ -302,8 +337,8 @@ impl ModelDisk {
         };
         let length = self.contents_of("write", file)?.current.length();
         self.check_capacity("write", file, end.saturating_sub(length))?;
+        let Some(mut offset) = self.faults.divert(offset, written, length) else { return Ok(()) };
         let contents = self.contents_mut("write", file)?;
-        let mut offset = offset;
         for part in parts.iter().filter(|part| !part.is_empty()) {
             contents.change(Change::Write { offset, bytes: part.clone() });
             offset += part.len() as u64;
@@ -312,9 +347,13 @@ impl ModelDisk {
     }
 
     fn flush_directory(&mut self) {
-        self.synced_names = self.names.clone();
-        self.pending_names.clear();
-        self.forget_nameless_files();
+        let pending = std::mem::take(&mut self.pending_names);
+        for change in &pending {
+            change.apply(&mut self.synced_names);
+        }
+        if pending.iter().any(|change| !matches!(change, NameChange::Create { .. })) {
+            self.forget_nameless_files();
+        }
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
@@ -347,6 +386,7 @@ impl ModelDisk {
                 }
                 ("flush", file.as_str())
             }
+            Operation::Forget { file } => ("forget", file.as_str()),
             Operation::FlushDirectory => ("flush", "the directory"),
             Operation::Rename { from, .. } => ("rename", from.as_str()),
             Operation::Unlink { file } => ("unlink", file.as_str()),
@@ -366,7 +406,7 @@ impl Disk for ModelDisk {
 
     fn read(&self, file: &str, offset: u64, length: usize) -> Result<Bytes, DiskError> {
         let contents = self.contents_of("read", file)?;
-        if self.faults.unreadable.contains(file) {
+        if self.faults.unreadable.contains(file) || contents.has_lost_sector(offset, length) {
             return Err(failure("read", file, "injected fault", DiskErrorKind::Medium));
         }
         Ok(contents.current.read(offset, length))
@@ -387,6 +427,10 @@ impl Disk for ModelDisk {
             Operation::Write { file, offset, parts } => self.write(file, *offset, parts),
             Operation::Flush { file } => {
                 self.contents_mut("flush", file)?.flush();
+                Ok(())
+            }
+            Operation::Forget { file } => {
+                self.contents_mut("forget", file)?.forget();
                 Ok(())
             }
             Operation::FlushDirectory => {

@@ -30,6 +30,13 @@ pub enum Operation {
         /// File name.
         file: String,
     },
+    /// Let the system forget what it has cached of this file and does not still have to write, so that the next read shows
+    /// the medium. After a failed flush the cache may hold, as clean, what never reached it; a process that starts on that
+    /// would take it for durable.
+    Forget {
+        /// File name.
+        file: String,
+    },
     /// Make every create, rename and unlink so far durable.
     FlushDirectory,
     /// Give a file another name, replacing what had it.

@@ -89,14 +89,19 @@ impl Journal {
     }
 
     /// What to perform before [`open`](Journal::open) reads: flushes what an earlier process may have written
-    /// without living to flush it, so that open decides on bytes that stay.
+    /// without living to flush it, so that open decides on bytes that stay; and lets the system forget its cache, which after a
+    /// failed flush may hold as clean what never reached the medium (Rebello et al., "Can Applications Recover from fsync
+    /// Failures?").
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub fn flush_before_open(disk: &dyn Disk) -> Result<Vec<Operation>, DiskError> {
         let numbers = segment_numbers(disk)?;
-        let flushes = numbers.into_iter().map(|number| Operation::Flush { file: segment_file(number) });
-        Ok(flushes.chain([Operation::FlushDirectory]).collect())
+        let flushed = |number: u64| {
+            let file = segment_file(number);
+            [Operation::Flush { file: file.clone() }, Operation::Forget { file }]
+        };
+        Ok(numbers.into_iter().flat_map(flushed).chain([Operation::FlushDirectory]).collect())
     }
 
     /// Reads a journal (blocking) and prepares it for appending, in a new incarnation.

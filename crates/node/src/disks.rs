@@ -132,31 +132,29 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Node<R, S> {
-    /// Drops a slice of what commands have condemned, if it is time and nothing is being written from the state. At the
-    /// beginning of a batch, and only what the driver has seen at the end of one: whoever reads the history on for
-    /// watchers does so between the two, and must not find gone what it has yet to read.
+    /// Drops a slice of what commands have condemned, if it is time and nothing is being written from the state. Before anything
+    /// new is applied: whoever reads the history beside the node (watchers) has seen what is there by now, and must get the
+    /// chance to read what one batch brings and condemns.
     pub(crate) fn tidy_a_slice(&mut self, now: Time) {
-        let is_seen = self.machine.applied() == self.seen;
-        if is_seen && !self.is_state_pinned(now) && self.tidy.take_turn() {
-            // Then what was dropped is looked at where it is stored, so that its space comes back too.
-            let more_is_left = self.machine.tidy() || self.store.survey(&StateItems(self.machine.state()));
-            self.tidy.dropped(more_is_left);
-        }
-    }
-
-    /// The driver sees this state next; dropping goes on from there.
-    pub(crate) fn show_state(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) {
-        self.seen = self.machine.applied();
-        if self.is_state_pinned(now) {
+        if !self.may_tidy(now) || !self.tidy.take_turn() {
             return;
         }
-        if let Some(delay) = self.tidy.arm() {
+        // Then what was dropped is looked at where it is stored, so that its space comes back too.
+        let more_is_left = self.machine.tidy() || self.store.survey(&StateItems(self.machine.state()));
+        self.tidy.dropped(more_is_left);
+    }
+
+    /// A next slice comes even if nothing else happens.
+    pub(crate) fn arm_tidying(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) {
+        if self.may_tidy(now)
+            && let Some(delay) = self.tidy.arm()
+        {
             out.push(NodeOutput::SetTimer { timer: NodeTimer::Tidy, at_least: delay, at_most: delay });
         }
     }
 
-    fn is_state_pinned(&mut self, now: Time) -> bool {
-        self.store.is_checkpointing() || self.snapshots.has_views() || self.has_backups(now)
+    fn may_tidy(&mut self, now: Time) -> bool {
+        !self.store.is_checkpointing() && !self.snapshots.has_views() && !self.has_backups(now)
     }
 }
 

@@ -54,8 +54,6 @@ pub struct Node<R: Replica, S: StateMachine> {
     pub(crate) lead: Option<Lead>,
     pub(crate) pace: CheckpointPace,
     pub(crate) tidy: TidyPace,
-    /// What the driver could see applied at the end of the last batch.
-    pub(crate) seen: Slot,
     pub(crate) snapshots: Snapshots<R, S>,
     pub(crate) backups: BTreeMap<BackupId, Backup>,
     pub(crate) last_backup: u64,
@@ -146,7 +144,6 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             lead: None,
             pace: CheckpointPace::new(config.checkpoint, applied),
             tidy: TidyPace::new(config.tidy_every),
-            seen: applied,
             snapshots: Snapshots::new(&config.transfer, incarnation),
             backups: BTreeMap::new(),
             last_backup: 0,

@@ -59,7 +59,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         self.carry_machine_outputs(out);
         self.begin_journal_write(out);
         self.begin_store_write(out);
-        self.show_state(now, out);
+        self.arm_tidying(now, out);
         self.drive_transfers(now, out);
         if let Err(violation) = self.replica.check_invariants() {
             self.halt(StopReason::Violation(violation));

@@ -413,11 +413,9 @@ fn what_was_applied_in_a_batch_is_not_dropped_before_the_driver_has_seen_it() {
     while rig.node().state().kept().is_empty() {
         assert!(rig.complete(Lane::Journal));
     }
-    assert_eq!(rig.node().status().machine.applied, rig.node().status().applied);
     assert_eq!(rig.node().state().undropped(), 4, "whoever watches reads them first");
     assert!(rig.expire(NodeTimer::Tidy), "it goes on by itself");
     assert_eq!(rig.node().state().undropped(), 1);
     assert!(rig.expire(NodeTimer::Tidy));
     assert_eq!(rig.node().state().undropped(), 0);
-    assert!(!rig.expire(NodeTimer::Tidy), "and ends");
 }

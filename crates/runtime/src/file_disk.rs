@@ -113,6 +113,9 @@ impl Disk for FileDisk {
                 Ok(())
             }),
             Operation::Flush { file } => self.with_file("flush", file, File::sync_data),
+            Operation::Forget { file } => self.with_file("forget the cache of", file, |file| {
+                Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
+            }),
             Operation::FlushDirectory => sync_directory(&self.directory),
             Operation::Rename { from, to } => {
                 let (old, new) = (self.directory.join(from), self.directory.join(to));
@@ -226,6 +229,7 @@ mod tests {
                 parts: vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cd")],
             },
             Operation::Flush { file: file() },
+            Operation::Forget { file: file() },
             Operation::Rename { from: file(), to: "two".to_owned() },
             Operation::FlushDirectory,
         ])

@@ -114,12 +114,13 @@ where
     };
     let new_disk = DiskId(getrandom::u64().map_err(random("cannot draw a disk id"))?);
     let seed = getrandom::u64().map_err(random("cannot draw a seed"))?;
+    let start = getrandom::u64().map_err(random("cannot draw a name for this start"))?;
     let addresses = addresses_of(&config.start);
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
     let (node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
-    known_disks.note(config.me, status.disk, status.incarnation).map_err(system("cannot write known-disks"))?;
+    known_disks.note(config.me, status.disk, status.incarnation, start).map_err(system("cannot write known-disks"))?;
     tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, applied = status.applied.0,
         opened_in_ms = u64::try_from(opened_at.elapsed().as_millis()).unwrap_or(u64::MAX), "node open");
 
@@ -135,6 +136,7 @@ where
         to: config.me,
         disk: status.disk,
         incarnation: status.incarnation,
+        start,
         protocol: R::PROTOCOL.to_owned(),
         version_oldest: WIRE_VERSION_OLDEST,
         version_newest: WIRE_VERSION,

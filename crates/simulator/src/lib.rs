@@ -21,18 +21,31 @@
 //! synced), `WireRoundTrip`; and, as often as [`Checks`] says, the replica's deep invariants and the `DurabilityGhost`. The first
 //! broken promise stops the world.
 //!
+//! # What goes wrong
+//! Everything that is done to a world is an [`Act`]: crashes at drawn moments, killed processes, pauses, clocks that drift, jump
+//! and stand still, links that lose, repeat, overtake, damage, clog, flap and replay, partitions of every shape, disks that are
+//! slow, stall, fail, fill up, rot, lose or misdirect writes, and nodes that come back with empty disks or an older copy. What
+//! is beyond a disk's promises hits a minority at most, which may then refuse to start and is out of service ("stop, never lie");
+//! one run in seven drops that bound, and then all may stop and still none may lie. Damage spares the newest flushes of a
+//! journal: until something later vouches for them, it passes for a torn write (decision 0009). Peers refuse a node that
+//! comes with another disk or an older one, as the real transport does.
+//!
 //! A random run also checks, once it is quiet: `LiveAfterHeal`, `Validity`, `AtMostOnce`, `NoLoss`, `DefiniteMeansNever`,
 //! `ReadsSomePast`, `MonotonicReads` and `Linearizable`.
 //!
 //! # Map
 //! `world.rs` and `world/`: [`World`] (`boot` starts and crashes, `processing` a node at work, `delivery` messages, `disks` writes
-//! under way, `clients`, `control` what scripts may do, `promises` what is checked). `network.rs`, `latency.rs`, `clock.rs`,
-//! `queue.rs`, `random.rs`: its parts. `transcript.rs`, `marks.rs`: what is known of a run. `swarm/`: random runs (`plan` what a seed
-//! decides, `storm` faults, `callers` clients, `judge` the verdict, `run` one seed, `campaign` many). `scenario/`: scripts.
+//! under way, `clients`, `acts` and `control` what scripts may do, `damage` disks that break their promises, `doorman` who is let
+//! in, `promises` what is checked). `network.rs`, `latency.rs`, `clock.rs`,
+//! `queue.rs`, `random.rs`: its parts. `act.rs`: faults as data. `transcript.rs`, `marks.rs`: what is known of a run. `swarm/`: random runs (`plan` what a
+//! seed decides, `storm` and `strikes` faults, `callers` clients, `history` what they saw, `aftermath` when the faults are over,
+//! `judge` the verdict, `run` one seed, `campaign` many, `shrink` a failing seed cut down to a script). `scenario/`: scripts.
 //!
 //! # What is absent
-//! Membership changes, snapshots between nodes, damage to synced data, full disks, steps of the wall clock, Byzantine nodes.
+//! Membership changes, snapshots between nodes, reads from a cache that differs from its medium, steps of the wall clock (no
+//! node reads one), Byzantine nodes.
 
+mod act;
 mod clock;
 mod latency;
 mod marks;
@@ -45,6 +58,7 @@ pub mod topology;
 mod transcript;
 mod world;
 
+pub use act::{Act, Ask, Deed, Malfunction, Moment};
 pub use clock::Clock;
 pub use latency::Latency;
 pub use marks::{Mark, Marks};

@@ -45,11 +45,47 @@ pub enum Mark {
     LeaderPaused,
     /// The durability ghost was asked about a claim.
     GhostAsked,
+    /// A disk failed an operation of a running node.
+    DiskFailed,
+    /// A running node ran out of disk.
+    DiskFull,
+    /// A node refused to start from damaged disks.
+    StartRefused,
+    /// A node started although its disks were damaged: nothing it needed was hit.
+    StartedDamaged,
+    /// A disk lost or misdirected a write and later ones showed it.
+    WriteFaulted,
+    /// A node came with empty disks under its old name and was refused.
+    WipedRefused,
+    /// A node came with an older copy of its disks and was refused.
+    CopyRefused,
+    /// A node started on what its killed process had written and not flushed.
+    StartFromCache,
+    /// A crash at a drawn boundary.
+    CrashAtMoment,
+    /// A message of long ago arrived once more.
+    OldReplayed,
+    /// A link let many messages go at once.
+    Burst,
+    /// A clock jumped.
+    ClockStepped,
+    /// A clock stood still.
+    ClockFrozen,
+    /// A compare-and-set found what it expected.
+    SwapDone,
+    /// A compare-and-set found something else.
+    SwapRefused,
+    /// A client let the past be forgotten.
+    PastCompacted,
+    /// A node that was too far behind installed a snapshot.
+    SnapshotInstalled,
+    /// A node crashed while a snapshot came to it.
+    SnapshotAbandoned,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 21] = [
+    pub const ALL: [Mark; 39] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -71,7 +107,38 @@ impl Mark {
         Mark::LeaderIsolated,
         Mark::LeaderPaused,
         Mark::GhostAsked,
+        Mark::DiskFailed,
+        Mark::DiskFull,
+        Mark::StartRefused,
+        Mark::StartedDamaged,
+        Mark::WriteFaulted,
+        Mark::WipedRefused,
+        Mark::CopyRefused,
+        Mark::StartFromCache,
+        Mark::CrashAtMoment,
+        Mark::OldReplayed,
+        Mark::Burst,
+        Mark::ClockStepped,
+        Mark::ClockFrozen,
+        Mark::SwapDone,
+        Mark::SwapRefused,
+        Mark::PastCompacted,
+        Mark::SnapshotInstalled,
+        Mark::SnapshotAbandoned,
     ];
+
+    /// A campaign of fewer seeds is not blamed for not having seen it.
+    #[must_use]
+    pub fn seeds_needed(self) -> u64 {
+        match self {
+            Mark::SnapshotAbandoned
+            | Mark::LogTruncated
+            | Mark::CopyRefused
+            | Mark::TornTailRepaired
+            | Mark::WriteFaulted => 1000,
+            _ => 200,
+        }
+    }
 
     /// For people, such as `leader-change`.
     #[must_use]
@@ -98,14 +165,38 @@ impl Mark {
             Mark::LeaderIsolated => "leader-isolated",
             Mark::LeaderPaused => "leader-paused",
             Mark::GhostAsked => "ghost-asked",
+            Mark::DiskFailed => "disk-failed",
+            Mark::DiskFull => "disk-full",
+            Mark::StartRefused => "start-refused",
+            Mark::StartedDamaged => "started-damaged",
+            Mark::WriteFaulted => "write-faulted",
+            Mark::WipedRefused => "wiped-refused",
+            Mark::CopyRefused => "copy-refused",
+            Mark::StartFromCache => "start-from-cache",
+            Mark::CrashAtMoment => "crash-at-moment",
+            Mark::OldReplayed => "old-replayed",
+            Mark::Burst => "burst",
+            Mark::ClockStepped => "clock-stepped",
+            Mark::ClockFrozen => "clock-frozen",
+            Mark::SwapDone => "swap-done",
+            Mark::SwapRefused => "swap-refused",
+            Mark::PastCompacted => "past-compacted",
+            Mark::SnapshotInstalled => "snapshot-installed",
+            Mark::SnapshotAbandoned => "snapshot-abandoned",
         }
     }
 }
 
 /// How often each was hit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {
     hits: [u64; Mark::ALL.len()],
+}
+
+impl Default for Marks {
+    fn default() -> Marks {
+        Marks { hits: [0; Mark::ALL.len()] }
+    }
 }
 
 impl Marks {

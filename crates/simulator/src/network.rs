@@ -45,6 +45,8 @@ pub struct Flight {
     pub kind: &'static str,
     /// Counts messages of the world; copies share it.
     pub number: u64,
+    /// In which life of its sender it left; see [`crate::OperationResult::life`].
+    pub life: u64,
     /// The frame: length, checksum, payload.
     pub frame: Bytes,
 }

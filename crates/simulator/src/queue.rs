@@ -1,40 +1,59 @@
 //! The one queue of everything that will happen.
 
 use quorate_types::Time;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Future events in order of time, and at the same time in the order in which they were scheduled.
+///
+/// The heap moves small keys only; events stay where they are put.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
-    heap: BinaryHeap<Reverse<Scheduled<E>>>,
+    heap: BinaryHeap<Reverse<Key>>,
+    /// By place; `None` is free.
+    events: Vec<Option<E>>,
+    free: Vec<u32>,
     next_sequence: u64,
 }
 
-#[derive(Clone, Debug)]
-struct Scheduled<E> {
+/// Compared in this order; the place never decides, for no two sequences are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
     at: Time,
     sequence: u64,
-    event: E,
+    place: u32,
 }
 
 impl<E> EventQueue<E> {
     /// Nothing will happen.
     #[must_use]
     pub fn new() -> EventQueue<E> {
-        EventQueue { heap: BinaryHeap::new(), next_sequence: 0 }
+        EventQueue { heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), next_sequence: 0 }
     }
 
     /// Lets `event` happen at `at`.
     pub fn schedule(&mut self, at: Time, event: E) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.heap.push(Reverse(Scheduled { at, sequence, event }));
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.events[place as usize] = Some(event);
+                place
+            }
+            None => {
+                self.events.push(Some(event));
+                u32::try_from(self.events.len() - 1).expect("four thousand million events do not fit in memory")
+            }
+        };
+        self.heap.push(Reverse(Key { at, sequence, place }));
     }
 
     /// Takes the next event.
     pub fn pop(&mut self) -> Option<(Time, E)> {
-        self.heap.pop().map(|Reverse(next)| (next.at, next.event))
+        let Reverse(Key { at, place, .. }) = self.heap.pop()?;
+        let event = self.events[place as usize].take().expect("a key in the heap has its event in place");
+        self.free.push(place);
+        Some((at, event))
     }
 
     /// When the next event happens.
@@ -47,26 +66,6 @@ impl<E> EventQueue<E> {
 impl<E> Default for EventQueue<E> {
     fn default() -> EventQueue<E> {
         EventQueue::new()
-    }
-}
-
-impl<E> PartialEq for Scheduled<E> {
-    fn eq(&self, other: &Scheduled<E>) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<E> Eq for Scheduled<E> {}
-
-impl<E> PartialOrd for Scheduled<E> {
-    fn partial_cmp(&self, other: &Scheduled<E>) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Scheduled<E> {
-    fn cmp(&self, other: &Scheduled<E>) -> Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
     }
 }
 

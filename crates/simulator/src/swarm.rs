@@ -1,17 +1,25 @@
 //! Random runs: a seed decides a configuration, a workload and a storm of faults; what was promised is checked.
 
+mod aftermath;
 mod callers;
 mod campaign;
+mod history;
 mod judge;
 mod keyspace;
 mod plan;
 mod protocols;
 mod run;
 mod settings;
+mod shrink;
 mod storm;
+mod strikes;
 mod subject;
 
-pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, SEEDS_FOR_MARKS, run_campaign};
+pub(crate) use aftermath::Aftermath;
+pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, run_campaign};
+pub(crate) use history::History;
 pub use plan::{FaultClass, Mix, Plan};
+pub(crate) use run::new_world;
 pub use run::{Options, Report, SeedViolation, run_plan, run_seed};
+pub use shrink::{Shrunk, shrink_seed};
 pub use subject::{Judged, Meaning, Pace, Subject, Versioned};

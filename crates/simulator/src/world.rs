@@ -1,11 +1,14 @@
 //! A whole cluster on virtual time.
 
+mod acts;
 mod boot;
 mod clients;
 mod config;
 mod control;
+mod damage;
 mod delivery;
 mod disks;
+mod doorman;
 mod event;
 mod host;
 mod processing;
@@ -16,21 +19,24 @@ pub use config::{Batching, Checks, DiskModel, WorldConfig};
 pub use processing::GuardCounts;
 pub use promises::BrokenPromise;
 
+use crate::act::{Deed, Moment};
 use crate::marks::{Mark, Marks};
 use crate::network::{Filters, Flight, Network};
 use crate::queue::EventQueue;
 use crate::random::Random;
 use crate::transcript::Transcript;
 use clients::Clients;
+use delivery::Delivered;
+use doorman::Doorman;
 use event::WorldEvent;
 use host::Host;
 use promises::Promises;
 use quorate_machine::StateMachine;
 use quorate_narrator::{Happening, What};
-use quorate_node::Node;
+use quorate_node::{Node, NodeInput, NodeOutput};
 use quorate_protocol::{Replica, Start, Status};
 use quorate_types::{NodeId, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// A cluster of whole nodes with their disks, clocks, network and clients, on one queue of events. Nothing in it depends on
@@ -50,11 +56,19 @@ pub struct World<R: Replica, S: StateMachine> {
     filters: Filters,
     held: Vec<Flight>,
     flights: u64,
-    /// The highest number delivered on each directed link.
-    last_delivered: BTreeMap<(NodeId, NodeId), u64>,
+    /// What was delivered last on each directed link.
+    last_delivered: BTreeMap<(NodeId, NodeId), Delivered>,
+    /// What waits at each clogged directed link.
+    clogged: BTreeMap<(NodeId, NodeId), Vec<Flight>>,
+    /// Messages of long ago on each directed link, oldest first.
+    archive: BTreeMap<(NodeId, NodeId), VecDeque<Flight>>,
+    doorman: Doorman,
     clients: Clients<S::Reply>,
-    /// Who crashes, and for how long, while this node's next journal write is under way.
-    traps: BTreeMap<NodeId, Vec<(NodeId, Duration)>>,
+    /// At which moment of a node who crashes, and for how long.
+    traps: BTreeMap<NodeId, (Moment, Vec<(NodeId, Duration)>)>,
+    /// What was done to this world while that was remembered.
+    deeds: Vec<(Time, Deed)>,
+    is_recording: bool,
     /// How often traps were forgotten.
     traps_forgotten: u64,
     alarms: Vec<u64>,
@@ -62,6 +76,9 @@ pub struct World<R: Replica, S: StateMachine> {
     transcript: Transcript,
     promises: Promises,
     marks: Marks,
+    /// Empty between events: kept for their memory.
+    inputs: Vec<NodeInput<R, S>>,
+    outputs: Vec<NodeOutput<R, S>>,
     /// How often each guard gave each verdict, while tracing is on.
     guards: BTreeMap<&'static str, GuardCounts>,
     crash_random: Random,
@@ -89,14 +106,21 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             held: Vec::new(),
             flights: 0,
             last_delivered: BTreeMap::new(),
+            clogged: BTreeMap::new(),
+            archive: BTreeMap::new(),
+            doorman: Doorman::default(),
             clients: Clients::new(),
             traps: BTreeMap::new(),
+            deeds: Vec::new(),
+            is_recording: false,
             traps_forgotten: 0,
             alarms: Vec::new(),
             manual_timers: false,
             transcript: Transcript::new(config.keep),
             promises: Promises::default(),
             marks: Marks::default(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
             guards: BTreeMap::new(),
             crash_random: Random::stream(seed, "crash", 0),
             schedule_random: Random::stream(seed, "schedule", 0),
@@ -137,7 +161,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if event.is_busy() {
             self.busy -= 1;
         }
-        self.events += 1;
+        // A deadline counts once it is known not to be void: most timers are set again before they come due.
+        self.events += u64::from(!matches!(event, WorldEvent::Deadline { .. }));
         self.happen(event);
         true
     }
@@ -254,7 +279,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     pub fn marks(&self) -> Marks {
         let mut marks = self.marks.clone();
         for node in self.hosts.values().filter_map(|host| host.node.as_ref()) {
-            marks.hit_times(Mark::DuplicateSkipped, node.status().machine.skipped_commands);
+            let status = node.status();
+            marks.hit_times(Mark::DuplicateSkipped, status.machine.skipped_commands);
+            marks.hit_times(Mark::SnapshotInstalled, status.snapshots.installed);
         }
         marks
     }
@@ -265,7 +292,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         &self.guards
     }
 
-    /// How many events have happened.
+    /// How many events have happened: messages at their receiver's door, batches that a node worked on, steps of a disk,
+    /// timers that came due (not those set again or cancelled before), starts, crashes, ends of pauses, alarms.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events

@@ -59,7 +59,7 @@ fn paxos_is_clean() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    let everything = Options { keep: Keep::Everything, tracing: Some(true) };
+    let everything = Options { keep: Keep::Everything, tracing: Some(true), record: false };
     for seed in [3, 7, 11] {
         let first = run_seed::<Raft, Keyspace>(seed, &everything);
         let second = run_seed::<Raft, Keyspace>(seed, &everything);
@@ -72,12 +72,19 @@ fn the_same_seed_is_the_same_run() {
 #[test]
 fn watching_a_run_does_not_change_it() {
     for seed in [3, 7, 11] {
-        let hash_with =
-            |keep, tracing| run_seed::<Raft, Keyspace>(seed, &Options { keep, tracing: Some(tracing) }).trace_hash;
+        let hash_with = |keep, tracing| {
+            run_seed::<Raft, Keyspace>(seed, &Options { keep, tracing: Some(tracing), record: false }).trace_hash
+        };
         let unwatched = hash_with(Keep::Nothing, false);
         assert_eq!(hash_with(Keep::Everything, true), unwatched);
         assert_eq!(hash_with(Keep::Last(10), true), unwatched);
     }
+}
+
+#[test]
+fn recording_a_run_does_not_change_it() {
+    let hash = |record| run_seed::<Raft, Keyspace>(9, &Options { record, ..Options::default() }).trace_hash;
+    assert_eq!(hash(true), hash(false));
 }
 
 #[test]

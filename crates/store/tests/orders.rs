@@ -36,6 +36,7 @@ fn every_name_is_durable_before_a_manifest_takes_its_own() {
             Operation::Create { file, .. } => drop(unflushed_names.insert(file)),
             Operation::Write { file, .. } => drop(unflushed_bytes.insert(file)),
             Operation::Flush { file } => drop(unflushed_bytes.remove(&file)),
+            Operation::Forget { .. } => {}
             Operation::FlushDirectory => unflushed_names.clear(),
             Operation::Rename { from, .. } => {
                 assert!(unflushed_names.iter().all(|file| *file == from), "{unflushed_names:?} before {from}");

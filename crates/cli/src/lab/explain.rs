@@ -80,7 +80,7 @@ pub fn decide(arguments: DecideArguments) -> Result<ExitCode> {
 /// `quorate explain`.
 pub fn explain(arguments: ExplainArguments) -> Result<ExitCode> {
     if let Some(seed) = arguments.seed {
-        let options = Options { keep: Keep::Everything, tracing: Some(true) };
+        let options = Options { keep: Keep::Everything, tracing: Some(true), record: false };
         let report = run_seed::<Raft, Keyspace>(seed, &options);
         print!("{}", told(report.happenings.iter(), arguments.detail, !arguments.no_sources));
         return Ok(match report.violation {

@@ -1,15 +1,18 @@
 //! `quorate sim`: one seed, or many.
 
 use crate::endpoint::OutputFormat;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use quorate_keyspace::Keyspace;
 use quorate_raft::Raft;
 use quorate_simulator::Keep;
-use quorate_simulator::swarm::{Campaign, CampaignReport, Options, Progress, Report, run_campaign, run_seed};
+use quorate_simulator::swarm::{
+    Campaign, CampaignReport, Options, Progress, Report, run_campaign, run_seed, shrink_seed,
+};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,6 +31,12 @@ pub struct SimArguments {
     /// On so many threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
+    /// With --seed: where to put the scenario that a failing seed is cut down to
+    #[arg(long, value_name = "FILE", requires = "seed")]
+    script: Option<PathBuf>,
+    /// With --seed: cut a failing seed down in at most so many runs; 0 leaves it as it is
+    #[arg(long, default_value_t = 600, requires = "seed")]
+    shrink_runs: u64,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     output: OutputFormat,
@@ -50,6 +59,9 @@ pub fn sim(arguments: SimArguments) -> Result<ExitCode> {
         match arguments.output {
             OutputFormat::Text => print_seed(&report),
             OutputFormat::Json => println!("{}", seed_json(&report)),
+        }
+        if report.violation.is_some() && arguments.shrink_runs > 0 {
+            shrink(seed, arguments.shrink_runs, arguments.script)?;
         }
         return Ok(if report.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
@@ -76,6 +88,27 @@ pub fn sim(arguments: SimArguments) -> Result<ExitCode> {
         OutputFormat::Json => println!("{}", campaign_json(&report, total)),
     }
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Cuts a failing seed down to a scenario, shows it and writes it to a file.
+fn shrink(seed: u64, runs_max: u64, path: Option<PathBuf>) -> Result<()> {
+    let Some(shrunk) = shrink_seed::<Raft, Keyspace>(seed, runs_max) else {
+        eprintln!("played again from its deeds alone, the seed does not fail in the same way: it cannot be cut down");
+        return Ok(());
+    };
+    let path = path.unwrap_or_else(|| PathBuf::from(format!("seed-{seed}.scenario")));
+    std::fs::write(&path, &shrunk.script).with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!(
+        "{} with {} deeds instead of {}, on {} nodes, found in {} runs; the story: quorate explain {}\n\n{}",
+        shrunk.property,
+        shrunk.deeds_after,
+        shrunk.deeds_before,
+        shrunk.nodes,
+        shrunk.runs,
+        path.display(),
+        shrunk.script
+    );
+    Ok(())
 }
 
 fn show_progress(progress: &Progress<'_>, total: u64) {

@@ -114,7 +114,7 @@ fn fill_with_garbage(change: &Change, piece: Range<usize>, image: &mut Image, ch
 }
 
 /// The top byte of a step of splitmix64.
-fn garbage_byte(state: &mut u64) -> u8 {
+pub(super) fn garbage_byte(state: &mut u64) -> u8 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

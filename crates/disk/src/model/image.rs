@@ -1,5 +1,6 @@
 //! A file's bytes at one moment: sparse, and cheap to clone.
 
+use crate::operation::SECTOR_BYTES;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,6 +64,19 @@ impl Image {
         if let Some(bytes) = self.pages.get_mut(&page) {
             Arc::make_mut(bytes)[start..].fill(0);
         }
+    }
+
+    /// The sectors that hold anything but zeros, ascending.
+    pub(super) fn sectors_in_use(&self) -> Vec<u64> {
+        let per_page = (PAGE_BYTES / SECTOR_BYTES) as u64;
+        let within = self.length.div_ceil(SECTOR_BYTES as u64);
+        let mut sectors = Vec::new();
+        for (page, bytes) in &self.pages {
+            let used =
+                (0..).zip(bytes.chunks_exact(SECTOR_BYTES)).filter(|(_, sector)| sector.iter().any(|byte| *byte != 0));
+            sectors.extend(used.map(|(at, _): (u64, _)| page * per_page + at).filter(|sector| *sector < within));
+        }
+        sectors
     }
 
     /// Does nothing past the end.

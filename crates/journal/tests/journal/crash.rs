@@ -4,7 +4,7 @@ use crate::chance::{crashed, crashes};
 use crate::driver::{Frame, History, Node, config, identity, open};
 use quorate_disk::model::ModelDisk;
 use quorate_disk::{Disk, DiskErrorKind};
-use quorate_journal::{Journal, JournalConfig, JournalError};
+use quorate_journal::{Journal, JournalConfig};
 use quorate_types::Ticket;
 
 const SECTORS: u64 = 4;
@@ -205,12 +205,10 @@ fn no_space_for_a_segment_is_an_error_of_the_create_and_nothing_is_lost() {
     survives(node.disk.clone(), &node.history);
 }
 
-/// After a failed flush the system may show bytes that never reached the medium and never will, and a process that is
-/// started again without a power failure believes them. What it then promises may be lost by the power failure, and so
-/// the journal may refuse to open: it must never open without what was promised.
+/// After a failed flush the system may show bytes that never reached the medium and never will. A process that is started again
+/// without a power failure must not believe them: what it promised on top of them would be lost by the power failure.
 #[test]
-fn a_restart_on_what_a_failed_flush_left_in_the_cache_is_later_whole_or_refused() {
-    let (mut whole, mut refused) = (0, 0);
+fn a_restart_does_not_believe_what_a_failed_flush_left_in_the_cache() {
     for good in 0..30 {
         let mut node = Node::create(config(SECTORS));
         node.disk.faults_mut().fail_after = Some((good, DiskErrorKind::Medium));
@@ -236,15 +234,8 @@ fn a_restart_on_what_a_failed_flush_left_in_the_cache_is_later_whole_or_refused(
             node.history.acknowledged = node.journal.completed(write.id).unwrap();
         }
         for seed in 0..40 {
-            match open(&crashed(&node.disk, seed), &node.config) {
-                Ok(opened) => {
-                    node.history.check(&opened.found);
-                    whole += 1;
-                }
-                Err(JournalError::Corrupt { .. }) => refused += 1,
-                Err(other) => panic!("{other}"),
-            }
+            let opened = open(&crashed(&node.disk, seed), &node.config).unwrap();
+            node.history.check(&opened.found);
         }
     }
-    assert!(whole > 500 && refused > 20, "both must occur: {whole} {refused}");
 }

@@ -1,6 +1,6 @@
 //! Single-decree Paxos at work: several proposers, one value.
 
-use super::subject::SingleValue;
+use super::decree::SingleValue;
 use crate::network::Link;
 use crate::random::Chance;
 use crate::world::{DiskModel, World, WorldConfig};

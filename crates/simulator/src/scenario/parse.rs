@@ -1,9 +1,13 @@
 //! From text to a scenario, or a line and what is wrong with it.
 
+use super::acts;
 use super::script::{Call, Expectation, Line, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
+use super::words::{Parsed, bounded, duration, node, number};
+use crate::act::Ask;
+use crate::swarm::Plan;
+use bytes::Bytes;
+use quorate_node::Consistency;
 use quorate_protocol::Verdict;
-use quorate_types::NodeId;
-use std::time::Duration;
 use thiserror::Error;
 
 /// What is wrong with a scenario's text.
@@ -16,27 +20,13 @@ pub struct ScenarioError {
     pub why: String,
 }
 
-type Parsed<T> = Result<T, String>;
-
 impl Scenario {
     /// Reads a scenario.
     ///
     /// # Errors
     /// The first line that cannot be understood.
     pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
-        let mut scenario = Scenario {
-            title: String::new(),
-            protocol: Protocol::Raft,
-            nodes: 3,
-            seed: 1,
-            latency: Duration::from_millis(1),
-            flush: Duration::ZERO,
-            heartbeat: Duration::from_millis(50),
-            election_timeout: Duration::from_millis(500),
-            entries_per_append: None,
-            manual_timers: false,
-            steps: Vec::new(),
-        };
+        let mut scenario = Scenario::default();
         for (index, line) in text.lines().enumerate() {
             let number = index + 1;
             let text = line.split('#').next().unwrap_or_default().trim();
@@ -57,6 +47,11 @@ impl Scenario {
         check_nodes(&scenario)?;
         Ok(scenario)
     }
+
+    /// How many voters there are.
+    pub(super) fn node_count(&self) -> u64 {
+        self.nodes.unwrap_or_else(|| self.like_seed.map_or(3, |seed| Plan::of_seed(seed).voters))
+    }
 }
 
 /// Takes a setting; `false` if the line is none.
@@ -66,7 +61,11 @@ fn setting(scenario: &mut Scenario, words: &[&str], text: &str) -> Parsed<bool> 
         ["protocol", "raft"] => scenario.protocol = Protocol::Raft,
         ["protocol", "paxos"] => scenario.protocol = Protocol::Paxos,
         ["protocol", other] => return Err(format!("no protocol {other}: raft or paxos is wanted")),
-        ["nodes", count] => scenario.nodes = bounded(count, 1, 9)?,
+        ["nodes", count] => scenario.nodes = Some(bounded(count, 1, 9)?),
+        ["like-seed", seed] => {
+            scenario.like_seed = Some(number(seed)?);
+            scenario.seed = number(seed)?;
+        }
         ["seed", seed] => scenario.seed = number(seed)?,
         ["latency", time] => scenario.latency = duration(time)?,
         ["flush", time] => scenario.flush = duration(time)?,
@@ -93,6 +92,10 @@ fn step(words: &[&str], text: &str) -> Parsed<Step> {
     match words {
         ["note", ..] => Ok(Step::Note(text["note".len()..].trim().to_owned())),
         ["forget"] => Ok(Step::Forget),
+        ["aftermath"] => Ok(Step::Aftermath { without: Vec::new() }),
+        ["aftermath", "without", rest @ ..] => {
+            Ok(Step::Aftermath { without: rest.iter().map(|word| node(word)).collect::<Parsed<_>>()? })
+        }
         ["expect", rest @ ..] => expectation(rest).map(Step::Expect),
         _ => Err(format!("`{text}` is no setting and no step; `quorate explain --help` names them")),
     }
@@ -111,33 +114,36 @@ fn time_step(words: &[&str]) -> Parsed<Option<Step>> {
 }
 
 fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
-    let owned = |text: &str| text.to_owned();
+    let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    let read = |key: Option<&str>, consistency| Call::Ask(Ask::Read { key: key.map(bytes), consistency });
     let (who, call, name) = match words {
-        ["put", who, key, value, "as", name] => (who, Call::Put { key: owned(key), value: owned(value) }, name),
-        ["delete", who, key, "as", name] => (who, Call::Delete { key: owned(key) }, name),
-        ["get", who, key, "as", name] => (who, Call::Get { key: owned(key) }, name),
-        ["peek", who, key, "as", name] => (who, Call::Peek { key: owned(key) }, name),
-        ["propose", who, value, "as", name] => (who, Call::Propose { value: owned(value) }, name),
-        ["put" | "delete" | "get" | "peek" | "propose", ..] => {
+        ["put", who, key, value, "as", name] => {
+            (who, Call::Ask(Ask::Put { key: bytes(key), value: bytes(value) }), name)
+        }
+        ["delete", who, key, "as", name] => (who, Call::Ask(Ask::Delete { key: bytes(key) }), name),
+        ["swap", who, key, expected, value, "as", name] => {
+            let expected = (*expected != "-").then(|| bytes(expected));
+            (who, Call::Ask(Ask::Swap { key: bytes(key), expected, value: bytes(value) }), name)
+        }
+        ["compact", who, revision, "as", name] => (who, Call::Ask(Ask::Compact { revision: number(revision)? }), name),
+        ["get", who, key, "as", name] => (who, read(Some(key), Consistency::Linearizable), name),
+        ["peek", who, key, "as", name] => (who, read(Some(key), Consistency::Local), name),
+        ["get-all", who, "as", name] => (who, read(None, Consistency::Linearizable), name),
+        ["peek-all", who, "as", name] => (who, read(None, Consistency::Local), name),
+        ["propose", who, value, "as", name] => (who, Call::Propose { value: (*value).to_owned() }, name),
+        ["put" | "delete" | "swap" | "compact" | "get" | "peek" | "get-all" | "peek-all" | "propose", ..] => {
             return Err("a call ends with `as NAME`, as in `put n1 key value as first`".to_owned());
         }
         _ => return Ok(None),
     };
-    Ok(Some(Step::Call { node: node(who)?, call, name: owned(name) }))
+    Ok(Some(Step::Call { node: node(who)?, call, name: (*name).to_owned() }))
 }
 
 fn fault_step(words: &[&str]) -> Parsed<Option<Step>> {
+    if let Some(acts) = acts::parse(words)? {
+        return Ok(Some(Step::Act(acts)));
+    }
     Ok(Some(match words {
-        ["crash", who] => Step::Crash(node(who)?),
-        ["restart", who] => Step::Restart(node(who)?),
-        ["pause", who] => Step::Pause(node(who)?),
-        ["resume", who] => Step::Resume(node(who)?),
-        ["hold-disk", who] => Step::HoldDisk(node(who)?),
-        ["release-disk", who] => Step::ReleaseDisk(node(who)?),
-        ["cut", from, arrow, to] => Step::Cut { from: node(from)?, to: node(to)?, both: both_ways(arrow)? },
-        ["join", from, arrow, to] => Step::Join { from: node(from)?, to: node(to)?, both: both_ways(arrow)? },
-        ["partition", rest @ ..] => Step::Partition(groups(rest)?),
-        ["heal"] => Step::Heal,
         ["lose", rest @ ..] => Step::Treat(Treatment::Lose, picked(rest)?),
         ["hold", rest @ ..] => Step::Treat(Treatment::Hold, picked(rest)?),
         ["deliver"] => Step::Deliver,
@@ -171,6 +177,8 @@ fn expectation(words: &[&str]) -> Parsed<Expectation> {
         ["told", rule, who, said] => told(rule, who, said, true),
         ["never", "told", rule, who, said] => told(rule, who, said, false),
         ["same", "state"] => Ok(Expectation::SameState),
+        ["running", who] => Ok(Expectation::Running(node(who)?, true)),
+        ["down", who] => Ok(Expectation::Running(node(who)?, false)),
         _ => Err(format!(
             "`expect {}` is not understood; `quorate explain --help` names what can be expected",
             words.join(" ")
@@ -198,50 +206,20 @@ fn picked(words: &[&str]) -> Parsed<Picked> {
     Ok(Picked { kind: (*kind != "*").then(|| (*kind).to_owned()), from: some_node(from)?, to: some_node(to)?, times })
 }
 
-fn groups(words: &[&str]) -> Parsed<Vec<Vec<NodeId>>> {
-    words.split(|word| *word == "|").map(|group| group.iter().map(|word| node(word)).collect()).collect()
-}
-
-fn both_ways(arrow: &str) -> Parsed<bool> {
-    match arrow {
-        "->" => Ok(false),
-        "--" => Ok(true),
-        other => Err(format!("`{other}`: `->` for one direction or `--` for both is wanted")),
-    }
-}
-
-fn node(word: &str) -> Parsed<NodeId> {
-    let id = word.strip_prefix('n').and_then(|id| id.parse::<u64>().ok()).filter(|id| *id > 0);
-    id.map(NodeId).ok_or_else(|| format!("`{word}` is no node: n1, n2, ... is wanted"))
-}
-
-fn number(word: &str) -> Parsed<u64> {
-    word.parse().map_err(|_| format!("`{word}` is no number"))
-}
-
-fn bounded(word: &str, least: u64, most: u64) -> Parsed<u64> {
-    let value = number(word)?;
-    if (least..=most).contains(&value) { Ok(value) } else { Err(format!("{value} is not between {least} and {most}")) }
-}
-
-fn duration(word: &str) -> Parsed<Duration> {
-    let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let count = digits.parse::<u64>().map_err(|_| format!("`{word}` is no duration such as 250us, 10ms or 2s"))?;
-    match &word[digits.len()..] {
-        "us" => Ok(Duration::from_micros(count)),
-        "ms" => Ok(Duration::from_millis(count)),
-        "s" => Ok(Duration::from_secs(count)),
-        unit => Err(format!("`{unit}` is no unit of time: us, ms or s is wanted")),
-    }
-}
-
 /// Every node a step names must exist.
 fn check_nodes(scenario: &Scenario) -> Result<(), ScenarioError> {
+    let nodes = scenario.node_count();
     for line in &scenario.steps {
+        let is_for_raft = matches!(line.step, Step::Aftermath { .. })
+            || matches!(line.step, Step::Call { call: Call::Ask(Ask::Put { .. }), .. });
+        if scenario.protocol == Protocol::Paxos && is_for_raft {
+            let why = "this needs a store of keys: protocol raft".to_owned();
+            return Err(ScenarioError { line: line.number, why });
+        }
         for word in line.text.split_whitespace() {
             let named = word.strip_prefix('n').and_then(|id| id.parse::<u64>().ok());
-            if let Some(id) = named.filter(|id| *id > scenario.nodes && !matches!(line.step, Step::Note(_))) {
-                let why = format!("there is no node n{id}: the scenario has {} nodes", scenario.nodes);
+            if let Some(id) = named.filter(|id| *id > nodes && !matches!(line.step, Step::Note(_))) {
+                let why = format!("there is no node n{id}: the scenario has {nodes} nodes");
                 return Err(ScenarioError { line: line.number, why });
             }
         }
@@ -252,6 +230,9 @@ fn check_nodes(scenario: &Scenario) -> Result<(), ScenarioError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::act::Act;
+    use quorate_types::NodeId;
+    use std::time::Duration;
 
     fn error(text: &str) -> String {
         Scenario::parse(text).unwrap_err().to_string()
@@ -263,18 +244,22 @@ mod tests {
             Scenario::parse("title Two words\nnodes 5 # five\n\nrun 10ms\npartition n1 n2 | n3\nexpect no leader\n")
                 .unwrap();
         assert_eq!(scenario.title(), "Two words");
-        assert_eq!(scenario.nodes, 5);
+        assert_eq!(scenario.nodes, Some(5));
         let groups = vec![vec![NodeId(1), NodeId(2)], vec![NodeId(3)]];
         let steps: Vec<_> = scenario.steps.into_iter().map(|line| line.step).collect();
         assert_eq!(
             steps,
-            [Step::Run(Duration::from_millis(10)), Step::Partition(groups), Step::Expect(Expectation::NoLeader)]
+            [
+                Step::Run(Duration::from_millis(10)),
+                Step::Act(vec![Act::Partition(groups)]),
+                Step::Expect(Expectation::NoLeader)
+            ]
         );
     }
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        assert_eq!(error("nodes 3\nrun 10\n"), "line 2: `` is no unit of time: us, ms or s is wanted");
+        assert_eq!(error("nodes 3\nrun 10\n"), "line 2: `` is no unit of time: ns, us, ms or s is wanted");
         assert_eq!(error("crash n4"), "line 1: there is no node n4: the scenario has 3 nodes");
         assert!(error("put n1 a b").contains("as NAME"));
         assert!(error("run 1ms\nnodes 3").contains("before the first step"));

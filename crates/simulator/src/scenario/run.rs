@@ -1,13 +1,20 @@
 //! Carrying a scenario out.
 
+use super::decree::SingleValue;
 use super::script::{Call, Expectation, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
-use super::subject::{Asked, PaxosSubject, RaftSubject, Subject};
 use crate::network::{Fate, FilterRule};
-use crate::world::{DiskModel, OperationId, Outcome, World, WorldConfig};
-use crate::{Latency, Transcript};
+use crate::random::Chance;
+use crate::swarm::{Aftermath, History, Judged, Plan, Subject, new_world};
+use crate::world::{BrokenPromise, DiskModel, OperationId, Outcome, World, WorldConfig};
+use crate::{Keep, Latency, Transcript};
+use bytes::Bytes;
+use quorate_keyspace::Keyspace;
+use quorate_machine::MachineConfig;
 use quorate_narrator::{Ending, Happening, What};
-use quorate_node::Consistency;
-use quorate_protocol::Verdict;
+use quorate_node::NodeConfig;
+use quorate_paxos::Paxos;
+use quorate_protocol::{Replica, Verdict};
+use quorate_raft::Raft;
 use quorate_types::NodeId;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,8 +48,59 @@ impl Scenario {
     #[must_use]
     pub fn run(&self) -> ScenarioReport {
         match self.protocol {
-            Protocol::Raft => Stage::<RaftSubject>::new(self).play(self),
-            Protocol::Paxos => Stage::<PaxosSubject>::new(self).play(self),
+            Protocol::Raft => Stage::new(self, self.raft_world(Keep::Everything), self.times()).play(self),
+            Protocol::Paxos => {
+                let config = self.config(NodeConfig::new(quorate_paxos::Config::default()));
+                let world: World<Paxos, SingleValue> = World::new(config, self.seed);
+                Stage::new(self, world, self.times()).play(self)
+            }
+        }
+    }
+
+    /// Carries a script of a seed out on a protocol and a state machine of the caller's, whatever protocol it names; says which
+    /// promise was broken. Expectations are not looked at: what ends the run is a broken promise.
+    #[must_use]
+    pub fn replay<R: Subject, S: Judged>(&self) -> Option<BrokenPromise> {
+        let plan = self.plan().unwrap_or_else(|| Plan::of_seed(self.seed));
+        let stage = Stage::<R, S>::new(self, new_world(self.seed, &plan, Keep::Nothing), self.times());
+        stage.carry_out(self).0.broken_promise().cloned()
+    }
+
+    fn raft_world(&self, keep: Keep) -> World<Raft, Keyspace> {
+        if let Some(mut plan) = self.plan() {
+            plan.tracing = true;
+            return new_world(self.seed, &plan, keep);
+        }
+        let mut raft = quorate_raft::Config {
+            election_timeout: self.election_timeout,
+            heartbeat_interval: self.heartbeat,
+            ..quorate_raft::Config::default()
+        };
+        if let Some(entries) = self.entries_per_append {
+            raft.append_entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        }
+        World::new(self.config(NodeConfig::new(raft)), self.seed)
+    }
+
+    fn config<R: Replica>(&self, node: NodeConfig<R>) -> WorldConfig<R> {
+        let mut config = WorldConfig::perfect(self.node_count(), node, self.latency);
+        config.disk = DiskModel { write: Latency::ZERO, flush: Latency::exactly(self.flush) };
+        config.archive = true;
+        config.node.tracing = true;
+        config
+    }
+
+    /// The plan whose settings are taken, if they are a seed's; but that everything is checked always, which changes nothing else.
+    fn plan(&self) -> Option<Plan> {
+        let (ghost, deep) = (Chance::ALWAYS, Chance::ALWAYS);
+        self.like_seed.map(|seed| Plan { voters: self.node_count(), ghost, deep, ..Plan::of_seed(seed) })
+    }
+
+    /// How long silence lasts before somebody else takes over, and how long a call lasts at most.
+    fn times(&self) -> (Duration, Duration) {
+        match self.plan() {
+            Some(plan) => (plan.patience, plan.longest_call),
+            None => (self.election_timeout, MachineConfig::default().request_timeout),
         }
     }
 }
@@ -53,36 +111,40 @@ struct Called {
     ended: Option<(Ending, String)>,
 }
 
-struct Stage<T: Subject> {
-    world: World<T::Replica, T::Machine>,
+struct Stage<R: Replica, S: Judged> {
+    world: World<R, S>,
+    history: History,
     calls: BTreeMap<String, Called>,
+    patience: Duration,
+    longest_call: Duration,
     /// Guards before this place in the transcript are forgotten.
     forgotten: usize,
 }
 
 type Checked = Result<(), String>;
 
-impl<T: Subject> Stage<T> {
-    fn new(scenario: &Scenario) -> Stage<T> {
-        let mut config = WorldConfig::perfect(scenario.nodes, T::config(scenario), scenario.latency);
-        config.disk = DiskModel { write: Latency::ZERO, flush: Latency::exactly(scenario.flush) };
-        config.node.tracing = true;
-        let mut world = World::new(config, scenario.seed);
+impl<R: Replica, S: Judged> Stage<R, S> {
+    fn new(scenario: &Scenario, mut world: World<R, S>, (patience, longest_call): (Duration, Duration)) -> Stage<R, S> {
         world.set_manual_timers(scenario.manual_timers);
-        Stage { world, calls: BTreeMap::new(), forgotten: 0 }
+        let (history, calls) = (History::default(), BTreeMap::new());
+        Stage { world, history, calls, patience, longest_call, forgotten: 0 }
     }
 
-    fn play(mut self, scenario: &Scenario) -> ScenarioReport {
-        let mut failure = None;
+    fn play(self, scenario: &Scenario) -> ScenarioReport {
+        let (world, failure) = self.carry_out(scenario);
+        ScenarioReport { failure, transcript: world.transcript().clone() }
+    }
+
+    /// All steps, up to the first that fails.
+    fn carry_out(mut self, scenario: &Scenario) -> (World<R, S>, Option<ScenarioFailure>) {
         for line in &scenario.steps {
             let done = self.step(&line.step).and_then(|()| self.no_broken_promise());
             if let Err(why) = done {
                 self.world.remark(format!("line {}: `{}`: {why}", line.number, line.text));
-                failure = Some(ScenarioFailure { line: line.number, text: line.text.clone(), why });
-                break;
+                return (self.world, Some(ScenarioFailure { line: line.number, text: line.text.clone(), why }));
             }
         }
-        ScenarioReport { failure, transcript: self.world.transcript().clone() }
+        (self.world, None)
     }
 
     fn no_broken_promise(&self) -> Checked {
@@ -110,30 +172,17 @@ impl<T: Subject> Stage<T> {
                 }
             }
             Step::Call { node, call, name } => return self.call(*node, call, name),
-            Step::Crash(node) => world.crash(*node),
-            Step::Restart(node) => world.restart(*node),
-            Step::Pause(node) => world.pause(*node, None),
-            Step::Resume(node) => world.resume(*node),
-            Step::HoldDisk(node) => world.hold_disk(*node),
-            Step::ReleaseDisk(node) => world.release_disk(*node),
-            Step::Cut { from, to, both } => {
-                world.block(*from, *to);
-                if *both {
-                    world.block(*to, *from);
-                }
-            }
-            Step::Join { from, to, both } => {
-                world.unblock(*from, *to);
-                if *both {
-                    world.unblock(*to, *from);
-                }
-            }
-            Step::Partition(groups) => world.partition(groups),
-            Step::Heal => world.heal(),
+            Step::Act(acts) => acts.iter().for_each(|act| world.act(act)),
             Step::Treat(treatment, picked) => world.add_filter(rule(*treatment, picked)),
             Step::Deliver => world.release_held(),
             Step::Pass => world.clear_filters(),
             Step::Note(text) => world.remark(text.clone()),
+            Step::Aftermath { without } => {
+                self.collect();
+                let (patience, longest_call) = (self.patience, self.longest_call);
+                Aftermath { world: &mut self.world, history: &mut self.history, patience, longest_call }
+                    .examine(without);
+            }
             Step::Forget => self.forgotten = world.transcript().kept().len(),
             Step::Expect(expectation) => {
                 self.collect();
@@ -164,20 +213,15 @@ impl<T: Subject> Stage<T> {
     }
 
     fn call(&mut self, node: NodeId, call: &Call, name: &str) -> Checked {
-        let words = match call {
-            Call::Put { key, value } => format!("put {key} = {value}"),
-            Call::Delete { key } => format!("delete {key}"),
-            Call::Get { key } => format!("get {key}"),
-            Call::Peek { key } => format!("get {key} from this node alone"),
-            Call::Propose { value } => format!("propose {value}"),
-        };
-        let words = format!("{words} ({name})");
-        let operation = match T::ask(call) {
-            Some(Asked::Write(payload)) => self.world.submit_described(node, payload, words),
-            Some(Asked::Read(query, consistency @ (Consistency::Linearizable | Consistency::Local))) => {
-                self.world.read_described(node, query, consistency, words)
+        let operation = match call {
+            Call::Ask(ask) => {
+                let process = self.history.new_process();
+                self.history.ask(&mut self.world, node, process, ask.clone())
             }
-            None => return Err("this protocol's state machine has no such call".to_owned()),
+            Call::Propose { value } => {
+                let payload = S::put(&Bytes::new(), &Bytes::from(value.clone().into_bytes()));
+                self.world.submit_described(node, payload, format!("propose {value} ({name})"))
+            }
         };
         self.calls.insert(name.to_owned(), Called { operation, ended: None });
         Ok(())
@@ -187,7 +231,7 @@ impl<T: Subject> Stage<T> {
     fn collect(&mut self) {
         for result in self.world.take_results() {
             let words = match &result.outcome {
-                Outcome::Reply(reply) => T::words(reply),
+                Outcome::Reply(reply) => S::words(reply),
                 Outcome::Failed(error) => error.to_string(),
                 Outcome::NotRunning => "the node is not running".to_owned(),
                 Outcome::Lost => "the connection was lost".to_owned(),
@@ -195,6 +239,7 @@ impl<T: Subject> Stage<T> {
             if let Some(called) = self.calls.values_mut().find(|called| called.operation == result.operation) {
                 called.ended = Some((result.outcome.ending(), words));
             }
+            self.history.returned::<S>(result);
         }
     }
 
@@ -220,11 +265,16 @@ impl<T: Subject> Stage<T> {
             Expectation::Call { name, standing, text } => self.expect_call(name, *standing, text.as_deref()),
             Expectation::Value { node, key, value } => {
                 let machine = self.world.node(*node).ok_or_else(|| format!("{node} is not running"))?.state();
-                let found = T::value(machine, key);
+                let found =
+                    machine.contents_at(machine.revision())?.into_iter().find(|entry| entry.key == key.as_bytes());
+                let found = found.map(|entry| String::from_utf8_lossy(&entry.value).into_owned());
                 ensure(found == *value, || format!("{node} has {}", found.as_deref().unwrap_or("nothing")))
             }
             Expectation::Told { rule, node, verdict, told } => self.expect_told(rule, *node, *verdict, *told),
             Expectation::SameState => self.expect_same_state(),
+            Expectation::Running(node, wanted) => {
+                ensure(self.world.is_running(*node) == *wanted, || format!("it is the other way round with {node}"))
+            }
         }
     }
 

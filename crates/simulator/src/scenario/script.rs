@@ -1,5 +1,6 @@
 //! A scenario as data.
 
+use crate::act::{Act, Ask};
 use quorate_types::NodeId;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ pub(super) enum Protocol {
 pub struct Scenario {
     pub(super) title: String,
     pub(super) protocol: Protocol,
-    pub(super) nodes: u64,
+    /// `None`: three, or as many as the seed draws.
+    pub(super) nodes: Option<u64>,
     pub(super) seed: u64,
     pub(super) latency: Duration,
     pub(super) flush: Duration,
@@ -23,7 +25,28 @@ pub struct Scenario {
     pub(super) election_timeout: Duration,
     pub(super) entries_per_append: Option<u64>,
     pub(super) manual_timers: bool,
+    /// Everything about nodes, links, disks and clocks is as this seed draws it, but for the number of nodes where that is set.
+    pub(super) like_seed: Option<u64>,
     pub(super) steps: Vec<Line>,
+}
+
+impl Default for Scenario {
+    fn default() -> Scenario {
+        Scenario {
+            title: String::new(),
+            protocol: Protocol::Raft,
+            nodes: None,
+            seed: 1,
+            latency: Duration::from_millis(1),
+            flush: Duration::ZERO,
+            heartbeat: Duration::from_millis(50),
+            election_timeout: Duration::from_millis(500),
+            entries_per_append: None,
+            manual_timers: false,
+            like_seed: None,
+            steps: Vec::new(),
+        }
+    }
 }
 
 impl Scenario {
@@ -45,10 +68,9 @@ pub(super) struct Line {
 /// A client's call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    Put { key: String, value: String },
-    Delete { key: String },
-    Get { key: String },
-    Peek { key: String },
+    /// To a store of keys.
+    Ask(Ask),
+    /// To a single decree.
     Propose { value: String },
 }
 
@@ -96,6 +118,7 @@ pub(super) enum Expectation {
     Value { node: NodeId, key: String, value: Option<String> },
     Told { rule: String, node: NodeId, verdict: quorate_protocol::Verdict, told: bool },
     SameState,
+    Running(NodeId, bool),
 }
 
 /// One thing to do.
@@ -106,21 +129,20 @@ pub(super) enum Step {
     UntilLeader(Option<NodeId>),
     UntilEnded(String),
     Fire(NodeId, String),
-    Call { node: NodeId, call: Call, name: String },
-    Crash(NodeId),
-    Restart(NodeId),
-    Pause(NodeId),
-    Resume(NodeId),
-    HoldDisk(NodeId),
-    ReleaseDisk(NodeId),
-    Cut { from: NodeId, to: NodeId, both: bool },
-    Join { from: NodeId, to: NodeId, both: bool },
-    Partition(Vec<Vec<NodeId>>),
-    Heal,
+    Call {
+        node: NodeId,
+        call: Call,
+        name: String,
+    },
+    Act(Vec<Act>),
     Treat(Treatment, Picked),
     Deliver,
     Pass,
     Note(String),
     Expect(Expectation),
     Forget,
+    /// Everything is repaired; these stay broken for ever.
+    Aftermath {
+        without: Vec<NodeId>,
+    },
 }

@@ -1,48 +1,19 @@
-//! Clients: what they ask, whom, and what they remember of it.
+//! Clients: what they ask, whom, and when.
 
+use super::history::{Ended, History, key, value_of};
 use super::plan::{Mix, Plan};
-use super::subject::{Judged, Meaning, Subject, Versioned};
+use super::subject::{Judged, Meaning};
+use crate::act::Ask;
 use crate::latency::Latency;
 use crate::random::{Chance, Random};
-use crate::world::{OperationId, OperationResult, Outcome, World};
+use crate::world::{OperationId, OperationResult, World};
 use bytes::Bytes;
 use quorate_narrator::Ending;
-use quorate_node::{Consistency, RequestError};
-use quorate_types::{NodeId, Time};
+use quorate_node::Consistency;
+use quorate_protocol::Replica;
+use quorate_types::NodeId;
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// What a call asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    Put {
-        key: Bytes,
-        value: Bytes,
-    },
-    Delete {
-        key: Bytes,
-    },
-    /// One key, or all.
-    Read {
-        key: Option<Bytes>,
-        consistency: Consistency,
-    },
-}
-
-/// A call that ended, as a judge needs it.
-#[derive(Clone, Debug)]
-pub(super) struct Ended {
-    /// Who asked: a caller gets a new number after a call of unknown outcome.
-    pub(super) process: u64,
-    pub(super) node: NodeId,
-    pub(super) incarnation: u64,
-    pub(super) called_at: Time,
-    pub(super) returned_at: Time,
-    pub(super) asked: Asked,
-    pub(super) ending: Ending,
-    /// Of an answered call.
-    pub(super) meaning: Option<Meaning>,
-}
 
 #[derive(Debug)]
 struct Caller {
@@ -54,19 +25,17 @@ struct Caller {
 /// All clients of a run.
 #[derive(Debug)]
 pub(super) struct Callers {
+    pub(super) history: History,
     callers: Vec<Caller>,
     keys: u64,
     mix: Mix,
     think: Latency,
     after_failure: Duration,
-    longest_call: Duration,
-    /// Calls under way, and whose they are; probes are nobody's.
-    calls: BTreeMap<OperationId, (Option<usize>, u64, Asked)>,
-    ended: Vec<Ended>,
-    answered_at: BTreeMap<NodeId, u64>,
-    answered: u64,
-    processes: u64,
-    probes: u64,
+    /// What some client found under a key lately, and the greatest revision that any was told.
+    known: BTreeMap<Bytes, Option<Bytes>>,
+    greatest_revision: u64,
+    /// Whose calls are under way.
+    owners: BTreeMap<OperationId, usize>,
     /// Calls that may still be made.
     left: u64,
     random: Random,
@@ -74,22 +43,20 @@ pub(super) struct Callers {
 
 impl Callers {
     pub(super) fn new(plan: &Plan, mut random: Random) -> Callers {
+        let mut history = History::default();
         let callers = (0..plan.clients)
-            .map(|process| Caller { process, home: NodeId(random.between(1, plan.voters)), values: 0 })
+            .map(|_| Caller { process: history.new_process(), home: NodeId(random.between(1, plan.voters)), values: 0 })
             .collect();
         Callers {
+            history,
             callers,
             keys: plan.keys,
             mix: plan.mix,
             think: plan.think,
             after_failure: plan.patience / 8,
-            longest_call: plan.longest_call,
-            calls: BTreeMap::new(),
-            ended: Vec::new(),
-            answered_at: BTreeMap::new(),
-            answered: 0,
-            processes: plan.clients,
-            probes: 0,
+            known: BTreeMap::new(),
+            greatest_revision: 0,
+            owners: BTreeMap::new(),
             left: plan.calls,
             random,
         }
@@ -99,155 +66,99 @@ impl Callers {
         self.callers.len()
     }
 
-    /// How many calls have not ended.
-    pub(super) fn waiting(&self) -> usize {
-        self.calls.len()
-    }
-
-    /// How many calls were answered.
-    pub(super) fn answered(&self) -> u64 {
-        self.answered
-    }
-
-    /// How many calls a node answered.
-    pub(super) fn answered_at(&self, node: NodeId) -> u64 {
-        self.answered_at.get(&node).copied().unwrap_or(0)
-    }
-
-    /// No call may take longer.
-    pub(super) fn longest_call(&self) -> Duration {
-        self.longest_call
-    }
-
-    /// Everything that ended.
-    pub(super) fn ended(&self) -> &[Ended] {
-        &self.ended
-    }
-
     /// No caller begins anything new.
     pub(super) fn stop(&mut self) {
         self.left = 0;
     }
 
     /// Lets a caller make its next call.
-    pub(super) fn call<R: Subject, S: Judged>(&mut self, caller: usize, world: &mut World<R, S>) {
+    pub(super) fn call<R: Replica, S: Judged>(&mut self, caller: usize, world: &mut World<R, S>) {
         if self.left == 0 {
             return;
         }
         self.left -= 1;
-        let asked = self.draw_call(caller);
+        let ask = self.draw_call::<S>(caller);
         let Some(who) = self.callers.get(caller) else { return };
-        let process = who.process;
         let nodes: Vec<NodeId> = world.nodes().collect();
         let node = if self.random.happens(Chance::percent(70)) {
             who.home
         } else {
             self.random.pick(&nodes).copied().unwrap_or(who.home)
         };
-        self.ask(world, node, Some(caller), process, asked);
-    }
-
-    /// A write of nobody's, to see whether a node can decide something new.
-    pub(super) fn probe_write<R: Subject, S: Judged>(&mut self, world: &mut World<R, S>, node: NodeId) {
-        self.probes += 1;
-        let asked = Asked::Put { key: key(0), value: Bytes::from(format!("probe-{}", self.probes)) };
-        self.processes += 1;
-        self.ask(world, node, None, self.processes, asked);
-    }
-
-    /// A read of everything, to see whether a node can.
-    pub(super) fn probe_read<R: Subject, S: Judged>(&mut self, world: &mut World<R, S>, node: NodeId) {
-        self.processes += 1;
-        let asked = Asked::Read { key: None, consistency: Consistency::Linearizable };
-        self.ask(world, node, None, self.processes, asked);
-    }
-
-    fn ask<R: Subject, S: Judged>(
-        &mut self,
-        world: &mut World<R, S>,
-        node: NodeId,
-        caller: Option<usize>,
-        process: u64,
-        asked: Asked,
-    ) {
-        let operation = match &asked {
-            Asked::Put { key, value } => {
-                let words = format!("put {} = {}", key.escape_ascii(), value.escape_ascii());
-                world.submit_described(node, S::put(key, value), words)
-            }
-            Asked::Delete { key } => {
-                world.submit_described(node, S::delete(key), format!("delete {}", key.escape_ascii()))
-            }
-            Asked::Read { key, consistency } => {
-                let what = key.as_ref().map_or_else(|| "everything".to_owned(), |key| key.escape_ascii().to_string());
-                let how = match consistency {
-                    Consistency::Linearizable => "",
-                    Consistency::Local => ", as far as applied here",
-                };
-                world.read_described(node, S::get(key.as_ref()), *consistency, format!("read {what}{how}"))
-            }
-        };
-        self.calls.insert(operation, (caller, process, asked));
+        let operation = self.history.ask(world, node, who.process, ask);
+        self.owners.insert(operation, caller);
     }
 
     /// A call ended. Says when its caller makes the next one.
     pub(super) fn returned<S: Judged>(&mut self, result: OperationResult<S::Reply>) -> Option<(Duration, usize)> {
-        let (caller, process, asked) = self.calls.remove(&result.operation)?;
-        // A single decree that is taken is as good an answer as any.
-        let served = matches!(result.outcome, Outcome::Reply(_) | Outcome::Failed(RequestError::AlreadyDecided));
-        if served {
-            *self.answered_at.entry(result.node).or_insert(0) += 1;
-            self.answered += 1;
-        }
-        let ending = result.outcome.ending();
-        let meaning = match &result.outcome {
-            Outcome::Reply(reply) => Some(S::meaning(reply)),
-            _ => None,
-        };
-        let OperationResult { node, incarnation, called_at, returned_at, .. } = result;
-        self.ended.push(Ended { process, node, incarnation, called_at, returned_at, asked, ending, meaning });
-        let caller = caller?;
+        let operation = result.operation;
+        let (served, ending) = self.history.returned::<S>(result)?;
+        self.learn();
+        let caller = self.owners.remove(&operation)?;
         if ending == Ending::Unknown {
-            self.processes += 1;
-            self.callers[caller].process = self.processes;
+            self.callers[caller].process = self.history.new_process();
         }
         let pause = self.think.draw(&mut self.random) + Duration::from_micros(10);
         Some((if served { pause } else { pause + self.after_failure }, caller))
     }
 
-    fn draw_call(&mut self, caller: usize) -> Asked {
+    /// Remembers what the call that ended last has shown.
+    fn learn(&mut self) {
+        let Some(Ended { asked, meaning: Some(meaning), .. }) = self.history.ended().last() else { return };
+        match (asked, meaning) {
+            (Ask::Put { key, value }, Meaning::Put { revision })
+            | (Ask::Swap { key, value, .. }, Meaning::Swapped { revision, succeeded: true }) => {
+                self.known.insert(key.clone(), Some(value.clone()));
+                self.greatest_revision = self.greatest_revision.max(*revision);
+            }
+            (Ask::Read { key: Some(key), .. }, Meaning::Found { entries, .. }) => {
+                self.known.insert(key.clone(), value_of(entries, key).map(|entry| entry.value.clone()));
+            }
+            (Ask::Delete { key }, _) => drop(self.known.insert(key.clone(), None)),
+            _ => {}
+        }
+    }
+
+    fn draw_call<S: Judged>(&mut self, caller: usize) -> Ask {
         let key = key(self.random.below(self.keys));
-        let Mix { put, delete, read, read_all, read_local } = self.mix;
-        let mut drawn = self.random.below(put + delete + read + read_all + read_local);
+        let Mix { put, delete, swap, compact, read, read_all, read_local } = self.mix;
+        let mut drawn = self.random.below(put + delete + swap + compact + read + read_all + read_local);
         let mut within = |weight: u64| {
             let hit = drawn < weight;
             drawn = drawn.wrapping_sub(weight);
             hit
         };
         if within(put) {
-            let who = &mut self.callers[caller];
-            who.values += 1;
-            Asked::Put { key, value: Bytes::from(format!("{caller}-{}", who.values)) }
+            Ask::Put { key, value: self.new_value(caller) }
         } else if within(delete) {
-            Asked::Delete { key }
-        } else if within(read) {
-            Asked::Read { key: Some(key), consistency: Consistency::Linearizable }
-        } else if within(read_all) {
-            Asked::Read { key: None, consistency: Consistency::Linearizable }
-        } else {
-            Asked::Read {
-                key: self.random.happens(Chance::percent(50)).then_some(key),
-                consistency: Consistency::Local,
+            Ask::Delete { key }
+        } else if within(swap) {
+            let value = self.new_value(caller);
+            let expected = self.known.get(&key).cloned().flatten();
+            if S::swap(&key, expected.as_ref(), &value).is_none() {
+                return Ask::Put { key, value };
             }
+            Ask::Swap { key, expected, value }
+        } else if within(compact) {
+            let revision = self.greatest_revision.saturating_sub(self.random.log_uniform(1, 64));
+            if revision == 0 || S::compact(revision).is_none() {
+                return Ask::Delete { key };
+            }
+            Ask::Compact { revision }
+        } else if within(read) {
+            Ask::Read { key: Some(key), consistency: Consistency::Linearizable }
+        } else if within(read_all) {
+            Ask::Read { key: None, consistency: Consistency::Linearizable }
+        } else {
+            let key = self.random.happens(Chance::percent(50)).then_some(key);
+            Ask::Read { key, consistency: Consistency::Local }
         }
     }
-}
 
-fn key(number: u64) -> Bytes {
-    Bytes::from(format!("k{number}"))
-}
-
-/// What a set of entries holds under one key.
-pub(super) fn value_of<'a>(entries: &'a [Versioned], key: &[u8]) -> Option<&'a Versioned> {
-    entries.iter().find(|entry| entry.key == key)
+    /// One that is never asked for twice.
+    fn new_value(&mut self, caller: usize) -> Bytes {
+        let who = &mut self.callers[caller];
+        who.values += 1;
+        Bytes::from(format!("{caller}-{}", who.values))
+    }
 }

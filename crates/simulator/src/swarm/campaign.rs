@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// A campaign of fewer seeds is not blamed for what it did not see.
-pub const SEEDS_FOR_MARKS: u64 = 200;
+/// A campaign in which fewer seeds did enough to mean anything has failed.
+const EVIDENCE_PERCENT_MIN: u64 = 90;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -81,10 +81,13 @@ pub struct CampaignReport {
 }
 
 impl CampaignReport {
-    /// Whether nothing was violated and, in a campaign large enough, everything was seen.
+    /// Whether nothing was violated, enough seeds did enough to mean anything and, in a campaign large enough, every rare thing
+    /// was seen.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.failed.is_empty() && self.missing_marks.is_empty() && self.evidence * 2 >= self.seeds
+        self.failed.is_empty()
+            && self.missing_marks.is_empty()
+            && self.evidence * 100 >= self.seeds * EVIDENCE_PERCENT_MIN
     }
 
     fn empty(protocol: &'static str) -> CampaignReport {
@@ -172,12 +175,8 @@ pub fn run_campaign<R: Subject, S: Judged>(
     });
     report.failed.sort_by_key(|failed| failed.seed);
     report.elapsed = started.elapsed();
-    if report.seeds >= SEEDS_FOR_MARKS {
-        report.missing_marks = report
-            .marks
-            .missing()
-            .filter(|mark| !R::IMPOSSIBLE_MARKS.contains(mark) && !campaign.impossible_marks.contains(mark))
-            .collect();
-    }
+    let impossible = |mark: &Mark| R::IMPOSSIBLE_MARKS.contains(mark) || campaign.impossible_marks.contains(mark);
+    let missing = report.marks.missing().filter(|mark| report.seeds >= mark.seeds_needed() && !impossible(mark));
+    report.missing_marks = missing.collect();
     report
 }

@@ -1,11 +1,13 @@
 //! The verdict over what clients saw, once it is quiet.
 
-use super::callers::{Asked, Callers, Ended, value_of};
-use super::subject::{Judged, Meaning, Subject, Versioned};
+use super::history::{Ended, History, value_of};
+use super::subject::{Judged, Meaning, Versioned};
+use crate::act::Ask;
 use crate::world::World;
-use quorate_checker::{Budget, Entry, History, Object, Operation, Verdict, check};
+use quorate_checker::{Budget, Entry, Object, Operation, Verdict, check};
 use quorate_narrator::Ending;
 use quorate_node::Consistency;
+use quorate_protocol::Replica;
 use quorate_types::NodeId;
 use std::collections::BTreeMap;
 
@@ -13,14 +15,23 @@ use std::collections::BTreeMap;
 pub(super) type Finding = (&'static str, String);
 
 /// Checks everything clients saw against the final state and against each other; the first finding is reported to the world.
-pub(super) fn judge<R: Subject, S: Judged>(world: &mut World<R, S>, callers: &Callers, core: &[NodeId]) {
+pub(super) fn judge<R: Replica, S: Judged>(world: &mut World<R, S>, history: &History, core: &[NodeId]) {
     // The one that is furthest: a write whose client gave up may be decided while this is asked, and one node applies it first.
     let furthest = core.iter().filter_map(|node| world.node(*node)).max_by_key(|node| node.state().revision());
     let found = match furthest {
         None => Some(("LiveAfterHeal", "no node is left to judge by".to_owned())),
-        Some(node) => contradiction(node.state(), callers.ended()),
+        Some(node) => contradiction(node.state(), history.ended()),
     };
     if let Some((property, detail)) = found {
+        world.report_broken(property, None, detail);
+    }
+}
+
+/// Checks what clients saw against itself alone: where too many nodes are lost for good, there is no final state.
+pub(super) fn judge_answers<R: Replica, S: Judged>(world: &mut World<R, S>, history: &History) {
+    let ended = history.ended();
+    let checks = check_answers(ended).and_then(|()| check_local_reads(ended)).and_then(|()| check_linearizable(ended));
+    if let Err((property, detail)) = checks {
         world.report_broken(property, None, detail);
     }
 }
@@ -39,23 +50,26 @@ pub(super) fn contradiction<S: Judged>(state: &S, ended: &[Ended]) -> Option<Fin
         .err()
 }
 
-/// Every state there ever was, by revision.
+/// Every state that can still be read, by revision.
 struct Past {
-    /// Behind revision `at + 1`.
+    /// The least revision that can be read: of what was before it nothing is known.
+    oldest: u64,
+    /// Behind revision `oldest + at`.
     contents: Vec<Vec<Versioned>>,
 }
 
 impl Past {
     fn read<S: Judged>(state: &S) -> Result<Past, Finding> {
-        let contents = (1..=state.revision())
+        let oldest = state.oldest_revision();
+        let contents = (oldest..=state.revision())
             .map(|revision| state.contents_at(revision))
             .collect::<Result<_, _>>()
             .map_err(|why| ("ReadablePast", why))?;
-        Ok(Past { contents })
+        Ok(Past { oldest, contents })
     }
 
     fn at(&self, revision: u64) -> Option<&[Versioned]> {
-        let at = usize::try_from(revision.checked_sub(1)?).ok()?;
+        let at = usize::try_from(revision.checked_sub(self.oldest)?).ok()?;
         self.contents.get(at).map(Vec::as_slice)
     }
 
@@ -66,7 +80,7 @@ impl Past {
 
     /// What each revision wrote.
     fn written(&self) -> impl Iterator<Item = (u64, &Versioned)> {
-        (1..).zip(&self.contents).flat_map(|(revision, entries)| {
+        (self.oldest..).zip(&self.contents).flat_map(|(revision, entries)| {
             entries.iter().filter(move |entry| entry.written_at == revision).map(move |entry| (revision, entry))
         })
     }
@@ -77,9 +91,11 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
     for call in ended {
         let fits = match (&call.asked, &call.meaning) {
             (_, None)
-            | (Asked::Put { .. }, Some(Meaning::Put { .. }))
-            | (Asked::Delete { .. }, Some(Meaning::Delete { .. }))
-            | (Asked::Read { .. }, Some(Meaning::Found { .. })) => true,
+            | (Ask::Put { .. }, Some(Meaning::Put { .. }))
+            | (Ask::Delete { .. }, Some(Meaning::Delete { .. }))
+            | (Ask::Swap { .. }, Some(Meaning::Swapped { .. }))
+            | (Ask::Compact { .. }, Some(Meaning::Compacted))
+            | (Ask::Read { .. }, Some(Meaning::Found { .. })) => true,
             (_, Some(_)) => false,
         };
         if !fits {
@@ -93,7 +109,7 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
 fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     let mut asked: BTreeMap<&[u8], &Ended> = BTreeMap::new();
     for call in ended {
-        if let Asked::Put { value, .. } = &call.asked {
+        if let Ask::Put { value, .. } | Ask::Swap { value, .. } = &call.asked {
             asked.insert(value, call);
         }
     }
@@ -114,7 +130,10 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     }
     for call in ended {
         match (&call.asked, &call.meaning) {
-            (Asked::Put { key, value }, Some(Meaning::Put { revision })) => {
+            (Ask::Put { key, value }, Some(Meaning::Put { revision }))
+            | (Ask::Swap { key, value, .. }, Some(Meaning::Swapped { revision, succeeded: true }))
+                if *revision >= past.oldest =>
+            {
                 let there = past.at(*revision).and_then(|entries| value_of(entries, key));
                 if there.is_none_or(|there| there.value != *value || there.written_at != *revision) {
                     let (key, value) = (key.escape_ascii(), value.escape_ascii());
@@ -124,19 +143,43 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
                     return Err(("NoLoss", text));
                 }
             }
-            (Asked::Delete { key }, Some(Meaning::Delete { revision, existed })) => {
+            (Ask::Delete { key }, Some(Meaning::Delete { revision, existed })) => {
                 check_delete(past, key, *revision, *existed)?;
             }
             _ => {}
+        }
+        if let (Ask::Swap { key, expected, .. }, Some(Meaning::Swapped { revision, succeeded })) =
+            (&call.asked, &call.meaning)
+        {
+            check_swap(past, key, expected.as_deref(), *revision, *succeeded)?;
         }
     }
     Ok(())
 }
 
+/// A swap was done if and only if the key held what was expected, in the state before it.
+fn check_swap(past: &Past, key: &[u8], expected: Option<&[u8]>, revision: u64, succeeded: bool) -> Result<(), Finding> {
+    let before = if succeeded { revision.saturating_sub(1) } else { revision };
+    let Some(entries) = past.at(before) else { return Ok(()) };
+    let found = value_of(entries, key).map(|entry| entry.value.as_ref());
+    if (found == expected) == succeeded {
+        return Ok(());
+    }
+    let text = format!(
+        "a swap of {} as of revision {revision} says that it was done: {succeeded}, but the state before held {found:?} \
+         and {expected:?} was expected",
+        key.escape_ascii()
+    );
+    Err(("SwapsWhatItExpects", text))
+}
+
 fn check_delete(past: &Past, key: &[u8], revision: u64, existed: bool) -> Result<(), Finding> {
     let holds = |revision: u64| past.at(revision).is_some_and(|entries| value_of(entries, key).is_some());
+    if revision < past.oldest {
+        return Ok(());
+    }
     let known = past.at(revision).is_some();
-    let before = revision.checked_sub(1).is_some_and(holds);
+    let before = revision == past.oldest || revision.checked_sub(1).is_some_and(holds);
     if !known || holds(revision) || (existed && !before) {
         let text = format!(
             "a delete of {} was acknowledged as revision {revision} (something there: {existed}), but before it the key \
@@ -152,9 +195,12 @@ fn check_delete(past: &Past, key: &[u8], revision: u64, existed: bool) -> Result
 /// Every read, local ones too, saw exactly some past state.
 fn check_reads(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     for call in ended {
-        let (Asked::Read { key, .. }, Some(Meaning::Found { revision, entries })) = (&call.asked, &call.meaning) else {
+        let (Ask::Read { key, .. }, Some(Meaning::Found { revision, entries })) = (&call.asked, &call.meaning) else {
             continue;
         };
+        if *revision < past.oldest {
+            continue;
+        }
         let there = past.at(*revision).map(|all| match key {
             None => all.to_vec(),
             Some(key) => value_of(all, key).cloned().into_iter().collect(),
@@ -167,14 +213,14 @@ fn check_reads(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     Ok(())
 }
 
-/// What a node answers from its own state never goes back within one incarnation.
+/// What a node answers from its own state never goes back within one life.
 fn check_local_reads(ended: &[Ended]) -> Result<(), Finding> {
     let mut seen: BTreeMap<(NodeId, u64), u64> = BTreeMap::new();
     for call in ended {
-        let (Asked::Read { .. }, Some(Meaning::Found { revision, .. })) = (&call.asked, &call.meaning) else {
+        let (Ask::Read { .. }, Some(Meaning::Found { revision, .. })) = (&call.asked, &call.meaning) else {
             continue;
         };
-        let last = seen.entry((call.node, call.incarnation)).or_insert(0);
+        let last = seen.entry((call.node, call.life)).or_insert(0);
         if revision < last {
             let text = format!("{} answers a read as of revision {revision} after one as of {last}", call.node);
             return Err(("MonotonicReads", text));
@@ -190,21 +236,22 @@ fn check_local_reads(ended: &[Ended]) -> Result<(), Finding> {
 /// before it was made; a write that took effect must return a greater one. A put of unknown end that took effect did so
 /// after it was called, whenever that was.
 fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<(), Finding> {
-    let is_local = |call: &Ended| matches!(call.asked, Asked::Read { consistency: Consistency::Local, .. });
+    let is_local = |call: &Ended| matches!(call.asked, Ask::Read { consistency: Consistency::Local, .. });
     let answered: Vec<(&Ended, u64, bool)> = ended
         .iter()
         .filter(|call| !is_local(call))
         .filter_map(|call| match call.meaning.as_ref()? {
             Meaning::Put { revision } => Some((call, *revision, true)),
             Meaning::Delete { revision, existed } => Some((call, *revision, *existed)),
+            Meaning::Swapped { revision, succeeded } => Some((call, *revision, *succeeded)),
             Meaning::Found { revision, .. } => Some((call, *revision, false)),
-            Meaning::Refused(_) => None,
+            Meaning::Compacted | Meaning::Refused(_) => None,
         })
         .collect();
     let mut by_call = answered.clone();
     by_call.extend(ended.iter().filter(|call| call.ending == Ending::Unknown).filter_map(|call| match &call.asked {
-        Asked::Put { value, .. } => Some((call, *effects.get(value.as_ref())?, true)),
-        Asked::Delete { .. } | Asked::Read { .. } => None,
+        Ask::Put { value, .. } | Ask::Swap { value, .. } => Some((call, *effects.get(value.as_ref())?, true)),
+        Ask::Delete { .. } | Ask::Compact { .. } | Ask::Read { .. } => None,
     }));
     by_call.sort_by_key(|(call, ..)| call.called_at);
     let mut by_return = answered;
@@ -246,8 +293,8 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
             operation,
         };
         match (&call.asked, &call.meaning) {
-            (Asked::Put { key, value }, _) => entries.push(entry(key, Operation::Write { value: value.to_vec() })),
-            (Asked::Delete { key }, meaning) => {
+            (Ask::Put { key, value }, _) => entries.push(entry(key, Operation::Write { value: value.to_vec() })),
+            (Ask::Delete { key }, meaning) => {
                 let existed = match meaning {
                     Some(Meaning::Delete { existed, .. }) => Some(*existed),
                     _ => None,
@@ -255,7 +302,7 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
                 entries.push(entry(key, Operation::Delete { existed }));
             }
             (
-                Asked::Read { key, consistency: Consistency::Linearizable },
+                Ask::Read { key, consistency: Consistency::Linearizable },
                 Some(Meaning::Found { entries: found, .. }),
             ) => {
                 let read = |key: &[u8]| Operation::Read { found: value_of(found, key).map(|seen| seen.value.to_vec()) };
@@ -264,10 +311,19 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
                     None => entries.extend(keys.iter().map(|key| entry(key, read(key)))),
                 }
             }
-            (Asked::Read { .. }, _) => {}
+            (Ask::Swap { key, expected, value }, meaning) => {
+                let succeeded = match meaning {
+                    Some(Meaning::Swapped { succeeded, .. }) => Some(*succeeded),
+                    _ => None,
+                };
+                let expected = expected.as_ref().map(|value| value.to_vec());
+                let value = value.to_vec();
+                entries.push(entry(key, Operation::CompareAndSet { expected, value, succeeded }));
+            }
+            (Ask::Compact { .. } | Ask::Read { .. }, _) => {}
         }
     }
-    let history = History::new(entries).map_err(|why| ("Linearizable", why.to_string()))?;
+    let history = quorate_checker::History::new(entries).map_err(|why| ("Linearizable", why.to_string()))?;
     match check(&history, Object::Register, &Budget::default()) {
         Verdict::Linearizable => Ok(()),
         Verdict::Violation { key, explanation } => {
@@ -282,8 +338,10 @@ fn keys_of(ended: &[Ended]) -> Vec<&[u8]> {
     let mut keys: Vec<&[u8]> = ended
         .iter()
         .filter_map(|call| match &call.asked {
-            Asked::Put { key, .. } | Asked::Delete { key } | Asked::Read { key: Some(key), .. } => Some(key.as_ref()),
-            Asked::Read { key: None, .. } => None,
+            Ask::Put { key, .. } | Ask::Delete { key } | Ask::Swap { key, .. } | Ask::Read { key: Some(key), .. } => {
+                Some(key.as_ref())
+            }
+            Ask::Compact { .. } | Ask::Read { key: None, .. } => None,
         })
         .collect();
     keys.sort_unstable();
@@ -297,11 +355,11 @@ mod tests {
     use bytes::Bytes;
     use quorate_types::Time;
 
-    fn call(called_at: u64, returned_at: u64, asked: Asked, meaning: Meaning) -> Ended {
+    fn call(called_at: u64, returned_at: u64, asked: Ask, meaning: Meaning) -> Ended {
         Ended {
             process: called_at,
             node: NodeId(1),
-            incarnation: 1,
+            life: 1,
             called_at: Time(called_at),
             returned_at: Time(returned_at),
             asked,
@@ -311,7 +369,7 @@ mod tests {
     }
 
     fn put(called_at: u64, returned_at: u64, revision: u64) -> Ended {
-        let asked = Asked::Put { key: Bytes::from_static(b"k"), value: Bytes::from(revision.to_string()) };
+        let asked = Ask::Put { key: Bytes::from_static(b"k"), value: Bytes::from(revision.to_string()) };
         call(called_at, returned_at, asked, Meaning::Put { revision })
     }
 
@@ -319,7 +377,7 @@ mod tests {
         call(
             called_at,
             returned_at,
-            Asked::Read { key: None, consistency },
+            Ask::Read { key: None, consistency },
             Meaning::Found { revision, entries: Vec::new() },
         )
     }

@@ -2,7 +2,10 @@
 
 use super::subject::{Judged, Meaning, Versioned};
 use bytes::Bytes;
-use quorate_keyspace::{DeleteRangeRequest, KeyValue, Keyspace, PutRequest, Query, RangeRequest, Reply, Request};
+use quorate_keyspace::{
+    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyValue, Keyspace, KeyspaceError, Operation,
+    PutRequest, Query, RangeRequest, Reply, Request, TxnRequest,
+};
 use quorate_wire::encode_to_bytes;
 
 /// The range of all keys.
@@ -35,6 +38,25 @@ impl Judged for Keyspace {
         encode_to_bytes(&Request::DeleteRange(delete))
     }
 
+    fn swap(key: &Bytes, expected: Option<&Bytes>, value: &Bytes) -> Option<Bytes> {
+        let target = match expected {
+            Some(expected) => CompareTarget::Value(expected.clone()),
+            None => CompareTarget::CreateRevision(0),
+        };
+        let compare = Compare { key: key.clone(), range_end: Bytes::new(), operator: CompareOperator::Equal, target };
+        let put = PutRequest { key: key.clone(), value: value.clone(), ..PutRequest::default() };
+        let read = RangeRequest { key: key.clone(), ..RangeRequest::default() };
+        Some(encode_to_bytes(&Request::Txn(TxnRequest {
+            compares: vec![compare],
+            success: vec![Operation::Put(put)],
+            failure: vec![Operation::Range(read)],
+        })))
+    }
+
+    fn compact(revision: u64) -> Option<Bytes> {
+        Some(encode_to_bytes(&Request::Compact { revision: i64::try_from(revision).ok()? }))
+    }
+
     fn get(key: Option<&Bytes>) -> Query {
         Query::Range(match key {
             Some(key) => RangeRequest { key: key.clone(), ..RangeRequest::default() },
@@ -51,7 +73,22 @@ impl Judged for Keyspace {
             Reply::Range { revision, kvs, .. } => {
                 Meaning::Found { revision: unsigned(*revision), entries: versioned(kvs) }
             }
+            Reply::Txn { revision, succeeded, .. } => {
+                Meaning::Swapped { revision: unsigned(*revision), succeeded: *succeeded }
+            }
+            // A compaction of what is compacted already, or is not there yet, changes nothing.
+            Reply::Compacted { .. } | Reply::Error(KeyspaceError::Compacted | KeyspaceError::FutureRevision) => {
+                Meaning::Compacted
+            }
             other => Meaning::Refused(format!("{other:?}")),
+        }
+    }
+
+    fn oldest_revision(&self) -> u64 {
+        // Revisions can be read from the mark on, and the hash names the mark; 0 is none.
+        match quorate_machine::StateMachine::query(self, &Query::HashKv { revision: 0 }) {
+            Reply::HashKv { compact_revision, .. } => unsigned(compact_revision).max(1),
+            _ => 1,
         }
     }
 

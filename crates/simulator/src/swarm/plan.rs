@@ -25,16 +25,38 @@ pub enum FaultClass {
     Damage,
     /// Links are cut, both ways or one way.
     Partition,
-    /// Nodes crash, alone or together, also while they recover.
+    /// A link is cut and opened again and again.
+    Flapping,
+    /// A link becomes much worse than the others.
+    BadLink,
+    /// A link holds messages up and lets them go at once.
+    Clog,
+    /// Messages of long ago arrive again, of earlier terms and incarnations.
+    Replay,
+    /// Nodes crash, alone or together, at drawn moments, also while they recover.
     Crash,
+    /// A node crashes again and again.
+    CrashLoop,
     /// Processes are suspended.
     Pause,
+    /// Clocks jump, or stand still with their machine.
+    Clock,
     /// Nodes become slow.
     SlowNode,
     /// Disks become slow.
     SlowDisk,
     /// Disks stop completing anything for a while.
     DiskStall,
+    /// A disk fails an operation, once.
+    DiskError,
+    /// A disk has no room for a while.
+    DiskFull,
+    /// What was durable on a disk is damaged.
+    Rot,
+    /// A disk reports a write as done that it never did, or did elsewhere.
+    WriteFault,
+    /// A node comes back with empty disks, or with an older copy.
+    Amnesia,
     /// Nodes hear wrong news of connections.
     FalseNews,
     /// Clocks run at different rates.
@@ -43,18 +65,29 @@ pub enum FaultClass {
 
 impl FaultClass {
     /// All of them.
-    pub const ALL: [FaultClass; 13] = [
+    pub const ALL: [FaultClass; 24] = [
         FaultClass::Loss,
         FaultClass::Repetition,
         FaultClass::Overtaking,
         FaultClass::Stragglers,
         FaultClass::Damage,
         FaultClass::Partition,
+        FaultClass::Flapping,
+        FaultClass::BadLink,
+        FaultClass::Clog,
+        FaultClass::Replay,
         FaultClass::Crash,
+        FaultClass::CrashLoop,
         FaultClass::Pause,
+        FaultClass::Clock,
         FaultClass::SlowNode,
         FaultClass::SlowDisk,
         FaultClass::DiskStall,
+        FaultClass::DiskError,
+        FaultClass::DiskFull,
+        FaultClass::Rot,
+        FaultClass::WriteFault,
+        FaultClass::Amnesia,
         FaultClass::FalseNews,
         FaultClass::Drift,
     ];
@@ -76,6 +109,17 @@ impl FaultClass {
             FaultClass::DiskStall => "disk-stall",
             FaultClass::FalseNews => "false-news",
             FaultClass::Drift => "drift",
+            FaultClass::Flapping => "flapping",
+            FaultClass::BadLink => "bad-link",
+            FaultClass::Clog => "clog",
+            FaultClass::Replay => "replay",
+            FaultClass::CrashLoop => "crash-loop",
+            FaultClass::Clock => "clock",
+            FaultClass::DiskError => "disk-error",
+            FaultClass::DiskFull => "disk-full",
+            FaultClass::Rot => "rot",
+            FaultClass::WriteFault => "write-fault",
+            FaultClass::Amnesia => "amnesia",
         }
     }
 }
@@ -87,6 +131,10 @@ pub struct Mix {
     pub put: u64,
     /// Delete a key.
     pub delete: u64,
+    /// Put a key if it holds what the client knows.
+    pub swap: u64,
+    /// Forget the past.
+    pub compact: u64,
     /// Read a key, linearizably.
     pub read: u64,
     /// Read all keys, linearizably.
@@ -130,6 +178,8 @@ pub struct Plan {
     pub calm: Duration,
     /// How long the storm lasts.
     pub storm: Duration,
+    /// Whether damage to what was durable may hit every node, and not only a minority: then all may stop, and none may lie.
+    pub damage_anywhere: bool,
     /// Whether a minority stays broken for ever when the storm is over.
     pub leave_minority_down: bool,
     /// Whether nodes explain what they do. It must not matter.
@@ -181,13 +231,12 @@ impl Plan {
             longest_call: patience * u32::try_from(random.log_uniform(1, 20)).unwrap_or(4),
             calm: patience * u32::try_from(random.between(3, 8)).unwrap_or(3),
             storm: patience * u32::try_from(random.between(20, 60)).unwrap_or(20),
+            damage_anywhere: random.happens(Chance::percent(15)),
             leave_minority_down: random.happens(Chance::percent(30)),
             tracing: random.happens(Chance::percent(25)),
-            ghost: *random
-                .pick(&[Chance::one_in(4), Chance::one_in(32), Chance::one_in(256)])
-                .unwrap_or(&Chance::ALWAYS),
+            ghost: draw_ghost(random),
             deep: *random
-                .pick(&[Chance::one_in(2), Chance::one_in(16), Chance::one_in(128)])
+                .pick(&[Chance::one_in(2), Chance::one_in(16), Chance::one_in(128), Chance::one_in(512)])
                 .unwrap_or(&Chance::ALWAYS),
             faults,
         }
@@ -212,8 +261,10 @@ impl Plan {
             processing: self.processing,
             batching: self.batching,
             clock_offset_max: Duration::from_secs(3600),
-            clock_drift_ppm_max: if self.has(FaultClass::Drift) { 50_000 } else { 0 },
+            clock_drift_ppm_max: if self.has(FaultClass::Drift) { 100_000 } else { 0 },
             hints: Chance::percent(50),
+            archive: self.has(FaultClass::Replay),
+            doorman: true,
             checks: Checks { ghost: self.ghost, deep: self.deep },
             keep,
         }
@@ -226,7 +277,7 @@ fn draw_faults(random: &mut Random, patience: Duration) -> Vec<(FaultClass, Dura
     let chosen: Vec<FaultClass> = match random.below(10) {
         0 => Vec::new(),
         1..=3 => random.pick(&FaultClass::ALL).copied().into_iter().collect(),
-        _ => FaultClass::ALL.into_iter().filter(|_| random.happens(Chance::percent(50))).collect(),
+        _ => FaultClass::ALL.into_iter().filter(|_| random.happens(Chance::percent(40))).collect(),
     };
     chosen.into_iter().map(|class| (class, patience * u32::try_from(random.log_uniform(1, 30)).unwrap_or(1))).collect()
 }
@@ -251,10 +302,22 @@ fn draw_rate(random: &mut Random, most_ppm: u64) -> Chance {
     Chance(u32::try_from(random.log_uniform(1_000, most_ppm)).unwrap_or(1_000))
 }
 
+/// Opening a whole journal and store is the dearest check there is: always in one seed out of ten, rarely in most.
+fn draw_ghost(random: &mut Random) -> Chance {
+    match random.below(10) {
+        0 => Chance::ALWAYS,
+        1..=3 => Chance::one_in(32),
+        4..=6 => Chance::one_in(256),
+        _ => Chance::one_in(2048),
+    }
+}
+
 fn draw_mix(random: &mut Random) -> Mix {
     Mix {
         put: random.between(1, 10),
         delete: random.between(0, 3),
+        swap: random.between(0, 5),
+        compact: u64::from(random.happens(Chance::percent(25))),
         read: random.between(1, 10),
         read_all: random.between(0, 3),
         read_local: random.between(0, 3),

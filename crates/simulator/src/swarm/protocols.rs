@@ -2,7 +2,7 @@
 
 use super::subject::{Pace, Subject};
 use crate::marks::Mark;
-use crate::random::{Random, nanos};
+use crate::random::{Chance, Random, nanos};
 use quorate_paxos::{AcceptedTo, Paxos};
 use quorate_raft::Raft;
 use std::time::Duration;
@@ -27,7 +27,14 @@ impl Subject for Raft {
             compact_after_bytes: random.log_uniform(64, 1 << 16),
             compact_after_entries: random.log_uniform(1, 200),
             compact_keep_entries: random.between(0, 16),
-            ..quorate_raft::Config::default()
+            // Half the time a laggard is not waited for, and gets a snapshot.
+            keep_log_bytes: if random.happens(Chance::percent(50)) {
+                random.log_uniform(64, 1 << 16)
+            } else {
+                64 << 20
+            },
+            keep_log_entries: random.log_uniform(1, 1 << 16),
+            snapshot_retry_heartbeats: u32::try_from(random.log_uniform(1, 16)).unwrap_or(1),
         }
     }
 }
@@ -35,7 +42,7 @@ impl Subject for Raft {
 impl Subject for Paxos {
     const SLOTS: Option<u64> = Some(1);
     /// Nobody leads, so nobody forwards and every reader asks for itself; the log of one slot never gets shorter; one batch
-    /// is decided, once.
+    /// is decided, once; no store of keys that swaps and forgets lives on a single decree.
     const IMPOSSIBLE_MARKS: &'static [Mark] = &[
         Mark::LeaderChange,
         Mark::LogTruncated,
@@ -43,6 +50,11 @@ impl Subject for Paxos {
         Mark::ForwardRetried,
         Mark::ReadByFollower,
         Mark::DuplicateSkipped,
+        Mark::SwapDone,
+        Mark::SwapRefused,
+        Mark::PastCompacted,
+        Mark::SnapshotInstalled,
+        Mark::SnapshotAbandoned,
     ];
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {

@@ -1,10 +1,11 @@
 //! One seed from start to verdict.
 
+use super::aftermath::Aftermath;
 use super::callers::Callers;
-use super::judge;
 use super::plan::Plan;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
+use crate::act::Deed;
 use crate::marks::Marks;
 use crate::random::Random;
 use crate::transcript::Keep;
@@ -15,9 +16,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// Within so many times its patience after the storm, a cluster must serve at every live node. A Raft with sensible settings
-/// needs ten; drawn ones have windows and batches so small that a laggard may take longer to catch up.
-const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
+/// The property that a panic breaks.
+pub(super) const PANICS: &str = "NoPanic";
 /// A run with fewer answered calls proves nothing.
 const ANSWERS_FOR_EVIDENCE: u64 = 20;
 
@@ -28,11 +28,13 @@ pub struct Options {
     pub keep: Keep,
     /// Whether nodes trace; `None` leaves it to the seed.
     pub tracing: Option<bool>,
+    /// Whether everything that is done to the world is kept for the report.
+    pub record: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { keep: Keep::Nothing, tracing: None }
+        Options { keep: Keep::Nothing, tracing: None, record: false }
     }
 }
 
@@ -72,6 +74,10 @@ pub struct Report {
     pub plan: Plan,
     /// What happened, as far as it was to be kept.
     pub happenings: Vec<Happening>,
+    /// What was done to the world while there were faults, if it was to be recorded.
+    pub deeds: Vec<(Time, Deed)>,
+    /// If the faults were over when it ended: who was left broken for ever.
+    pub left_down: Option<Vec<NodeId>>,
 }
 
 impl Report {
@@ -109,7 +115,7 @@ pub fn run_plan<R: Subject, S: Judged>(seed: u64, mut plan: Plan, options: &Opti
         seed,
         protocol: R::PROTOCOL,
         trace_hash: 0,
-        violation: Some(SeedViolation { property: "NoPanic".to_owned(), text: panic_text(panic.as_ref()) }),
+        violation: Some(SeedViolation { property: PANICS.to_owned(), text: panic_text(panic.as_ref()) }),
         simulated: Duration::ZERO,
         operations: 0,
         events: 0,
@@ -118,7 +124,14 @@ pub fn run_plan<R: Subject, S: Judged>(seed: u64, mut plan: Plan, options: &Opti
         is_evidence: false,
         plan: fallback,
         happenings: Vec::new(),
+        deeds: Vec::new(),
+        left_down: None,
     })
+}
+
+/// The world of a seed, before anything is done to it.
+pub(crate) fn new_world<R: Subject, S: Judged>(seed: u64, plan: &Plan, keep: Keep) -> World<R, S> {
+    World::new(plan.world::<R>(&mut Random::stream(seed, "settings", 0), keep), seed)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -140,18 +153,24 @@ struct Run<R: Subject, S: Judged> {
     storm: Storm,
     callers: Callers,
     alarms: Vec<Alarm>,
+    /// Once the faults are over: who stays broken for ever.
+    left_down: Option<Vec<NodeId>>,
     random: Random,
 }
 
 impl<R: Subject, S: Judged> Run<R, S> {
     fn new(seed: u64, plan: Plan, options: &Options) -> Run<R, S> {
-        let config = plan.world::<R>(&mut Random::stream(seed, "settings", 0), options.keep);
+        let mut world = new_world(seed, &plan, options.keep);
+        if options.record {
+            world.record_deeds();
+        }
         Run {
             seed,
-            world: World::new(config, seed),
+            world,
             storm: Storm::new(Random::stream(seed, "storm", 0)),
             callers: Callers::new(&plan, Random::stream(seed, "callers", 0)),
             alarms: Vec::new(),
+            left_down: None,
             random: Random::stream(seed, "run", 0),
             plan,
         }
@@ -164,7 +183,9 @@ impl<R: Subject, S: Judged> Run<R, S> {
             .world
             .broken_promise()
             .map(|broken| SeedViolation { property: broken.property.to_owned(), text: broken.to_string() });
-        let operations = self.callers.answered();
+        let operations = self.callers.history.answered();
+        let mut marks = self.world.marks();
+        self.callers.history.mark(&mut marks);
         Report {
             seed: self.seed,
             protocol: R::PROTOCOL,
@@ -174,10 +195,12 @@ impl<R: Subject, S: Judged> Run<R, S> {
             operations,
             events: self.world.events(),
             faults: self.storm.counts().clone(),
-            marks: self.world.marks(),
+            marks,
             is_evidence: operations >= ANSWERS_FOR_EVIDENCE,
             plan: self.plan,
             happenings: self.world.happenings().cloned().collect(),
+            deeds: self.world.deeds().to_vec(),
+            left_down: self.left_down,
         }
     }
 
@@ -193,100 +216,24 @@ impl<R: Subject, S: Judged> Run<R, S> {
         let reminders = self.storm.begin(&self.plan, &mut self.world);
         self.remind_storm(reminders);
         self.run_until(calm_ends + self.plan.storm);
-        let core = self.choose_core();
         self.callers.stop();
-        self.storm.end(&self.plan, &mut self.world, &core);
-        if self.check_live_after_heal(&core) && self.world.broken_promise().is_none() {
-            judge::judge::<R, S>(&mut self.world, &self.callers, &core);
-        }
+        self.storm.end();
+        let left_down = if self.plan.leave_minority_down { self.choose_minority() } else { Vec::new() };
+        self.left_down = Some(left_down.clone());
+        let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
+        let history = &mut self.callers.history;
+        Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
     }
 
-    /// All nodes, or a majority that is to manage alone.
-    fn choose_core(&mut self) -> Vec<NodeId> {
-        let mut nodes: Vec<NodeId> = self.world.nodes().collect();
-        if self.plan.leave_minority_down {
-            self.random.shuffle(&mut nodes);
-            nodes.truncate(nodes.len() / 2 + 1);
-            nodes.sort();
-        }
-        nodes
-    }
-
-    /// `LiveAfterHeal`: all calls end; a new write at every live node is decided; everything decided is applied at every
-    /// live node; every key can be read.
-    fn check_live_after_heal(&mut self, core: &[NodeId]) -> bool {
-        let healed = self.world.now();
-        let patience = self.plan.patience;
-        let every_call_over = healed + self.callers.longest_call() + patience * 2;
-        if !self.run_while(every_call_over, |run| run.callers.waiting() > 0) {
-            return self.not_live("a call is still without an answer", core);
-        }
-        let deadline = self.world.now().max(healed) + patience * LIVE_AFTER_HEAL_PATIENCES;
-        for node in core {
-            if !self.answered_at(*node, deadline, |callers, world| callers.probe_write(world, *node)) {
-                return self.not_live(&format!("a new write at {node} is not decided"), core);
-            }
-        }
-        let behind = |run: &Run<R, S>| core.iter().any(|node| run.applied(*node) != Some(run.world.highest_applied()));
-        if !self.run_while(deadline, |run| behind(run)) {
-            return self.not_live("not every node has applied everything", core);
-        }
-        for node in core {
-            if !self.answered_at(*node, deadline, |callers, world| callers.probe_read(world, *node)) {
-                return self.not_live(&format!("a read at {node} is not answered"), core);
-            }
-        }
-        true
-    }
-
-    /// Calls again and again until one is answered.
-    fn answered_at(
-        &mut self,
-        node: NodeId,
-        deadline: Time,
-        mut call: impl FnMut(&mut Callers, &mut World<R, S>),
-    ) -> bool {
-        while self.world.now() < deadline && self.world.broken_promise().is_none() {
-            let answered = self.callers.answered_at(node);
-            call(&mut self.callers, &mut self.world);
-            if !self.run_while(deadline, |run| run.callers.waiting() > 0) {
-                return false;
-            }
-            if self.callers.answered_at(node) > answered {
-                return true;
-            }
-            self.run_until(self.world.now() + self.plan.patience / 4);
-        }
-        false
-    }
-
-    fn applied(&self, node: NodeId) -> Option<quorate_types::Slot> {
-        self.world.node(node).map(|node| node.status().machine.applied)
-    }
-
-    fn not_live(&mut self, what: &str, core: &[NodeId]) -> bool {
-        let states: Vec<String> = core
-            .iter()
-            .map(|node| match self.world.node(*node) {
-                None => format!("{node} is down"),
-                Some(running) => {
-                    let status = running.status();
-                    let protocol = status.protocol;
-                    format!(
-                        "{node} is {} in era {}, log up to {}, durable {}, committed {}, applied {}",
-                        protocol.role.name(),
-                        protocol.era,
-                        protocol.last,
-                        protocol.durable,
-                        protocol.committed,
-                        status.machine.applied
-                    )
-                }
-            })
-            .collect();
-        let detail = format!("faults are over and {what}; {}", states.join("; "));
-        self.world.report_broken("LiveAfterHeal", None, detail);
-        false
+    /// Nodes to stay broken for ever, so that a bare majority has to manage alone: those that cannot come back, and others.
+    fn choose_minority(&mut self) -> Vec<NodeId> {
+        let everyone: Vec<NodeId> = self.world.nodes().collect();
+        let (mut broken, mut others): (Vec<NodeId>, Vec<NodeId>) =
+            everyone.iter().partition(|node| self.world.is_out_of_service(**node));
+        self.random.shuffle(&mut others);
+        broken.append(&mut others);
+        broken.truncate(everyone.len().saturating_sub(1) / 2);
+        broken
     }
 
     /// Runs while `needed`, up to `deadline`. Says whether it is no longer needed.

@@ -5,6 +5,7 @@ use super::subject::{Pace, Subject};
 use crate::random::{Chance, Random};
 use quorate_journal::JournalConfig;
 use quorate_machine::MachineConfig;
+use quorate_machine::transfer::TransferConfig;
 use quorate_node::{CheckpointConfig, NodeConfig};
 use quorate_store::StoreConfig;
 use std::time::Duration;
@@ -25,6 +26,17 @@ pub(super) fn draw_node<R: Subject>(random: &mut Random, plan: &Plan) -> NodeCon
     };
     node.journal_idle = patience / count(random, 2, 100);
     node.tracing = plan.tracing;
+    node.tidy_every = patience / count(random, 10, 1000);
+    let chunk_bytes = size(random, 16, 64 << 10);
+    node.transfer = TransferConfig {
+        chunk_bytes,
+        window_bytes: random.log_uniform(chunk_bytes as u64, 1 << 18),
+        bytes_per_second: random.log_uniform(1 << 18, 1 << 26),
+        max_sent_at_once: size(random, 1, 4),
+        resend_after: patience / count(random, 1, 4),
+        abandon_after: patience * count(random, 2, 20),
+        tick: patience / count(random, 20, 100),
+    };
     node.store = StoreConfig { slice_bytes: size(random, 64, 64 << 10), file_bytes: random.log_uniform(256, 1 << 20) };
     node
 }

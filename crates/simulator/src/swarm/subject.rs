@@ -60,6 +60,15 @@ pub enum Meaning {
         /// In order of keys.
         entries: Vec<Versioned>,
     },
+    /// A swap was done, or found something else.
+    Swapped {
+        /// The revision of the write, or of the state that was something else.
+        revision: u64,
+        /// Whether it was done.
+        succeeded: bool,
+    },
+    /// The past below some revision is forgotten.
+    Compacted,
     /// The state machine refused, in words. Nothing the campaign asks for may be refused.
     Refused(String),
 }
@@ -73,11 +82,45 @@ pub trait Judged: StateMachine {
     /// The command that deletes a key.
     fn delete(key: &Bytes) -> Bytes;
 
+    /// The command that sets a key if it holds what is expected (`None`: if it does not exist), if there is one.
+    fn swap(_key: &Bytes, _expected: Option<&Bytes>, _value: &Bytes) -> Option<Bytes> {
+        None
+    }
+
+    /// The command that forgets what can only be read below a revision, if there is one.
+    fn compact(_revision: u64) -> Option<Bytes> {
+        None
+    }
+
     /// The question for one key, or for all.
     fn get(key: Option<&Bytes>) -> Self::Query;
 
     /// What a reply means.
     fn meaning(reply: &Self::Reply) -> Meaning;
+
+    /// A reply in words, for scripts that look for them.
+    fn words(reply: &Self::Reply) -> String {
+        match Self::meaning(reply) {
+            Meaning::Put { revision } => format!("revision {revision}"),
+            Meaning::Delete { revision, existed } => format!("{} deleted, revision {revision}", u64::from(existed)),
+            Meaning::Found { entries, .. } if entries.is_empty() => "nothing".to_owned(),
+            Meaning::Found { entries, .. } => {
+                let entry = |entry: &Versioned| {
+                    format!("{} (revision {})", String::from_utf8_lossy(&entry.value), entry.written_at)
+                };
+                entries.iter().map(entry).collect::<Vec<_>>().join(", ")
+            }
+            Meaning::Swapped { revision, succeeded: true } => format!("swapped, revision {revision}"),
+            Meaning::Swapped { revision, succeeded: false } => format!("not as expected, revision {revision}"),
+            Meaning::Compacted => "compacted".to_owned(),
+            Meaning::Refused(why) => why,
+        }
+    }
+
+    /// The least revision that can be read.
+    fn oldest_revision(&self) -> u64 {
+        1
+    }
 
     /// The last revision.
     fn revision(&self) -> u64;

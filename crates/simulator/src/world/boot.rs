@@ -9,7 +9,7 @@ use quorate_disk::model::Unsynced;
 use quorate_journal::{Expected, Journal, JournalConfig};
 use quorate_machine::{DutyConfig, StateMachine};
 use quorate_narrator::What;
-use quorate_node::{Boot, Lane, Node};
+use quorate_node::{Boot, BootError, Lane, Node, NodeOutput};
 use quorate_protocol::{LinkState, Replica};
 use quorate_types::{ClusterId, DiskId, NodeId, Slot};
 use std::time::Duration;
@@ -25,24 +25,17 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
-    /// Crashes all of `victims` at once at some moment while the next journal write of `watched` is under way: what it wrote is
-    /// not flushed then, and whoever spoke too early is caught out. Each starts again that much later.
-    pub fn crash_during_write(&mut self, watched: NodeId, victims: Vec<(NodeId, Duration)>) {
-        self.traps.insert(watched, victims);
-    }
-
-    /// Takes back every [`World::crash_during_write`] that has not happened, and every restart that was to follow one.
-    pub fn forget_traps(&mut self) {
-        self.traps.clear();
-        self.traps_forgotten += 1;
-    }
-
-    /// Springs the trap on a node whose journal write is under way for this long.
-    pub(super) fn spring_trap(&mut self, id: NodeId, under_way: Duration) {
-        if let Some(victims) = self.traps.remove(&id) {
-            let delay = self.crash_random.duration(Duration::ZERO, under_way);
-            self.schedule(self.now + delay, WorldEvent::PowerFailure { victims, traps: self.traps_forgotten });
-        }
+    /// Ends a node's process and nothing else: what it wrote is in the machine's cache, flushed or not. Does nothing to one that
+    /// is down.
+    pub fn kill(&mut self, id: NodeId) {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_some()) else { return };
+        let has_unflushed = !host.journal.unsynced().is_empty() || !host.store.unsynced().is_empty();
+        host.trouble.starts_from_cache = has_unflushed;
+        self.end_process(id);
+        self.note(Some(id), What::Stopped { why: "its process is gone, its machine runs on".to_owned() });
+        self.take_unproven_out(id);
+        self.abandon_calls(id);
+        self.spread_hints(id, LinkState::Refused);
     }
 
     pub(super) fn power_failure(&mut self, victims: Vec<(NodeId, Duration)>, traps: u64) {
@@ -54,9 +47,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
-    /// Starts a crashed node from what its disks hold. Does nothing to one that runs.
+    /// Starts a crashed node from what its disks hold. Does nothing to one that runs, or that is out of service.
     ///
-    /// Nothing here damages what was synced, so a node that refuses to start has broken a promise.
+    /// A node that refuses to start although nobody damaged what it had synced, nor filled its disks, has broken a promise. One
+    /// whose disks were damaged may refuse, and is out of service from then on.
     pub fn restart(&mut self, id: NodeId) {
         self.boot(id, None);
     }
@@ -75,46 +69,82 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     fn boot(&mut self, id: NodeId, crash_after: Option<(Lane, u64)>) {
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_none()) else { return };
+        if host.trouble.out_of_service.is_some() {
+            return;
+        }
         if let Some((lane, operations)) = crash_after {
             host.disk_mut(lane).faults_mut().fail_after = Some((operations, DiskErrorKind::Medium));
         }
         if host.has_torn_tail(&self.config.node.journal) {
             self.marks.hit(Mark::TornTailRepaired);
         }
-        let boot = host.boot(self.config.cluster, DiskId(self.crash_random.bits()));
-        let booted =
-            Node::boot(boot, self.config.node.clone(), &DutyConfig::<S>::default(), &mut host.journal, &mut host.store);
-        let failed = crash_after.is_some_and(|(lane, _)| host.disk_mut(lane).faults_mut().fail_after.take().is_none());
-        let (node, outputs) = match booted {
-            Err(_) if failed => {
-                self.lose_power(id, true);
-                return self.mark(Mark::CrashInRecovery);
-            }
-            Err(why) => {
-                let detail = format!("{id} refuses to start from disks that nobody damaged: {why}");
-                self.note(Some(id), What::StartRefused { why: why.to_string() });
-                return self.report_broken("StartsFromItsDisk", Some(id), detail);
-            }
+        let new_disk = DiskId(self.crash_random.bits());
+        let failures_due = host.failures_due();
+        let boot = host.boot(self.config.cluster, new_disk);
+        let duty = DutyConfig::<S>::default();
+        let booted = Node::boot(boot, self.config.node.clone(), &duty, &mut host.journal, &mut host.store);
+        let failed = host.failures_due() < failures_due;
+        if let Some((lane, _)) = crash_after {
+            host.disk_mut(lane).faults_mut().fail_after = None;
+        }
+        match booted {
             Ok(_) if failed => {
                 let detail = format!("{id} started although its disk failed an operation");
-                return self.report_broken("FailedWriteIsACrash", Some(id), detail);
+                self.report_broken("FailedWriteIsACrash", Some(id), detail);
             }
-            Ok(booted) => booted,
-        };
+            Ok((node, outputs)) => self.live(id, node, outputs),
+            Err(_) if failed => {
+                self.lose_power(id, true);
+                self.mark(Mark::CrashInRecovery);
+            }
+            Err(why) => self.start_refused(id, &why),
+        }
+    }
+
+    /// A node that was opened begins its life.
+    fn live(&mut self, id: NodeId, node: Node<R, S>, mut outputs: Vec<NodeOutput<R, S>>) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
         let status = node.status();
         host.life += 1;
+        host.flushes += 1;
+        host.trouble.life_begins();
         let incarnation_before = std::mem::replace(&mut host.incarnation, status.incarnation.0);
         host.first_flight = self.flights + 1;
         host.node = Some(node);
+        if std::mem::take(&mut host.trouble.starts_from_cache) {
+            self.marks.hit(Mark::StartFromCache);
+        }
+        if host.is_damaged() {
+            self.marks.hit(Mark::StartedDamaged);
+        }
         let applied = status.checkpointed;
         if applied > Slot::ZERO {
             self.marks.hit(Mark::StartFromCheckpoint);
         }
         self.note(Some(id), What::Started { incarnation: status.incarnation.0, applied });
         self.check_after_start(id, incarnation_before);
-        self.carry_out(id, outputs);
-        self.check_after_settle(id);
-        self.spread_hints(id, LinkState::Up);
+        self.say_hello(id);
+        if self.is_running(id) {
+            self.carry_out(id, &mut outputs);
+            self.check_after_settle(id);
+            self.spread_hints(id, LinkState::Up);
+        }
+    }
+
+    /// It stops and does not lie, which is right if its disks were damaged, or have no room.
+    fn start_refused(&mut self, id: NodeId, why: &BootError) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let is_damaged = host.is_damaged();
+        let is_full = matches!(why, BootError::Disk { why, .. } if why.kind == DiskErrorKind::Full);
+        self.note(Some(id), What::StartRefused { why: why.to_string() });
+        if is_damaged {
+            self.take_out_of_service(id, "its disks are damaged", Mark::StartRefused);
+        } else if is_full {
+            self.mark(Mark::DiskFull);
+        } else {
+            let detail = format!("{id} refuses to start from disks that nobody damaged: {why}");
+            self.report_broken("StartsFromItsDisk", Some(id), detail);
+        }
     }
 
     /// What a crash does to one machine, running or still recovering.
@@ -127,11 +157,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if !journal.is_empty() || !store.is_empty() {
             self.marks.hit(Mark::CrashWithUnsynced);
         }
-        if let Some(status) = host.node.as_ref().map(Node::status) {
-            self.marks.hit_times(Mark::DuplicateSkipped, status.machine.skipped_commands);
-            host.checkpointed = host.checkpointed.max(status.checkpointed);
-        }
-        host.lose_memory();
+        self.end_process(id);
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        host.trouble.starts_from_cache = false;
         let random = &mut self.crash_random;
         for disk in [&mut host.journal, &mut host.store] {
             disk.crash(&mut |bound| random.below(bound));
@@ -139,10 +167,34 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let unsynced_bytes = bytes(&journal) + bytes(&store);
         let unsynced_names = (journal.name_changes + store.name_changes) as u64;
         self.note(Some(id), What::Crashed { unsynced_bytes, unsynced_names, recovering });
+        self.take_unproven_out(id);
+    }
+
+    /// What only a running process has is gone.
+    fn end_process(&mut self, id: NodeId) {
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        if let Some(status) = host.node.as_ref().map(Node::status) {
+            self.marks.hit_times(Mark::DuplicateSkipped, status.machine.skipped_commands);
+            self.marks.hit_times(Mark::SnapshotInstalled, status.snapshots.installed);
+            self.marks.hit_times(Mark::SnapshotAbandoned, u64::from(status.snapshots.receiving.is_some()));
+            host.checkpointed = host.checkpointed.max(status.checkpointed);
+        }
+        host.forget_write_faults();
+        host.clock.thaw(now);
+        host.lose_memory();
     }
 }
 
 impl<R: Replica, S: StateMachine> Host<R, S> {
+    /// How many of its disks are about to fail an operation.
+    fn failures_due(&mut self) -> usize {
+        [Lane::Journal, Lane::Store]
+            .into_iter()
+            .filter(|lane| self.disk_mut(*lane).faults_mut().fail_after.is_some())
+            .count()
+    }
+
     /// What this node is started with. `new_disk` counts only where no journal is found.
     pub(super) fn boot(&self, cluster: ClusterId, new_disk: DiskId) -> Boot {
         Boot { cluster, me: self.id, start: self.start.clone(), new_disk }

@@ -48,8 +48,8 @@ pub struct OperationResult<Reply> {
     pub operation: OperationId,
     /// At which node.
     pub node: NodeId,
-    /// In which of its incarnations; 0 if it was not running.
-    pub incarnation: u64,
+    /// In which of its lives, counting its starts and crashes; 0 if it was not running.
+    pub life: u64,
     /// When it was called.
     pub called_at: Time,
     /// When it ended.
@@ -67,7 +67,7 @@ enum Nature {
 #[derive(Clone, Copy, Debug)]
 struct Calling {
     node: NodeId,
-    incarnation: u64,
+    life: u64,
     called_at: Time,
     nature: Nature,
 }
@@ -143,9 +143,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let operation = self.clients.last;
         self.note(Some(node), What::ClientCall { operation, request });
         let running = self.hosts.get(&node).filter(|host| host.node.is_some());
-        let incarnation = running.map_or(0, |host| host.incarnation);
-        self.clients.waiting.insert(operation, Calling { node, incarnation, called_at: self.now, nature });
-        if incarnation == 0 {
+        let life = running.map_or(0, |host| host.life);
+        self.clients.waiting.insert(operation, Calling { node, life, called_at: self.now, nature });
+        if life == 0 {
             self.end(operation, Outcome::NotRunning);
         } else {
             self.enqueue(node, Waiting::Input(input(ClientTag(operation))));
@@ -191,7 +191,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.clients.results.push(OperationResult {
             operation: OperationId(operation),
             node: calling.node,
-            incarnation: calling.incarnation,
+            life: calling.life,
             called_at: calling.called_at,
             returned_at: self.now,
             outcome,

@@ -76,6 +76,11 @@ pub struct WorldConfig<R: Replica> {
     pub clock_drift_ppm_max: u32,
     /// How often peers hear of a crash or a start, each for itself.
     pub hints: Chance,
+    /// Whether messages are remembered, so that they can be replayed.
+    pub archive: bool,
+    /// Whether peers refuse a node that comes with another disk, or an older one, than they know. Without it a wiped node is
+    /// let in, which no protocol here survives.
+    pub doorman: bool,
     /// What is checked on the way.
     pub checks: Checks,
     /// How much of the transcript is kept.
@@ -99,6 +104,8 @@ impl<R: Replica> WorldConfig<R> {
             clock_offset_max: Duration::ZERO,
             clock_drift_ppm_max: 0,
             hints: Chance::NEVER,
+            archive: false,
+            doorman: true,
             checks: Checks::ALL,
             keep: Keep::Everything,
         }

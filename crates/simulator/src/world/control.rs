@@ -32,10 +32,34 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
+    /// Suspends a node's whole machine for this long: its clock stands still meanwhile.
+    pub fn freeze(&mut self, id: NodeId, duration: Duration) {
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_some()) else { return };
+        host.clock.freeze(now, duration);
+        self.schedule_deadlines_anew(id);
+        self.mark(Mark::ClockFrozen);
+        self.pause(id, Some(duration));
+    }
+
+    /// Lets a node's clock jump forward. What was to come due meanwhile comes due now.
+    pub fn step_clock(&mut self, id: NodeId, by: Duration) {
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        host.clock.step(now, by);
+        self.note(Some(id), What::Note { text: format!("the clock of {id} jumps forward by {by:?}") });
+        self.mark(Mark::ClockStepped);
+        self.schedule_deadlines_anew(id);
+    }
+
     /// Lets a suspended node go on.
     pub fn resume(&mut self, id: NodeId) {
+        let now = self.now;
         if let Some(host) = self.hosts.get_mut(&id).filter(|host| host.paused) {
             host.paused = false;
+            if host.clock.thaw(now) {
+                self.schedule_deadlines_anew(id);
+            }
             self.note(Some(id), What::Resumed);
             self.schedule_work(id);
         }
@@ -82,6 +106,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     pub fn heal(&mut self) {
         self.network.unblock_all();
         self.note(None, What::Healed);
+        for (from, to) in self.clogged.keys().copied().collect::<Vec<_>>() {
+            self.unclog(from, to);
+        }
     }
 
     /// Whether this direction is cut.
@@ -136,13 +163,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     }
 
     /// With `true`, no timer fires by itself any more: only [`World::fire_timer`] does. With `false`, every timer that is
-    /// set draws a new deadline from now.
+    /// set comes due at its deadline, at once if that has passed.
     pub fn set_manual_timers(&mut self, manual: bool) {
         if std::mem::replace(&mut self.manual_timers, manual) && !manual {
-            let armed: Vec<_> =
-                self.hosts.values().flat_map(|host| host.timers.keys().map(move |timer| (host.id, *timer))).collect();
-            for (id, timer) in armed {
-                self.draw_deadline(id, timer);
+            for id in self.nodes().collect::<Vec<_>>() {
+                self.schedule_deadlines_anew(id);
             }
         }
     }

@@ -14,6 +14,12 @@ use quorate_types::NodeId;
 use quorate_wire::{FRAME_HEADER_BYTES, Wire, decode_exact, decode_frame_header, encode_frame, verify_frame};
 use std::time::Duration;
 
+/// One message of so many is remembered, so that the archive goes far back.
+const ARCHIVE_EVERY: u64 = 7;
+/// Per directed link.
+const ARCHIVE_MESSAGES_MAX: usize = 256;
+/// So many messages at once count as a burst.
+const BURST_MESSAGES: usize = 8;
 /// What a receiver allows; far above every batch a simulated node makes.
 const FRAME_BYTES_MAX: u32 = 64 << 20;
 
@@ -26,7 +32,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let mut payload = Vec::new();
         message.encode(&mut payload);
         self.flights += 1;
-        let flight = Flight { from, to, kind, number: self.flights, frame: Bytes::from(encode_frame(&payload)) };
+        let life = self.hosts.get(&from).map_or(0, |host| host.life);
+        let frame = Bytes::from(encode_frame(&payload));
+        let flight = Flight { from, to, kind, number: self.flights, life, frame };
+        self.remember(&flight);
         let bytes = flight.frame.len() as u64;
         self.note(Some(from), What::MessageSent { to, kind, flight: flight.number, bytes });
         match self.filters.fate(from, to, kind) {
@@ -65,7 +74,52 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         count
     }
 
+    /// Keeps some messages, to be replayed long after.
+    fn remember(&mut self, flight: &Flight) {
+        if self.config.archive && flight.number.is_multiple_of(ARCHIVE_EVERY) {
+            let kept = self.archive.entry((flight.from, flight.to)).or_default();
+            if kept.len() >= ARCHIVE_MESSAGES_MAX {
+                kept.pop_front();
+            }
+            kept.push_back(flight.clone());
+        }
+    }
+
+    /// Lets the message that was remembered so many ago on this link arrive once more.
+    pub fn replay(&mut self, from: NodeId, to: NodeId, back: u64) {
+        let Some(kept) = self.archive.get(&(from, to)).filter(|kept| !kept.is_empty()) else { return };
+        let at = kept.len() - 1 - usize::try_from(back % kept.len() as u64).unwrap_or(0);
+        let Some(flight) = kept.get(at).cloned() else { return };
+        self.mark(Mark::OldReplayed);
+        self.note(Some(from), What::MessageRepeated { to, kind: flight.kind, flight: flight.number });
+        self.dispatch(flight, Duration::ZERO);
+    }
+
+    /// Lets messages in one direction queue up.
+    pub fn clog(&mut self, from: NodeId, to: NodeId) {
+        if self.clogged.insert((from, to), Vec::new()).is_none() {
+            self.remark(format!("messages from {from} to {to} queue up"));
+        }
+    }
+
+    /// Lets what queued up leave at once.
+    pub fn unclog(&mut self, from: NodeId, to: NodeId) {
+        let Some(waiting) = self.clogged.remove(&(from, to)) else { return };
+        self.remark(format!("{} messages from {from} to {to} leave at once", waiting.len()));
+        if waiting.len() >= BURST_MESSAGES {
+            self.mark(Mark::Burst);
+        }
+        for flight in waiting {
+            self.dispatch(flight, Duration::ZERO);
+        }
+    }
+
     fn dispatch(&mut self, flight: Flight, extra: Duration) {
+        if !self.clogged.is_empty()
+            && let Some(waiting) = self.clogged.get_mut(&(flight.from, flight.to))
+        {
+            return waiting.push(flight);
+        }
         match self.network.route(self.now, flight.from, flight.to, extra) {
             Route::Lost(why) => self.lose(&flight, why),
             Route::Arrives { at, again_at, flipped_bit } => {
@@ -90,6 +144,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
         if !self.is_running(flight.to) {
             return self.lose(&flight, Loss::ReceiverDown);
+        }
+        if !self.admit(&flight) {
+            return self.lose(&flight, Loss::Blocked);
         }
         let Some(payload) = verified_payload(&flight.frame) else {
             self.mark(Mark::DamagedDropped);
@@ -144,7 +201,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     }
 
     fn note_order(&mut self, from: NodeId, to: NodeId, number: u64) {
-        let last = self.last_delivered.entry((from, to)).or_insert(0);
+        let last = &mut self.last_delivered.entry((from, to)).or_default().number;
         if number < *last {
             self.marks.hit(Mark::Reordered);
         }
@@ -155,6 +212,15 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.marks.hit(Mark::MessageAcrossIncarnations);
         }
     }
+}
+
+/// The last delivery on a directed link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Delivered {
+    /// The highest message number.
+    number: u64,
+    /// The lives of sender and receiver that have let each other in.
+    pub(super) lives: (u64, u64),
 }
 
 /// What a message is called in scenarios and transcripts.

@@ -3,9 +3,10 @@
 use super::World;
 use super::event::WorldEvent;
 use super::host::{Host, Waiting, Write, lane_name};
+use crate::act::Moment;
 use crate::latency::Latency;
 use crate::marks::Mark;
-use quorate_disk::{Disk, DiskError, Operation};
+use quorate_disk::{Disk, DiskError, DiskErrorKind, Operation};
 use quorate_machine::StateMachine;
 use quorate_narrator::What;
 use quorate_node::{Lane, NodeInput};
@@ -44,7 +45,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.disk_failed(id, &error);
             return;
         }
-        self.advance_write(id, lane);
+        self.moment(id, Moment::Flushed(lane));
+        if self.is_running(id) {
+            self.advance_write(id, lane);
+        }
     }
 
     /// Stops a disk: writes under way do not complete until it is released.
@@ -74,14 +78,15 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             Err(error) => self.disk_failed(id, &error),
             Ok(Some(took)) => {
                 let event = WorldEvent::DiskStep { node: id, life: host.life, lane };
-                if lane == Lane::Journal {
-                    // Before the flush is scheduled: at the same moment, the crash comes first.
-                    self.spring_trap(id, took);
-                }
+                // Before the flush is scheduled: at the same moment, the crash comes first.
+                self.moment_within(id, Moment::Write(lane), took);
                 self.schedule(self.now + took, event);
             }
             Ok(None) => {
                 let Some(write) = host.write_mut(lane).take() else { return };
+                if lane == Lane::Journal && host.note_journal_write(write.operations) {
+                    self.marks.hit(Mark::WriteFaulted);
+                }
                 host.inbox.push_back(Waiting::Input(NodeInput::DiskDone { lane, write: write.id }));
                 self.note(Some(id), What::WriteDurable { lane: lane_name(lane), write: write.id });
                 self.schedule_work(id);
@@ -89,10 +94,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
-    /// A failed operation is a crash: the driver's duty.
+    /// A failed operation ends the process: the driver's duty. The machine keeps its power, and its cache.
     fn disk_failed(&mut self, id: NodeId, error: &DiskError) {
         self.note(Some(id), What::DiskFailed { why: error.to_string() });
-        self.crash(id);
+        self.mark(if error.kind == DiskErrorKind::Full { Mark::DiskFull } else { Mark::DiskFailed });
+        self.kill(id);
     }
 }
 
@@ -122,6 +128,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         let Some(mut write) = self.write_mut(lane).take() else { return Ok(()) };
         if let Some(operation) = write.operations.get(write.next) {
             self.disk_mut(lane).perform(operation)?;
+            self.flushes += 1;
             write.next += 1;
         }
         *self.write_mut(lane) = Some(write);

@@ -1,6 +1,7 @@
 //! One simulated machine: a node's process, its disks, clock, timers and inbox.
 
 use super::config::{DiskModel, WorldConfig};
+use super::damage::Trouble;
 use crate::clock::Clock;
 use crate::latency::Latency;
 use crate::random::{Random, nanos};
@@ -26,8 +27,8 @@ pub(super) enum Waiting<R: Replica, S: StateMachine> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Armed {
     pub(super) generation: u64,
-    pub(super) at_least: Duration,
-    pub(super) at_most: Duration,
+    /// On the node's own clock.
+    pub(super) due: Time,
 }
 
 /// A write under way: everything before `next` was handed to the disk.
@@ -55,6 +56,8 @@ pub(super) struct Seen {
     pub(super) applied: Slot,
     pub(super) last: Slot,
     pub(super) forwarded: u64,
+    /// Installed ones.
+    pub(super) snapshots: u64,
 }
 
 /// One machine.
@@ -83,6 +86,12 @@ pub(super) struct Host<R: Replica, S: StateMachine> {
     pub(super) journal_busy: bool,
     pub(super) disk_held: bool,
     pub(super) held_lanes: Vec<Lane>,
+    /// What is wrong with its disks, or was done to them.
+    pub(super) trouble: Trouble,
+    /// Counts flushes, starts and crashes: what is durable changes only there.
+    pub(super) flushes: u64,
+    /// The replica that the synced disks open, as of so many flushes.
+    pub(super) ghost: Option<(u64, R)>,
     pub(super) lead: Option<Lead>,
     pub(super) seen: Seen,
     /// The highest era known to be durable here, over all incarnations.
@@ -127,6 +136,9 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
             journal_busy: false,
             disk_held: false,
             held_lanes: Vec::new(),
+            trouble: Trouble::default(),
+            flushes: 0,
+            ghost: None,
             lead: None,
             seen: Seen::default(),
             durable_era: 0,
@@ -142,13 +154,15 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
 
     /// Forgets everything that only a running process has.
     pub(super) fn lose_memory(&mut self) {
+        self.trouble.process_ends(self.journal_write.take());
         self.node = None;
         self.life += 1;
+        self.flushes += 1;
+        self.ghost = None;
         self.inbox.clear();
         self.work_scheduled = false;
         self.paused = false;
         self.timers.clear();
-        self.journal_write = None;
         self.store_write = None;
         self.journal_busy = false;
         self.held_lanes.clear();

@@ -4,6 +4,7 @@ use super::World;
 use super::config::Batching;
 use super::event::WorldEvent;
 use super::host::{Armed, Host, HostEnv, Lead, Waiting};
+use crate::act::Moment;
 use quorate_machine::StateMachine;
 use quorate_narrator::What;
 use quorate_node::{Lane, NodeInput, NodeOutput, NodeTimer, StopReason};
@@ -52,19 +53,22 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if host.paused {
             return;
         }
-        let Taken { inputs, fired } = host.take_batch(batching);
-        let mut outputs = Vec::new();
+        let mut inputs = std::mem::take(&mut self.inputs);
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let fired = host.take_batch(batching, &mut inputs);
         if let Some(node) = host.node.as_mut().filter(|_| !inputs.is_empty()) {
             let mut env = HostEnv { now: host.clock.read(now), choices: &mut host.choices };
-            for input in inputs {
+            for input in inputs.drain(..) {
                 node.step(&mut env, input);
             }
             node.settle(&mut env, &mut outputs);
         }
+        self.inputs = inputs;
         if let Some(timer) = fired {
             self.note(Some(id), What::TimerFired { timer: timer_name::<R>(timer) });
         }
-        self.carry_out(id, outputs);
+        self.carry_out(id, &mut outputs);
+        self.outputs = outputs;
         self.check_after_settle(id);
         self.schedule_work(id);
     }
@@ -74,15 +78,22 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.life == life) else { return };
         let current = host.timers.get(&timer).is_some_and(|armed| armed.generation == generation);
         if current && !self.manual_timers {
+            self.events += 1;
             self.enqueue(id, Waiting::Expired { timer, generation });
         }
     }
 
-    /// Does what a node wants done, in order.
-    pub(super) fn carry_out(&mut self, id: NodeId, outputs: Vec<NodeOutput<R, S>>) {
-        for output in outputs {
+    /// Does what a node wants done, in order, and leaves the list empty.
+    pub(super) fn carry_out(&mut self, id: NodeId, outputs: &mut Vec<NodeOutput<R, S>>) {
+        for output in outputs.drain(..) {
             match output {
-                NodeOutput::Send { to, message } => self.send(id, to, &message),
+                NodeOutput::Send { to, message } => {
+                    self.moment(id, Moment::Send);
+                    if self.is_running(id) {
+                        self.send(id, to, &message);
+                        self.moment(id, Moment::Sent);
+                    }
+                }
                 NodeOutput::SetTimer { timer, at_least, at_most } => self.set_timer(id, timer, at_least, at_most),
                 NodeOutput::CancelTimer(timer) => {
                     if let Some(host) = self.hosts.get_mut(&id) {
@@ -90,7 +101,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                     }
                 }
                 NodeOutput::Disk { lane, write, operations } => self.start_write(id, lane, write, operations),
-                NodeOutput::Reply { tag, result } => self.answer(id, tag, result),
+                NodeOutput::Reply { tag, result } => {
+                    self.answer(id, tag, result);
+                    self.moment(id, Moment::Answered);
+                }
                 NodeOutput::Answer { tag, .. } => {
                     let detail = format!("{id} answers errand {}, and no client here has errands", tag.0);
                     self.report_broken("AnsweredOnce", Some(id), detail);
@@ -105,7 +119,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                 NodeOutput::Stop(reason) => return self.stop(id, &reason),
             }
             if !self.is_running(id) {
-                // A disk that failed under one of the outputs took the process with it.
+                // A disk that failed under one of the outputs, or a crash at this moment, took the process with it.
                 return;
             }
         }
@@ -113,22 +127,35 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// (Re)starts a timer; its deadline is drawn within the bounds, on the node's own clock.
     fn set_timer(&mut self, id: NodeId, timer: NodeTimer<R::Timer>, at_least: Duration, at_most: Duration) {
+        let now = self.now;
         let Some(host) = self.hosts.get_mut(&id) else { return };
         host.timer_generation += 1;
-        host.timers.insert(timer, Armed { generation: host.timer_generation, at_least, at_most });
-        if !self.manual_timers {
-            self.draw_deadline(id, timer);
-        }
+        let due = host.clock.read(now) + host.timer_random.duration(at_least, at_most);
+        host.timers.insert(timer, Armed { generation: host.timer_generation, due });
+        self.schedule_deadline(id, timer);
     }
 
     /// Schedules the end of an armed timer.
-    pub(super) fn draw_deadline(&mut self, id: NodeId, timer: NodeTimer<R::Timer>) {
-        let Some(host) = self.hosts.get_mut(&id) else { return };
-        let Some(armed) = host.timers.get(&timer).copied() else { return };
-        let span = host.timer_random.duration(armed.at_least, armed.at_most);
+    fn schedule_deadline(&mut self, id: NodeId, timer: NodeTimer<R::Timer>) {
+        let Some(host) = self.hosts.get(&id).filter(|_| !self.manual_timers) else { return };
+        let Some(armed) = host.timers.get(&timer) else { return };
         let event = WorldEvent::Deadline { node: id, life: host.life, timer, generation: armed.generation };
-        let span = host.clock.world_span(span);
-        self.schedule(self.now + span, event);
+        self.schedule(host.clock.when(self.now, armed.due), event);
+    }
+
+    /// After a change of its clock, or of how timers are driven, all armed timers of a node come due at another time.
+    pub(super) fn schedule_deadlines_anew(&mut self, id: NodeId) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let armed: Vec<_> = host.timers.keys().copied().collect();
+        for timer in armed {
+            let Some(host) = self.hosts.get_mut(&id) else { return };
+            host.timer_generation += 1;
+            let generation = host.timer_generation;
+            if let Some(armed) = host.timers.get_mut(&timer) {
+                armed.generation = generation;
+            }
+            self.schedule_deadline(id, timer);
+        }
     }
 
     fn note_lead(&mut self, id: NodeId, lead: Lead) {
@@ -138,6 +165,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
         host.lead = Some(lead);
         self.note(Some(id), What::Lead { era: lead.era, who: lead.who, ready: lead.ready });
+        if lead.ready {
+            self.moment(id, Moment::Leads);
+        }
     }
 
     fn note_applied(&mut self, id: NodeId, slot: Slot, digest: u64) {
@@ -168,24 +198,16 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     }
 }
 
-/// A batch taken from an inbox.
-struct Taken<R: Replica, S: StateMachine> {
-    inputs: Vec<NodeInput<R, S>>,
-    /// The timer whose deadline is its first input, if it is one.
-    fired: Option<NodeTimer<R::Timer>>,
-}
-
 impl<R: Replica, S: StateMachine> Host<R, S> {
-    /// Takes the next batch. A timer that comes due always begins a batch of its own: what stands before it in the queue may
+    /// Takes the next batch; answers with the timer whose deadline is its first input, if it is one. A timer that comes due always begins a batch of its own: what stands before it in the queue may
     /// set it again or cancel it, and then it must not be delivered.
-    fn take_batch(&mut self, batching: Batching) -> Taken<R, S> {
+    fn take_batch(&mut self, batching: Batching, inputs: &mut Vec<NodeInput<R, S>>) -> Option<NodeTimer<R::Timer>> {
         let waiting = self.inbox.len() as u64;
         let at_most = match batching {
             Batching::Everything => waiting,
             Batching::OneByOne => 1,
             Batching::Drawn { at_most } => self.work_random.between(1, at_most.clamp(1, waiting.max(1))),
         };
-        let mut inputs = Vec::new();
         let mut fired = None;
         while (inputs.len() as u64) < at_most {
             match self.inbox.pop_front() {
@@ -209,7 +231,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
                 }
             }
         }
-        Taken { inputs, fired }
+        fired
     }
 }
 

@@ -1,11 +1,12 @@
 //! What must always hold, whatever the faults.
 
 use super::World;
+use super::host::Host;
 use crate::marks::Mark;
 use quorate_machine::StateMachine;
-use quorate_node::{Node, NodeMessage};
+use quorate_node::{BootError, Node, NodeConfig, NodeMessage};
 use quorate_protocol::{Replica, Role};
-use quorate_types::{DiskId, NodeId, Slot, Time};
+use quorate_types::{ClusterId, DiskId, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -45,12 +46,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         Slot(self.promises.applied.len() as u64)
     }
 
-    /// `Agreement`, over all nodes and incarnations: equal state behind equal slots. And a node applies every slot in order.
+    /// `Agreement`, over all nodes and incarnations: equal state behind equal slots. And a node applies every slot in order, but
+    /// for those that come with a snapshot.
     /// Says whether this is the first node to apply the slot.
     pub(super) fn check_applied(&mut self, id: NodeId, slot: Slot, digest: u64) -> bool {
         let Some(host) = self.hosts.get_mut(&id) else { return false };
         let before = std::mem::replace(&mut host.seen.applied, slot);
-        if before != Slot::ZERO && slot != before.next() {
+        if before != Slot::ZERO && slot != before.next() && !(slot > before && host.has_installed_a_snapshot()) {
             self.report_broken("AppliedInOrder", Some(id), format!("{id} applies slot {slot} right after {before}"));
         }
         let Some(at) = usize::try_from(slot.0).ok().and_then(|slot| slot.checked_sub(1)) else {
@@ -154,16 +156,37 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if !self.check_random.happens(self.config.checks.ghost) {
             return;
         }
-        let Some(host) = self.hosts.get(&from) else { return };
-        let (journal, store) = (host.journal.synced_image(), host.store.synced_image());
-        let boot = host.boot(self.config.cluster, DiskId(0));
-        let ghost = Node::<R, S>::ghost(&boot, &self.config.node, &journal, &store);
-        self.mark(Mark::GhostAsked);
-        let why = match ghost {
+        // Of damaged disks nothing can be demanded but that the node, opened on them, stops.
+        let Some(host) = self.hosts.get_mut(&from) else { return };
+        if host.is_damaged() {
+            return;
+        }
+        let opened = host.open_ghost(self.config.cluster, &self.config.node);
+        self.marks.hit(Mark::GhostAsked);
+        let why = match opened {
             Ok(ghost) if ghost.vouches(to, claim) => return,
             Ok(_) => "a replica opened from its synced disks alone does not stand by it".to_owned(),
             Err(why) => format!("its synced disks alone do not open: {why}"),
         };
         self.report_broken("DurabilityGhost", Some(from), format!("{from} sends {claim:?} to {to}, but {why}"));
+    }
+}
+
+impl<R: Replica, S: StateMachine> Host<R, S> {
+    /// Whether it has installed one since it was last asked.
+    fn has_installed_a_snapshot(&mut self) -> bool {
+        let installed = self.node.as_ref().map_or(0, |node| node.status().snapshots.installed);
+        std::mem::replace(&mut self.seen.snapshots, installed) < installed
+    }
+
+    /// The replica that the synced-only disks would open; opened anew only when something became durable since.
+    fn open_ghost(&mut self, cluster: ClusterId, config: &NodeConfig<R>) -> Result<&R, BootError> {
+        let is_current = self.ghost.as_ref().is_some_and(|(at, _)| *at == self.flushes);
+        if !is_current {
+            let boot = self.boot(cluster, DiskId(0));
+            let ghost = Node::<R, S>::ghost(&boot, config, &self.journal.synced(), &self.store.synced())?;
+            self.ghost = Some((self.flushes, ghost));
+        }
+        Ok(&self.ghost.as_ref().expect("it was just opened").1)
     }
 }

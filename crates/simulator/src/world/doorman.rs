@@ -1,0 +1,111 @@
+//! Who is let in: the rule of the real transport's hello, which knows a node by its disk and by how often it started.
+//!
+//! Here a hello is exchanged when a node starts, with every peer that it reaches, and when the first message of a life arrives
+//! at a life of its receiver. What a node knows of its peers survives its crashes, as the real one's file does.
+
+use super::World;
+use super::host::Host;
+use crate::marks::Mark;
+use crate::network::Flight;
+use quorate_machine::StateMachine;
+use quorate_narrator::What;
+use quorate_protocol::Replica;
+use quorate_types::{DiskId, NodeId};
+use std::collections::BTreeMap;
+
+/// What a node comes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Credentials {
+    disk: DiskId,
+    incarnation: u64,
+}
+
+/// Why a node is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    OtherDisk,
+    OlderData,
+}
+
+/// What every node knows of every other: `known[(who knows, of whom)]`.
+#[derive(Debug, Default)]
+pub(super) struct Doorman {
+    known: BTreeMap<(NodeId, NodeId), Credentials>,
+}
+
+impl Doorman {
+    /// Judges one that comes to another, and remembers what it came with.
+    fn judge(&mut self, host: NodeId, guest: NodeId, comes_with: Credentials) -> Result<(), Refusal> {
+        match self.known.get(&(host, guest)) {
+            Some(known) if known.disk != comes_with.disk => Err(Refusal::OtherDisk),
+            Some(known) if known.incarnation > comes_with.incarnation => Err(Refusal::OlderData),
+            _ => {
+                self.known.insert((host, guest), comes_with);
+                Ok(())
+            }
+        }
+    }
+
+    /// Its disks are gone, and with them what it knew.
+    pub(super) fn forget_what_it_knows(&mut self, id: NodeId) {
+        self.known.retain(|(knows, _), _| *knows != id);
+    }
+}
+
+impl<R: Replica, S: StateMachine> World<R, S> {
+    /// A node that has just started says hello to everyone it reaches.
+    pub(super) fn say_hello(&mut self, id: NodeId) {
+        for peer in self.nodes().filter(|peer| *peer != id).collect::<Vec<_>>() {
+            let reaches = !self.network.is_blocked(id, peer) && !self.network.is_blocked(peer, id);
+            if reaches && self.is_running(peer) && self.is_running(id) {
+                self.meet(id, peer);
+            }
+        }
+    }
+
+    /// Whether a message gets past the door. The first between two lives brings a hello with it, and its answer.
+    pub(super) fn admit(&mut self, flight: &Flight) -> bool {
+        let lives = (flight.life, self.hosts.get(&flight.to).map_or(0, |host| host.life));
+        let met = &mut self.last_delivered.entry((flight.from, flight.to)).or_default().lives;
+        // A message of an earlier life came through a door that was open then.
+        if *met == lives || self.hosts.get(&flight.from).is_none_or(|host| host.life != flight.life) {
+            return true;
+        }
+        *met = lives;
+        self.meet(flight.from, flight.to)
+    }
+
+    /// Two running nodes exchange hellos: says whether each lets the other in. Whoever is refused stops for good, for no
+    /// retry can help it.
+    fn meet(&mut self, one: NodeId, other: NodeId) -> bool {
+        if !self.config.doorman {
+            return true;
+        }
+        let pairs = [(other, one), (one, other)];
+        let mut welcome = true;
+        for (host, guest) in pairs {
+            let Some(comes_with) = self.hosts.get(&guest).and_then(Host::credentials) else { continue };
+            if let Err(refusal) = self.doorman.judge(host, guest, comes_with) {
+                welcome = false;
+                self.turn_away(host, guest, refusal);
+            }
+        }
+        welcome
+    }
+
+    fn turn_away(&mut self, host: NodeId, guest: NodeId, refusal: Refusal) {
+        let (why, mark) = match refusal {
+            Refusal::OtherDisk => ("it comes with another disk than before", Mark::WipedRefused),
+            Refusal::OlderData => ("it comes with older data than before", Mark::CopyRefused),
+        };
+        self.note(Some(guest), What::Stopped { why: format!("{host} refuses it: {why}") });
+        self.take_out_of_service(guest, why, mark);
+        self.crash(guest);
+    }
+}
+
+impl<R: Replica, S: StateMachine> Host<R, S> {
+    fn credentials(&self) -> Option<Credentials> {
+        Some(Credentials { disk: self.node.as_ref()?.status().disk, incarnation: self.incarnation })
+    }
+}
