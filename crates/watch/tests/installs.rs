@@ -67,7 +67,7 @@ impl Sink for Streams {
         self.room[&stream]
     }
     fn deliver(&mut self, stream: StreamId, response: WatchResponse) {
-        let room = self.room.get_mut(&stream).unwrap();
+        let room = self.room.get_mut(&stream).expect("every stream has a room");
         *room = room.saturating_sub(response.bytes());
         let told = self.told.entry(stream).or_default();
         if told.compacted.is_some() {
