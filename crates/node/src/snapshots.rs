@@ -260,7 +260,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         self.checkpointed = applied;
         self.anchor = Some(stage.anchor);
         self.pace.begin(&self.machine);
-        self.tidy.applied();
+        self.tidy.installed();
         self.snapshots.installed += 1;
         self.snapshots.receiver.finish(TransferEnd::Installed, &mut self.snapshots.out);
     }

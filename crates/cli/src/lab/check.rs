@@ -145,7 +145,7 @@ pub fn check(arguments: CheckArguments) -> Result<ExitCode> {
             return Ok(ExitCode::from(UNREADABLE));
         }
     };
-    if recorded.history.operations().is_empty() {
+    if recorded.history.is_empty() {
         // A recorder that died must not pass for a store that works.
         eprintln!("quorate: {} holds no operation: nothing was checked", arguments.history.display());
         return Ok(ExitCode::from(UNREADABLE));

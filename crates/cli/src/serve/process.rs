@@ -49,9 +49,8 @@ async fn until_ended(mut member: Member, stop_with_stdin: bool) -> Result<StopCa
 }
 
 fn listen(addresses: &[String], whom: &str) -> Result<Vec<TcpListener>> {
-    let bind = |address: &String| {
-        bind_patiently(address).with_context(|| format!("cannot listen on {address} for {whom}"))
-    };
+    let bind =
+        |address: &String| bind_patiently(address).with_context(|| format!("cannot listen on {address} for {whom}"));
     addresses.iter().map(bind).collect()
 }
 
