@@ -258,6 +258,32 @@ pub enum Ask {
         /// The least that stays readable.
         revision: u64,
     },
+    /// Make a lease.
+    Grant {
+        /// Which; no id is granted twice in a run.
+        lease: u64,
+        /// Its time to live.
+        ttl_seconds: u64,
+    },
+    /// Set a key that goes when its lease goes.
+    Attach {
+        /// Which.
+        key: Bytes,
+        /// To what.
+        value: Bytes,
+        /// With which lease.
+        lease: u64,
+    },
+    /// End a lease.
+    Revoke {
+        /// Which.
+        lease: u64,
+    },
+    /// Renew a lease.
+    KeepAlive {
+        /// Which.
+        lease: u64,
+    },
     /// Read one key, or all.
     Read {
         /// Which; `None` for all.

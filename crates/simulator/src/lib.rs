@@ -31,18 +31,20 @@
 //! comes with another disk or an older one, as the real transport does.
 //!
 //! A random run also checks, once it is quiet: `LiveAfterHeal`, `Validity`, `AtMostOnce`, `NoLoss`, `DefiniteMeansNever`,
-//! `ReadsSomePast`, `MonotonicReads` and `Linearizable`.
+//! `ReadsSomePast`, `MonotonicReads` and `Linearizable`; of leases `NoEarlyExpiry`, `NoRenewalAfterTheEnd`,
+//! `KeysGoWithTheirLease` and `LeasesEnd`; of watchers `Watch`: every event once, whole and in order.
 //!
 //! # Map
 //! `world.rs` and `world/`: [`World`] (`boot` starts and crashes, `processing` a node at work, `delivery` messages, `disks` writes
 //! under way, `clients`, `acts` and `control` what scripts may do, `damage` disks that break their promises, `doorman` who is let
 //! in, `promises` what is checked). `network.rs`, `latency.rs`, `clock.rs`,
 //! `queue.rs`, `random.rs`: its parts. `act.rs`: faults as data. `transcript.rs`, `marks.rs`: what is known of a run. `swarm/`: random runs (`plan` what a
-//! seed decides, `storm` and `strikes` faults, `callers` clients, `history` what they saw, `aftermath` when the faults are over,
+//! seed decides, `storm` and `strikes` faults, `callers` clients, `lessees` and
+//! `lease_book` leases, `watchers` watches, `history` what they saw, `aftermath` when the faults are over,
 //! `judge` the verdict, `run` one seed, `campaign` many, `shrink` a failing seed cut down to a script). `scenario/`: scripts.
 //!
 //! # What is absent
-//! Membership changes, snapshots between nodes, reads from a cache that differs from its medium, steps of the wall clock (no
+//! Membership changes, transactions over several keys, watches in scripts, reads from a cache that differs from its medium, steps of the wall clock (no
 //! node reads one), Byzantine nodes.
 
 mod act;

@@ -81,11 +81,23 @@ pub enum Mark {
     SnapshotInstalled,
     /// A node crashed while a snapshot came to it.
     SnapshotAbandoned,
+    /// A lease ended because nobody renewed it.
+    LeaseExpired,
+    /// A lease was renewed.
+    LeaseRenewed,
+    /// A lease was renewed under another leader than the one it was made under.
+    LeaseRenewedUnderNext,
+    /// A watcher began behind what its node had.
+    WatcherCaughtUp,
+    /// A watcher was cancelled because what it had not seen was compacted.
+    WatcherCompacted,
+    /// A watcher stood at a node that installed a snapshot.
+    WatcherOverSnapshot,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 39] = [
+    pub const ALL: [Mark; 45] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -125,6 +137,12 @@ impl Mark {
         Mark::PastCompacted,
         Mark::SnapshotInstalled,
         Mark::SnapshotAbandoned,
+        Mark::LeaseExpired,
+        Mark::LeaseRenewed,
+        Mark::LeaseRenewedUnderNext,
+        Mark::WatcherCaughtUp,
+        Mark::WatcherCompacted,
+        Mark::WatcherOverSnapshot,
     ];
 
     /// A campaign of fewer seeds is not blamed for not having seen it.
@@ -132,6 +150,8 @@ impl Mark {
     pub fn seeds_needed(self) -> u64 {
         match self {
             Mark::SnapshotAbandoned
+            | Mark::WatcherOverSnapshot
+            | Mark::WatcherCompacted
             | Mark::LogTruncated
             | Mark::CopyRefused
             | Mark::TornTailRepaired
@@ -183,6 +203,12 @@ impl Mark {
             Mark::PastCompacted => "past-compacted",
             Mark::SnapshotInstalled => "snapshot-installed",
             Mark::SnapshotAbandoned => "snapshot-abandoned",
+            Mark::WatcherOverSnapshot => "watcher-over-snapshot",
+            Mark::WatcherCompacted => "watcher-compacted",
+            Mark::WatcherCaughtUp => "watcher-caught-up",
+            Mark::LeaseRenewedUnderNext => "lease-renewed-under-next",
+            Mark::LeaseRenewed => "lease-renewed",
+            Mark::LeaseExpired => "lease-expired",
         }
     }
 }

@@ -31,7 +31,7 @@ use doorman::Doorman;
 use event::WorldEvent;
 use host::Host;
 use promises::Promises;
-use quorate_machine::StateMachine;
+use quorate_machine::{DutyConfig, StateMachine};
 use quorate_narrator::{Happening, What};
 use quorate_node::{Node, NodeInput, NodeOutput};
 use quorate_protocol::{Replica, Start, Status};
@@ -46,6 +46,7 @@ use std::time::Duration;
 /// requests, crashes, cuts, filters. The first broken promise stops the world ([`World::broken_promise`]).
 pub struct World<R: Replica, S: StateMachine> {
     config: WorldConfig<R>,
+    duty: DutyConfig<S>,
     now: Time,
     queue: EventQueue<WorldEvent<R::Timer>>,
     /// Events in the queue that are neither timers nor alarms.
@@ -91,6 +92,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// A founded cluster of the configured members, all started, at time zero.
     #[must_use]
     pub fn new(config: WorldConfig<R>, seed: u64) -> World<R, S> {
+        World::with_duty(config, DutyConfig::<S>::default(), seed)
+    }
+
+    /// The same, whose leaders' duty has these settings.
+    #[must_use]
+    pub fn with_duty(config: WorldConfig<R>, duty: DutyConfig<S>, seed: u64) -> World<R, S> {
         let mut network = Network::new(config.usual_link, Random::stream(seed, "network", 0));
         for (from, to, link) in &config.links {
             network.set_link(*from, *to, *link);
@@ -127,6 +134,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             check_random: Random::stream(seed, "check", 0),
             seed,
             config,
+            duty,
         };
         let members = world.config.members.clone();
         for member in members.members() {
@@ -230,6 +238,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     #[must_use]
     pub fn node(&self, id: NodeId) -> Option<&Node<R, S>> {
         self.hosts.get(&id)?.node.as_ref()
+    }
+
+    /// Which of its lives a node is in, counting its starts and crashes.
+    #[must_use]
+    pub fn life(&self, id: NodeId) -> Option<u64> {
+        self.hosts.get(&id).map(|host| host.life)
     }
 
     /// A running node's protocol status.

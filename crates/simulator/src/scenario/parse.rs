@@ -126,12 +126,24 @@ fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
             (who, Call::Ask(Ask::Swap { key: bytes(key), expected, value: bytes(value) }), name)
         }
         ["compact", who, revision, "as", name] => (who, Call::Ask(Ask::Compact { revision: number(revision)? }), name),
+        ["grant", who, lease, ttl_seconds, "as", name] => {
+            (who, Call::Ask(Ask::Grant { lease: number(lease)?, ttl_seconds: number(ttl_seconds)? }), name)
+        }
+        ["attach", who, key, value, lease, "as", name] => {
+            (who, Call::Ask(Ask::Attach { key: bytes(key), value: bytes(value), lease: number(lease)? }), name)
+        }
+        ["revoke", who, lease, "as", name] => (who, Call::Ask(Ask::Revoke { lease: number(lease)? }), name),
+        ["keep-alive", who, lease, "as", name] => (who, Call::Ask(Ask::KeepAlive { lease: number(lease)? }), name),
         ["get", who, key, "as", name] => (who, read(Some(key), Consistency::Linearizable), name),
         ["peek", who, key, "as", name] => (who, read(Some(key), Consistency::Local), name),
         ["get-all", who, "as", name] => (who, read(None, Consistency::Linearizable), name),
         ["peek-all", who, "as", name] => (who, read(None, Consistency::Local), name),
         ["propose", who, value, "as", name] => (who, Call::Propose { value: (*value).to_owned() }, name),
-        ["put" | "delete" | "swap" | "compact" | "get" | "peek" | "get-all" | "peek-all" | "propose", ..] => {
+        [
+            "put" | "delete" | "swap" | "compact" | "get" | "peek" | "get-all" | "peek-all" | "propose" | "grant"
+            | "attach" | "revoke" | "keep-alive",
+            ..,
+        ] => {
             return Err("a call ends with `as NAME`, as in `put n1 key value as first`".to_owned());
         }
         _ => return Ok(None),

@@ -126,7 +126,8 @@ type Checked = Result<(), String>;
 impl<R: Replica, S: Judged> Stage<R, S> {
     fn new(scenario: &Scenario, mut world: World<R, S>, (patience, longest_call): (Duration, Duration)) -> Stage<R, S> {
         world.set_manual_timers(scenario.manual_timers);
-        let (history, calls) = (History::default(), BTreeMap::new());
+        let (mut history, calls) = (History::default(), BTreeMap::new());
+        history.trust_clocks(scenario.plan().and_then(|plan| plan.clock_error_percent_max()));
         Stage { world, history, calls, patience, longest_call, forgotten: 0 }
     }
 
@@ -232,6 +233,7 @@ impl<R: Replica, S: Judged> Stage<R, S> {
         for result in self.world.take_results() {
             let words = match &result.outcome {
                 Outcome::Reply(reply) => S::words(reply),
+                Outcome::Answer(answer) => format!("{:?}", S::errand_meaning(answer)),
                 Outcome::Failed(error) => error.to_string(),
                 Outcome::NotRunning => "the node is not running".to_owned(),
                 Outcome::Lost => "the connection was lost".to_owned(),
@@ -241,6 +243,7 @@ impl<R: Replica, S: Judged> Stage<R, S> {
             }
             self.history.returned::<S>(result);
         }
+        self.history.look_at_leases(&mut self.world);
     }
 
     fn expect(&self, expectation: &Expectation) -> Checked {

@@ -81,6 +81,13 @@ fn words(step: &Step) -> String {
                     format!("swap {node} {key} {expected} {value}")
                 }
                 Ask::Compact { revision } => format!("compact {node} {revision}"),
+                Ask::Grant { lease, ttl_seconds } => format!("grant {node} {lease} {ttl_seconds}"),
+                Ask::Attach { key, value, lease } => {
+                    let (key, value) = (String::from_utf8_lossy(key), String::from_utf8_lossy(value));
+                    format!("attach {node} {key} {value} {lease}")
+                }
+                Ask::Revoke { lease } => format!("revoke {node} {lease}"),
+                Ask::KeepAlive { lease } => format!("keep-alive {node} {lease}"),
                 Ask::Read { key, consistency } => {
                     let verb = if *consistency == Consistency::Local { "peek" } else { "get" };
                     match key {

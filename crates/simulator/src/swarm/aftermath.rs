@@ -31,7 +31,7 @@ impl<R: Replica, S: Judged> Aftermath<'_, R, S> {
         let core: Vec<NodeId> = self.world.nodes().filter(|node| self.world.is_running(*node)).collect();
         let quorum = self.world.nodes().count() / 2 + 1;
         if core.len() >= quorum {
-            if self.check_live(&core) && self.world.broken_promise().is_none() {
+            if self.check_live(&core) && self.check_leases_end(&core) && self.world.broken_promise().is_none() {
                 judge::judge(self.world, self.history, &core);
             }
             return;
@@ -92,6 +92,25 @@ impl<R: Replica, S: Judged> Aftermath<'_, R, S> {
         false
     }
 
+    /// `LeasesEnd`: nobody renews any more, so every lease ends everywhere: after its time on the slowest clock, twice over
+    /// because a leader that comes to lead meanwhile begins anew, and the time it takes to agree.
+    fn check_leases_end(&mut self, core: &[NodeId]) -> bool {
+        let is_left = |after: &Self| core.iter().any(|node| after.leases_at(*node) > 0);
+        let longest = self.history.longest_lease() * 20 / 9;
+        let deadline = self.world.now() + longest + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        if self.run_while(deadline, is_left) || self.world.broken_promise().is_some() {
+            return true;
+        }
+        let left: Vec<String> = core.iter().map(|node| format!("{} at {node}", self.leases_at(*node))).collect();
+        let detail = format!("nobody renews for {longest:?} and more, and there are leases left: {}", left.join(", "));
+        self.world.report_broken("LeasesEnd", None, detail);
+        false
+    }
+
+    fn leases_at(&self, node: NodeId) -> usize {
+        self.world.node(node).map_or(0, |node| node.state().leases().len())
+    }
+
     fn applied(&self, node: NodeId) -> Option<Slot> {
         self.world.node(node).map(|node| node.status().machine.applied)
     }
@@ -148,5 +167,6 @@ impl<R: Replica, S: Judged> Aftermath<'_, R, S> {
                 self.history.returned::<S>(result);
             }
         }
+        self.history.look_at_leases(self.world);
     }
 }

@@ -1,5 +1,6 @@
 //! What clients asked and how it ended: all that a judge needs.
 
+use super::lease_book::LeaseBook;
 use super::subject::{Judged, Meaning, Versioned};
 use crate::act::{Ask, Deed};
 use crate::marks::{Mark, Marks};
@@ -10,6 +11,7 @@ use quorate_node::{Consistency, RequestError};
 use quorate_protocol::Replica;
 use quorate_types::{NodeId, Time};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A call that ended, as a judge needs it.
 #[derive(Clone, Debug)]
@@ -32,6 +34,7 @@ pub(crate) struct History {
     /// Under way, with who asked.
     calls: BTreeMap<OperationId, (u64, Ask)>,
     ended: Vec<Ended>,
+    leases: LeaseBook,
     answered_at: BTreeMap<NodeId, u64>,
     answered: u64,
     processes: u64,
@@ -69,6 +72,24 @@ impl History {
                 _ => {}
             }
         }
+        self.leases.mark(marks);
+    }
+
+    /// By how many percent clocks may be wrong; `None`: by anything.
+    pub(crate) fn trust_clocks(&mut self, error_percent_max: Option<u64>) {
+        self.leases.trust_clocks(error_percent_max);
+    }
+
+    /// The longest time to live that anybody asked for.
+    pub(crate) fn longest_lease(&self) -> Duration {
+        self.leases.longest()
+    }
+
+    /// Looks for leases that came or went since; what must not be is reported to the world.
+    pub(crate) fn look_at_leases<R: Replica, S: Judged>(&mut self, world: &mut World<R, S>) {
+        if let Some((property, detail)) = self.leases.look(world) {
+            world.report_broken(property, None, detail);
+        }
     }
 
     /// A number that nobody asked under yet.
@@ -101,6 +122,7 @@ impl History {
     ) -> OperationId {
         world.record_deed(|| Deed::Call { node, ask: ask.clone() });
         let operation = submit(world, node, &ask);
+        self.leases.asked(&ask);
         self.calls.insert(operation, (process, ask));
         operation
     }
@@ -109,7 +131,10 @@ impl History {
     pub(crate) fn returned<S: Judged>(&mut self, result: OperationResult<S::Reply>) -> Option<(bool, Ending)> {
         let (process, asked) = self.calls.remove(&result.operation)?;
         // A single decree that is taken is as good an answer as any.
-        let served = matches!(result.outcome, Outcome::Reply(_) | Outcome::Failed(RequestError::AlreadyDecided));
+        let served = matches!(
+            result.outcome,
+            Outcome::Reply(_) | Outcome::Answer(_) | Outcome::Failed(RequestError::AlreadyDecided)
+        );
         if served {
             *self.answered_at.entry(result.node).or_insert(0) += 1;
             self.answered += 1;
@@ -117,9 +142,13 @@ impl History {
         let ending = result.outcome.ending();
         let meaning = match &result.outcome {
             Outcome::Reply(reply) => Some(S::meaning(reply)),
+            Outcome::Answer(answer) => Some(S::errand_meaning(answer)),
             _ => None,
         };
         let OperationResult { node, life, called_at, returned_at, .. } = result;
+        if let Some(meaning) = &meaning {
+            self.leases.answered(&asked, meaning, called_at, returned_at);
+        }
         self.ended.push(Ended { process, node, life, called_at, returned_at, asked, ending, meaning });
         Some((served, ending))
     }
@@ -143,6 +172,20 @@ fn submit<R: Replica, S: Judged>(world: &mut World<R, S>, node: NodeId, ask: &As
         Ask::Compact { revision } => {
             let compact = S::compact(*revision).unwrap_or_default();
             world.submit_described(node, compact, format!("compact below revision {revision}"))
+        }
+        Ask::Grant { lease, ttl_seconds } => {
+            let words = format!("grant lease {lease} for {ttl_seconds} s");
+            world.submit_described(node, S::grant(*lease, *ttl_seconds).unwrap_or_default(), words)
+        }
+        Ask::Attach { key, value, lease } => {
+            let words = format!("put {} = {} with lease {lease}", key.escape_ascii(), value.escape_ascii());
+            world.submit_described(node, S::attach(*lease, key, value).unwrap_or_default(), words)
+        }
+        Ask::Revoke { lease } => {
+            world.submit_described(node, S::revoke(*lease).unwrap_or_default(), format!("revoke lease {lease}"))
+        }
+        Ask::KeepAlive { lease } => {
+            world.errand_described(node, S::keep_alive(*lease).unwrap_or_default(), format!("renew lease {lease}"))
         }
         Ask::Read { key, consistency } => {
             let what = key.as_ref().map_or_else(|| "everything".to_owned(), |key| key.escape_ascii().to_string());

@@ -42,6 +42,7 @@ pub(super) fn contradiction<S: Judged>(state: &S, ended: &[Ended]) -> Option<Fin
         .and_then(|()| Past::read(state))
         .and_then(|past| {
             check_effects(&past, ended)?;
+            check_leased_keys(&past, ended)?;
             check_reads(&past, ended)?;
             check_real_time(&past.effects(), ended)
         })
@@ -95,6 +96,10 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
             | (Ask::Delete { .. }, Some(Meaning::Delete { .. }))
             | (Ask::Swap { .. }, Some(Meaning::Swapped { .. }))
             | (Ask::Compact { .. }, Some(Meaning::Compacted))
+            | (Ask::Grant { .. }, Some(Meaning::Granted))
+            | (Ask::Attach { .. }, Some(Meaning::Put { .. } | Meaning::NoLease))
+            | (Ask::Revoke { .. }, Some(Meaning::Revoked { .. } | Meaning::NoLease))
+            | (Ask::KeepAlive { .. }, Some(Meaning::Renewed | Meaning::NoLease))
             | (Ask::Read { .. }, Some(Meaning::Found { .. })) => true,
             (_, Some(_)) => false,
         };
@@ -109,7 +114,7 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
 fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     let mut asked: BTreeMap<&[u8], &Ended> = BTreeMap::new();
     for call in ended {
-        if let Ask::Put { value, .. } | Ask::Swap { value, .. } = &call.asked {
+        if let Ask::Put { value, .. } | Ask::Swap { value, .. } | Ask::Attach { value, .. } = &call.asked {
             asked.insert(value, call);
         }
     }
@@ -130,7 +135,7 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
     }
     for call in ended {
         match (&call.asked, &call.meaning) {
-            (Ask::Put { key, value }, Some(Meaning::Put { revision }))
+            (Ask::Put { key, value } | Ask::Attach { key, value, .. }, Some(Meaning::Put { revision }))
             | (Ask::Swap { key, value, .. }, Some(Meaning::Swapped { revision, succeeded: true }))
                 if *revision >= past.oldest =>
             {
@@ -171,6 +176,32 @@ fn check_swap(past: &Past, key: &[u8], expected: Option<&[u8]>, revision: u64, s
         key.escape_ascii()
     );
     Err(("SwapsWhatItExpects", text))
+}
+
+/// `KeysGoWithTheirLease`: the keys of a lease come one by one and go all at one revision.
+fn check_leased_keys(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
+    let mut lease_of: BTreeMap<&[u8], u64> = BTreeMap::new();
+    for call in ended {
+        if let Ask::Attach { key, lease, .. } = &call.asked {
+            lease_of.insert(key, *lease);
+        }
+    }
+    let mut before: BTreeMap<u64, usize> = BTreeMap::new();
+    for (revision, entries) in (past.oldest..).zip(&past.contents) {
+        let mut now: BTreeMap<u64, usize> = BTreeMap::new();
+        for lease in entries.iter().filter_map(|entry| lease_of.get(entry.key.as_ref())) {
+            *now.entry(*lease).or_insert(0) += 1;
+        }
+        for (lease, count) in &before {
+            let left = now.get(lease).copied().unwrap_or(0);
+            if left != 0 && left < *count {
+                let text = format!("revision {revision} took some keys of lease {lease} and left {left} of {count}");
+                return Err(("KeysGoWithTheirLease", text));
+            }
+        }
+        before = now;
+    }
+    Ok(())
 }
 
 fn check_delete(past: &Past, key: &[u8], revision: u64, existed: bool) -> Result<(), Finding> {
@@ -244,14 +275,21 @@ fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<()
             Meaning::Put { revision } => Some((call, *revision, true)),
             Meaning::Delete { revision, existed } => Some((call, *revision, *existed)),
             Meaning::Swapped { revision, succeeded } => Some((call, *revision, *succeeded)),
-            Meaning::Found { revision, .. } => Some((call, *revision, false)),
-            Meaning::Compacted | Meaning::Refused(_) => None,
+            Meaning::Found { revision, .. } | Meaning::Revoked { revision } => Some((call, *revision, false)),
+            Meaning::Compacted | Meaning::Granted | Meaning::Renewed | Meaning::NoLease | Meaning::Refused(_) => None,
         })
         .collect();
     let mut by_call = answered.clone();
     by_call.extend(ended.iter().filter(|call| call.ending == Ending::Unknown).filter_map(|call| match &call.asked {
-        Ask::Put { value, .. } | Ask::Swap { value, .. } => Some((call, *effects.get(value.as_ref())?, true)),
-        Ask::Delete { .. } | Ask::Compact { .. } | Ask::Read { .. } => None,
+        Ask::Put { value, .. } | Ask::Swap { value, .. } | Ask::Attach { value, .. } => {
+            Some((call, *effects.get(value.as_ref())?, true))
+        }
+        Ask::Delete { .. }
+        | Ask::Compact { .. }
+        | Ask::Grant { .. }
+        | Ask::Revoke { .. }
+        | Ask::KeepAlive { .. }
+        | Ask::Read { .. } => None,
     }));
     by_call.sort_by_key(|(call, ..)| call.called_at);
     let mut by_return = answered;
@@ -320,7 +358,16 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
                 let value = value.to_vec();
                 entries.push(entry(key, Operation::CompareAndSet { expected, value, succeeded }));
             }
-            (Ask::Compact { .. } | Ask::Read { .. }, _) => {}
+            // Keys with a lease go when no client says so: they have rules of their own.
+            (
+                Ask::Compact { .. }
+                | Ask::Grant { .. }
+                | Ask::Attach { .. }
+                | Ask::Revoke { .. }
+                | Ask::KeepAlive { .. }
+                | Ask::Read { .. },
+                _,
+            ) => {}
         }
     }
     let history = quorate_checker::History::new(entries).map_err(|why| ("Linearizable", why.to_string()))?;
@@ -341,7 +388,12 @@ fn keys_of(ended: &[Ended]) -> Vec<&[u8]> {
             Ask::Put { key, .. } | Ask::Delete { key } | Ask::Swap { key, .. } | Ask::Read { key: Some(key), .. } => {
                 Some(key.as_ref())
             }
-            Ask::Compact { .. } | Ask::Read { key: None, .. } => None,
+            Ask::Compact { .. }
+            | Ask::Grant { .. }
+            | Ask::Attach { .. }
+            | Ask::Revoke { .. }
+            | Ask::KeepAlive { .. }
+            | Ask::Read { key: None, .. } => None,
         })
         .collect();
     keys.sort_unstable();

@@ -3,10 +3,11 @@
 use super::subject::{Judged, Meaning, Versioned};
 use bytes::Bytes;
 use quorate_keyspace::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyValue, Keyspace, KeyspaceError, Operation,
-    PutRequest, Query, RangeRequest, Reply, Request, TxnRequest,
+    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyValue, Keyspace, KeyspaceDutyConfig, KeyspaceError,
+    LeaseAnswer, LeaseErrand, Operation, PutRequest, Query, RangeRequest, Reply, Request, TxnRequest,
 };
-use quorate_wire::encode_to_bytes;
+use quorate_wire::{decode_exact, encode_to_bytes};
+use std::time::Duration;
 
 /// The range of all keys.
 fn everything() -> RangeRequest {
@@ -57,6 +58,46 @@ impl Judged for Keyspace {
         Some(encode_to_bytes(&Request::Compact { revision: i64::try_from(revision).ok()? }))
     }
 
+    fn grant(lease: u64, ttl_seconds: u64) -> Option<Bytes> {
+        let ttl_seconds = i64::try_from(ttl_seconds).ok()?;
+        Some(encode_to_bytes(&Request::LeaseGrant { id: lease.cast_signed(), ttl_seconds }))
+    }
+
+    fn attach(lease: u64, key: &Bytes, value: &Bytes) -> Option<Bytes> {
+        let lease = lease.cast_signed();
+        let put = PutRequest { key: key.clone(), value: value.clone(), lease, ..PutRequest::default() };
+        Some(encode_to_bytes(&Request::Put(put)))
+    }
+
+    fn revoke(lease: u64) -> Option<Bytes> {
+        Some(encode_to_bytes(&Request::LeaseRevoke { id: lease.cast_signed() }))
+    }
+
+    fn keep_alive(lease: u64) -> Option<Bytes> {
+        Some(encode_to_bytes(&LeaseErrand::KeepAlive { id: lease.cast_signed() }))
+    }
+
+    fn errand_meaning(answer: &Bytes) -> Meaning {
+        match decode_exact::<LeaseAnswer>(answer.clone()) {
+            Ok(LeaseAnswer::Renewed { .. }) => Meaning::Renewed,
+            Ok(LeaseAnswer::Unknown) => Meaning::NoLease,
+            other => Meaning::Refused(format!("{other:?}")),
+        }
+    }
+
+    fn leases(&self) -> Vec<u64> {
+        Keyspace::leases(self).map(|(id, _)| id.cast_unsigned()).collect()
+    }
+
+    fn history(&self) -> Option<&dyn quorate_watch::History> {
+        Some(self)
+    }
+
+    fn duty(lease_checkpoints_every: Duration) -> KeyspaceDutyConfig {
+        let checkpoint_interval_ms = u64::try_from(lease_checkpoints_every.as_millis()).unwrap_or(u64::MAX);
+        KeyspaceDutyConfig { checkpoint_interval_ms, ..KeyspaceDutyConfig::default() }
+    }
+
     fn get(key: Option<&Bytes>) -> Query {
         Query::Range(match key {
             Some(key) => RangeRequest { key: key.clone(), ..RangeRequest::default() },
@@ -76,6 +117,9 @@ impl Judged for Keyspace {
             Reply::Txn { revision, succeeded, .. } => {
                 Meaning::Swapped { revision: unsigned(*revision), succeeded: *succeeded }
             }
+            Reply::LeaseGranted { .. } => Meaning::Granted,
+            Reply::LeaseRevoked { revision, .. } => Meaning::Revoked { revision: unsigned(*revision) },
+            Reply::Error(KeyspaceError::LeaseNotFound) => Meaning::NoLease,
             // A compaction of what is compacted already, or is not there yet, changes nothing.
             Reply::Compacted { .. } | Reply::Error(KeyspaceError::Compacted | KeyspaceError::FutureRevision) => {
                 Meaning::Compacted

@@ -10,6 +10,9 @@ use crate::world::{Batching, Checks, DiskModel, WorldConfig};
 use quorate_types::{ClusterId, Membership};
 use std::time::Duration;
 
+/// How wrong the rate of a clock may be.
+const DRIFT_PERCENT_MAX: u64 = 10;
+
 /// A kind of fault that a storm may consist of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultClass {
@@ -143,6 +146,15 @@ pub struct Mix {
     pub read_local: u64,
 }
 
+/// How clients use leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leases {
+    /// How many clients have a lease at a time.
+    pub clients: u64,
+    /// The longest time to live; the shortest is one second.
+    pub ttl_seconds_max: u64,
+}
+
 /// Everything a seed decides beforehand. What happens when is drawn on the way, from the same seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -170,6 +182,12 @@ pub struct Plan {
     pub keys: u64,
     /// What they do.
     pub mix: Mix,
+    /// Clients that watch; none in half of all seeds.
+    pub watchers: u64,
+    /// How clients use leases, in half of all seeds.
+    pub leases: Option<Leases>,
+    /// How often the log says what is left of a lease that nobody renews.
+    pub lease_checkpoints_every: Duration,
     /// How long a client waits between an answer and its next call.
     pub think: Latency,
     /// No call may take longer: a node gives up then.
@@ -194,7 +212,8 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn of_seed(seed: u64) -> Plan {
-        Plan::draw(&mut Random::stream(seed, "plan", 0))
+        let plan = Plan::draw(&mut Random::stream(seed, "plan", 0));
+        plan.with_leases(&mut Random::stream(seed, "lease-plan", 0))
     }
 
     fn draw(random: &mut Random) -> Plan {
@@ -227,6 +246,9 @@ impl Plan {
             calls: random.log_uniform(100, 4000),
             keys: random.log_uniform(1, 8),
             mix: draw_mix(random),
+            watchers: 0,
+            leases: None,
+            lease_checkpoints_every: Duration::ZERO,
             think: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(1, 64)).unwrap_or(1)),
             longest_call: patience * u32::try_from(random.log_uniform(1, 20)).unwrap_or(4),
             calm: patience * u32::try_from(random.between(3, 8)).unwrap_or(3),
@@ -240,6 +262,23 @@ impl Plan {
                 .unwrap_or(&Chance::ALWAYS),
             faults,
         }
+    }
+
+    fn with_leases(mut self, random: &mut Random) -> Plan {
+        // A lease that outlives its run shows nothing.
+        let ttl_seconds_max = (self.storm.as_secs() / 3).clamp(1, 5);
+        let clients = random.between(1, 3);
+        self.lease_checkpoints_every = Duration::from_millis(random.log_uniform(50, 5_000));
+        self.leases = random.happens(Chance::percent(50)).then_some(Leases { clients, ttl_seconds_max });
+        self.watchers = if random.happens(Chance::percent(50)) { random.between(1, 4) } else { 0 };
+        self
+    }
+
+    /// By how many percent a clock of this plan may be wrong about how much time has passed, but for times in which it
+    /// stands still; `None` if clocks jump.
+    pub(crate) fn clock_error_percent_max(&self) -> Option<u64> {
+        let jumps = self.has(FaultClass::Clock);
+        (!jumps).then_some(if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX } else { 0 })
     }
 
     /// Whether the storm has this class.

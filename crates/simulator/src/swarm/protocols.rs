@@ -53,6 +53,12 @@ impl Subject for Paxos {
         Mark::SwapDone,
         Mark::SwapRefused,
         Mark::PastCompacted,
+        Mark::WatcherCaughtUp,
+        Mark::WatcherCompacted,
+        Mark::WatcherOverSnapshot,
+        Mark::LeaseExpired,
+        Mark::LeaseRenewed,
+        Mark::LeaseRenewedUnderNext,
         Mark::SnapshotInstalled,
         Mark::SnapshotAbandoned,
     ];

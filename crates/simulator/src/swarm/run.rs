@@ -2,9 +2,12 @@
 
 use super::aftermath::Aftermath;
 use super::callers::Callers;
+use super::judge::Finding;
+use super::lessees::Lessees;
 use super::plan::Plan;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
+use super::watchers::Watchers;
 use crate::act::Deed;
 use crate::marks::Marks;
 use crate::random::Random;
@@ -131,7 +134,8 @@ pub fn run_plan<R: Subject, S: Judged>(seed: u64, mut plan: Plan, options: &Opti
 
 /// The world of a seed, before anything is done to it.
 pub(crate) fn new_world<R: Subject, S: Judged>(seed: u64, plan: &Plan, keep: Keep) -> World<R, S> {
-    World::new(plan.world::<R>(&mut Random::stream(seed, "settings", 0), keep), seed)
+    let config = plan.world::<R>(&mut Random::stream(seed, "settings", 0), keep);
+    World::with_duty(config, S::duty(plan.lease_checkpoints_every), seed)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -144,6 +148,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 enum Alarm {
     Storm(StormAlarm),
     Caller(usize),
+    Lessee(usize),
 }
 
 struct Run<R: Subject, S: Judged> {
@@ -152,6 +157,8 @@ struct Run<R: Subject, S: Judged> {
     world: World<R, S>,
     storm: Storm,
     callers: Callers,
+    lessees: Lessees,
+    watchers: Watchers,
     alarms: Vec<Alarm>,
     /// Once the faults are over: who stays broken for ever.
     left_down: Option<Vec<NodeId>>,
@@ -164,11 +171,15 @@ impl<R: Subject, S: Judged> Run<R, S> {
         if options.record {
             world.record_deeds();
         }
+        let mut callers = Callers::new(&plan, Random::stream(seed, "callers", 0));
+        callers.history.trust_clocks(plan.clock_error_percent_max());
         Run {
             seed,
             world,
             storm: Storm::new(Random::stream(seed, "storm", 0)),
-            callers: Callers::new(&plan, Random::stream(seed, "callers", 0)),
+            callers,
+            watchers: Watchers::new(&plan, Random::stream(seed, "watchers", 0)),
+            lessees: Lessees::new(&plan, Random::stream(seed, "lessees", 0)),
             alarms: Vec::new(),
             left_down: None,
             random: Random::stream(seed, "run", 0),
@@ -186,6 +197,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         let operations = self.callers.history.answered();
         let mut marks = self.world.marks();
         self.callers.history.mark(&mut marks);
+        self.watchers.mark(&mut marks);
         Report {
             seed: self.seed,
             protocol: R::PROTOCOL,
@@ -209,6 +221,9 @@ impl<R: Subject, S: Judged> Run<R, S> {
         for caller in 0..self.callers.count() {
             self.remind(Duration::ZERO, Alarm::Caller(caller));
         }
+        for lessee in 0..self.lessees.count() {
+            self.remind(Duration::ZERO, Alarm::Lessee(lessee));
+        }
         // What is decided once must not be decided before anything goes wrong.
         let calm = if R::SLOTS.is_some() { Duration::ZERO } else { self.plan.calm };
         let calm_ends = Time::ZERO + calm;
@@ -217,12 +232,23 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.remind_storm(reminders);
         self.run_until(calm_ends + self.plan.storm);
         self.callers.stop();
+        self.lessees.stop();
         self.storm.end();
         let left_down = if self.plan.leave_minority_down { self.choose_minority() } else { Vec::new() };
         self.left_down = Some(left_down.clone());
         let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
         let history = &mut self.callers.history;
         Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
+        if self.world.broken_promise().is_none() {
+            let watched = self.watchers.judge(&self.world);
+            self.report(watched);
+        }
+    }
+
+    fn report(&mut self, found: Result<(), Finding>) {
+        if let Err((property, detail)) = found {
+            self.world.report_broken(property, None, detail);
+        }
     }
 
     /// Nodes to stay broken for ever, so that a bare majority has to manage alone: those that cannot come back, and others.
@@ -259,6 +285,12 @@ impl<R: Subject, S: Judged> Run<R, S> {
         for token in self.world.take_alarms() {
             match usize::try_from(token).ok().and_then(|token| self.alarms.get(token)).copied() {
                 Some(Alarm::Caller(caller)) => self.callers.call(caller, &mut self.world),
+                Some(Alarm::Lessee(lessee)) => {
+                    let history = &mut self.callers.history;
+                    if let Some(again) = self.lessees.act(lessee, &mut self.world, history) {
+                        self.remind(again, Alarm::Lessee(lessee));
+                    }
+                }
                 Some(Alarm::Storm(alarm)) => {
                     let reminders = self.storm.alarm(&self.plan, &mut self.world, alarm);
                     self.remind_storm(reminders);
@@ -273,6 +305,9 @@ impl<R: Subject, S: Judged> Run<R, S> {
                 }
             }
         }
+        self.callers.history.look_at_leases(&mut self.world);
+        let watched = self.watchers.look(&self.world);
+        self.report(watched);
     }
 
     fn remind_storm(&mut self, reminders: Reminders) {

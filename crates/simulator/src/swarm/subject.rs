@@ -3,7 +3,7 @@
 use crate::marks::Mark;
 use crate::random::Random;
 use bytes::Bytes;
-use quorate_machine::StateMachine;
+use quorate_machine::{DutyConfig, StateMachine};
 use quorate_protocol::Replica;
 use std::time::Duration;
 
@@ -69,6 +69,17 @@ pub enum Meaning {
     },
     /// The past below some revision is forgotten.
     Compacted,
+    /// There is this lease now.
+    Granted,
+    /// A lease has its full time again.
+    Renewed,
+    /// A lease is gone, and its keys with it.
+    Revoked {
+        /// The revision behind it.
+        revision: u64,
+    },
+    /// There is no such lease, or its end is settled.
+    NoLease,
     /// The state machine refused, in words. Nothing the campaign asks for may be refused.
     Refused(String),
 }
@@ -92,6 +103,46 @@ pub trait Judged: StateMachine {
         None
     }
 
+    /// The command that makes a lease, if there are leases.
+    fn grant(_lease: u64, _ttl_seconds: u64) -> Option<Bytes> {
+        None
+    }
+
+    /// The command that sets a key which goes with its lease, if there are leases.
+    fn attach(_lease: u64, _key: &Bytes, _value: &Bytes) -> Option<Bytes> {
+        None
+    }
+
+    /// The command that ends a lease, if there are leases.
+    fn revoke(_lease: u64) -> Option<Bytes> {
+        None
+    }
+
+    /// The errand that renews a lease, if there are leases.
+    fn keep_alive(_lease: u64) -> Option<Bytes> {
+        None
+    }
+
+    /// What the answer to an errand means.
+    fn errand_meaning(answer: &Bytes) -> Meaning {
+        Meaning::Refused(format!("{answer:?}"))
+    }
+
+    /// All leases there are.
+    fn leases(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// The history that watchers are served from, if it can be watched.
+    fn history(&self) -> Option<&dyn quorate_watch::History> {
+        None
+    }
+
+    /// The leader's settings, where the log says what leases have left as often as this.
+    fn duty(_lease_checkpoints_every: Duration) -> DutyConfig<Self> {
+        DutyConfig::<Self>::default()
+    }
+
     /// The question for one key, or for all.
     fn get(key: Option<&Bytes>) -> Self::Query;
 
@@ -113,6 +164,10 @@ pub trait Judged: StateMachine {
             Meaning::Swapped { revision, succeeded: true } => format!("swapped, revision {revision}"),
             Meaning::Swapped { revision, succeeded: false } => format!("not as expected, revision {revision}"),
             Meaning::Compacted => "compacted".to_owned(),
+            Meaning::Granted => "granted".to_owned(),
+            Meaning::Renewed => "renewed".to_owned(),
+            Meaning::Revoked { revision } => format!("revoked, revision {revision}"),
+            Meaning::NoLease => "no such lease".to_owned(),
             Meaning::Refused(why) => why,
         }
     }

@@ -7,7 +7,7 @@ use crate::marks::Mark;
 use quorate_disk::DiskErrorKind;
 use quorate_disk::model::Unsynced;
 use quorate_journal::{Expected, Journal, JournalConfig};
-use quorate_machine::{DutyConfig, StateMachine};
+use quorate_machine::StateMachine;
 use quorate_narrator::What;
 use quorate_node::{Boot, BootError, Lane, Node, NodeOutput};
 use quorate_protocol::{LinkState, Replica};
@@ -81,8 +81,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let new_disk = DiskId(self.crash_random.bits());
         let failures_due = host.failures_due();
         let boot = host.boot(self.config.cluster, new_disk);
-        let duty = DutyConfig::<S>::default();
-        let booted = Node::boot(boot, self.config.node.clone(), &duty, &mut host.journal, &mut host.store);
+        let booted = Node::boot(boot, self.config.node.clone(), &self.duty, &mut host.journal, &mut host.store);
         let failed = host.failures_due() < failures_due;
         if let Some((lane, _)) = crash_after {
             host.disk_mut(lane).faults_mut().fail_after = None;

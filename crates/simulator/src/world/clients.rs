@@ -21,6 +21,8 @@ pub struct OperationId(pub u64);
 pub enum Outcome<Reply> {
     /// With the state machine's reply.
     Reply(Reply),
+    /// With the answer to an errand.
+    Answer(Bytes),
     /// With an error of the node.
     Failed(RequestError),
     /// The node was not running: nothing happened.
@@ -34,7 +36,7 @@ impl<Reply> Outcome<Reply> {
     #[must_use]
     pub fn ending(&self) -> Ending {
         match self {
-            Outcome::Reply(_) => Ending::Answered,
+            Outcome::Reply(_) | Outcome::Answer(_) => Ending::Answered,
             Outcome::Failed(RequestError::Unknown) | Outcome::Lost => Ending::Unknown,
             Outcome::Failed(_) | Outcome::NotRunning => Ending::Refused,
         }
@@ -61,6 +63,7 @@ pub struct OperationResult<Reply> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Nature {
     Write,
+    Errand,
     Read(Consistency),
 }
 
@@ -115,6 +118,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.call(node, Nature::Read(consistency), request, |tag| NodeInput::Read { tag, query, consistency })
     }
 
+    /// A client that stands next to the node has an errand for the leader's duty.
+    pub fn errand_described(&mut self, node: NodeId, payload: Bytes, request: String) -> OperationId {
+        self.call(node, Nature::Errand, request, |tag| NodeInput::Errand { tag, payload })
+    }
+
     /// Calls that ended and were not taken, in order of ending.
     #[must_use]
     pub fn results(&self) -> &[OperationResult<S::Reply>] {
@@ -156,10 +164,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// A node answers.
     pub(super) fn answer(&mut self, id: NodeId, tag: ClientTag, result: Result<S::Reply, RequestError>) {
         let ClientTag(operation) = tag;
-        let Some(calling) = self.clients.waiting.get(&operation).copied().filter(|calling| calling.node == id) else {
-            let detail = format!("{id} answers call {operation}, which it was not asked or has answered already");
-            return self.report_broken("AnsweredOnce", Some(id), detail);
-        };
+        let Some(calling) = self.calling(id, operation, |nature| nature != Nature::Errand) else { return };
         match (calling.nature, &result) {
             (Nature::Write, Err(RequestError::Unknown)) => self.mark(Mark::UnknownOutcome),
             (Nature::Write, Err(_)) => self.mark(Mark::DefiniteRefusal),
@@ -173,6 +178,25 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             _ => {}
         }
         self.end(operation, result.map_or_else(Outcome::Failed, Outcome::Reply));
+    }
+
+    /// A node answers an errand.
+    pub(super) fn answer_errand(&mut self, id: NodeId, tag: ClientTag, result: Result<Bytes, RequestError>) {
+        let ClientTag(operation) = tag;
+        if self.calling(id, operation, |nature| nature == Nature::Errand).is_some() {
+            self.end(operation, result.map_or_else(Outcome::Failed, Outcome::Answer));
+        }
+    }
+
+    /// The call that a node answers, if it may.
+    fn calling(&mut self, id: NodeId, operation: u64, fits: fn(Nature) -> bool) -> Option<Calling> {
+        let calling = self.clients.waiting.get(&operation).copied();
+        let calling = calling.filter(|calling| calling.node == id && fits(calling.nature));
+        if calling.is_none() {
+            let detail = format!("{id} answers call {operation}, which it was not asked or has answered already");
+            self.report_broken("AnsweredOnce", Some(id), detail);
+        }
+        calling
     }
 
     /// A node crashed: nobody will answer its clients.
@@ -202,6 +226,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 fn in_words<Reply: Debug>(outcome: &Outcome<Reply>) -> String {
     match outcome {
         Outcome::Reply(reply) => format!("{reply:?}"),
+        Outcome::Answer(answer) => format!("{answer:?}"),
         Outcome::Failed(error) => error.to_string(),
         Outcome::NotRunning => "connection refused".to_owned(),
         Outcome::Lost => "connection lost".to_owned(),

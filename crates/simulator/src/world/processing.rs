@@ -105,9 +105,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                     self.answer(id, tag, result);
                     self.moment(id, Moment::Answered);
                 }
-                NodeOutput::Answer { tag, .. } => {
-                    let detail = format!("{id} answers errand {}, and no client here has errands", tag.0);
-                    self.report_broken("AnsweredOnce", Some(id), detail);
+                NodeOutput::Answer { tag, result } => {
+                    self.answer_errand(id, tag, result);
+                    self.moment(id, Moment::Answered);
                 }
                 NodeOutput::Lead { era, who, ready } => self.note_lead(id, Lead { era, who, ready }),
                 NodeOutput::Members(members) => {

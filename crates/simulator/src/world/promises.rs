@@ -46,6 +46,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         Slot(self.promises.applied.len() as u64)
     }
 
+    /// Who was the first to apply it.
+    #[must_use]
+    pub fn furthest(&self) -> Option<NodeId> {
+        self.promises.applied.last().copied().flatten().map(|(_, node)| node)
+    }
+
     /// `Agreement`, over all nodes and incarnations: equal state behind equal slots. And a node applies every slot in order, but
     /// for those that come with a snapshot.
     /// Says whether this is the first node to apply the slot.
