@@ -15,15 +15,16 @@ fn main() {
     let lossy = |object| Shape { lost_one_in: 50, ..busy(object) };
     let plain = Shape { deletes: false, ..busy(Object::Register) };
     measure("a register without deletes, 50 clients, 2,000 operations", &plain, SEEDS);
-    measure("  and one in 50 without an answer", &Shape { lost_one_in: 50, ..plain }, SEEDS);
+    measure("  a register without deletes, one in 50 without an answer", &Shape { lost_one_in: 50, ..plain }, SEEDS);
     for object in [Object::Register, Object::List, Object::Counter, Object::Lock, Object::Fifo, Object::Bag] {
         measure(&format!("{object}, 1 key, 50 clients, 2,000 operations"), &busy(object), SEEDS);
-        measure("  and one in 50 without an answer", &lossy(object), SEEDS);
+        measure(&format!("  {object}, one in 50 without an answer"), &lossy(object), SEEDS);
     }
     for values in [2, 5, 20] {
         let few = Shape { values, ..busy(Object::Register) };
         measure(&format!("a register of {values} values, 50 clients, 2,000 operations"), &few, SEEDS);
-        measure("  and one in 50 without an answer", &Shape { lost_one_in: 50, ..few }, SEEDS);
+        let lossy = Shape { lost_one_in: 50, ..few };
+        measure(&format!("  a register of {values} values, one in 50 without an answer"), &lossy, SEEDS);
     }
     let store = Shape { keys: 10, clients: 20, ..busy(Object::Store) };
     measure("a store, 10 keys, 20 clients, 2,000 transactions", &store, SEEDS);

@@ -45,6 +45,7 @@ mod check;
 mod explain;
 mod format;
 mod history;
+mod holds;
 mod levels;
 mod memory;
 mod model;

@@ -104,6 +104,12 @@ pub trait Model {
     /// Some of the facts that hold in `before` and not in `after`.
     fn ended(&self, _before: &Self::State, _after: &Self::State, _facts: &mut Vec<u64>) {}
 
+    /// Whether `operation`, with the answer it carries, is illegal in every state in which the fact holds, or ends it. `false` is
+    /// always safe; `true` lets a search see early what must come before a fact that many need.
+    fn excludes(&self, _operation: &Self::Operation, _fact: u64) -> bool {
+        false
+    }
+
     /// Whether a fact, one of those that some operation brings, holds. `true` is always safe.
     fn holds(&self, _state: &Self::State, _fact: u64) -> bool {
         true

@@ -6,6 +6,7 @@ mod fifo;
 mod list;
 mod lock;
 mod numbers;
+mod queue;
 mod register;
 mod register_order;
 mod store;

@@ -30,7 +30,14 @@
 //! overwrites too, so the later one is free.
 //!
 //! *No way on.* A way is closed as soon as something waiting can never be: it needs a fact that ended and that nothing
-//! waiting can bring about ([`Model::needs`]), or a lesser height ([`Model::height`]).
+//! waiting can bring about ([`Model::needs`]), or a lesser height ([`Model::height`]). Nor is one begun that would have to be left
+//! before it is done: where a fact that comes once is brought about while another operation can neither wait until it is no
+//! longer needed nor take effect under it (`holds.rs`). One that may be dropped is no such other, unless it alone brings what is needed.
+//!
+//! *Trying anew.* Which choice comes first decides whether a search is short or hopelessly long, and one wrong choice far
+//! back cannot be told from many. So an attempt that takes long is given up, and the next one chooses otherwise at some
+//! places and may take twice as long. Every
+//! other attempt keeps operations that overwrite for later, as it is the others that need a certain state. An attempt that ends has looked at everything, so its answer is final.
 
 use crate::check::{Budget, UnknownReason};
 use crate::memory::Memory;
@@ -94,8 +101,23 @@ pub(crate) fn linearize_with<M: Model>(
         Shortcut::Order(order) if is_witness(model, calls, &order) => return Linearization::Found { witness: order },
         Shortcut::Order(_) | Shortcut::Undecided => {}
     }
-    Search::new(model, calls, effort).run()
+    let mut patience = STEPS_AT_FIRST_PER_CALL.saturating_mul(calls.len() as u64).max(STEPS_AT_FIRST);
+    let mut attempt = 0;
+    loop {
+        let until_step = effort.steps.saturating_add(patience);
+        if let Some(answer) = Search::new(model, calls, effort, attempt, until_step).run() {
+            return answer;
+        }
+        attempt += 1;
+        patience = patience.saturating_mul(2);
+    }
 }
+
+/// How many steps the first attempt has, for each call and at least; each later one has twice as many.
+const STEPS_AT_FIRST_PER_CALL: u64 = 16;
+const STEPS_AT_FIRST: u64 = 1 << 14;
+/// An attempt after the first makes an unlikely choice once in so many, in turn.
+const STRAYS_ONE_IN: [u64; 4] = [8, 8, 3, 3];
 
 struct Search<'a, 'b, M: Model> {
     model: &'a M,
@@ -107,6 +129,9 @@ struct Search<'a, 'b, M: Model> {
     /// What ended with the operation last taken.
     ended: Vec<u64>,
     next_question: u64,
+    attempt: u64,
+    /// When to try anew.
+    until_step: u64,
     longest: Vec<usize>,
 }
 
@@ -130,7 +155,13 @@ struct Choice {
 }
 
 impl<'a, 'b, M: Model> Search<'a, 'b, M> {
-    fn new(model: &'a M, calls: &'a [Call<M::Operation>], effort: &'a mut Effort<'b>) -> Search<'a, 'b, M> {
+    fn new(
+        model: &'a M,
+        calls: &'a [Call<M::Operation>],
+        effort: &'a mut Effort<'b>,
+        attempt: u64,
+        until_step: u64,
+    ) -> Search<'a, 'b, M> {
         Search {
             model,
             calls,
@@ -140,18 +171,21 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
             words: Vec::new(),
             ended: Vec::new(),
             next_question: 0,
+            attempt,
+            until_step,
             longest: Vec::new(),
         }
     }
 
-    fn run(&mut self) -> Linearization {
+    /// The answer, or `None` if it is time to try anew.
+    fn run(&mut self) -> Option<Linearization> {
         let (found, most) = (self.waiting.optional(), self.effort.budget.unknown_per_key);
         if found > most {
-            return Linearization::Unknown(UnknownReason::TooManyUnknown { found, most });
+            return Some(Linearization::Unknown(UnknownReason::TooManyUnknown { found, most }));
         }
         let mut stack = vec![self.frame(self.model.initial(), false, None)];
         if self.waiting.all_completed() {
-            return Linearization::Found { witness: Vec::new() };
+            return Some(Linearization::Found { witness: Vec::new() });
         }
         while let Some(frame) = stack.last_mut() {
             let Some(pick) = frame.choice.picks.get(frame.tried).copied() else {
@@ -161,14 +195,17 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
             frame.tried += 1;
             let branching = frame.choice.picks.len() > 1;
             if let Some(why) = self.over_budget() {
-                return Linearization::Unknown(why);
+                return Some(Linearization::Unknown(why));
+            }
+            if self.effort.steps > self.until_step {
+                return None;
             }
             let Some((state, must_observe)) = self.after(frame, pick) else { continue };
             self.ended.clear();
             self.model.ended(&frame.state, &state, &mut self.ended);
             let undo = self.waiting.take(pick, frame.choice.called);
             if self.waiting.all_completed() {
-                return Linearization::Found { witness: self.path(&stack, Some(undo)) };
+                return Some(Linearization::Found { witness: self.path(&stack, Some(undo)) });
             }
             if self.is_hopeless(pick, &state) {
                 self.waiting.undo(undo);
@@ -182,7 +219,7 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 stack.push(next);
             }
         }
-        Linearization::Impossible { longest: std::mem::take(&mut self.longest) }
+        Some(Linearization::Impossible { longest: std::mem::take(&mut self.longest) })
     }
 
     /// The state after `pick`, and whether it must be seen next; `None` if it is of no use.
@@ -270,6 +307,9 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         for pick in picks.drain(..) {
             let operation = &self.calls[self.waiting.index_of(pick)].operation;
             let Some(next) = self.model.step(state, operation) else { continue };
+            if self.waiting.is_too_early(self.model, pick, &enabled) {
+                continue;
+            }
             // What lets the blocker go on is the likeliest.
             let serves = match blocking {
                 Some(rank) if pick == Pick::Completed(rank) => true,
@@ -277,10 +317,12 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
                 None => false,
             };
             let urgency = (self.model.urgency(operation), self.waiting.needed_by(pick));
-            keyed.push(((!serves, urgency, self.waiting.deadline(pick)), pick));
+            let for_later = self.attempt % 2 == 1 && self.waiting.overwrites(pick);
+            keyed.push(((!serves, for_later, urgency, self.waiting.deadline(pick)), pick));
         }
         keyed.sort_by_key(|(key, _)| *key);
         let mut picks: Vec<Pick> = keyed.into_iter().map(|(_, pick)| pick).collect();
+        self.stray(&mut picks);
         if let Some(rank) = enabled.blocker.filter(|rank| self.waiting.is_free(*rank)) {
             // Dropped at once if nobody asks for it yet, else only where nothing else helps.
             let wanted = self.waiting.needed_by(Pick::Dropped(rank)) < u64::MAX;
@@ -289,6 +331,19 @@ impl<'a, 'b, M: Model> Search<'a, 'b, M> {
         let choice = Choice { picks, blocker: enabled.blocker, called: enabled.called };
         self.waiting.reuse(enabled);
         choice
+    }
+
+    /// Puts another choice first, now and then and in each attempt elsewhere.
+    fn stray(&self, picks: &mut [Pick]) {
+        if self.attempt > 0 && picks.len() > 1 {
+            let mixed =
+                (self.effort.steps ^ (self.attempt << u32::BITS)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> u32::BITS;
+            let one_in = STRAYS_ONE_IN[self.attempt as usize % STRAYS_ONE_IN.len()];
+            if mixed.is_multiple_of(one_in) {
+                let other = 1 + (mixed / one_in) as usize % (picks.len() - 1);
+                picks.swap(0, other);
+            }
+        }
     }
 
     /// The operations that led to the top of the stack, and then `last`, in an order in which they can have taken effect.

@@ -1,5 +1,6 @@
 //! Which operations have taken effect and which wait, as a search moves.
 
+use crate::holds::{Holds, Needer};
 use crate::model::{Call, Model};
 use std::collections::BTreeMap;
 
@@ -37,6 +38,30 @@ struct Completed {
     brings: Vec<usize>,
 }
 
+impl Completed {
+    fn needer(&self) -> Needer<'_> {
+        Needer { called_at: self.called_at, needs: &self.needs, brings: &self.brings }
+    }
+}
+
+/// How long each fact must hold.
+fn holds_of<M: Model>(model: &M, facts: &Facts, completed: &[Completed]) -> Holds {
+    let initial = model.initial();
+    let comes_once: Vec<bool> = std::iter::zip(&facts.names, &facts.brought)
+        .map(|(name, brought)| *brought == 1 && !model.holds(&initial, *name))
+        .collect();
+    Holds::new(&comes_once, completed.iter().map(Completed::needer))
+}
+
+/// The least limit from each rank on.
+fn least_limits(completed: &[Completed]) -> Vec<u64> {
+    let mut least = vec![u64::MAX; completed.len() + 1];
+    for (rank, one) in completed.iter().enumerate().rev() {
+        least[rank] = one.limit.min(least[rank + 1]);
+    }
+    least
+}
+
 /// The optional operations that are the same.
 struct OptionalKind {
     kind: usize,
@@ -64,6 +89,7 @@ pub(crate) struct Waiting<'a, M: Model> {
     round: u64,
     spare: Vec<usize>,
     facts: Facts,
+    holds: Holds,
     /// The least limit of the completed operations from each rank on.
     least_limit: Vec<u64>,
 }
@@ -167,13 +193,11 @@ impl<'a, M: Model> Waiting<'a, M> {
             }
         }
         let end = completed.len();
-        let mut least_limit = vec![u64::MAX; end + 1];
-        for rank in (0..end).rev() {
-            least_limit[rank] = completed[rank].limit.min(least_limit[rank + 1]);
-        }
+        let holds = holds_of(model, &facts, &completed);
         Waiting {
+            holds,
             facts,
-            least_limit,
+            least_limit: least_limits(&completed),
             calls,
             next: (1..=end).chain([0]).collect(),
             previous: std::iter::once(end).chain(0..end).collect(),
@@ -188,9 +212,33 @@ impl<'a, M: Model> Waiting<'a, M> {
         }
     }
 
-    /// Whether something waiting needs what just ended, and nothing waiting can bring it back.
+    /// Whether something waiting needs what just ended, and nothing waiting can bring it back in time.
     pub(crate) fn loses(&self, ended: &[u64]) -> bool {
-        ended.iter().filter_map(|fact| self.facts.numbers.get(fact)).any(|number| self.facts.are_lost(*number))
+        let numbers = ended.iter().filter_map(|fact| self.facts.numbers.get(fact));
+        numbers
+            .filter(|number| self.facts.needed[**number] > 0)
+            .any(|number| self.facts.brought[*number] == 0 || self.is_needed_before_brought(*number))
+    }
+
+    /// Whether something waiting needs this fact, which does not hold, and returned before anyone who could bring it was called.
+    fn is_needed_before_brought(&self, number: usize) -> bool {
+        let unknown = self.optional.iter().filter(|kind| kind.brings.contains(&number));
+        let first_unknown =
+            unknown.filter_map(|kind| kind.members.get(kind.taken)).map(|(called_at, _)| *called_at).min();
+        let first_unknown = first_unknown.unwrap_or(u64::MAX);
+        let end = self.completed.len();
+        let (mut rank, mut needed_until) = (self.next[end], u64::MAX);
+        while rank != end && self.completed[rank].called_at <= first_unknown.min(needed_until) {
+            let one = &self.completed[rank];
+            // One that both needs and brings it does not help the first.
+            if one.needs.contains(&number) {
+                needed_until = needed_until.min(one.returned_at);
+            } else if one.brings.contains(&number) {
+                return false;
+            }
+            rank = self.next[rank];
+        }
+        needed_until < first_unknown
     }
 
     /// Whether something waiting needs a fact that only the operation just dropped could have brought about.
@@ -202,6 +250,31 @@ impl<'a, M: Model> Waiting<'a, M> {
     pub(crate) fn needed_by(&self, pick: Pick) -> u64 {
         let needed = self.brings(pick).iter().map(|number| self.facts.needed_by[*number]);
         needed.filter(|(round, _)| *round == self.round).map(|(_, by)| by).min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether `pick` would come too early: something that waits would have to be before it, and visible. See [`Holds`].
+    pub(crate) fn is_too_early(&self, model: &M, pick: Pick, enabled: &Enabled) -> bool {
+        let frees = self.overwrites(pick);
+        let itself = match pick {
+            Pick::Completed(rank) | Pick::Dropped(rank) => Some(rank),
+            Pick::Optional(_) => None,
+        };
+        self.brings(pick).iter().any(|fact| {
+            let until = self.holds.until(*fact);
+            until > enabled.first_return
+                && enabled.ranks.iter().any(|rank| {
+                    let one = &self.completed[*rank];
+                    one.returned_at < until
+                        && Some(*rank) != itself
+                        && !self.holds.is_link(*rank)
+                        && !(one.overwrites && (frees || self.is_free(*rank)) && !self.alone_brings_what_is_needed(one))
+                        && self.holds.excludes(model, &self.facts.names, *fact, self.operation(*rank))
+                })
+        })
+    }
+
+    fn alone_brings_what_is_needed(&self, one: &Completed) -> bool {
+        one.brings.iter().any(|fact| self.facts.needed[*fact] > 0 && self.facts.brought[*fact] == 1)
     }
 
     fn brings(&self, pick: Pick) -> &[usize] {

@@ -320,6 +320,20 @@ fn every_object_agrees_with_the_twin_on_small_histories() {
     assert!(agree(&Shape { values: 2, lost_one_in: 4, ..store }, 400) > 100);
 }
 
+/// Queues are decided by sorting, so many small ones are tried.
+#[test]
+fn queues_whose_items_differ_agree_with_the_twin() {
+    for object in [Object::Fifo, Object::Bag] {
+        for (operations, clients, lost_one_in, longest) in
+            [(7, 3, u64::MAX, 12), (8, 4, 3, 12), (8, 2, u64::MAX, 4), (7, 5, 4, 3)]
+        {
+            let shape = Shape { operations, clients, lost_one_in, longest, ..Shape::of(object) };
+            let rejected = agree(&shape, 1_500);
+            assert!(rejected > 100, "{shape:?}: only {rejected} histories were wrong");
+        }
+    }
+}
+
 #[test]
 fn long_histories_of_every_object_are_accepted() {
     for object in OBJECTS {

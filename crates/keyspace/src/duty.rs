@@ -102,11 +102,11 @@ impl Duty<Keyspace> for KeyspaceDuty {
         }
     }
 
-    fn confirmed(&mut self, _: &Keyspace, errand: ErrandId, now: Time, out: &mut Vec<DutyOutput>) {
+    fn confirmed(&mut self, state: &Keyspace, errand: ErrandId, now: Time, out: &mut Vec<DutyOutput>) {
         // Errands of a leadership that is over were given up by the caller; one that is told of all the same is answered
         // with what this node knows of it: nothing.
         let answer = match &mut self.lessor {
-            Some(lessor) => lessor.confirmed(errand, now),
+            Some(lessor) => lessor.confirmed(state, errand, now),
             None => Some(LeaseAnswer::Unknown),
         };
         if let Some(answer) = answer {

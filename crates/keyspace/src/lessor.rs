@@ -57,8 +57,20 @@ struct Tracked {
 #[derive(Clone, Copy, Debug)]
 enum Errand {
     Refused(LeaseAnswer),
-    TimeToLive { id: i64 },
-    Renewal { id: i64, incarnation: LogPlace, is_confirmed: bool, is_committed: bool },
+    TimeToLive {
+        id: i64,
+    },
+    /// A renewal of a lease that is not known here, or not any more. Its grant may have been answered elsewhere and wait to be
+    /// applied here: that is told when the errand is confirmed, for then everything decided before it arrived is applied.
+    RenewalOfUnknown {
+        id: i64,
+    },
+    Renewal {
+        id: i64,
+        incarnation: LogPlace,
+        is_confirmed: bool,
+        is_committed: bool,
+    },
 }
 
 /// All deadlines. Nothing here looks at every lease, but for its beginning.
@@ -198,7 +210,7 @@ impl Lessor {
     fn renew(&mut self, state: &Keyspace, errand: ErrandId, id: i64, now: Time) -> Errand {
         let tracked = self.leases.get_mut(&id).filter(|tracked| !tracked.is_over);
         let (Some(tracked), Some(lease)) = (tracked, state.lease(id)) else {
-            return Errand::Refused(LeaseAnswer::Unknown);
+            return Errand::RenewalOfUnknown { id };
         };
         tracked.deadline = now + full(tracked.ttl_seconds);
         if let Some(after) = self.checkpoint_after {
@@ -221,9 +233,14 @@ impl Lessor {
     }
 
     /// The answer, if it can be given now.
-    pub(crate) fn confirmed(&mut self, errand: ErrandId, now: Time) -> Option<LeaseAnswer> {
+    pub(crate) fn confirmed(&mut self, state: &Keyspace, errand: ErrandId, now: Time) -> Option<LeaseAnswer> {
+        if let Errand::RenewalOfUnknown { id } = *self.errands.get(&errand)? {
+            let noted = self.renew(state, errand, id, now);
+            self.errands.insert(errand, noted);
+        }
         let answer = match self.errands.get_mut(&errand)? {
             Errand::Refused(answer) => *answer,
+            Errand::RenewalOfUnknown { .. } => LeaseAnswer::Unknown,
             Errand::TimeToLive { id } => {
                 let id = *id;
                 self.remaining(id, now)

@@ -199,6 +199,18 @@ fn renewals_of_unknown_leases_and_after_a_proposed_end_are_refused_for_good() {
     assert!(rig.keyspace.lease(1).is_none());
 }
 
+/// A follower may apply a grant, and answer it, before the leader does: the leader commits on the others' word and applies only
+/// what is durable on its own disk.
+#[test]
+fn a_renewal_that_overtakes_its_grant_at_the_leader_is_granted_once_that_is_applied() {
+    let mut rig = Rig::new(&config());
+    let early = rig.arrive(LeaseErrand::KeepAlive { id: 1 });
+    rig.grant(1, 5);
+    assert_eq!(rig.confirm(early), renewed(5));
+    let never_granted = rig.arrive(LeaseErrand::KeepAlive { id: 2 });
+    assert_eq!(rig.confirm(never_granted), Some(LeaseAnswer::Unknown));
+}
+
 #[test]
 fn whoever_was_told_that_a_lease_is_over_was_told_the_truth() {
     let mut rig = Rig::new(&config());

@@ -3,6 +3,22 @@
 use crate::settings::Settings;
 use bytes::Bytes;
 
+/// What the state of SplitMix64 grows by.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn mix(state: u64) -> u64 {
+    let mut mixed = state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Mixed, because states that are a few steps apart give one sequence a few steps apart: then all clients would walk the same
+/// few keys.
+fn first_state(seed: u64, client: u64) -> u64 {
+    mix(seed ^ mix(client.wrapping_add(STEP)))
+}
+
 /// A stream of keys; the same for the same seed and client.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
@@ -17,7 +33,7 @@ impl Keys {
     /// Those of client number `client`.
     pub(crate) fn new(settings: &Settings, client: u64) -> Keys {
         let mut keys = Keys {
-            state: settings.seed ^ client.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            state: first_state(settings.seed, client),
             prefix: settings.prefix.clone(),
             key_space: settings.key_space,
             width: settings.key_bytes - settings.prefix.len(),
@@ -31,11 +47,8 @@ impl Keys {
 
     /// SplitMix64.
     pub(crate) fn next_random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.state = self.state.wrapping_add(STEP);
+        mix(self.state)
     }
 
     pub(crate) fn next_key(&mut self) -> Bytes {
@@ -77,6 +90,17 @@ mod tests {
         assert_eq!(prefix_end(b"a\xff"), "b");
         assert_eq!(prefix_end(b"\xff"), "\0");
         assert_eq!(prefix_end(b""), "\0");
+    }
+
+    #[test]
+    fn clients_walk_different_keys() {
+        let settings = Settings { key_space: 1_000_000, ..Settings::default() };
+        let mut seen = std::collections::BTreeSet::new();
+        for client in 0..64 {
+            let mut keys = Keys::new(&settings, client);
+            seen.extend((0..100).map(|_| keys.next_key()));
+        }
+        assert!(seen.len() > 6_300, "{} different ones of 6400 drawn from a million", seen.len());
     }
 
     #[test]

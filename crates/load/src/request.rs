@@ -13,8 +13,10 @@ use tonic::transport::Channel;
 
 /// Keys of one range.
 const RANGE_KEYS: u64 = 100;
-/// Puts of one filling transaction: etcd takes 128 operations by default.
+/// Most puts of one filling transaction: etcd takes 128 operations by default.
 const FILL_OPERATIONS: u64 = 100;
+/// Most bytes of one: etcd takes 1.5 MiB by default.
+const FILL_BYTES: u64 = 1 << 20;
 /// Filling transactions in flight.
 const FILL_IN_FLIGHT: usize = 32;
 
@@ -92,7 +94,9 @@ pub(crate) async fn prepare(settings: &Settings, channels: &[Channel]) -> Result
         if tasks.len() >= FILL_IN_FLIGHT {
             finished(tasks.join_next().await)?;
         }
-        let last = (first + FILL_OPERATIONS).min(settings.key_space);
+        let pair_bytes = (settings.key_bytes + settings.value_bytes + 16) as u64;
+        let operations = (FILL_BYTES / pair_bytes).clamp(1, FILL_OPERATIONS);
+        let last = (first + operations).min(settings.key_space);
         let requester = Requester::new(settings, channels, tasks.len());
         tasks.spawn(fill(requester, first, last));
         first = last;

@@ -132,19 +132,29 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Node<R, S> {
-    /// Drops a slice of what commands have condemned, if it is time and nothing is being written from the state.
-    pub(crate) fn tidy_a_slice(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) {
-        if self.store.is_checkpointing() || self.snapshots.has_views() || self.has_backups(now) {
+    /// Drops a slice of what commands have condemned, if it is time and nothing is being written from the state. Before anything
+    /// new is applied: whoever reads the history beside the node (watchers) has seen what is there by now, and must get the
+    /// chance to read what one batch brings and condemns.
+    pub(crate) fn tidy_a_slice(&mut self, now: Time) {
+        if !self.may_tidy(now) || !self.tidy.take_turn() {
             return;
         }
-        if self.tidy.take_turn() {
-            // Then what was dropped is looked at where it is stored, so that its space comes back too.
-            let more_is_left = self.machine.tidy() || self.store.survey(&StateItems(self.machine.state()));
-            self.tidy.dropped(more_is_left);
-        }
-        if let Some(delay) = self.tidy.arm() {
+        // Then what was dropped is looked at where it is stored, so that its space comes back too.
+        let more_is_left = self.machine.tidy() || self.store.survey(&StateItems(self.machine.state()));
+        self.tidy.dropped(more_is_left);
+    }
+
+    /// A next slice comes even if nothing else happens.
+    pub(crate) fn arm_tidying(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) {
+        if self.may_tidy(now)
+            && let Some(delay) = self.tidy.arm()
+        {
             out.push(NodeOutput::SetTimer { timer: NodeTimer::Tidy, at_least: delay, at_most: delay });
         }
+    }
+
+    fn may_tidy(&mut self, now: Time) -> bool {
+        !self.store.is_checkpointing() && !self.snapshots.has_views() && !self.has_backups(now)
     }
 }
 

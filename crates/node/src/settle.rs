@@ -25,6 +25,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             return;
         }
         let begin = out.len();
+        self.tidy_a_slice(env.now());
         for (to, message) in std::mem::take(&mut self.released) {
             out.push(NodeOutput::Send { to, message: NodeMessage::Protocol(message) });
         }
@@ -58,7 +59,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         self.carry_machine_outputs(out);
         self.begin_journal_write(out);
         self.begin_store_write(out);
-        self.tidy_a_slice(now, out);
+        self.arm_tidying(now, out);
         self.drive_transfers(now, out);
         if let Err(violation) = self.replica.check_invariants() {
             self.halt(StopReason::Violation(violation));

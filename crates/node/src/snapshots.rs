@@ -117,6 +117,12 @@ impl<R: Replica, S: StateMachine> Snapshots<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Node<R, S> {
+    /// Which snapshots travel, and how many were installed.
+    #[must_use]
+    pub fn snapshot_status(&self) -> SnapshotStatus {
+        self.snapshots.status()
+    }
+
     /// The replica wants a view sent.
     pub(crate) fn pin_view(&mut self, to: NodeId, at_least: Slot) {
         let id = self.snapshots.next_name();
@@ -254,7 +260,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         self.checkpointed = applied;
         self.anchor = Some(stage.anchor);
         self.pace.begin(&self.machine);
-        self.tidy.applied();
+        self.tidy.installed();
         self.snapshots.installed += 1;
         self.snapshots.receiver.finish(TransferEnd::Installed, &mut self.snapshots.out);
     }

@@ -16,6 +16,8 @@ pub(crate) struct TidyPace {
     unfinished: bool,
     armed: bool,
     due: bool,
+    /// Another state took the place of this node's in this batch, and no watcher has read it.
+    is_new: bool,
     /// Slices that a checkpoint has to wait for, so that checkpoints one after the other do not stop tidying for good.
     owed: u32,
 }
@@ -23,12 +25,18 @@ pub(crate) struct TidyPace {
 impl TidyPace {
     /// The state that was opened may have something condemned in it.
     pub(crate) fn new(every: Duration) -> TidyPace {
-        TidyPace { every, wanted: true, unfinished: false, armed: false, due: false, owed: 0 }
+        TidyPace { every, wanted: true, unfinished: false, armed: false, due: false, is_new: false, owed: 0 }
     }
 
     /// A slot was applied: it may have condemned something.
     pub(crate) fn applied(&mut self) {
         self.wanted = true;
+    }
+
+    /// A state from elsewhere was installed: its watchers read on in it before anything of it is dropped.
+    pub(crate) fn installed(&mut self) {
+        self.wanted = true;
+        self.is_new = true;
     }
 
     /// The timer fired.
@@ -39,8 +47,9 @@ impl TidyPace {
 
     /// Whether to drop a slice now. Asked only while nothing is being written or sent from the state.
     pub(crate) fn take_turn(&mut self) -> bool {
-        let turn = self.wanted && (self.due || !self.unfinished);
+        let turn = self.wanted && !self.is_new && (self.due || !self.unfinished);
         self.due = false;
+        self.is_new = false;
         turn
     }
 
@@ -53,7 +62,7 @@ impl TidyPace {
 
     /// The delay to set the timer to, if it is needed and does not run.
     pub(crate) fn arm(&mut self) -> Option<Duration> {
-        let sets = self.unfinished && !self.armed;
+        let sets = self.wanted && !self.armed;
         self.armed |= sets;
         sets.then_some(self.every)
     }
@@ -71,5 +80,21 @@ impl TidyPace {
     /// Whether something condemned is known to be left.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.unfinished
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_an_installed_state_is_dropped_in_the_batch_that_installed_it() {
+        let mut pace = TidyPace::new(Duration::from_millis(5));
+        pace.dropped(false);
+        pace.installed();
+        assert!(!pace.take_turn(), "no watcher has read on in it");
+        assert!(pace.arm().is_some(), "it goes on by itself");
+        pace.expired();
+        assert!(pace.take_turn());
     }
 }

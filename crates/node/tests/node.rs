@@ -403,3 +403,19 @@ fn what_a_broken_peer_sends_changes_nothing() {
     assert_eq!((rig.stopped.is_none(), rig.applied.len()), (true, 0));
     let _: &Node<Solo, _> = rig.node();
 }
+
+#[test]
+fn what_was_applied_in_a_batch_is_not_dropped_before_the_driver_has_seen_it() {
+    let mut rig = Rig::new(1, SoloConfig::default());
+    rig.complete_all();
+    // All in one journal write, and so decided in one batch.
+    rig.inputs((1..=7).map(|tag| write(tag, if tag < 7 { "a" } else { "drop" })));
+    while rig.node().state().kept().is_empty() {
+        assert!(rig.complete(Lane::Journal));
+    }
+    assert_eq!(rig.node().state().undropped(), 4, "whoever watches reads them first");
+    assert!(rig.expire(NodeTimer::Tidy), "it goes on by itself");
+    assert_eq!(rig.node().state().undropped(), 1);
+    assert!(rig.expire(NodeTimer::Tidy));
+    assert_eq!(rig.node().state().undropped(), 0);
+}

@@ -61,6 +61,17 @@ pub enum HelloRefusal {
         /// The greatest seen.
         known: u64,
     },
+    /// The caller was seen with the same count of starts, in another start.
+    #[error(
+        "member {node:x} was seen in another start number {incarnation}: its directory was put back from a copy, which forgets what it \
+         has promised since, or runs twice; put the newest data back"
+    )]
+    SecondStart {
+        /// The caller.
+        node: u64,
+        /// Its incarnation, then and now.
+        incarnation: u64,
+    },
     /// The caller's disk is not the one this member had.
     #[error(
         "member {node:x} comes with another disk than before ({theirs:x} instead of {known:x}): its data was lost or replaced, \
@@ -119,6 +130,8 @@ struct Seen {
     disk: DiskId,
     /// The greatest so far: a lower one is a copy of older data.
     incarnation: Incarnation,
+    /// What was drawn at that start: another one with the same incarnation is a copy too.
+    start: u64,
 }
 
 /// Which disk each member was first seen with, and after how many starts, kept in a file of the data directory so that a
@@ -139,13 +152,15 @@ impl KnownDisks {
         let mut disks = BTreeMap::new();
         for line in text.lines() {
             let mut fields = line.split_whitespace().map(|field| u64::from_str_radix(field, 16));
-            let (Some(Ok(node)), Some(Ok(disk)), Some(Ok(incarnation)), None) =
-                (fields.next(), fields.next(), fields.next(), fields.next())
+            let (Some(Ok(node)), Some(Ok(disk)), Some(Ok(incarnation)), Some(Ok(start)), None) =
+                (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
             else {
-                let why = format!("{}: `{line}` is not a node, a disk and a count of starts in hex", path.display());
+                let why =
+                    format!("{}: `{line}` is not a node, a disk, a count of starts and a start in hex", path.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             };
-            disks.insert(NodeId(node), Seen { disk: DiskId(disk), incarnation: Incarnation(incarnation) });
+            let seen = Seen { disk: DiskId(disk), incarnation: Incarnation(incarnation), start };
+            disks.insert(NodeId(node), seen);
         }
         Ok(KnownDisks { path: path.to_owned(), disks })
     }
@@ -156,13 +171,14 @@ impl KnownDisks {
     }
 
     /// Remembers, durably, which disk a member has, and in which incarnation it was seen.
-    pub(crate) fn note(&mut self, node: NodeId, disk: DiskId, incarnation: Incarnation) -> io::Result<()> {
-        let seen = Seen { disk, incarnation };
+    pub(crate) fn note(&mut self, node: NodeId, disk: DiskId, incarnation: Incarnation, start: u64) -> io::Result<()> {
+        let seen = Seen { disk, incarnation, start };
         if self.disks.insert(node, seen) == Some(seen) {
             return Ok(());
         }
-        let line =
-            |(node, seen): (&NodeId, &Seen)| format!("{:016x} {:016x} {:x}\n", node.0, seen.disk.0, seen.incarnation.0);
+        let line = |(node, seen): (&NodeId, &Seen)| {
+            format!("{:016x} {:016x} {:x} {:016x}\n", node.0, seen.disk.0, seen.incarnation.0, seen.start)
+        };
         let text: String = self.disks.iter().map(line).collect();
         let draft = self.path.with_extension("new");
         std::fs::write(&draft, text)?;
@@ -176,7 +192,8 @@ impl KnownDisks {
 
     /// Checks the caller's disk; notes it, durably, at first contact. A note that cannot be written is only logged: it costs
     /// the protection against a swap, and the journal will meet the sick disk itself.
-    fn check(&mut self, node: NodeId, disk: DiskId, incarnation: Incarnation) -> Result<(), HelloRefusal> {
+    fn check(&mut self, theirs: &Hello) -> Result<(), HelloRefusal> {
+        let Hello { node, disk, incarnation, start, .. } = *theirs;
         match self.disks.get(&node) {
             Some(known) if known.disk != disk => {
                 return Err(HelloRefusal::OtherDisk { node: node.0, theirs: disk.0, known: known.disk.0 });
@@ -188,9 +205,12 @@ impl KnownDisks {
                     known: known.incarnation.0,
                 });
             }
+            Some(known) if known.incarnation == incarnation && known.start != start => {
+                return Err(HelloRefusal::SecondStart { node: node.0, incarnation: incarnation.0 });
+            }
             _ => {}
         }
-        if let Err(error) = self.note(node, disk, incarnation) {
+        if let Err(error) = self.note(node, disk, incarnation, start) {
             tracing::warn!(%error, file = %self.path.display(), "cannot note a peer's disk");
         }
         Ok(())
@@ -216,7 +236,7 @@ pub(crate) fn judge(ours: &Hello, theirs: &Hello, known: &mut KnownDisks) -> Res
     if theirs.to != ours.node {
         return Err(HelloRefusal::WrongNode { wanted: theirs.to.0, ours: ours.node.0 });
     }
-    known.check(theirs.node, theirs.disk, theirs.incarnation)
+    known.check(theirs)
 }
 
 #[cfg(test)]
@@ -232,6 +252,7 @@ mod tests {
             to: NodeId(to),
             disk: DiskId(disk),
             incarnation: Incarnation(1),
+            start: 77,
             protocol: "raft".to_owned(),
             version_oldest: WIRE_VERSION_OLDEST,
             version_newest: WIRE_VERSION,
@@ -262,6 +283,21 @@ mod tests {
         assert_eq!(judge(&ours, &later, &mut known), Ok(()), "it may come back without a restart");
         let refusal = judge(&ours, &Hello { incarnation: Incarnation(2), ..later }, &mut known).unwrap_err();
         assert!(refusal.to_string().contains("put back from a copy"), "{refusal}");
+    }
+
+    #[test]
+    fn a_copy_that_was_started_once_since_is_refused_although_it_counts_as_many_starts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("known-disks");
+        let mut known = KnownDisks::load(&path).unwrap();
+        let ours = hello(1, 0, 100);
+        let first = Hello { incarnation: Incarnation(3), start: 1, ..hello(2, 1, 200) };
+        assert_eq!(judge(&ours, &first, &mut known), Ok(()));
+        let mut known = KnownDisks::load(&path).unwrap();
+        let copy = Hello { start: 2, ..first.clone() };
+        let refusal = judge(&ours, &copy, &mut known).unwrap_err();
+        assert!(refusal.to_string().contains("put back from a copy"), "{refusal}");
+        assert_eq!(judge(&ours, &Hello { incarnation: Incarnation(4), ..copy }, &mut known), Ok(()), "its next start");
     }
 
     #[test]

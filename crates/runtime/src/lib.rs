@@ -13,6 +13,7 @@ mod handle;
 mod hello;
 mod node_loop;
 mod peers;
+mod snapshot_log;
 mod start;
 mod timers;
 

@@ -3,6 +3,7 @@
 use crate::disk_thread::DiskLane;
 use crate::handle::{ClientArrival, RuntimeStatus};
 use crate::peers::{PeerContext, PeerSender};
+use crate::snapshot_log::SnapshotLog;
 use crate::start::Observer;
 use crate::timers::Timers;
 use bytes::Bytes;
@@ -139,12 +140,14 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
         let mut outputs = boot_outputs;
         let mut internal = Vec::new();
         let mut clients = Vec::new();
+        let mut snapshot_log = SnapshotLog::default();
         let sleep = tokio::time::sleep_until(now);
         tokio::pin!(sleep);
         loop {
             self.carry_out(&mut driver, &mut outputs);
             let (era, leader) = driver.lead;
             (self.observer)(self.node.state(), era, leader, driver.env.now());
+            snapshot_log.note(&self.node.snapshot_status());
             if let Some(cause) = driver.stop.take() {
                 return cause;
             }

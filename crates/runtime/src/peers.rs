@@ -269,7 +269,10 @@ async fn serve_peer<R: Replica>(stream: TcpStream, context: &PeerContext<R>) -> 
             tracing::warn!(peer = %theirs.node, why = %refusal, "peer refused");
             HelloAnswer::Refused {
                 why: refusal.to_string(),
-                fatal: matches!(refusal, HelloRefusal::OtherDisk { .. } | HelloRefusal::OlderData { .. }),
+                fatal: matches!(
+                    refusal,
+                    HelloRefusal::OtherDisk { .. } | HelloRefusal::OlderData { .. } | HelloRefusal::SecondStart { .. }
+                ),
             }
         }
     };

@@ -109,17 +109,14 @@ where
     let mut known_disks =
         KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
     refuse_lost_journal(&config, &journal_disk, &known_disks)?;
-    let random = |what| {
-        move |error: getrandom::Error| StartError::System { what, source: std::io::Error::other(error.to_string()) }
-    };
-    let new_disk = DiskId(getrandom::u64().map_err(random("cannot draw a disk id"))?);
-    let seed = getrandom::u64().map_err(random("cannot draw a seed"))?;
+    let new_disk = DiskId(draw("cannot draw a disk id")?);
+    let (seed, start) = (draw("cannot draw a seed")?, draw("cannot draw a name for this start")?);
     let addresses = addresses_of(&config.start);
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
     let (node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
-    known_disks.note(config.me, status.disk, status.incarnation).map_err(system("cannot write known-disks"))?;
+    known_disks.note(config.me, status.disk, status.incarnation, start).map_err(system("cannot write known-disks"))?;
     tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, applied = status.applied.0,
         opened_in_ms = u64::try_from(opened_at.elapsed().as_millis()).unwrap_or(u64::MAX), "node open");
 
@@ -135,6 +132,7 @@ where
         to: config.me,
         disk: status.disk,
         incarnation: status.incarnation,
+        start,
         protocol: R::PROTOCOL.to_owned(),
         version_oldest: WIRE_VERSION_OLDEST,
         version_newest: WIRE_VERSION,
@@ -161,6 +159,12 @@ where
         cause
     });
     Ok(Running { handle: NodeHandle::new(requests), ended, disk: status.disk })
+}
+
+fn draw(what: &'static str) -> Result<u64, StartError> {
+    let failed =
+        |error: getrandom::Error| StartError::System { what, source: std::io::Error::other(error.to_string()) };
+    getrandom::u64().map_err(failed)
 }
 
 /// A node that once had a journal and has none now would found itself anew under its old name and vote a second time.

@@ -16,6 +16,8 @@ const OVERHEAD_BYTES: u64 = 1024;
 struct Surveyed {
     live_items: u64,
     live_bytes: u64,
+    /// How long it was then: what was added since is not known to be garbage.
+    end: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl Garbage {
         while let Some(file) = self.to_do.pop_front() {
             let live = items.live_items(file.first_item..file.next_item);
             if self.by_file.get(&file.number).is_none_or(|known| known.live_items != live) {
-                let found = Surveyed { live_items: 0, live_bytes: HEADER_BYTES as u64 };
+                let found = Surveyed { live_items: 0, live_bytes: HEADER_BYTES as u64, end: file.end };
                 return Some(UnderWay { file, at: file.first_item, found });
             }
         }
@@ -80,7 +82,7 @@ impl Garbage {
 
     /// What of a file is garbage, as far as is known.
     fn of(&self, file: &FileExtent) -> u64 {
-        self.by_file.get(&file.number).map_or(0, |known| file.end.saturating_sub(known.live_bytes))
+        self.by_file.get(&file.number).map_or(0, |known| known.end.saturating_sub(known.live_bytes))
     }
 
     /// More than half of it is garbage.
@@ -90,7 +92,8 @@ impl Garbage {
 
     /// So little is left of it that it should become part of another file.
     fn is_remnant(&self, file: &FileExtent, file_bytes: u64) -> bool {
-        self.by_file.get(&file.number).is_some_and(|known| known.live_bytes < file_bytes / 4)
+        let may_live = |known: &Surveyed| known.live_bytes + file.end.saturating_sub(known.end);
+        self.by_file.get(&file.number).is_some_and(|known| may_live(known) < file_bytes / 4)
     }
 
     /// Garbage in these files, as far as is known.
@@ -136,7 +139,7 @@ impl Garbage {
         }
         for file in new {
             let live_items = items.live_items(file.first_item..file.next_item);
-            self.by_file.insert(file.number, Surveyed { live_items, live_bytes: file.end });
+            self.by_file.insert(file.number, Surveyed { live_items, live_bytes: file.end, end: file.end });
         }
     }
 

@@ -320,3 +320,24 @@ fn an_image_that_was_installed_just_before_a_crash_can_be_let_go_of_without_harm
     while run(&mut store, &mut disk, &other).expect("no crash").is_some() {}
     assert_is(&read(&disk.disk, config, None), &other);
 }
+
+#[test]
+fn what_was_added_since_the_survey_is_no_garbage() {
+    let config = StoreConfig { slice_bytes: 4096, file_bytes: 1 << 20 };
+    let mut disk = CrashingDisk::new(ModelDisk::new(), u64::MAX);
+    let mut store = Store::open(&disk.disk, config).expect("empty").store;
+    let mut state = State::default();
+    for round in 0..6 {
+        for _ in 0..200 {
+            state.items.insert(state.count, Bytes::from(vec![7; 100]));
+            state.count += 1;
+        }
+        state.slot += 1;
+        assert!(store.begin(state.outline()));
+        while run(&mut store, &mut disk, &state).expect("no crash").is_some() {}
+        assert!(store.garbage_bytes() < 4096, "{} bytes of garbage in round {round}", store.garbage_bytes());
+        assert!(!store.has_garbage(), "everything lives but {round} items");
+        state.items.remove(&(state.count - 100));
+        while store.survey(&state) {}
+    }
+}

@@ -88,6 +88,8 @@ pub struct Hello {
     pub disk: DiskId,
     /// The sender's incarnation.
     pub incarnation: Incarnation,
+    /// Drawn at random at every start: two starts with one incarnation are starts from copies of one disk.
+    pub start: u64,
     /// The protocol's name, such as `raft`.
     pub protocol: String,
     /// Oldest wire version the sender reads.
@@ -105,6 +107,7 @@ impl Wire for Hello {
         self.to.encode(out);
         self.disk.encode(out);
         self.incarnation.encode(out);
+        self.start.encode(out);
         self.protocol.encode(out);
         self.version_oldest.encode(out);
         self.version_newest.encode(out);
@@ -117,6 +120,7 @@ impl Wire for Hello {
             to: NodeId::decode(input)?,
             disk: DiskId::decode(input)?,
             incarnation: Incarnation::decode(input)?,
+            start: u64::decode(input)?,
             protocol: String::decode(input)?,
             version_oldest: u64::decode(input)?,
             version_newest: u64::decode(input)?,

@@ -2,30 +2,18 @@
 
 use super::Part;
 use super::numbers::Numbers;
+use super::queue::{QueueOperation, order_in_bag};
 use crate::history::{Entry, History, Operation};
-use crate::model::{Call, Model};
+use crate::model::{Call, Model, Shortcut};
 use std::collections::BTreeMap;
 
 /// Items in any order, each as often as it was put in and not taken out.
 pub(crate) struct Bag;
 
-/// An operation on a bag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum BagOperation {
-    /// Put this item in.
-    Enqueue(u32),
-    /// Took this item out.
-    Dequeue(u32),
-    /// Found nothing to take.
-    FoundEmpty,
-    /// Took something, or found nothing; nobody saw it.
-    DequeueUnseen,
-}
-
 impl Model for Bag {
     /// How often each item is there, ascending by item; none with zero.
     type State = Vec<(u32, u32)>;
-    type Operation = BagOperation;
+    type Operation = QueueOperation;
 
     fn initial(&self) -> Self::State {
         Vec::new()
@@ -33,38 +21,42 @@ impl Model for Bag {
 
     /// What was taken unseen only matters to one who then finds the bag empty; so it can be put just before that, where
     /// everything left is taken, in whatever order.
-    fn step(&self, state: &Self::State, operation: &BagOperation) -> Option<Self::State> {
+    fn step(&self, state: &Self::State, operation: &QueueOperation) -> Option<Self::State> {
         let mut next = state.clone();
         match *operation {
-            BagOperation::Enqueue(item) => match next.binary_search_by_key(&item, |(item, _)| *item) {
+            QueueOperation::Enqueue(item) => match next.binary_search_by_key(&item, |(item, _)| *item) {
                 Ok(at) => next[at].1 += 1,
                 Err(at) => next.insert(at, (item, 1)),
             },
-            BagOperation::Dequeue(item) => {
+            QueueOperation::Dequeue(item) => {
                 let at = next.binary_search_by_key(&item, |(item, _)| *item).ok()?;
                 remove_one(&mut next, at);
             }
-            BagOperation::FoundEmpty if next.is_empty() => {}
-            BagOperation::FoundEmpty => return None,
-            BagOperation::DequeueUnseen if next.is_empty() => {}
-            BagOperation::DequeueUnseen => remove_one(&mut next, 0),
+            QueueOperation::FoundEmpty if next.is_empty() => {}
+            QueueOperation::FoundEmpty => return None,
+            QueueOperation::DequeueUnseen if next.is_empty() => {}
+            QueueOperation::DequeueUnseen => remove_one(&mut next, 0),
         }
         Some(next)
     }
 
-    fn without_answer(&self, operation: &BagOperation) -> BagOperation {
+    fn without_answer(&self, operation: &QueueOperation) -> QueueOperation {
         match *operation {
-            BagOperation::Enqueue(item) => BagOperation::Enqueue(item),
-            _ => BagOperation::DequeueUnseen,
+            QueueOperation::Enqueue(item) => QueueOperation::Enqueue(item),
+            _ => QueueOperation::DequeueUnseen,
         }
     }
 
-    fn changes_nothing(&self, operation: &BagOperation) -> bool {
-        matches!(operation, BagOperation::FoundEmpty)
+    fn changes_nothing(&self, operation: &QueueOperation) -> bool {
+        matches!(operation, QueueOperation::FoundEmpty)
     }
 
     fn heap_bytes(&self, state: &Self::State) -> usize {
         size_of_val(state.as_slice())
+    }
+
+    fn shortcut(&self, calls: &[Call<QueueOperation>]) -> Shortcut {
+        order_in_bag(calls)
     }
 }
 
@@ -100,7 +92,7 @@ fn parts_of_key<'a>(key: &[u8], entries: &'a [Entry]) -> Vec<Part<'a>> {
     items.into_values().map(|entries| Part { name: key.to_vec(), entries }).collect()
 }
 
-pub(crate) fn calls_of(entries: &[&Entry]) -> Vec<Call<BagOperation>> {
+pub(crate) fn calls_of(entries: &[&Entry]) -> Vec<Call<QueueOperation>> {
     let mut numbers = Numbers::from(0);
     let mut calls = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -110,12 +102,12 @@ pub(crate) fn calls_of(entries: &[&Entry]) -> Vec<Call<BagOperation>> {
     calls
 }
 
-fn operation_of<'a>(entry: &'a Entry, mut number: impl FnMut(&'a [u8]) -> u32) -> Option<BagOperation> {
+fn operation_of<'a>(entry: &'a Entry, mut number: impl FnMut(&'a [u8]) -> u32) -> Option<QueueOperation> {
     match &entry.operation {
-        Operation::Enqueue { value } => Some(BagOperation::Enqueue(number(value))),
-        Operation::Dequeue { .. } if entry.ret.is_none() => Some(BagOperation::DequeueUnseen),
-        Operation::Dequeue { found: Some(value) } => Some(BagOperation::Dequeue(number(value))),
-        Operation::Dequeue { found: None } => Some(BagOperation::FoundEmpty),
+        Operation::Enqueue { value } => Some(QueueOperation::Enqueue(number(value))),
+        Operation::Dequeue { .. } if entry.ret.is_none() => Some(QueueOperation::DequeueUnseen),
+        Operation::Dequeue { found: Some(value) } => Some(QueueOperation::Dequeue(number(value))),
+        Operation::Dequeue { found: None } => Some(QueueOperation::FoundEmpty),
         _ => None,
     }
 }

@@ -116,6 +116,10 @@ impl Model for Register {
         facts.extend((before != after).then_some(u64::from(*before)));
     }
 
+    fn excludes(&self, operation: &RegisterOperation, fact: u64) -> bool {
+        ValueId::try_from(fact).is_ok_and(|value| self.step(&value, operation) != Some(value))
+    }
+
     fn holds(&self, state: &ValueId, fact: u64) -> bool {
         u64::from(*state) == fact
     }

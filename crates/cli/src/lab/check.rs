@@ -145,6 +145,11 @@ pub fn check(arguments: CheckArguments) -> Result<ExitCode> {
             return Ok(ExitCode::from(UNREADABLE));
         }
     };
+    if recorded.history.is_empty() {
+        // A recorder that died must not pass for a store that works.
+        eprintln!("quorate: {} holds no operation: nothing was checked", arguments.history.display());
+        return Ok(ExitCode::from(UNREADABLE));
+    }
     let verdict = judge(&arguments, &recorded, from);
     let mut levels = vec![(Level::Linearizable, outcome_of(&verdict))];
     if arguments.level != Asked::Linearizable {

@@ -3,10 +3,16 @@
 use super::plan::ServePlan;
 use anyhow::{Context, Result};
 use quorate_service::{Member, StopCause};
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long an address that is in use is tried again, and how often.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(2);
+const ADDRESS_RETRY: Duration = Duration::from_millis(50);
 
 /// Runs one node until it is stopped or must stop.
 pub fn serve(plan: ServePlan, stop_with_stdin: bool) -> Result<ExitCode> {
@@ -43,10 +49,22 @@ async fn until_ended(mut member: Member, stop_with_stdin: bool) -> Result<StopCa
 }
 
 fn listen(addresses: &[String], whom: &str) -> Result<Vec<TcpListener>> {
-    let bind = |address: &String| {
-        TcpListener::bind(address.as_str()).with_context(|| format!("cannot listen on {address} for {whom}"))
-    };
+    let bind =
+        |address: &String| bind_patiently(address).with_context(|| format!("cannot listen on {address} for {whom}"));
     addresses.iter().map(bind).collect()
+}
+
+/// A process that was just killed may still hold its address for a moment.
+fn bind_patiently(address: &str) -> std::io::Result<TcpListener> {
+    let deadline = Instant::now() + ADDRESS_PATIENCE;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(ADDRESS_RETRY);
+            }
+            bound => return bound,
+        }
+    }
 }
 
 /// Resolves when a signal, or the end of standard input where that counts, asks this process to stop.
