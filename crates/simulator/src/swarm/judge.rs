@@ -1,7 +1,7 @@
 //! The verdict over what clients saw, once it is quiet.
 
 use super::history::{Ended, History, value_of};
-use super::subject::{Judged, Meaning, Versioned};
+use super::subject::{Judged, MIRROR, Meaning, Versioned};
 use crate::act::Ask;
 use crate::world::World;
 use quorate_checker::{Budget, Entry, Object, Operation, Verdict, check};
@@ -42,6 +42,7 @@ pub(super) fn contradiction<S: Judged>(state: &S, ended: &[Ended]) -> Option<Fin
         .and_then(|()| Past::read(state))
         .and_then(|past| {
             check_effects(&past, ended)?;
+            check_mirrors(&past, ended, S::SWAPS_WRITE_MIRRORS)?;
             check_leased_keys(&past, ended)?;
             check_reads(&past, ended)?;
             check_real_time(&past.effects(), ended)
@@ -119,7 +120,7 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
         }
     }
     let mut effects: BTreeMap<&[u8], u64> = BTreeMap::new();
-    for (revision, entry) in past.written() {
+    for (revision, entry) in past.written().filter(|(_, entry)| !entry.key.starts_with(MIRROR)) {
         let value = entry.value.escape_ascii();
         let Some(call) = asked.get(entry.value.as_ref()) else {
             return Err(("Validity", format!("revision {revision} wrote {value}, which no client asked for")));
@@ -157,6 +158,38 @@ fn check_effects(past: &Past, ended: &[Ended]) -> Result<(), Finding> {
             (&call.asked, &call.meaning)
         {
             check_swap(past, key, expected.as_deref(), *revision, *succeeded)?;
+        }
+    }
+    Ok(())
+}
+
+/// `TxnWhole`: a swap writes its key and the key's mirror in one revision, never one of them.
+fn check_mirrors(past: &Past, ended: &[Ended], swaps_write_mirrors: bool) -> Result<(), Finding> {
+    let wrote = |revision: u64, key: &[u8], value: &[u8]| {
+        let there = past.at(revision).and_then(|entries| value_of(entries, key));
+        there.is_some_and(|there| there.value == value && there.written_at == revision)
+    };
+    let broken = |revision: u64, key: &[u8], value: &[u8]| {
+        let (key, value) = (key.escape_ascii(), value.escape_ascii());
+        Err((
+            "TxnWhole",
+            format!("of the swap of {key} to {value}, revision {revision} has one half and not the other"),
+        ))
+    };
+    for (revision, entry) in past.written() {
+        if let Some(key) = entry.key.strip_prefix(MIRROR)
+            && !wrote(revision, key, &entry.value)
+        {
+            return broken(revision, key, &entry.value);
+        }
+    }
+    for call in ended.iter().filter(|_| swaps_write_mirrors) {
+        if let (Ask::Swap { key, value, .. }, Some(Meaning::Swapped { revision, succeeded: true })) =
+            (&call.asked, &call.meaning)
+            && *revision >= past.oldest
+            && !wrote(*revision, &[MIRROR, key].concat(), value)
+        {
+            return broken(*revision, key, value);
         }
     }
     Ok(())
@@ -457,5 +490,21 @@ mod tests {
         assert!(real_time(&[put(0, 10, 2), read(11, 12, linearizable, 1)]).is_err());
         assert!(real_time(&[put(0, 10, 3), put(11, 12, 2)]).is_err());
         assert!(real_time(&[put(0, 10, 3), put(11, 12, 3)]).is_err());
+    }
+
+    #[test]
+    fn half_a_transaction_is_found_from_either_side() {
+        let entry = |key: &str, value: &str, written_at| Versioned {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+            written_at,
+        };
+        let asked = Ask::Swap { key: "k".into(), expected: None, value: "v".into() };
+        let ended = [call(0, 1, asked, Meaning::Swapped { revision: 2, succeeded: true })];
+        let judge = |entries: Vec<Versioned>| check_mirrors(&Past { oldest: 2, contents: vec![entries] }, &ended, true);
+        assert!(judge(vec![entry("k", "v", 2), entry("mirror/k", "v", 2)]).is_ok());
+        assert!(judge(vec![entry("k", "v", 2)]).is_err(), "the mirror is missing");
+        assert!(judge(vec![entry("mirror/k", "v", 2)]).is_err(), "the key is missing");
+        assert!(judge(vec![entry("k", "w", 2), entry("mirror/k", "v", 2)]).is_err(), "they differ");
     }
 }

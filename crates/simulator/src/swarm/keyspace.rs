@@ -1,6 +1,6 @@
 //! The keyspace, as random campaigns use and judge it.
 
-use super::subject::{Judged, Meaning, Versioned};
+use super::subject::{Judged, MIRROR, Meaning, Versioned};
 use bytes::Bytes;
 use quorate_keyspace::{
     Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyValue, Keyspace, KeyspaceDutyConfig, KeyspaceError,
@@ -39,17 +39,20 @@ impl Judged for Keyspace {
         encode_to_bytes(&Request::DeleteRange(delete))
     }
 
+    const SWAPS_WRITE_MIRRORS: bool = true;
+
     fn swap(key: &Bytes, expected: Option<&Bytes>, value: &Bytes) -> Option<Bytes> {
         let target = match expected {
             Some(expected) => CompareTarget::Value(expected.clone()),
             None => CompareTarget::CreateRevision(0),
         };
         let compare = Compare { key: key.clone(), range_end: Bytes::new(), operator: CompareOperator::Equal, target };
-        let put = PutRequest { key: key.clone(), value: value.clone(), ..PutRequest::default() };
+        let put = |key: Bytes| Operation::Put(PutRequest { key, value: value.clone(), ..PutRequest::default() });
+        let mirror = Bytes::from([MIRROR, key].concat());
         let read = RangeRequest { key: key.clone(), ..RangeRequest::default() };
         Some(encode_to_bytes(&Request::Txn(TxnRequest {
             compares: vec![compare],
-            success: vec![Operation::Put(put)],
+            success: vec![put(key.clone()), put(mirror)],
             failure: vec![Operation::Range(read)],
         })))
     }

@@ -84,6 +84,9 @@ pub enum Meaning {
     Refused(String),
 }
 
+/// What the mirror of a key begins with. No client asks for it by itself.
+pub const MIRROR: &[u8] = b"mirror/";
+
 /// A state machine that random campaigns know how to use and to judge: keys with values, where every change has a
 /// revision and every past revision can be read.
 pub trait Judged: StateMachine {
@@ -92,6 +95,9 @@ pub trait Judged: StateMachine {
 
     /// The command that deletes a key.
     fn delete(key: &Bytes) -> Bytes;
+
+    /// Whether a swap also sets the key's mirror, [`MIRROR`] and the key, to the same value: a transaction over two keys.
+    const SWAPS_WRITE_MIRRORS: bool = false;
 
     /// The command that sets a key if it holds what is expected (`None`: if it does not exist), if there is one.
     fn swap(_key: &Bytes, _expected: Option<&Bytes>, _value: &Bytes) -> Option<Bytes> {
