@@ -157,13 +157,15 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.note(Some(id), What::Note { text: format!("{id}'s disks are copied") });
     }
 
-    /// Puts the copy back in place of the disks of a node that is down, if the node has started at least twice since: a start
-    /// of the copy has the number of the first of them, and cannot be told from it by its number.
+    /// Puts the copy back in place of the disks of a node that is down, if every other node has met a start that came after the
+    /// copy was taken: one that has not cannot tell the copy from the original.
     pub fn put_back(&mut self, id: NodeId) {
-        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_none()) else { return };
-        if host.trouble.copy.as_ref().is_none_or(|copy| host.incarnation < copy.incarnation + 2) {
+        let next_start =
+            self.hosts.get(&id).and_then(|host| host.trouble.copy.as_ref()).map(|copy| copy.incarnation + 1);
+        if !next_start.is_some_and(|next_start| self.is_known_beyond(id, next_start)) {
             return;
         }
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_none()) else { return };
         let Some(Copied { journal, store, incarnation }) = host.trouble.copy.take() else { return };
         host.replace_disks(journal, store, incarnation);
         self.note(Some(id), What::Note { text: format!("{id} gets the copy of its disks") });

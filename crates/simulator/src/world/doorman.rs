@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 pub(super) struct Credentials {
     disk: DiskId,
     incarnation: u64,
+    /// Unlike any other start's, as what the real node draws.
+    start: u64,
 }
 
 /// Why a node is not let in.
@@ -39,11 +41,19 @@ impl Doorman {
         match self.known.get(&(host, guest)) {
             Some(known) if known.disk != comes_with.disk => Err(Refusal::OtherDisk),
             Some(known) if known.incarnation > comes_with.incarnation => Err(Refusal::OlderData),
+            Some(known) if known.incarnation == comes_with.incarnation && known.start != comes_with.start => {
+                Err(Refusal::OlderData)
+            }
             _ => {
                 self.known.insert((host, guest), comes_with);
                 Ok(())
             }
         }
+    }
+
+    /// Whether a node would refuse a start with this incarnation that it has not met yet.
+    fn would_refuse(&self, host: NodeId, guest: NodeId, incarnation: u64) -> bool {
+        self.known.get(&(host, guest)).is_some_and(|known| known.incarnation >= incarnation)
     }
 
     /// Its disks are gone, and with them what it knew.
@@ -53,6 +63,13 @@ impl Doorman {
 }
 
 impl<R: Replica, S: StateMachine> World<R, S> {
+    /// Whether every other node would refuse a new start with this incarnation. One that has not met the later starts cannot:
+    /// together with it the old data may make a majority, and no rule of a hello helps against that.
+    pub(super) fn is_known_beyond(&self, id: NodeId, incarnation: u64) -> bool {
+        let mut others = self.nodes().filter(|peer| *peer != id).peekable();
+        others.peek().is_some() && others.all(|peer| self.doorman.would_refuse(peer, id, incarnation))
+    }
+
     /// A node that has just started says hello to everyone it reaches.
     pub(super) fn say_hello(&mut self, id: NodeId) {
         for peer in self.nodes().filter(|peer| *peer != id).collect::<Vec<_>>() {
@@ -106,6 +123,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
 impl<R: Replica, S: StateMachine> Host<R, S> {
     fn credentials(&self) -> Option<Credentials> {
-        Some(Credentials { disk: self.node.as_ref()?.status().disk, incarnation: self.incarnation })
+        let disk = self.node.as_ref()?.status().disk;
+        Some(Credentials { disk, incarnation: self.incarnation, start: self.life })
     }
 }
