@@ -148,7 +148,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// Copies a node's disks, as far as they are synced.
     pub fn copy_disks(&mut self, id: NodeId) {
-        let Some(host) = self.hosts.get_mut(&id) else { return };
+        // A copy of damaged disks is damaged: whoever starts from it may refuse to, and that must not look like a fault of its.
+        let whole = |host: &&mut Host<R, S>| !host.trouble.is_rotten && host.trouble.faulted_writes == 0;
+        let Some(host) = self.hosts.get_mut(&id).filter(whole) else { return };
         host.trouble.copy = Some(Copied {
             journal: host.journal.synced_image(),
             store: host.store.synced_image(),
