@@ -48,6 +48,12 @@ pub(crate) fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, DiskError> {
     Ok(numbers)
 }
 
+/// Whose journal it is, by its oldest segment.
+pub(crate) fn identity_of_oldest(disk: &dyn Disk) -> Result<Option<Identity>, JournalError> {
+    let Some(oldest) = segment_numbers(disk)?.first().copied() else { return Ok(None) };
+    Ok(Some(read_segment_header(&mut reader_of(disk, oldest)?, oldest)?.identity))
+}
+
 /// Reads all of it.
 pub(crate) fn scan(disk: &dyn Disk, expected: &Expected) -> Result<Scan, JournalError> {
     let numbers = segment_numbers(disk)?;

@@ -45,6 +45,6 @@ pub use boot::{Boot, BootError};
 pub use config::{CheckpointConfig, NodeConfig};
 pub use interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 pub use node::{Booted, Node};
-pub use quorate_machine::{ClientTag, Consistency, RequestError};
+pub use quorate_machine::{AskError, ClientTag, Consistency, MemberChange, MemberFacts, RequestError, Roster};
 pub use snapshots::SnapshotStatus;
 pub use status::NodeStatus;

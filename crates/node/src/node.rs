@@ -11,7 +11,7 @@ use crate::status::NodeStatus;
 use crate::tidying::TidyPace;
 use quorate_disk::Disk;
 use quorate_journal::Journal;
-use quorate_machine::{DutyConfig, Lead, Machine, MachineOutput, StateMachine};
+use quorate_machine::{Ask, DutyConfig, Lead, Machine, MachineOutput, Roster, StateMachine};
 use quorate_protocol::{Durable, Env, Gate, Input, LinkState, Outbox, Output, Replica, Setup, SnapshotId};
 use quorate_store::Store;
 use quorate_types::{NodeId, Slot, Time};
@@ -154,6 +154,8 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             stop: None,
             stopped: false,
         };
+        let (id, disk) = (node.setup.me, node.setup.disk);
+        node.machine.know_own_disk(id, disk);
         let mut outputs = Vec::new();
         for word in first_words {
             node.carry_replica_output(Time::ZERO, word, &mut outputs);
@@ -214,6 +216,13 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             NodeInput::Errand { tag, payload } => {
                 self.machine.errand(env.now(), tag, payload, &mut self.machine_outputs);
             }
+            NodeInput::ChangeMembers { tag, change } => {
+                self.machine.ask(env.now(), tag, Ask::Change(change), &mut self.machine_outputs);
+            }
+            NodeInput::MoveLeader { tag, to } => {
+                self.machine.ask(env.now(), tag, Ask::MoveLeader(to), &mut self.machine_outputs);
+            }
+            NodeInput::Met(facts) => self.machine.meet(facts),
             NodeInput::Link { peer, state } => {
                 if state == LinkState::Up {
                     self.transfers_reconnected(env.now(), peer);
@@ -239,6 +248,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         self.machine.state()
     }
 
+    /// The members as decided here, and who was removed. Empty while none of the cluster's changes is decided.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        self.machine.roster()
+    }
+
     /// For people and metrics.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
@@ -250,6 +265,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             applied: self.machine.applied(),
             protocol: self.replica.status(),
             machine: self.machine.status(),
+            roster: self.machine.roster().clone(),
             checkpointed: self.checkpointed,
             checkpointing: self.store.is_checkpointing(),
             snapshots: self.snapshots.status(),

@@ -33,6 +33,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         while news && self.stop.is_none() {
             self.drive_transfers(env.now(), out);
             self.report_marks();
+            if self.machine.wants_members() {
+                self.machine.note_members(self.replica.status().membership);
+            }
             self.machine.settle(env.now(), &mut self.machine_outputs);
             self.carry_machine_outputs(out);
             for input in std::mem::take(&mut self.inbox) {
@@ -177,6 +180,11 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 }
                 MachineOutput::Reply { tag, result } => out.push(NodeOutput::Reply { tag, result }),
                 MachineOutput::Answer { tag, result } => out.push(NodeOutput::Answer { tag, result }),
+                MachineOutput::Asked { tag, result } => out.push(NodeOutput::Asked { tag, result }),
+                MachineOutput::Reconfigure { request, based_on, members } => {
+                    self.inbox.push(Input::Reconfigure { request, based_on, members });
+                }
+                MachineOutput::Transfer { request, to } => self.inbox.push(Input::Transfer { request, to }),
                 MachineOutput::Applied { slot, digest } => out.push(NodeOutput::Applied { slot, digest }),
                 MachineOutput::SetTimer(delay) => {
                     out.push(NodeOutput::SetTimer { timer: NodeTimer::Requests, at_least: delay, at_most: delay });

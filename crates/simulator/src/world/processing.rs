@@ -109,6 +109,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                     self.answer_errand(id, tag, result);
                     self.moment(id, Moment::Answered);
                 }
+                // Nobody here asks for other members or another leader yet.
+                NodeOutput::Asked { .. } => {}
                 NodeOutput::Lead { era, who, ready } => self.note_lead(id, Lead { era, who, ready }),
                 NodeOutput::Members(members) => {
                     let members = members.members().iter().map(|member| member.id).collect();
