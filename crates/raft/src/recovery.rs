@@ -220,6 +220,7 @@ impl Replay {
             following: Following::default(),
             asked_reads: AskedReads::new(),
             told_lead: None,
+            reaches_further: false,
             broken: None,
         })
     }
@@ -246,7 +247,7 @@ impl Raft {
     fn announce(mut self, out: &mut Outbox<Raft>) -> Result<Raft, OpenError> {
         self.set_first_election_timer(out);
         self.tell_lead(out);
-        out.members(self.configurations.in_force().members.clone(), MembersChange::Opened);
+        self.tell_members(MembersChange::Opened, out);
         self.install_again(out);
         Ok(self)
     }

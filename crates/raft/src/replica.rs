@@ -79,6 +79,8 @@ pub struct Raft {
     pub(crate) asked_reads: AskedReads,
     /// The last `Lead` told.
     pub(crate) told_lead: Option<ToldLead>,
+    /// More than the members in force were last said to be reached.
+    pub(crate) reaches_further: bool,
     /// A promise seen broken from outside, for the next check to report.
     pub(crate) broken: Option<Violation>,
 }
@@ -114,7 +116,7 @@ impl Replica for Raft {
             Input::Read { token, .. } => self.read(token, out),
             Input::Applied { through, durable, .. } => self.machine_applied(through, durable, out),
             Input::Link { peer, state } => self.link(peer, state, out),
-            Input::Reconfigure { request, .. } => self.unsupported_request(request, "changing the members", out),
+            Input::Reconfigure { request, based_on, members } => self.reconfigure(request, &based_on, members, out),
             Input::Transfer { request, .. } => self.unsupported_request(request, "handing leadership over", out),
             Input::SnapshotPinned { id, to, through } => self.snapshot_pinned(id, to, through, out),
             Input::SnapshotSent { to, id, outcome } => self.snapshot_sent(id, to, outcome, out),
@@ -126,10 +128,12 @@ impl Replica for Raft {
         self.save_vote(out);
         let new = self.write_log(out);
         self.advance_commit(out);
+        let new = self.advance_change(out).or(new);
         self.decide(out);
         self.start_read_round(out);
         self.ask_for_snapshots(out);
         self.replicate(new, out);
+        self.end_change(out);
         self.answer_leader(out);
         self.watch_leader(out);
         self.compact(out);

@@ -4,6 +4,8 @@
 mod durability;
 #[path = "paper/elections.rs"]
 mod elections;
+#[path = "paper/membership.rs"]
+mod membership;
 #[path = "paper/reads.rs"]
 mod reads;
 #[path = "paper/recovery.rs"]
