@@ -207,22 +207,29 @@ impl<S: StateMachine> Machine<S> {
                     let abandoned = self.reads.abandon(token);
                     self.abandon_reads(abandoned, what, out);
                 }
-                Refusal::NotLeader { .. } | Refusal::LeaderChanged | Refusal::Overloaded | Refusal::AlreadyDecided => {
-                    self.reads.refused(token)
-                }
+                Refusal::NotLeader { .. }
+                | Refusal::LeaderChanged
+                | Refusal::Overloaded
+                | Refusal::AlreadyDecided
+                | Refusal::NotReady(_)
+                | Refusal::MembershipChanged
+                | Refusal::Invalid(_) => self.reads.refused(token),
             },
         }
     }
 
     fn refuse_proposal(&mut self, request: RequestId, why: &Refusal, out: &mut Out<S>) {
         let definite = match why {
-            Refusal::Unsupported(what) => Some(RequestError::Unsupported(what)),
+            Refusal::Unsupported(what) | Refusal::Invalid(what) => Some(RequestError::Unsupported(what)),
             Refusal::AlreadyDecided => Some(RequestError::AlreadyDecided),
             Refusal::Overloaded => {
                 self.proposer.hold_back();
                 None
             }
-            Refusal::NotLeader { .. } | Refusal::LeaderChanged => None,
+            Refusal::NotLeader { .. }
+            | Refusal::LeaderChanged
+            | Refusal::NotReady(_)
+            | Refusal::MembershipChanged => None,
         };
         let mut forwarded: BTreeMap<Session, Vec<u64>> = BTreeMap::new();
         for (session, sequence) in self.proposer.refused(request) {

@@ -41,6 +41,12 @@ pub enum Refusal {
     Unsupported(&'static str),
     /// The one slot of a single-decree protocol is decided.
     AlreadyDecided,
+    /// Not now, for this reason, which passes by itself: try again soon.
+    NotReady(&'static str),
+    /// The membership a change was based on is not the one in force: look at it and wish again.
+    MembershipChanged,
+    /// It makes no sense, for this reason, and never will.
+    Invalid(&'static str),
 }
 
 /// Why the membership in force on this replica changed.
@@ -118,7 +124,8 @@ pub enum Output<R: Replica> {
         /// Why.
         why: Refusal,
     },
-    /// Who is believed to lead, for forwarding. `ready` is this replica's own readiness to take proposals.
+    /// Who is believed to lead, for forwarding. `ready` is this replica's own readiness to take proposals: a leader may
+    /// cease to be ready, and become it again, within its era.
     Lead {
         /// Term, ballot, view or epoch.
         era: u64,
