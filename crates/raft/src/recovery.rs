@@ -9,6 +9,7 @@ use crate::election::Position;
 use crate::entry::{Configuration, Entries, Entry, Payload};
 use crate::following::Following;
 use crate::log::{Configurations, Log};
+use crate::priority::Priorities;
 use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::replica::Raft;
@@ -219,6 +220,7 @@ impl Replay {
             sticky: false,
             following: Following::default(),
             asked_reads: AskedReads::new(),
+            priorities: Priorities::default(),
             told_lead: None,
             reaches_further: false,
             broken: None,
@@ -245,6 +247,7 @@ impl Raft {
 
     /// Says what it is, and starts waiting for a leader.
     fn announce(mut self, out: &mut Outbox<Raft>) -> Result<Raft, OpenError> {
+        self.promise_anew(out);
         self.set_first_election_timer(out);
         self.tell_lead(out);
         self.tell_members(MembersChange::Opened, out);

@@ -63,6 +63,12 @@ const EXPECTED: &[(&str, Verdict)] = &[
     ("raft.read", Waiting),
     ("raft.read", Refused),
     ("raft.read-forward", Allowed),
+    ("raft.transfer", Allowed),
+    ("raft.transfer", Refused),
+    ("raft.transfer", Waiting),
+    ("raft.campaign-at-once", Allowed),
+    ("raft.disk", Waiting),
+    ("raft.disk", Refused),
     ("raft.compact", Allowed),
     ("raft.snapshot-view", Allowed),
     ("raft.snapshot-view", Refused),
@@ -108,6 +114,7 @@ fn three_voters_with_small_limits() {
         "append-response",
         "read-index",
         "read-index-response",
+        "timeout-now",
     ];
     for kind in kinds {
         assert!(tally.sent(kind) > 0, "no {kind} was sent:\n{tally}");
