@@ -126,19 +126,36 @@ impl MemberChange {
         }
     }
 
+    /// Why it would be refused against these members, if it would: for saying so before others are asked.
+    #[must_use]
+    pub fn why_refused(&self, members: &Membership) -> Option<AskError> {
+        match self.wish(members) {
+            Ok(_) => None,
+            Err(why) => Some(why),
+        }
+    }
+
     /// What comes of it, against the members in force. There is no other change under way.
     pub(crate) fn judge(&self, members: &Membership, roster: &Roster) -> Verdict {
         if self.is_done(roster) {
             return Verdict::Done;
         }
-        let wish = match self {
-            MemberChange::Add { member, .. } if roster.is_removed(member.id) => Err(AskError::IdTaken),
+        if let MemberChange::Add { member, .. } = self
+            && roster.is_removed(member.id)
+        {
+            return Verdict::Refused(AskError::IdTaken);
+        }
+        self.wish(members).map_or_else(Verdict::Refused, Verdict::Wish)
+    }
+
+    /// The members as they are to be.
+    fn wish(&self, members: &Membership) -> Result<Membership, AskError> {
+        match self {
             MemberChange::Add { member, learners_max, strict } => add(members, member, *learners_max, *strict),
             MemberChange::Remove { id, strict } => remove(members, *id, *strict),
             MemberChange::Promote { id, replacing } => promote(members, *id, *replacing),
             MemberChange::Relocate { id, peer_urls } => relocate(members, *id, peer_urls),
-        };
-        wish.map_or_else(Verdict::Refused, Verdict::Wish)
+        }
     }
 }
 

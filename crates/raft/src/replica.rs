@@ -12,7 +12,7 @@ use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::rules;
 use quorate_protocol::{
-    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Refusal, Refused, Replica, RequestId, Role, Setup,
+    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Replica, Role, Setup,
     SnapshotId, Status, Violation,
 };
 use quorate_types::{NodeId, Slot};
@@ -292,11 +292,6 @@ impl Raft {
             };
             event.with("peer", peer).with("state", state)
         });
-    }
-
-    fn unsupported_request(&mut self, request: RequestId, what: &'static str, out: &mut Outbox<Raft>) {
-        out.trace(|| Event::refused(&rules::UNSUPPORTED).with("what", what));
-        out.refuse(Refused::Request(request), Refusal::Unsupported(what));
     }
 
     /// Says who leads, when that changed. A leader takes proposals at once, before anything of its own term is

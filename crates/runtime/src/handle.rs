@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_machine::StateMachine;
-use quorate_node::{AskError, BackupId, BackupPiece, Consistency, MemberChange, NodeStatus, RequestError};
+use quorate_node::{AskError, BackupId, BackupPiece, Consistency, MemberChange, MemberFacts, NodeStatus, RequestError};
 use quorate_types::NodeId;
 use std::time::Duration;
 use std::collections::BTreeMap;
@@ -57,6 +57,8 @@ pub struct RuntimeStatus {
     pub node: NodeStatus,
     /// Messages to peers dropped because a queue was full, since start.
     pub messages_dropped: u64,
+    /// What each member said of itself that was spoken to since start, this one included.
+    pub met: BTreeMap<NodeId, MemberFacts>,
     /// The members that this node has a connection to, and for how long by now.
     pub connected: BTreeMap<NodeId, Duration>,
 }

@@ -114,6 +114,8 @@ struct Driver<R: Replica, S: StateMachine> {
     replies: HashMap<u64, Expecting<S>>,
     next_tag: u64,
     peers: BTreeMap<NodeId, PeerSender<R>>,
+    /// What each member said of itself.
+    met: BTreeMap<NodeId, MemberFacts>,
     /// Since when there is a connection to each.
     connected: BTreeMap<NodeId, Instant>,
     /// Era and leader, as last told.
@@ -142,6 +144,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             replies: HashMap::new(),
             next_tag: 0,
             peers: BTreeMap::new(),
+            met: BTreeMap::new(),
             connected: BTreeMap::new(),
             lead: (0, None),
             votes: false,
@@ -209,6 +212,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             }
             Internal::Met { facts, peer_urls } => {
                 self.dial_back(driver, facts.id, &peer_urls);
+                driver.met.insert(facts.id, facts.clone());
                 NodeInput::Met(facts)
             }
             Internal::DiskDone { lane, write } => NodeInput::DiskDone { lane, write },
@@ -256,8 +260,8 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                 // Nobody waiting any more is no fault.
                 let now = driver.env.now;
                 let connected = driver.connected.iter().map(|(peer, since)| (*peer, now.duration_since(*since)));
-                let connected = connected.collect();
-                let _ = reply.send(RuntimeStatus { node: self.node.status(), messages_dropped, connected });
+                let (connected, met) = (connected.collect(), driver.met.clone());
+                let _ = reply.send(RuntimeStatus { node: self.node.status(), messages_dropped, met, connected });
                 return;
             }
             ClientArrival::Shutdown => {
@@ -358,6 +362,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
         let hello = &self.context.hello;
         let (name, client_urls) = (hello.name.clone(), hello.client_urls.clone());
         let facts = MemberFacts { id: hello.node, disk: hello.disk, name, client_urls };
+        driver.met.insert(facts.id, facts.clone());
         self.node.step(&mut driver.env, NodeInput::Met(facts));
     }
 
@@ -389,7 +394,8 @@ fn drain_ready<T>(queue: &mut mpsc::Receiver<T>, into: &mut Vec<T>) {
 }
 
 /// `host:port` of a URL such as `http://10.0.0.1:2380`.
-pub(crate) fn address_of(url: &str) -> Option<String> {
+#[must_use]
+pub fn address_of(url: &str) -> Option<String> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
     authority.contains(':').then(|| authority.to_owned())

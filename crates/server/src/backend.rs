@@ -53,6 +53,21 @@ pub trait Backend: Send + Sync + 'static {
     /// Any error of reaching the cluster, if linearizable.
     fn members(&self, linearizable: bool) -> impl Future<Output = Result<MemberList, BackendError>> + Send;
 
+    /// Changes the members. Answers whom it is about, and the members then.
+    ///
+    /// # Errors
+    /// etcd's refusals by name. `TimedOut` and its kin leave the outcome unknown; all others mean that nothing was changed.
+    fn change_members(
+        &self,
+        change: MembershipChange,
+    ) -> impl Future<Output = Result<(u64, MemberList), BackendError>> + Send;
+
+    /// Hands leadership from this member over to another, and answers when that one leads.
+    ///
+    /// # Errors
+    /// `NotLeader` or `BadLeaderTransferee`; any error of reaching the other.
+    fn move_leader(&self, to: u64) -> impl Future<Output = Result<(), BackendError>> + Send;
+
     /// This member's state, also without a leader or quorum.
     ///
     /// # Errors
@@ -107,6 +122,48 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// It has no vote yet.
     pub is_learner: bool,
+}
+
+/// What a new member is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewRole {
+    /// It votes, as soon as it has caught up.
+    Voter,
+    /// It stores and does not vote, until it is promoted.
+    Learner,
+    /// It votes and does not store.
+    Witness,
+}
+
+/// A change of the members, as clients ask for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MembershipChange {
+    /// A new member.
+    Add {
+        /// Where other members reach it: checked URLs, sorted.
+        peer_urls: Vec<String>,
+        /// What it is to be.
+        role: NewRole,
+    },
+    /// A member goes for ever.
+    Remove {
+        /// Who.
+        id: u64,
+    },
+    /// A learner becomes a voter.
+    Promote {
+        /// Who.
+        id: u64,
+        /// The member that goes in the same step.
+        replacing: Option<u64>,
+    },
+    /// A member is reached elsewhere.
+    Update {
+        /// Who.
+        id: u64,
+        /// Where: checked URLs, sorted.
+        peer_urls: Vec<String>,
+    },
 }
 
 /// The members of the cluster.

@@ -98,7 +98,7 @@ impl<B: Backend> Dispatch<B> {
         };
         let counted = CountedMethod::find(service, method);
         self.front.counts.start(counted);
-        let mut response = match self.admit(request.headers()) {
+        let mut response = match self.admit(&path, request.headers()) {
             Ok(()) => self.call(service, request).await,
             Err(refusal) => Status::from(refusal).into_http(),
         };
@@ -115,11 +115,14 @@ impl<B: Backend> Dispatch<B> {
     }
 
     /// etcd's checks before any unary method or stream.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), BackendError> {
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<(), BackendError> {
         if let Some(version) = headers.get(CLIENT_API_VERSION)
             && std::str::from_utf8(version.as_bytes()).is_err()
         {
             return Err(BackendError::InvalidClientApiVersion);
+        }
+        if self.front.backend.local().is_learner && !is_served_by_learners(path) {
+            return Err(BackendError::NotSupportedForLearner);
         }
         let requires_leader = headers.get(REQUIRE_LEADER).is_some_and(|value| value == "true");
         if requires_leader && self.front.backend.local().leader_id == 0 {
@@ -165,6 +168,18 @@ impl<B: Backend> Dispatch<B> {
 /// streams have places of their own.
 fn has_long_lived_request(path: &str) -> bool {
     matches!(path, "/etcdserverpb.Watch/Watch" | "/etcdserverpb.Lease/LeaseKeepAlive")
+}
+
+/// What a member without a vote answers, as far as what is asked can be answered from what it has: each method sees to that.
+fn is_served_by_learners(path: &str) -> bool {
+    matches!(
+        path,
+        "/etcdserverpb.KV/Range"
+            | "/etcdserverpb.Maintenance/Status"
+            | "/etcdserverpb.Cluster/MemberList"
+            | "/grpc.health.v1.Health/Check"
+            | "/grpc.health.v1.Health/Watch"
+    )
 }
 
 fn infallible<T>(result: Result<T, std::convert::Infallible>) -> T {

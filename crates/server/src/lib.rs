@@ -1,7 +1,7 @@
 //! The etcd v3 front of the store: gRPC, health, version and metrics on one port, over any [`Backend`].
 //!
-//! Clients of etcd connect unchanged. Served: `KV`, `Watch`, `Lease`, `Lock`, `Election`, `Maintenance` without
-//! `MoveLeader` and `Downgrade`, `Cluster.MemberList`, `Auth.AuthStatus`, `grpc.health.v1.Health`, and over HTTP `/version`,
+//! Clients of etcd connect unchanged. Served: `KV`, `Watch`, `Lease`, `Lock`, `Election`, `Cluster`, `Maintenance` without
+//! `Downgrade`, `Auth.AuthStatus`, `grpc.health.v1.Health`, and over HTTP `/version`,
 //! `/health`, `/livez`, `/readyz`, `/metrics`. Every other method of the etcd API is known and answers `UNIMPLEMENTED` with a
 //! message that names it; nothing a request asks for is silently left out.
 //!
@@ -15,6 +15,7 @@
 //! | `front.rs` | what every service shares: backend, configuration, counts |
 //! | `admission.rs`, `stream.rs` | bounds on the bytes of requests, and on response streams |
 //! | `kv.rs`, `lease.rs`, `cluster.rs`, `maintenance.rs`, `auth.rs`, `health.rs` | the services |
+//! | `member_urls.rs` | which peer URLs a member may have |
 //! | `watch.rs`, `watch_channel.rs`, `watch_desk.rs` | watches: the service, bounded queues, and the hub on the node's loop |
 //! | `lock.rs`, `election.rs`, `observe.rs`, `queue.rs` | the services built on keys, leases and watches |
 //! | `range_stream.rs`, `snapshot.rs` | the two long answers in chunks |
@@ -40,6 +41,7 @@ mod lease;
 mod listen;
 mod lock;
 mod maintenance;
+mod member_urls;
 mod metrics;
 mod observe;
 mod probes;
@@ -53,7 +55,8 @@ mod watch_channel;
 mod watch_desk;
 
 pub use backend::{
-    Backend, Backup, Header, LocalView, Member, MemberList, NodeCounts, NodeDetail, NodeStatus, PeerDetail,
+    Backend, Backup, Header, LocalView, Member, MemberList, MembershipChange, NewRole, NodeCounts, NodeDetail, NodeStatus,
+    PeerDetail,
 };
 pub use config::{CLUSTER_VERSION, ConfigError, ETCD_VERSION, QUORATE_VERSION, ServerConfig, WatchLimits};
 pub use errors::BackendError;

@@ -16,12 +16,7 @@ const DEFINITIONS: [&str; 4] = [
 ];
 
 /// What is known and not served.
-const REFUSED: [&str; 8] = [
-    "etcdserverpb.Cluster/MemberAdd",
-    "etcdserverpb.Cluster/MemberRemove",
-    "etcdserverpb.Cluster/MemberUpdate",
-    "etcdserverpb.Cluster/MemberPromote",
-    "etcdserverpb.Maintenance/MoveLeader",
+const REFUSED: [&str; 3] = [
     "etcdserverpb.Maintenance/Downgrade",
     "etcdserverpb.Auth/AuthEnable",
     "etcdserverpb.Auth/UserAdd",
