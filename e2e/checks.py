@@ -18,11 +18,13 @@ import traceback
 import urllib.error
 import urllib.request
 
+import membership
 import transcripts
 from leader_kill import run_while_the_leader_dies
 from reference import EtcdCluster
 
 FIRST_PORT = 14379
+SERVERS_PORT = 15579
 ETCD_PORT = 24379
 
 
@@ -350,6 +352,19 @@ def check_another_clusters_directory_is_refused(world):
     assert process.wait(20) == 0
     other = run(*first, "--initial-cluster-token", "other", check=False)
     assert other.returncode != 0 and "cluster" in other.stderr, other
+
+
+def check_members_come_and_go_while_clients_write(world):
+    servers = membership.Servers(world.program, os.path.join(world.scratch, "members"), SERVERS_PORT)
+    try:
+        servers.found(["n1", "n2", "n3"])
+        load = membership.come_and_go(servers, world.etcdctls["3.5"])
+        print(f"    {len(load.written)} writes, {load.retried} of them tried twice")
+        kept = json.loads(servers.quorate("get", "load/", "--prefix", "--keys-only", "--output", "json").stdout)
+        assert {pair["key"] for pair in kept["kvs"]} >= set(load.written), "an acknowledged write is lost"
+        membership.wiped_disks_stay_out(servers)
+    finally:
+        servers.stop()
 
 
 def check_one_seed_is_one_run_in_debug_and_release(world):

@@ -32,6 +32,8 @@ enum Command {
     Del(client::DelArguments),
     /// Show members, leader, revision and how far each node is
     Status(client::StatusArguments),
+    /// List, add, promote, update, remove or replace members, or move leadership
+    Member(client::MemberArguments),
     /// Put load on any etcd v3 endpoint and measure it
     Bench(Box<bench::BenchArguments>),
     /// Let single-decree Paxos agree on one value, and tell how
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Command::Get(arguments) => client::get(arguments),
         Command::Del(arguments) => client::del(arguments),
         Command::Status(arguments) => client::status(arguments),
+        Command::Member(arguments) => client::member(arguments),
         Command::Bench(arguments) => bench::run(*arguments),
         Command::Decide(arguments) => lab::decide(arguments),
         Command::Sim(arguments) => lab::sim(arguments),

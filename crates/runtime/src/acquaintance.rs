@@ -40,3 +40,39 @@ impl Acquaintance {
         if self.roster.members().members().is_empty() { &self.reach } else { self.roster.members() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot};
+    use quorate_wire::{WIRE_VERSION, WIRE_VERSION_OLDEST};
+
+    fn hello(node: u64, members_decided_at: u64) -> Hello {
+        Hello {
+            cluster: ClusterId(7),
+            node: NodeId(node),
+            to: NodeId(1),
+            disk: DiskId(node * 100),
+            incarnation: Incarnation(1),
+            start: 77,
+            protocol: "raft".to_owned(),
+            version_oldest: WIRE_VERSION_OLDEST,
+            version_newest: WIRE_VERSION,
+            name: String::new(),
+            client_urls: Vec::new(),
+            peer_urls: Vec::new(),
+            members_decided_at: Slot(members_decided_at),
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_refused_for_now_unless_it_knows_more_and_a_newcomer_takes_all() {
+        let knows_two = Acquaintance { reach: Membership::of_voters(2), ..Acquaintance::default() };
+        assert_eq!(knows_two.check(&hello(2, 0)), Ok(()));
+        let refusal = knows_two.check(&hello(3, 0)).unwrap_err();
+        assert_eq!(refusal, HelloRefusal::Unknown { node: 3 });
+        assert!(!refusal.is_fatal(), "it may be heard of any moment");
+        assert_eq!(knows_two.check(&hello(3, 9)), Ok(()), "this node is behind");
+        assert_eq!(Acquaintance::default().check(&hello(3, 0)), Ok(()), "this node is joining");
+    }
+}

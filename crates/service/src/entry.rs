@@ -25,12 +25,20 @@ pub(crate) async fn identify(plan: &Plan) -> Result<Identity, MemberError> {
         Entry::Found { members, .. } => Start::Found(members.clone()),
         Entry::Join { .. } => Start::Join,
     };
-    if let Some((cluster, me)) = founded_as(&plan.data_directory).map_err(MemberError::Start)? {
-        return Ok(Identity { cluster, me, start });
-    }
-    match &plan.entry {
-        Entry::Found { cluster, me, .. } => Ok(Identity { cluster: *cluster, me: *me, start }),
-        Entry::Join { members, patience } => {
+    let found = founded_as(&plan.data_directory).map_err(MemberError::Start)?;
+    match (&plan.entry, found) {
+        (Entry::Found { cluster, me, .. }, Some((found_cluster, found_me)))
+            if (found_cluster, found_me) != (*cluster, *me) =>
+        {
+            Err(MemberError::AnotherIdentity {
+                directory: plan.data_directory.display().to_string(),
+                found: (found_me.0, found_cluster.0),
+                told: (me.0, cluster.0),
+            })
+        }
+        (Entry::Found { cluster, me, .. }, _) => Ok(Identity { cluster: *cluster, me: *me, start }),
+        (Entry::Join { .. }, Some((cluster, me))) => Ok(Identity { cluster, me, start }),
+        (Entry::Join { members, patience }, None) => {
             let deadline = Instant::now() + *patience;
             loop {
                 match ask_to_join(plan, members).await {

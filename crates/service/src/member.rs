@@ -31,6 +31,20 @@ pub enum MemberError {
     /// The cluster to join does not know this member, or cannot be asked.
     #[error("cannot join the cluster: {0}")]
     Join(String),
+    /// Founders are told who they are, and the data say otherwise.
+    #[error(
+        "{directory} has the data of member {:x} of cluster {:x}, and by the settings of the initial cluster this is member {:x} of \
+         cluster {:x}: put them back as they were, or say --initial-cluster-state existing, with which the data win",
+        found.0, found.1, told.0, told.1
+    )]
+    AnotherIdentity {
+        /// The data directory.
+        directory: String,
+        /// Member and cluster by the data.
+        found: (u64, u64),
+        /// Member and cluster by the settings.
+        told: (u64, u64),
+    },
     /// A limit of the front makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),

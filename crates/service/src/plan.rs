@@ -18,7 +18,7 @@ pub enum Entry {
         /// All founding members.
         members: Membership,
     },
-    /// It was added to one that runs, and has to ask who it is there.
+    /// It was added to one that runs, and has to ask who it is there; where it has data, they say.
     Join {
         /// All members as they are to be known, this one included, by name and peer URLs.
         members: Vec<Founder>,
@@ -34,7 +34,7 @@ pub struct Plan {
     pub name: String,
     /// Where its data is.
     pub data_directory: PathBuf,
-    /// How it came to belong to its cluster. Ignored where there is data: a member is who its data says.
+    /// How it came to belong to its cluster.
     pub entry: Entry,
     /// Where the other members reach this one.
     pub peer_urls: Vec<String>,
