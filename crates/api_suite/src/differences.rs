@@ -78,14 +78,6 @@ pub const JOINING_MEMBERS_DO_NOT_VOTE_YET: Difference = Difference {
     argument: "adding a member never makes a majority harder to reach; clients that list members see it change",
 };
 
-/// A learner too many at a URL that is taken.
-pub const LEARNER_BEFORE_URLS: Difference = Difference {
-    case: "membership::a_peer_url_belongs_to_one_member",
-    etcd: "of both faults it tells the URL that is taken",
-    quorate: "tells that there are too many learners",
-    argument: "placeholder",
-};
-
 /// All of them.
 pub const DIFFERENCES: &[Difference] = &[
     UNKNOWN_SORT_ORDER,
@@ -96,7 +88,6 @@ pub const DIFFERENCES: &[Difference] = &[
     HASH_AT_THE_COMPACTION_MARK,
     RANGE_AS_A_STREAM,
     JOINING_MEMBERS_DO_NOT_VOTE_YET,
-    LEARNER_BEFORE_URLS,
 ];
 
 /// The list as a table in Markdown.

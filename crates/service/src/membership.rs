@@ -89,9 +89,9 @@ impl MembershipRules {
         let member =
             NodeMember { id, role, disk: None, name: String::new(), peer_urls, client_urls: Vec::new() };
         let change = MemberChange::Add { member, learners_max: self.learners_max, strict: self.strict };
-        if self.strict {
+        // A learner costs no majority, now or later: it votes when it is promoted, and then it is in sync.
+        if self.strict && role != MemberRole::Learner {
             refuse_if_not_enough_started(&change, members)?;
-            // A member that nobody can reach cannot help to carry the change out.
             if !members.members().iter().all(|member| member.role == MemberRole::Learner || reaches(status, member.id)) {
                 return Err(BackendError::UnhealthyCluster);
             }
