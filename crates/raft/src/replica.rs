@@ -202,6 +202,12 @@ impl Raft {
         self.configurations.in_force()
     }
 
+    /// The configuration that was in force behind `slot`, or the earliest known, and every later one in the log.
+    pub fn configurations_since(&self, slot: Slot) -> impl Iterator<Item = &Configuration> {
+        let later = self.configurations.appended().filter(move |(_, at)| *at > slot);
+        std::iter::once(self.configurations.at(slot)).chain(later.map(|(configuration, _)| configuration))
+    }
+
     /// Whether it leads its term.
     #[must_use]
     pub fn is_leader(&self) -> bool {

@@ -168,6 +168,30 @@ fn one_out_and_one_in_is_one_change() {
     cluster.assert_sound();
 }
 
+/// Every set of up to four voters as the old one, every set as the new: whoever agrees by one configuration and whoever by the
+/// next have somebody in common.
+#[test]
+fn quorums_of_one_configuration_meet_those_of_the_next() {
+    let sets: Vec<Vec<u64>> = (1..16u64).map(|bits| (1..=4).filter(|id| bits >> (id - 1) & 1 == 1).collect()).collect();
+    let meet = |one: &Configuration, next: &Configuration| {
+        let is_quorum = |configuration: &Configuration, set: &Vec<u64>| {
+            configuration.quorum().is_satisfied(|id| set.contains(&id.0))
+        };
+        let of = |configuration| sets.iter().filter(move |set| is_quorum(configuration, set));
+        of(one).all(|first| of(next).all(|second| first.iter().any(|id| second.contains(id))))
+    };
+    let mut jumps = 0;
+    for (old, new) in sets.iter().flat_map(|old| sets.iter().map(move |new| (old, new))) {
+        let (before, after) = (Configuration::of(voters(old)), Configuration::of(voters(new)));
+        let joint = Configuration { outgoing: Some(voters(old)), members: voters(new) };
+        assert!(joint.may_follow(&before) && after.may_follow(&joint));
+        assert!(meet(&before, &joint) && meet(&joint, &after), "{old:?} to {new:?}");
+        assert_eq!(after.may_follow(&before), old == new, "without the joint step");
+        jumps += usize::from(!meet(&before, &after));
+    }
+    assert!(jumps > 50, "many changes would not be safe in one step");
+}
+
 // --- refusals ---
 
 #[test]
@@ -467,9 +491,9 @@ fn who_leaves_may_campaign_until_the_end_is_known_committed() {
     let new = Configuration::of(voters(&[4]));
     cluster.crash(1);
     // The joint entry is everywhere and committed, the new configuration on 1 and 3 only, and 1 is gone.
-    cluster.say(1, 2, members_append(1, 1, &[joint.clone()]));
+    cluster.say(1, 2, members_append(1, 1, std::slice::from_ref(&joint)));
     cluster.say(1, 4, append(1, (0, 0), &[1], 1));
-    cluster.say(1, 4, members_append(1, 1, &[joint.clone()]));
+    cluster.say(1, 4, members_append(1, 1, std::slice::from_ref(&joint)));
     cluster.say(1, 3, members_append(1, 2, &[joint, new]));
     cluster.complete_all();
     cluster.bed.lose_where(|_| true);
