@@ -4,6 +4,8 @@
 mod durability;
 #[path = "paper/elections.rs"]
 mod elections;
+#[path = "paper/learners.rs"]
+mod learners;
 #[path = "paper/membership.rs"]
 mod membership;
 #[path = "paper/reads.rs"]

@@ -382,7 +382,6 @@ fn three_nodes_and_three_more_that_come_and_go() {
     }
     reached(&marks, "raft.reconfigure", Verdict::Refused);
     reached(&marks, "raft.farewell", Verdict::Waiting);
-    reached(&marks, "raft.finish-change", Verdict::Waiting);
 }
 
 #[test]
