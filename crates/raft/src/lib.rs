@@ -19,6 +19,8 @@
 //! | [`Message::PreVote`], [`Message::RequestVote`] | Pre-Vote and RequestVote RPC |
 //! | [`Message::Append`], "heartbeat" without entries | AppendEntries RPC |
 //! | `round`, [`Message::ReadIndex`] | the heartbeat round that confirms a readIndex |
+//! | "bound" | a voter that may not vote, because a leader rests a lease on it |
+//! | [`Message::TimeoutNow`] | TimeoutNow RPC of a leadership transfer |
 //! | [`Anchor`], `base` | lastIncludedIndex, lastIncludedTerm and configuration of a snapshot |
 //! | `SnapshotAnchor`, `SnapshotArrived` | InstallSnapshot RPC, whose bytes the driver carries |
 //!
@@ -32,6 +34,8 @@
 //! | append-response | follower to leader | the log up to `matched` | Raft §5.3 |
 //! | read-index | any node to leader | nothing | dissertation, 6.4 |
 //! | read-index-response | leader to reader | nothing | dissertation, 6.4 |
+//! | timeout-now | leader to the one that shall lead | nothing; that one has the whole log durably | dissertation, 3.10 |
+//! | priority | preferred voter to all | nothing | ours |
 //!
 //! # Invariants
 //! Checked after every settle unless marked *deep*; one function each in `invariants.rs`.
@@ -48,6 +52,8 @@
 //! 10. `ConfigurationAtAppend` (*deep*): the configuration in force is the last one in the log.
 //! 11. `RoundsAscend` (*deep*): nobody answered a round that was not begun.
 //!
+//! 15. `NoLeaseWhileHandingOver`: who hands over, to another, has given its lease up; rounds remembered for leases ascend.
+//!
 //! Election safety, log matching, leader completeness and state machine safety speak of several nodes; the drivers that
 //! hold several check them as agreement, as linearizable reads and as the durability of every claim sent.
 //!
@@ -63,10 +69,16 @@
 //!   of commits and are not answered.
 //! - **An append of an earlier term is answered without its round**: the same node may lead a later term by now, where
 //!   that round's number means something else and would confirm a read.
-//! - **Check-quorum also watches the leader's own disk**: a leader whose writes stand still for an election timeout steps
-//!   down, though it could still commit on the others' disks.
+//! - **A leader watches its own disk**: if it finishes nothing for half an election timeout while writes are under way, leadership is
+//!   handed to whoever is furthest of those that answer, though this leader could still commit on the others' disks; if
+//!   nobody takes over, it steps down when an election timeout is over.
+//! - **A transfer ends for certain**: with a new leader, or after an election timeout with a refusal; the request to stand is repeated with
+//!   every heartbeat until then, and names the end of the leader's log, so that whoever is behind drops it.
+//! - **Priorities** only choose when to hand over and how long to wait before campaigning; see `priority.rs`.
 //! - **A refused connection to the leader** shortens the wait for an election, and stickiness to a heartbeat interval. Safety
-//!   never rests on stickiness here.
+//!   does not rest on stickiness unless leases are on; then the hint shortens no more than the wait behind it.
+//! - **Where leases are on, stickiness is a promise**: it outlives the term it was given in, binds a node's own candidacy too, and
+//!   is given anew at every opening (`lease.rs` says why each is needed).
 //! - **A snapshot is judged by its anchor, not by its sender's term**: its content is decided, whoever sent it.
 //! - **A snapshot whose last entry the log holds is not installed**: the log holds all it stands for (Log Matching), and goes on
 //!   with its entries and configurations. So the record of one that is installed voids the whole log, and needs no look at
@@ -81,15 +93,16 @@
 //! | `following.rs` | appends taken, rejected, answered |
 //! | `deciding.rs` | decided, applied, compacted |
 //! | `snapshot.rs` | views described, transfers followed, snapshots taken or dropped |
-//! | `read.rs` | ReadIndex, at the leader and forwarded |
+//! | `read.rs`, `lease.rs` | ReadIndex, at the leader and forwarded; reads that rest on clocks |
+//! | `transfer.rs`, `priority.rs` | leadership handed over: asked for, from a sick disk, to a preferred member |
 //! | `durability.rs` | what is on disk, what waits for it, what a message claims |
 //! | `recovery.rs` | opening from records |
 //! | `log.rs`, `entry.rs` | the log, its entries and the configurations it brings |
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
 //!
-//! Absent so far: membership changes and leadership transfer. `Reconfigure` and `Transfer` are refused as unsupported. Entries that change the configuration are already honoured: in
-//! force when appended, undone when truncated. Lease reads are absent too.
+//! Absent so far: membership changes. `Reconfigure` is refused as unsupported. Entries that change the configuration are already honoured: in
+//! force when appended, undone when truncated.
 
 mod config;
 mod deciding;
