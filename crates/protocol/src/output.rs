@@ -129,7 +129,8 @@ pub enum Output<R: Replica> {
         /// Why.
         why: Refusal,
     },
-    /// Who is believed to lead, for forwarding. `ready` is this replica's own readiness to take proposals.
+    /// Who is believed to lead, for forwarding. `ready` is this replica's own readiness to take proposals: a leader may
+    /// cease to be ready, and become it again, within its era.
     Lead {
         /// Term, ballot, view or epoch.
         era: u64,

@@ -56,6 +56,8 @@ impl Raft {
             self.step_down("another node leads the term", out);
             self.set_leader(Some(from), out);
             out.trace(|| Event::allowed(&rules::FOLLOW).with("leader", from).with("term", self.term));
+            self.priorities.leads(from);
+            self.tell_priority(out);
         }
         self.sticky = true;
         self.following.heard_leader = true;

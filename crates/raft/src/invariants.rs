@@ -16,6 +16,7 @@ pub(crate) fn check(raft: &Raft) -> Result<(), Violation> {
     i3_durable_is_what_was_written(raft)?;
     i5_nothing_committed_is_truncated(raft)?;
     i6_progress_is_within_the_log(raft)?;
+    i15_leases_end_before_transfers(raft)?;
     i8_forwarded_reads_have_a_leader(raft)
 }
 
@@ -174,12 +175,22 @@ fn i14_peers_are_the_members(raft: &Raft) -> Result<(), Violation> {
     })
 }
 
+fn i15_leases_end_before_transfers(raft: &Raft) -> Result<(), Violation> {
+    let Some(Leadership { lease, handover, round, .. }) = leadership(raft) else { return Ok(()) };
+    let to_another = handover.is_none_or(|handover| handover.to != raft.me && lease.is_given_up());
+    hold("NoLeaseWhileHandingOver", to_another && lease.is_consistent(*round), || {
+        format!("{handover:?} with {lease:?} in round {round}")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
     use crate::durability::DiskMarks;
     use crate::entry::{Configuration, Entry};
+    use crate::lease::Lease;
+    use crate::transfer::Cause;
     use quorate_protocol::{Durable, Landmarks, Outbox, ReadToken, Replica, Setup, Start};
     use quorate_types::{ClusterId, DiskId, Incarnation, Member, Membership, Ticket};
 
@@ -279,5 +290,12 @@ mod tests {
             leadership.peers.values_mut().for_each(|progress| progress.answered_round = 1);
         };
         assert_eq!(spoilt(early), "RoundsAscend");
+        let outbox = &mut Outbox::new(Ticket::NONE, false);
+        let mut handing_over = leader();
+        handing_over.hand_over(NodeId(2), Cause::Priority, outbox);
+        assert_eq!(check_deep(&handing_over), Ok(()));
+        let Position::Leader(leadership) = &mut handing_over.position else { panic!("it leads") };
+        leadership.lease = Lease::default();
+        assert_eq!(check(&handing_over).expect_err("it is spoilt").invariant, "NoLeaseWhileHandingOver");
     }
 }

@@ -119,6 +119,43 @@ pub static DISK: Rule = Rule {
     source: "ours: a sick disk does not hold the lead",
     allowed: "",
     refused: "{me} stops leading term {term}: its disk finished nothing for an election timeout",
+    waiting: "{me} should not lead term {term} for long: its disk finished nothing for long while writes were under way",
+};
+
+/// Handing leadership over.
+pub static TRANSFER: Rule = Rule {
+    id: "raft.transfer",
+    source: "dissertation, 3.10",
+    allowed: "{me} asks {to} to stand for election: it has everything up to slot {slot} of term {term} durably",
+    refused: "{me} does not hand leadership over to {to}: {why}",
+    waiting: "{me} takes no more proposals in term {term} until {to} leads: {why}",
+};
+
+/// Standing because the leader wishes so.
+pub static CAMPAIGN_AT_ONCE: Rule = Rule {
+    id: "raft.campaign-at-once",
+    source: "dissertation, 3.10",
+    allowed: "{me} stands in term {term} at once: {leader} wants it to lead",
+    refused: "",
+    waiting: "",
+};
+
+/// Preferring a leader.
+pub static PRIORITY: Rule = Rule {
+    id: "raft.priority",
+    source: "ours: the preferred leader leads when it can",
+    allowed: "{me} should rather have {peer} lead, which keeps up: its priority is {priority}, ours {own_priority}",
+    refused: "",
+    waiting: "",
+};
+
+/// Reading without a round.
+pub static LEASE: Rule = Rule {
+    id: "raft.lease",
+    source: "dissertation, 6.4.1",
+    allowed: "{me} releases read {token} at slot {slot} without a round: {votes}, who answered a round that was sent \
+              {age_us} us ago, elect nobody in place of the leader of term {term} yet",
+    refused: "{me} leads term {term} without a lease from now on: somebody else may be asked to stand",
     waiting: "",
 };
 
@@ -326,15 +363,6 @@ pub static LINK: Rule = Rule {
     waiting: "",
 };
 
-/// What this version does not do.
-pub static UNSUPPORTED: Rule = Rule {
-    id: "raft.unsupported",
-    source: "Raft §6; dissertation, 3.10",
-    allowed: "",
-    refused: "{me} cannot do it in this version: {what}",
-    waiting: "",
-};
-
 /// All of them.
 pub static ALL: &[&Rule] = &[
     &TERM,
@@ -350,6 +378,10 @@ pub static ALL: &[&Rule] = &[
     &STEP_DOWN,
     &CHECK_QUORUM,
     &DISK,
+    &TRANSFER,
+    &CAMPAIGN_AT_ONCE,
+    &PRIORITY,
+    &LEASE,
     &PROPOSE,
     &APPEND,
     &TRUNCATE,
@@ -372,5 +404,4 @@ pub static ALL: &[&Rule] = &[
     &READ_FORWARD,
     &COMPACT,
     &LINK,
-    &UNSUPPORTED,
 ];

@@ -68,6 +68,12 @@ const EXPECTED: &[(&str, Verdict)] = &[
     ("raft.read", Waiting),
     ("raft.read", Refused),
     ("raft.read-forward", Allowed),
+    ("raft.transfer", Allowed),
+    ("raft.transfer", Refused),
+    ("raft.transfer", Waiting),
+    ("raft.campaign-at-once", Allowed),
+    ("raft.disk", Waiting),
+    ("raft.disk", Refused),
     ("raft.compact", Allowed),
     ("raft.snapshot-view", Allowed),
     ("raft.snapshot-view", Refused),
@@ -113,6 +119,7 @@ fn three_voters_with_small_limits() {
         "append-response",
         "read-index",
         "read-index-response",
+        "timeout-now",
     ];
     for kind in kinds {
         assert!(tally.sent(kind) > 0, "no {kind} was sent:\n{tally}");
@@ -164,7 +171,7 @@ fn three_voters_and_five_more_that_come_and_go() {
         assert!(tally.fired(rule, verdict) > 0, "{rule} never {verdict:?}:\n{tally}");
     }
     let each = tally.count("members decided") / 120;
-    assert!(each >= 10, "{each} members decided per run:\n{tally}");
+    assert!(each >= 5, "{each} members decided per run:\n{tally}");
 }
 
 #[test]

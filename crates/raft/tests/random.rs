@@ -31,6 +31,8 @@ enum Action {
     Install(u16),
     /// Some leader is asked for other members: one or two of the present ones, or of those who could be, get another part.
     Reconfigure(u16, u8),
+    /// Somebody asks a node to hand leadership over to another.
+    Transfer(u16, u8),
     /// Everything in flight arrives, and no disk is slow.
     Calm,
 }
@@ -49,8 +51,9 @@ fn action() -> impl Strategy<Value = Action> {
         228..=235 => Action::Checkpoint(which),
         236..=239 => Action::Snapshot(which, count),
         240..=243 => Action::Install(which),
-        244..=248 => Action::Reconfigure(which, count),
-        249..=255 => Action::Calm,
+        244..=247 => Action::Reconfigure(which, count),
+        248..=250 => Action::Transfer(which, count),
+        251..=255 => Action::Calm,
     })
 }
 
@@ -145,6 +148,11 @@ impl Run {
             Action::Snapshot(which, how) => self.move_snapshot(which, how),
             Action::Install(which) => self.install(NodeId(self.id(which))),
             Action::Reconfigure(which, how) => self.reconfigure(which, how),
+            Action::Transfer(which, to) => {
+                self.number += 1;
+                let (id, to) = (self.id(which), self.id(to.into()));
+                self.cluster.transfer(id, self.number, to);
+            }
             Action::Calm => self.calm(),
         }
     }
@@ -364,9 +372,11 @@ fn five_nodes() {
     let config = Config { append_entries: 1, window_messages: 2, ..Config::default() };
     let marks = schedules_are_sound(5, &config, 150, 400);
     assert!(marks["most leaders in one run"] >= 3, "{marks:#?}");
-    for rule in ["raft.commit", "raft.truncate", "raft.read"] {
+    for rule in ["raft.commit", "raft.truncate", "raft.read", "raft.transfer", "raft.campaign-at-once"] {
         reached(&marks, rule, Verdict::Allowed);
     }
+    reached(&marks, "raft.transfer", Verdict::Refused);
+    reached(&marks, "raft.disk", Verdict::Waiting);
     reached(&marks, "raft.commit", Verdict::Refused);
     reached(&marks, "raft.window", Verdict::Waiting);
 }

@@ -319,19 +319,6 @@ fn rule_8_a_leader_that_no_quorum_answers_steps_down_and_keeps_its_term() {
 }
 
 #[test]
-fn ours_a_leader_whose_disk_stands_still_steps_down() {
-    let mut cluster = Cluster::led(3);
-    cluster.propose(1, "x");
-    for _ in 0..2 {
-        assert!(cluster.node(1).is_leader());
-        cluster.say(2, 1, accepted(1, 2, 0));
-        cluster.expire(1, Timer::CheckQuorum);
-    }
-    assert!(!cluster.node(1).is_leader());
-    assert!(cluster.saw(1, "raft.disk", Verdict::Refused));
-}
-
-#[test]
 fn ours_a_refused_connection_to_the_leader_brings_the_election_forward() {
     let config = Config::default();
     let mut lone = Lone::of(3, &config);
