@@ -59,7 +59,7 @@ pub enum Payload {
 }
 
 /// Who must agree: the members, and while the membership changes jointly also those going out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Configuration {
     /// The old half of a joint configuration.
     pub outgoing: Option<Membership>,

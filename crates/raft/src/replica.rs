@@ -12,8 +12,12 @@ use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::rules;
 use quorate_protocol::{
+<<<<<<< HEAD
     Durable, Env, Event, Input, LinkState, OpenError, Outbox, Replica, Role, Setup,
     SnapshotId, Status, Violation,
+=======
+    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Replica, Role, Setup, SnapshotId, Status, Violation,
+>>>>>>> rafta
 };
 use quorate_types::{NodeId, Slot};
 
@@ -146,9 +150,15 @@ impl Replica for Raft {
         self.start_read_round(env, out);
         self.ask_for_snapshots(out);
         self.replicate(new, out);
+<<<<<<< HEAD
         self.end_change(out);
         self.note_round_sent(env);
         self.continue_transfer(out);
+=======
+        self.note_round_sent(env);
+        self.continue_transfer(out);
+        self.end_change(out);
+>>>>>>> rafta
         self.answer_leader(out);
         self.watch_leader(out);
         self.compact(out);
@@ -216,6 +226,12 @@ impl Raft {
     #[must_use]
     pub fn configuration(&self) -> &Configuration {
         self.configurations.in_force()
+    }
+
+    /// The configuration that was in force behind `slot`, or the earliest known, and every later one in the log.
+    pub fn configurations_since(&self, slot: Slot) -> impl Iterator<Item = &Configuration> {
+        let later = self.configurations.appended().filter(move |(_, at)| *at > slot);
+        std::iter::once(self.configurations.at(slot)).chain(later.map(|(configuration, _)| configuration))
     }
 
     /// Whether it leads its term.

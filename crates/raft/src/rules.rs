@@ -363,15 +363,6 @@ pub static LINK: Rule = Rule {
     waiting: "",
 };
 
-/// What this version does not do.
-pub static UNSUPPORTED: Rule = Rule {
-    id: "raft.unsupported",
-    source: "Raft §6; dissertation, 3.10",
-    allowed: "",
-    refused: "{me} cannot do it in this version: {what}",
-    waiting: "",
-};
-
 /// All of them.
 pub static ALL: &[&Rule] = &[
     &TERM,
@@ -413,5 +404,4 @@ pub static ALL: &[&Rule] = &[
     &READ_FORWARD,
     &COMPACT,
     &LINK,
-    &UNSUPPORTED,
 ];
