@@ -226,10 +226,9 @@ impl<S: StateMachine> Machine<S> {
                 self.proposer.hold_back();
                 None
             }
-            Refusal::NotLeader { .. }
-            | Refusal::LeaderChanged
-            | Refusal::NotReady(_)
-            | Refusal::MembershipChanged => None,
+            Refusal::NotLeader { .. } | Refusal::LeaderChanged | Refusal::NotReady(_) | Refusal::MembershipChanged => {
+                None
+            }
         };
         let mut forwarded: BTreeMap<Session, Vec<u64>> = BTreeMap::new();
         for (session, sequence) in self.proposer.refused(request) {

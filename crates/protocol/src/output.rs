@@ -49,6 +49,9 @@ pub enum Refusal {
     Invalid(&'static str),
 }
 
+/// [`Refusal::NotReady`] of a wish that makes a voter of a learner that has not caught up, or is not heard of.
+pub const LEARNER_NOT_IN_SYNC: &str = "the learner to be made a voter is not in sync with the leader";
+
 /// Why the membership in force on this replica changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MembersChange {
@@ -60,6 +63,8 @@ pub enum MembersChange {
     RolledBack,
     /// It came with a snapshot.
     Installed,
+    /// The membership is the same; who is to be reached besides changed.
+    Reach,
 }
 
 /// Everything a replica can ask of its driver. The duties are on the crate's first page.
@@ -138,11 +143,13 @@ pub enum Output<R: Replica> {
         /// such as letting client leases expire, starts here. False where nobody leads.
         settled: bool,
     },
-    /// The membership in force here.
+    /// Whom this replica may have to speak to: keep connections with exactly these. It is the membership in force, and
+    /// while that changes also those who leave, until they need not be told any more. The membership itself, for showing
+    /// and for basing changes on, is the last one decided ([`Decision::Members`]), or in [`crate::Status`].
     Members {
-        /// It.
+        /// They. Of a member that changes, as it will be.
         members: Membership,
-        /// Why it changed.
+        /// Why they changed.
         change: MembersChange,
     },
     /// Pin a view of the state machine at its applied mark, for sending. Answered with
@@ -182,7 +189,9 @@ pub enum Output<R: Replica> {
         /// Which.
         id: SnapshotId,
     },
-    /// This replica is no longer needed and must be stopped for good.
+    /// This replica is no longer needed and must be stopped for good: it is no member any more, and that is decided. Said
+    /// an election timeout or so after it learnt that, so that what it owes to others and to its clients can leave; and
+    /// again, if it is not stopped.
     Retire {
         /// In words.
         why: &'static str,

@@ -50,6 +50,9 @@ impl Raft {
         if self.following.heard_leader {
             return self.drop_timer(Timer::Election, "a leader was heard meanwhile", out);
         }
+        if let Some(ended_at) = self.left_at() {
+            return self.retire(ended_at, out);
+        }
         let why = match (self.may_campaign(), self.term.checked_add(1)) {
             (false, _) => "it is no voter",
             (true, _) if self.is_bound() => "a leader may rest reads on its promise to elect nobody yet",
@@ -154,9 +157,10 @@ impl Raft {
         self.unstick(out);
         let first_of_term = self.log.last().next();
         self.append_own(Entry { term: self.term, payload: Payload::NoOp });
-        let peers = self.configurations.in_force().others(self.me);
+        let peers = self.members_to_tell();
         let undecided_bytes = self.log.bytes_behind(self.decided);
         self.position = Position::Leader(Box::new(Leadership::new(peers, first_of_term, undecided_bytes)));
+        self.follow_configuration_anew(out);
         self.set_leader(Some(self.me), out);
         out.cancel_timer(Timer::Election);
         self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);

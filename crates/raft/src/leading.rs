@@ -5,8 +5,10 @@ use crate::election::Position;
 use crate::entry::{Entries, Entry, Payload};
 use crate::lease::Lease;
 use crate::log::Taken;
+use crate::membership::Farewell;
 use crate::message::{Append, AppendOutcome, Message};
 use crate::progress::{Pace, Plan, Progress};
+use crate::promotion::CatchUp;
 use crate::read::WaitingReads;
 use crate::replica::{Raft, Timer};
 use crate::rules;
@@ -19,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a leader knows besides its log. Forgotten when it stops leading.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leadership {
-    /// Every other member.
+    /// Every other member, and those who were members until the latest change and are still to be told.
     pub peers: BTreeMap<NodeId, Progress>,
     /// The slot of its no-op: once committed, the commit mark is up to date.
     pub first_of_term: Slot,
@@ -45,6 +47,12 @@ pub struct Leadership {
     pub heartbeat_before: HeartbeatMarks,
     /// Something is durable somewhere that was not when commits were last counted.
     pub recount: bool,
+    /// Peers that are no members any more and are still to be told so.
+    pub farewells: BTreeMap<NodeId, Farewell>,
+    /// How each learner keeps up.
+    pub learners: BTreeMap<NodeId, CatchUp>,
+    /// A heartbeat interval is over since those who caught up were last made voters.
+    pub promotion_due: bool,
 }
 
 impl Leadership {
@@ -65,6 +73,9 @@ impl Leadership {
             last_heartbeat: HeartbeatMarks::default(),
             heartbeat_before: HeartbeatMarks::default(),
             recount: false,
+            farewells: BTreeMap::new(),
+            learners: BTreeMap::new(),
+            promotion_due: false,
         }
     }
 
@@ -118,6 +129,9 @@ impl Raft {
         };
         leadership.begin_round();
         leadership.peers.values_mut().for_each(Progress::heartbeat);
+        leadership.farewells.values_mut().for_each(Farewell::heartbeat);
+        leadership.learners.values_mut().for_each(CatchUp::heartbeat);
+        leadership.promotion_due = true;
         self.note_heartbeat();
         self.consider_priorities(out);
         self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);
@@ -194,6 +208,9 @@ impl Raft {
                 if progress.accepted(matched, base) {
                     leadership.recount = true;
                     out.trace(|| Event::allowed(&rules::PROGRESS).with("peer", from).with("matched", matched));
+                }
+                if let Some(farewell) = leadership.farewells.get_mut(&from) {
+                    farewell.answered(matched, round);
                 }
                 self.round_answered(from, round, out);
             }

@@ -51,7 +51,12 @@
 //! 9. `SumsAreRight` (*deep*): the weights counted are the weights of what is there.
 //! 10. `ConfigurationAtAppend` (*deep*): the configuration in force is the last one in the log.
 //! 11. `RoundsAscend` (*deep*): nobody answered a round that was not begun.
-//!
+//! 12. `OneConfigInFlight` (*deep*): a leader appends a configuration only behind a committed entry of its own term, and only
+//!     when every earlier configuration is committed.
+//! 13. `ConfigurationsMeet` (*deep*): along the log any two quorums of a configuration and the next meet: from one to a joint
+//!     one that has it as its old half, from a joint one to its new half, or to one with the same voters.
+//! 14. `PeersAreMembers` (*deep*): a leader follows every other member, watches learners only, and says farewell to nobody who
+//!     is a member.
 //! 15. `NoLeaseWhileHandingOver`: who hands over, to another, has given its lease up; rounds remembered for leases ascend.
 //!
 //! Election safety, log matching, leader completeness and state machine safety speak of several nodes; the drivers that
@@ -79,6 +84,13 @@
 //!   does not rest on stickiness unless leases are on; then the hint shortens no more than the wait behind it.
 //! - **Where leases are on, stickiness is a promise**: it outlives the term it was given in, binds a node's own candidacy too, and
 //!   is given anew at every opening (`lease.rs` says why each is needed).
+//! - **All changes of voters are joint**, also of a single one; what leaves the set of voters as it is (names, URLs, learners) is
+//!   one entry. Both configurations then have the same quorums, so it does not matter which of them a node goes by.
+//! - **Rounds of catching up are counted in heartbeats**, not in time, go on without an end, and need an answer to a heartbeat:
+//!   a learner is promoted when it keeps up, however late, and one that is silent is not in sync though it lacks nothing.
+//! - **Who left is told.** The paper lets removed members find out by hearing nothing. Here they are sent the log until they
+//!   answer that they know, for ten heartbeats at most, by the leader that ended the change and by any later one that still has
+//!   the entry. They retire an election timeout after they knew, so that answers to their clients can leave.
 //! - **A snapshot is judged by its anchor, not by its sender's term**: its content is decided, whoever sent it.
 //! - **A snapshot whose last entry the log holds is not installed**: the log holds all it stands for (Log Matching), and goes on
 //!   with its entries and configurations. So the record of one that is installed voids the whole log, and needs no look at
@@ -90,6 +102,7 @@
 //! | `replica.rs` | the state, and a `step` that only dispatches |
 //! | `election.rs` | pre-vote, vote, stickiness, check-quorum |
 //! | `leading.rs`, `progress.rs` | proposals, replication, commit; one peer's window |
+//! | `membership.rs`, `promotion.rs` | changes of the members; learners that catch up |
 //! | `following.rs` | appends taken, rejected, answered |
 //! | `deciding.rs` | decided, applied, compacted |
 //! | `snapshot.rs` | views described, transfers followed, snapshots taken or dropped |
@@ -101,8 +114,7 @@
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
 //!
-//! Absent so far: membership changes. `Reconfigure` is refused as unsupported. Entries that change the configuration are already honoured: in
-//! force when appended, undone when truncated.
+//! Absent so far: witnesses, refused in every wish.
 
 mod config;
 mod deciding;
@@ -114,9 +126,11 @@ mod invariants;
 mod leading;
 mod lease;
 mod log;
+mod membership;
 mod message;
 mod priority;
 mod progress;
+mod promotion;
 mod read;
 mod record;
 mod recovery;

@@ -222,6 +222,7 @@ impl Replay {
             asked_reads: AskedReads::new(),
             priorities: Priorities::default(),
             told_lead: None,
+            reaches_further: false,
             broken: None,
         })
     }
@@ -249,7 +250,7 @@ impl Raft {
         self.promise_anew(out);
         self.set_first_election_timer(out);
         self.tell_lead(out);
-        out.members(self.configurations.in_force().members.clone(), MembersChange::Opened);
+        self.tell_members(MembersChange::Opened, out);
         self.install_again(out);
         Ok(self)
     }

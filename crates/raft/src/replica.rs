@@ -12,8 +12,7 @@ use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::rules;
 use quorate_protocol::{
-    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Refusal, Refused, Replica, RequestId, Role, Setup,
-    SnapshotId, Status, Violation,
+    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Replica, Role, Setup, SnapshotId, Status, Violation,
 };
 use quorate_types::{NodeId, Slot};
 
@@ -89,6 +88,8 @@ pub struct Raft {
     pub(crate) priorities: Priorities,
     /// The last `Lead` told.
     pub(crate) told_lead: Option<ToldLead>,
+    /// More than the members in force were last said to be reached.
+    pub(crate) reaches_further: bool,
     /// A promise seen broken from outside, for the next check to report.
     pub(crate) broken: Option<Violation>,
 }
@@ -127,7 +128,7 @@ impl Replica for Raft {
             Input::Read { token, .. } => self.read(token, out),
             Input::Applied { through, durable, .. } => self.machine_applied(through, durable, out),
             Input::Link { peer, state } => self.link(peer, state, out),
-            Input::Reconfigure { request, .. } => self.unsupported_request(request, "changing the members", out),
+            Input::Reconfigure { request, based_on, members } => self.reconfigure(request, &based_on, members, out),
             Input::Transfer { request, to } => self.transfer(request, to, out),
             Input::SnapshotPinned { id, to, through } => self.snapshot_pinned(id, to, through, out),
             Input::SnapshotSent { to, id, outcome } => self.snapshot_sent(id, to, outcome, out),
@@ -139,10 +140,12 @@ impl Replica for Raft {
         self.save_vote(out);
         let new = self.write_log(out);
         self.advance_commit(out);
+        let new = self.advance_change(out).or(new);
         self.decide(out);
         self.start_read_round(env, out);
         self.ask_for_snapshots(out);
         self.replicate(new, out);
+        self.end_change(out);
         self.note_round_sent(env);
         self.continue_transfer(out);
         self.answer_leader(out);
@@ -212,6 +215,12 @@ impl Raft {
     #[must_use]
     pub fn configuration(&self) -> &Configuration {
         self.configurations.in_force()
+    }
+
+    /// The configuration that was in force behind `slot`, or the earliest known, and every later one in the log.
+    pub fn configurations_since(&self, slot: Slot) -> impl Iterator<Item = &Configuration> {
+        let later = self.configurations.appended().filter(move |(_, at)| *at > slot);
+        std::iter::once(self.configurations.at(slot)).chain(later.map(|(configuration, _)| configuration))
     }
 
     /// Whether it leads its term.
@@ -288,11 +297,6 @@ impl Raft {
             };
             event.with("peer", peer).with("state", state)
         });
-    }
-
-    fn unsupported_request(&mut self, request: RequestId, what: &'static str, out: &mut Outbox<Raft>) {
-        out.trace(|| Event::refused(&rules::UNSUPPORTED).with("what", what));
-        out.refuse(Refused::Request(request), Refusal::Unsupported(what));
     }
 
     /// Says who leads, when that changed. A leader takes proposals at once, before anything of its own term is

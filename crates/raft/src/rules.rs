@@ -217,6 +217,51 @@ pub static SNAPSHOT_VIEW: Rule = Rule {
     waiting: "",
 };
 
+/// Taking a wish for other members.
+pub static RECONFIGURE: Rule = Rule {
+    id: "raft.reconfigure",
+    source: "Raft §6; dissertation, 4.1, 4.3; the 2015 correction of 4.1",
+    allowed: "{me} changes the members with slot {slot} of term {term}: {how}",
+    refused: "{me} does not change the members: {why}",
+    waiting: "",
+};
+
+/// From the joint configuration to the new one.
+pub static FINISH_CHANGE: Rule = Rule {
+    id: "raft.finish-change",
+    source: "dissertation, 4.3",
+    allowed: "{me} ends the change of the members with slot {slot}: the joint configuration of slot {joint_slot} is committed",
+    refused: "",
+    waiting: "{me} does not end the change of the members yet: {why}",
+};
+
+/// Making voters of those who caught up.
+pub static CATCH_UP: Rule = Rule {
+    id: "raft.catch-up",
+    source: "dissertation, 4.2.1",
+    allowed: "{me} finds that {peers} caught up: the last round of each took less than an election timeout",
+    refused: "{me} finds that {peer} does not keep up: it has not got to slot {slot} within an election timeout",
+    waiting: "",
+};
+
+/// Telling those who left that they did.
+pub static FAREWELL: Rule = Rule {
+    id: "raft.farewell",
+    source: "dissertation, 4.2.2, 4.2.3",
+    allowed: "{me} speaks to {peer} no more: {why}",
+    refused: "",
+    waiting: "{me} tells {peer} that slot {slot}, which ends its membership, is committed",
+};
+
+/// Being no member any more.
+pub static RETIRE: Rule = Rule {
+    id: "raft.retire",
+    source: "dissertation, 4.2.3",
+    allowed: "{me} is no longer needed: slot {slot} ended its membership and is committed",
+    refused: "",
+    waiting: "",
+};
+
 /// Hearing how a transfer ended.
 pub static SNAPSHOT_SENT: Rule = Rule {
     id: "raft.snapshot-sent",
@@ -318,15 +363,6 @@ pub static LINK: Rule = Rule {
     waiting: "",
 };
 
-/// What this version does not do.
-pub static UNSUPPORTED: Rule = Rule {
-    id: "raft.unsupported",
-    source: "Raft §6; dissertation, 3.10",
-    allowed: "",
-    refused: "{me} cannot do it in this version: {what}",
-    waiting: "",
-};
-
 /// All of them.
 pub static ALL: &[&Rule] = &[
     &TERM,
@@ -355,6 +391,11 @@ pub static ALL: &[&Rule] = &[
     &SNAPSHOT_SENT,
     &SNAPSHOT,
     &INSTALLED,
+    &RECONFIGURE,
+    &FINISH_CHANGE,
+    &CATCH_UP,
+    &FAREWELL,
+    &RETIRE,
     &COMMIT,
     &LEARN,
     &DECIDE,
@@ -363,5 +404,4 @@ pub static ALL: &[&Rule] = &[
     &READ_FORWARD,
     &COMPACT,
     &LINK,
-    &UNSUPPORTED,
 ];

@@ -6,6 +6,8 @@ mod durability;
 mod elections;
 #[path = "paper/leases.rs"]
 mod leases;
+#[path = "paper/membership.rs"]
+mod membership;
 #[path = "paper/priorities.rs"]
 mod priorities;
 #[path = "paper/reads.rs"]

@@ -7,8 +7,10 @@ use crate::{DiskId, NodeId};
 pub enum MemberRole {
     /// Stores data and counts in quorums.
     Voter,
-    /// Stores data, never counts.
+    /// Stores data, never counts. Stays so until the members are changed.
     Learner,
+    /// A learner on its way to voting: the leader makes it a voter as soon as it has caught up.
+    Joining,
     /// Counts in quorums, stores no data.
     Witness,
 }
@@ -48,6 +50,12 @@ impl Member {
     #[must_use]
     pub fn counts(&self) -> bool {
         matches!(self.role, MemberRole::Voter | MemberRole::Witness)
+    }
+
+    /// Whether it keeps what is decided, and so can serve it.
+    #[must_use]
+    pub fn stores_data(&self) -> bool {
+        self.role != MemberRole::Witness
     }
 }
 
