@@ -140,14 +140,6 @@ fn i11_rounds_ascend(raft: &Raft) -> Result<(), Violation> {
     })
 }
 
-fn i15_leases_end_before_transfers(raft: &Raft) -> Result<(), Violation> {
-    let Some(Leadership { lease, handover, round, .. }) = leadership(raft) else { return Ok(()) };
-    let to_another = handover.is_none_or(|handover| handover.to != raft.me && lease.is_given_up());
-    hold("NoLeaseWhileHandingOver", to_another && lease.is_consistent(*round), || {
-        format!("{handover:?} with {lease:?} in round {round}")
-    })
-}
-
 /// A leader appends a configuration only when everything before its term, and every configuration before, is committed.
 fn i12_one_configuration_is_in_flight(raft: &Raft) -> Result<(), Violation> {
     let Some(leadership) = leadership(raft) else { return Ok(()) };
@@ -180,6 +172,14 @@ fn i14_peers_are_the_members(raft: &Raft) -> Result<(), Violation> {
     let learners = leadership.learners.keys().all(learner);
     hold("PeersAreMembers", complete && told && learners, || {
         format!("{:?}, {:?}, {:?} of {in_force:?}", leadership.peers, leadership.farewells, leadership.learners)
+    })
+}
+
+fn i15_leases_end_before_transfers(raft: &Raft) -> Result<(), Violation> {
+    let Some(Leadership { lease, handover, round, .. }) = leadership(raft) else { return Ok(()) };
+    let to_another = handover.is_none_or(|handover| handover.to != raft.me && lease.is_given_up());
+    hold("NoLeaseWhileHandingOver", to_another && lease.is_consistent(*round), || {
+        format!("{handover:?} with {lease:?} in round {round}")
     })
 }
 

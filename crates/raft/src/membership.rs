@@ -13,6 +13,7 @@ use crate::election::Position;
 use crate::entry::{Configuration, Entry, Payload};
 use crate::leading::Leadership;
 use crate::log::Taken;
+use crate::message::Message;
 use crate::progress::Progress;
 use crate::promotion::CatchUp;
 use crate::replica::Raft;
@@ -247,7 +248,7 @@ impl Raft {
             return;
         }
         if self.is_leader() && !self.configurations.in_force().is_voter(self.me) {
-            self.step_down("it is no voter any more, and that is committed", out);
+            self.leave_the_lead(out);
         }
         let still_telling = match &self.position {
             Position::Leader(leadership) => !leadership.farewells.is_empty(),
@@ -256,6 +257,20 @@ impl Raft {
         if self.reaches_further && !still_telling {
             self.tell_members(MembersChange::Reach, out);
         }
+    }
+
+    /// Whoever has the whole log is asked to stand, so that nobody need wait out an election timeout; if that is lost, they do.
+    fn leave_the_lead(&mut self, out: &mut Outbox<Raft>) {
+        let (term, last_slot, last_term) = (self.term, self.log.last(), self.log.last_term());
+        let Position::Leader(leadership) = &self.position else { return };
+        let has_all = |id: &NodeId| leadership.peers.get(id).is_some_and(|progress| progress.matched == last_slot);
+        let heir = leadership.peers.keys().copied().find(|id| self.may_lead(*id) && has_all(id));
+        if let Some(to) = heir {
+            self.give_up_lease(out);
+            out.trace(|| Event::allowed(&rules::TRANSFER).with("to", to).with("slot", last_slot).with("term", term));
+            self.send(to, Message::TimeoutNow { term, last_slot, last_term }, out);
+        }
+        self.step_down("it is no voter any more, and that is committed", out);
     }
 
     /// Says whom this node may have to speak to.
@@ -312,7 +327,7 @@ fn words(refusal: &Refusal) -> &'static str {
 }
 
 /// Whether there could be a cluster of these.
-fn judge_members(wish: &Membership) -> Result<(), &'static str> {
+pub(crate) fn judge_members(wish: &Membership) -> Result<(), &'static str> {
     let voters = wish.members().iter().filter(|member| member.role == MemberRole::Voter).count();
     let witnesses = wish.members().iter().filter(|member| member.role == MemberRole::Witness).count();
     if voters == 0 {

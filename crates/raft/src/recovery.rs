@@ -9,6 +9,7 @@ use crate::election::Position;
 use crate::entry::{Configuration, Entries, Entry, Payload};
 use crate::following::Following;
 use crate::log::{Configurations, Log};
+use crate::membership::judge_members;
 use crate::priority::Priorities;
 use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
@@ -51,6 +52,7 @@ pub(crate) fn open(
         replay.take(ticket, record)?;
     }
     if let (Start::Found(membership), true) = (&setup.start, fresh) {
+        judge_members(membership).map_err(|why| OpenError::Settings { why: format!("of the founders: {why}") })?;
         out.persist(vec![Record::Founded { membership: membership.clone() }]);
         replay.founded = Some(membership.clone());
     }

@@ -145,9 +145,9 @@ impl Replica for Raft {
         self.start_read_round(env, out);
         self.ask_for_snapshots(out);
         self.replicate(new, out);
-        self.end_change(out);
         self.note_round_sent(env);
         self.continue_transfer(out);
+        self.end_change(out);
         self.answer_leader(out);
         self.watch_leader(out);
         self.compact(out);

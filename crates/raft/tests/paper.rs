@@ -4,6 +4,8 @@
 mod durability;
 #[path = "paper/elections.rs"]
 mod elections;
+#[path = "paper/learners.rs"]
+mod learners;
 #[path = "paper/leases.rs"]
 mod leases;
 #[path = "paper/membership.rs"]

@@ -91,8 +91,8 @@ fn a_lost_request_to_stand_is_repeated_with_every_heartbeat() {
 #[test]
 fn only_a_leader_hands_over_and_only_to_another_voter_with_data_and_one_at_a_time() {
     let learner = Member { role: MemberRole::Learner, ..Member::voter(NodeId(4)) };
-    let witness = Member { role: MemberRole::Witness, ..Member::voter(NodeId(3)) };
-    let members = Membership::new([Member::voter(NodeId(1)), Member::voter(NodeId(2)), witness, learner]);
+    let joining = Member { role: MemberRole::Joining, ..Member::voter(NodeId(3)) };
+    let members = Membership::new([Member::voter(NodeId(1)), Member::voter(NodeId(2)), joining, learner]);
     let bed = quorate_protocol::testbed::Testbed::with_members(members, Config::default());
     let mut cluster = Cluster { bed };
     cluster.transfer(2, 1, 1);
