@@ -1,7 +1,6 @@
 //! Learners, and nodes that join (dissertation, 4.2.1).
 
 use super::membership::*;
-use super::membership::*;
 use crate::cluster::*;
 use quorate_protocol::{Input, LEARNER_NOT_IN_SYNC, Output, Refusal, Refused, Replica, RequestId, Role, Verdict};
 use quorate_raft::{Config, Timer};
