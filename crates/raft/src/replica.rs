@@ -12,12 +12,7 @@ use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::rules;
 use quorate_protocol::{
-<<<<<<< HEAD
-    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Replica, Role, Setup,
-    SnapshotId, Status, Violation,
-=======
     Durable, Env, Event, Input, LinkState, OpenError, Outbox, Replica, Role, Setup, SnapshotId, Status, Violation,
->>>>>>> rafta
 };
 use quorate_types::{NodeId, Slot};
 
@@ -150,15 +145,9 @@ impl Replica for Raft {
         self.start_read_round(env, out);
         self.ask_for_snapshots(out);
         self.replicate(new, out);
-<<<<<<< HEAD
-        self.end_change(out);
-        self.note_round_sent(env);
-        self.continue_transfer(out);
-=======
         self.note_round_sent(env);
         self.continue_transfer(out);
         self.end_change(out);
->>>>>>> rafta
         self.answer_leader(out);
         self.watch_leader(out);
         self.compact(out);

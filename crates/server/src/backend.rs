@@ -124,17 +124,6 @@ pub struct Member {
     pub is_learner: bool,
 }
 
-/// What a new member is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewRole {
-    /// It votes, as soon as it has caught up.
-    Voter,
-    /// It stores and does not vote, until it is promoted.
-    Learner,
-    /// It votes and does not store.
-    Witness,
-}
-
 /// A change of the members, as clients ask for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MembershipChange {
@@ -142,8 +131,8 @@ pub enum MembershipChange {
     Add {
         /// Where other members reach it: checked URLs, sorted.
         peer_urls: Vec<String>,
-        /// What it is to be.
-        role: NewRole,
+        /// It does not vote until it is promoted; else as soon as it has caught up.
+        is_learner: bool,
     },
     /// A member goes for ever.
     Remove {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::backend::{Backend, MemberList, MembershipChange, NewRole};
+use crate::backend::{Backend, MemberList, MembershipChange};
 use crate::errors::BackendError;
 use crate::front::Front;
 use crate::member_urls::checked;
@@ -42,14 +42,8 @@ impl<B: Backend> Cluster for ClusterService<B> {
     }
 
     async fn member_add(&self, request: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
-        let MemberAddRequest { peer_urls, is_learner, quorate_witness } = request.into_inner();
-        let role = match (is_learner, quorate_witness) {
-            (false, false) => NewRole::Voter,
-            (true, false) => NewRole::Learner,
-            (false, true) => NewRole::Witness,
-            (true, true) => return Err(BackendError::Malformed("a witness is no learner".to_owned()).into()),
-        };
-        let change = MembershipChange::Add { peer_urls: checked(peer_urls)?, role };
+        let MemberAddRequest { peer_urls, is_learner } = request.into_inner();
+        let change = MembershipChange::Add { peer_urls: checked(peer_urls)?, is_learner };
         let (id, list) = self.change(change).await?;
         let (header, members) = told(list);
         let member = members.iter().find(|member| member.id == id).cloned();

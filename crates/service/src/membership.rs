@@ -3,7 +3,7 @@
 use crate::identity::fresh_node_id;
 use quorate_node::{AskError, MemberChange};
 use quorate_runtime::RuntimeStatus;
-use quorate_server::{BackendError, Member, MembershipChange, NewRole};
+use quorate_server::{BackendError, Member, MembershipChange};
 use quorate_types::{Member as NodeMember, MemberRole, Membership, NodeId};
 
 /// What this member insists on before it passes a change on.
@@ -44,7 +44,7 @@ impl MembershipRules {
     ) -> Result<(u64, MemberChange), BackendError> {
         let members = members_of(status);
         let (id, change) = match change {
-            MembershipChange::Add { peer_urls, role } => self.add(peer_urls, role, status)?,
+            MembershipChange::Add { peer_urls, is_learner } => self.add(peer_urls, is_learner, status)?,
             MembershipChange::Remove { id } => {
                 let id = NodeId(id);
                 let member = members.get(id).ok_or(BackendError::MemberNotFound)?;
@@ -75,22 +75,18 @@ impl MembershipRules {
     fn add(
         self,
         peer_urls: Vec<String>,
-        role: NewRole,
+        is_learner: bool,
         status: &RuntimeStatus,
     ) -> Result<(NodeId, MemberChange), BackendError> {
         let members = members_of(status);
         let taken = |id: NodeId| members.contains(id) || status.node.roster.is_removed(id);
         let id = fresh_node_id(taken).map_err(|error| BackendError::Other(format!("no id can be drawn: {error}")))?;
-        let role = match role {
-            NewRole::Voter => MemberRole::Joining,
-            NewRole::Learner => MemberRole::Learner,
-            NewRole::Witness => MemberRole::Witness,
-        };
+        let role = if is_learner { MemberRole::Learner } else { MemberRole::Joining };
         let member =
             NodeMember { id, role, disk: None, name: String::new(), peer_urls, client_urls: Vec::new() };
         let change = MemberChange::Add { member, learners_max: self.learners_max, strict: self.strict };
         // A learner costs no majority, now or later: it votes when it is promoted, and then it is in sync.
-        if self.strict && role != MemberRole::Learner {
+        if self.strict && !is_learner {
             refuse_if_not_enough_started(&change, members)?;
             if !members.members().iter().all(|member| member.role == MemberRole::Learner || reaches(status, member.id)) {
                 return Err(BackendError::UnhealthyCluster);

@@ -12,9 +12,13 @@ use crate::target::{Target, revision};
 use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 
-/// Nobody ever listens here.
-const NOWHERE: &str = "http://127.0.0.1:1";
-const NOWHERE_ELSE: &str = "http://127.0.0.1:9";
+/// Where nobody ever listens, and no other case looks: of members added at one place within a second etcd gives the second the id
+/// of the first, which never comes back once it was removed.
+fn nowhere(target: &Target, port: u16) -> String {
+    let place: String = target.key("").iter().filter(|byte| byte.is_ascii_alphanumeric()).map(|byte| char::from(*byte)).collect();
+    format!("http://{place}.invalid:{port}")
+}
+
 const STRANGER: u64 = 12_345;
 /// etcd changes nothing before all members have been connected for five seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,7 +47,7 @@ async fn list(target: &Target) -> Result<Vec<Member>, Status> {
 }
 
 async fn try_add(target: &Target, url: &str, is_learner: bool) -> Result<MemberAddResponse, Status> {
-    let request = MemberAddRequest { peer_urls: vec![url.to_owned()], is_learner, ..MemberAddRequest::default() };
+    let request = MemberAddRequest { peer_urls: vec![url.to_owned()], is_learner };
     let deadline = Instant::now() + PATIENCE;
     loop {
         match target.cluster().member_add(request.clone()).await {
@@ -74,7 +78,7 @@ async fn update(target: &Target, id: u64, url: &str) -> Result<Vec<Member>, Stat
 
 /// Runs a check beside a learner that never starts, and removes that whatever came of it.
 async fn beside_a_learner<F: Future<Output = Outcome>>(target: &Target, check: impl FnOnce(Member) -> F) -> Outcome {
-    let learner = add(target, NOWHERE, true).await?;
+    let learner = add(target, &nowhere(target, 1), true).await?;
     let id = learner.id;
     let outcome = check(learner).await;
     let left = remove(target, id).await?;
@@ -84,11 +88,11 @@ async fn beside_a_learner<F: Future<Output = Outcome>>(target: &Target, check: i
 
 async fn a_learner_is_added_and_removed(target: Target) -> Outcome {
     let before = list(&target).await?;
-    let answer = try_add(&target, NOWHERE, true).await?;
+    let answer = try_add(&target, &nowhere(&target, 1), true).await?;
     equal("the revision in the header", revision(answer.header.as_ref()), 0)?;
     let learner = present("the new member", answer.member)?;
     equal("name and URLs", (learner.name.as_str(), &learner.client_urls), ("", &Vec::new()))?;
-    equal("peer URLs", learner.peer_urls.clone(), vec![NOWHERE.to_owned()])?;
+    equal("peer URLs", learner.peer_urls.clone(), vec![nowhere(&target, 1)])?;
     equal("learner", learner.is_learner, true)?;
     holds("an id of its own", before.iter().all(|member| member.id != learner.id), learner.id)?;
     equal("members", answer.members.len(), before.len() + 1)?;
@@ -101,7 +105,7 @@ async fn a_learner_is_added_and_removed(target: Target) -> Outcome {
 
 async fn a_voter_is_added_and_removed(target: Target) -> Outcome {
     let before = list(&target).await?;
-    let voter = add(&target, NOWHERE, false).await?;
+    let voter = add(&target, &nowhere(&target, 1), false).await?;
     let is_learner = target.differing(&JOINING_MEMBERS_DO_NOT_VOTE_YET, false, true);
     equal("learner", voter.is_learner, is_learner)?;
     target.write("a", "1").await?;
@@ -112,7 +116,7 @@ async fn a_voter_is_added_and_removed(target: Target) -> Outcome {
 
 async fn a_second_learner_is_one_too_many(target: Target) -> Outcome {
     beside_a_learner(&target, |_| async {
-        let second = try_add(&target, NOWHERE_ELSE, true).await;
+        let second = try_add(&target, &nowhere(&target, 2), true).await;
         refused("a second", second, Code::FailedPrecondition, "etcdserver: too many learner members in cluster")
     })
     .await
@@ -146,7 +150,7 @@ async fn a_peer_url_belongs_to_one_member(target: Target) -> Outcome {
         refused("a move", update(&target, other.id, &url).await, Code::FailedPrecondition, text)?;
     }
     beside_a_learner(&target, |_| async {
-        let both_wrong = try_add(&target, NOWHERE, true).await;
+        let both_wrong = try_add(&target, &nowhere(&target, 1), true).await;
         refused("a second learner at the same place", both_wrong, Code::FailedPrecondition, text)
     })
     .await
@@ -154,10 +158,10 @@ async fn a_peer_url_belongs_to_one_member(target: Target) -> Outcome {
 
 async fn a_learner_moves(target: Target) -> Outcome {
     beside_a_learner(&target.clone(), |learner| async move {
-        let moved = update(&target, learner.id, NOWHERE_ELSE).await?;
+        let moved = update(&target, learner.id, &nowhere(&target, 2)).await?;
         let moved = present("it", moved.into_iter().find(|member| member.id == learner.id))?;
-        equal("peer URLs", moved.peer_urls.clone(), vec![NOWHERE_ELSE.to_owned()])?;
-        equal("the rest", moved, Member { peer_urls: vec![NOWHERE_ELSE.to_owned()], ..learner })
+        equal("peer URLs", moved.peer_urls.clone(), vec![nowhere(&target, 2)])?;
+        equal("the rest", moved, Member { peer_urls: vec![nowhere(&target, 2)], ..learner })
     })
     .await
 }
@@ -177,7 +181,7 @@ async fn a_stranger_is_not_removed(target: Target) -> Outcome {
 }
 
 async fn a_stranger_is_not_moved(target: Target) -> Outcome {
-    let answer = update(&target, STRANGER, NOWHERE).await;
+    let answer = update(&target, STRANGER, &nowhere(&target, 1)).await;
     refused("a stranger", answer, Code::NotFound, "etcdserver: member not found")
 }
 
@@ -192,8 +196,8 @@ async fn a_voter_is_not_promoted(target: Target) -> Outcome {
 }
 
 async fn every_member_takes_a_change(target: Target) -> Outcome {
-    for step in 0..target.members() {
-        let learner = add(&target.elsewhere(step), NOWHERE, true).await?;
+    for (step, port) in (0..target.members()).zip(1..) {
+        let learner = add(&target.elsewhere(step), &nowhere(&target, port), true).await?;
         let seen = list(&target.elsewhere(step + 1)).await?;
         holds("another member lists it", seen.contains(&learner), &seen)?;
         remove(&target.elsewhere(step + 1), learner.id).await?;

@@ -88,9 +88,6 @@ struct AddArguments {
     /// It does not vote until it is promoted
     #[arg(long)]
     learner: bool,
-    /// It votes and stores no data
-    #[arg(long, conflicts_with = "learner")]
-    witness: bool,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -233,17 +230,13 @@ fn refuse_taken_name(cluster: &Cluster, name: &str) -> Result<()> {
 }
 
 async fn add(arguments: AddArguments) -> Result<()> {
-    let AddArguments { new, learner, witness, client } = arguments;
+    let AddArguments { new, learner, client } = arguments;
     let mut cluster = Cluster::of(&client).await?;
     refuse_taken_name(&cluster, &new.name)?;
-    let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: learner, quorate_witness: witness };
+    let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: learner };
     let added = cluster.add(request).await?;
     let start = start_command(&cluster.members, &added, &new.name)?;
-    let what = match (learner, witness) {
-        (true, _) => "a learner until it is promoted",
-        (false, true) => "a witness",
-        (false, false) => "it votes as soon as it has caught up",
-    };
+    let what = if learner { "a learner until it is promoted" } else { "it votes as soon as it has caught up" };
     let text = format!(
         "member {:x} added to cluster {:x}: {what}\n\nStart it, with a data directory of its own and --listen-client-urls as \
          you like, by\n  {start}",
@@ -294,7 +287,7 @@ async fn replace(arguments: ReplaceArguments) -> Result<()> {
     let old = cluster.find(&old)?.clone();
     ensure!(!old.is_learner, "{} is a learner: remove it and add another one", name_of(&old));
     refuse_taken_name(&cluster, &new.name)?;
-    let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: true, ..MemberAddRequest::default() };
+    let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: true };
     let added = cluster.add(request).await?;
     let start = start_command(&cluster.members, &added, &new.name)?;
     eprintln!("member {:x} added as a learner. Start it, with a data directory of its own, by\n  {start}", added.id);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, LogPlace, Query, Reply, Request};
 use quorate_machine::{Consistency, StateMachine};
 use quorate_server::{
-    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NewRole, NodeCounts, NodeDetail, NodeStatus,
+    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
     ServerConfig, WatchDesk, WatchEntrance,
 };
 use quorate_types::{Slot, Time};
@@ -172,15 +172,15 @@ impl Backend for KeyspaceBackend {
     }
 
     async fn change_members(&self, change: MembershipChange) -> Result<(u64, MemberList), BackendError> {
-        let (id, role) = match change {
-            MembershipChange::Add { role, .. } => (ADDED_ID, Some(role)),
+        let (id, added) = match change {
+            MembershipChange::Add { is_learner, .. } => (ADDED_ID, Some(is_learner)),
             MembershipChange::Remove { id }
             | MembershipChange::Promote { id, .. }
             | MembershipChange::Update { id, .. } => (id, None),
         };
         let mut list = self.members(true).await?;
-        match role {
-            Some(role) => list.members.push(Member { id, is_learner: role != NewRole::Witness, ..Member::default() }),
+        match added {
+            Some(is_learner) => list.members.push(Member { id, is_learner, ..Member::default() }),
             None if id != MEMBER_ID => return Err(BackendError::MemberNotFound),
             None => {}
         }
