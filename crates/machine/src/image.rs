@@ -33,7 +33,9 @@ pub enum OpenMachineError {
     #[error("the stored session table cannot be read: {0}")]
     Sessions(WireError),
     /// The session table has a version that this build does not know.
-    #[error("the stored session table has version {found}; this build reads versions {META_VERSION_OLDEST} to {META_VERSION}")]
+    #[error(
+        "the stored session table has version {found}; this build reads versions {META_VERSION_OLDEST} to {META_VERSION}"
+    )]
     Version {
         /// The version found.
         found: u64,

@@ -145,7 +145,8 @@ impl<S: StateMachine> Machine<S> {
             return;
         }
         if leader != self.node() {
-            return out.push(MachineOutput::Send { to: leader, message: MachineMessage::Asks { session: self.me, asks } });
+            return out
+                .push(MachineOutput::Send { to: leader, message: MachineMessage::Asks { session: self.me, asks } });
         }
         for (number, ask) in asks {
             self.hold(now, Asker { session: self.me, number }, ask);

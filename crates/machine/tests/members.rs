@@ -373,7 +373,8 @@ fn what_members_say_of_themselves_is_written_down_by_the_leader() {
     leader.settle(0);
     assert!(leader.wish().is_none(), "nobody asked, nobody was met");
     let client_urls = vec!["http://10.0.0.2:2379".to_owned()];
-    let facts = MemberFacts { id: NodeId(2), disk: DiskId(200), name: "b".to_owned(), client_urls: client_urls.clone() };
+    let facts =
+        MemberFacts { id: NodeId(2), disk: DiskId(200), name: "b".to_owned(), client_urls: client_urls.clone() };
     leader.machine.meet(facts.clone());
     leader.settle(0);
     let wish = leader.wish().unwrap();

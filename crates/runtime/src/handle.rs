@@ -4,8 +4,8 @@ use bytes::Bytes;
 use quorate_machine::StateMachine;
 use quorate_node::{AskError, BackupId, BackupPiece, Consistency, MemberChange, MemberFacts, NodeStatus, RequestError};
 use quorate_types::NodeId;
-use std::time::Duration;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// A client's request on its way into the loop.

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use quorate_disk::DiskError;
 use quorate_machine::StateMachine;
 use quorate_node::{
-    AskError, ClientTag, Lane, MemberFacts, Node, NodeInput, NodeMessage, NodeOutput, NodeTimer, RequestError, StopReason,
+    AskError, ClientTag, Lane, MemberFacts, Node, NodeInput, NodeMessage, NodeOutput, NodeTimer, RequestError,
+    StopReason,
 };
 use quorate_protocol::{Env, LinkState, Replica};
 use quorate_types::{Membership, NodeId, Time};
@@ -120,8 +121,8 @@ struct Driver<R: Replica, S: StateMachine> {
     connected: BTreeMap<NodeId, Instant>,
     /// Era and leader, as last told.
     lead: (u64, Option<NodeId>),
-    /// Whether this node counts among those it was last told to reach.
-    votes: bool,
+    /// Whether this node learns, by those it was last told to reach.
+    learns: bool,
     stop: Option<StopCause>,
 }
 
@@ -147,7 +148,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             met: BTreeMap::new(),
             connected: BTreeMap::new(),
             lead: (0, None),
-            votes: false,
+            learns: false,
             stop: None,
         };
         self.introduce_itself(&mut driver);
@@ -161,8 +162,8 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             self.carry_out(&mut driver, &mut outputs);
             let (era, leader) = driver.lead;
             self.note_roster();
-            let (state, votes, now) = (self.node.state(), driver.votes, driver.env.now());
-            (self.observer)(&Observation { state, era, leader, votes, now });
+            let (state, learns, now) = (self.node.state(), driver.learns, driver.env.now());
+            (self.observer)(&Observation { state, era, leader, learns, now });
             snapshot_log.note(&self.node.snapshot_status());
             if let Some(cause) = driver.stop.take() {
                 return cause;
@@ -325,7 +326,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
     /// Dials the members that are new or moved, and lets go of those that are gone.
     fn connect(&mut self, driver: &mut Driver<R, S>, members: &Membership) {
         let me = self.context.hello.node;
-        driver.votes = members.is_voter(me);
+        driver.learns = members.get(me).map_or(members.members().is_empty(), |member| !member.counts());
         driver.peers.retain(|id, _| members.contains(*id));
         driver.connected.retain(|id, _| members.contains(*id));
         for id in members.others(me) {

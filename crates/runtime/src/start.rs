@@ -88,8 +88,9 @@ pub struct Observation<'a, S> {
     pub era: u64,
     /// The leader, if known.
     pub leader: Option<NodeId>,
-    /// Whether this node counts in the cluster, as far as it knows.
-    pub votes: bool,
+    /// Whether this node learns and does not count, as far as it knows: as a learner, or since it knows no members yet. One that was
+    /// removed does not learn any more; it stops.
+    pub learns: bool,
     /// The node's clock.
     pub now: Time,
 }

@@ -32,14 +32,14 @@ struct Live {
     term: AtomicU64,
     leader: AtomicU64,
     leader_changes: AtomicU64,
-    votes: AtomicBool,
+    learns: AtomicBool,
 }
 
 impl Live {
     fn note(&self, seen: &Observation<'_, Keyspace>) {
-        let Observation { state, era: term, leader, votes, .. } = *seen;
+        let Observation { state, era: term, leader, learns, .. } = *seen;
         let leader = leader.map_or(0, |leader| leader.0);
-        self.votes.store(votes, Ordering::Relaxed);
+        self.learns.store(learns, Ordering::Relaxed);
         self.revision.store(state.revision(), Ordering::Relaxed);
         self.compact_revision.store(state.compact_revision(), Ordering::Relaxed);
         self.history_bytes.store(state.history_bytes(), Ordering::Relaxed);
@@ -131,7 +131,7 @@ impl Backend for KeyspaceBackend {
         LocalView {
             header: self.header(self.live.revision.load(Ordering::Relaxed)),
             leader_id: self.live.leader.load(Ordering::Relaxed),
-            is_learner: !self.live.votes.load(Ordering::Relaxed),
+            is_learner: self.live.learns.load(Ordering::Relaxed),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use crate::identity::{Founder, cluster_id, founding_membership, node_id};
 use crate::member::{Member, MemberError};
-use quorate_runtime::StopCause;
 use crate::plan::{Entry, Plan};
+use quorate_runtime::StopCause;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

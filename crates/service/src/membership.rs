@@ -82,13 +82,13 @@ impl MembershipRules {
         let taken = |id: NodeId| members.contains(id) || status.node.roster.is_removed(id);
         let id = fresh_node_id(taken).map_err(|error| BackendError::Other(format!("no id can be drawn: {error}")))?;
         let role = if is_learner { MemberRole::Learner } else { MemberRole::Joining };
-        let member =
-            NodeMember { id, role, disk: None, name: String::new(), peer_urls, client_urls: Vec::new() };
+        let member = NodeMember { id, role, disk: None, name: String::new(), peer_urls, client_urls: Vec::new() };
         let change = MemberChange::Add { member, learners_max: self.learners_max, strict: self.strict };
         // A learner costs no majority, now or later: it votes when it is promoted, and then it is in sync.
         if self.strict && !is_learner {
             refuse_if_not_enough_started(&change, members)?;
-            if !members.members().iter().all(|member| member.role == MemberRole::Learner || reaches(status, member.id)) {
+            if !members.members().iter().all(|member| member.role == MemberRole::Learner || reaches(status, member.id))
+            {
                 return Err(BackendError::UnhealthyCluster);
             }
         }
@@ -112,9 +112,8 @@ impl MembershipRules {
             return Ok(());
         }
         let voting = members.members().iter().filter(|member| member.role != MemberRole::Learner);
-        let (all, active) = voting.fold((0usize, 0), |(all, active), member| {
-            (all + 1, active + usize::from(reaches(status, member.id)))
-        });
+        let (all, active) = voting
+            .fold((0usize, 0), |(all, active), member| (all + 1, active + usize::from(reaches(status, member.id))));
         if active < 2 + all.saturating_sub(1) / 2 { Err(BackendError::UnhealthyCluster) } else { Ok(()) }
     }
 }

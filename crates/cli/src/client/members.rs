@@ -142,7 +142,8 @@ impl Cluster {
         if let Some(member) = self.members.iter().find(|member| Some(member.id) == id) {
             return Ok(member);
         }
-        let named: Vec<&Member> = self.members.iter().filter(|member| member.name == word && !word.is_empty()).collect();
+        let named: Vec<&Member> =
+            self.members.iter().filter(|member| member.name == word && !word.is_empty()).collect();
         match named.as_slice() {
             [member] => Ok(member),
             [] => bail!("the cluster has no member with the id or name `{word}`; `quorate member list` shows them"),
@@ -307,7 +308,8 @@ async fn replace(arguments: ReplaceArguments) -> Result<()> {
         tokio::time::sleep(ASK_EVERY).await;
     }
     let text = format!("{} ({:x}) votes now, in the place of {}", new.name, added.id, name_of(&old));
-    let document = json!({ "promoted": format!("{:x}", added.id), "replaced": format!("{:x}", old.id), "start": start });
+    let document =
+        json!({ "promoted": format!("{:x}", added.id), "replaced": format!("{:x}", old.id), "start": start });
     print(client.output, &text, &document);
     Ok(())
 }

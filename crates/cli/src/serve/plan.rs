@@ -44,7 +44,10 @@ impl Settings {
         let token = self.initial_cluster_token.unwrap_or_else(|| "quorate-cluster".to_owned());
         let founders = founders(self.initial_cluster.as_deref(), &name, &peer_urls)?;
         let entry = if joins {
-            ensure!(founders.len() > 1, "--initial-cluster-state existing: --initial-cluster must name all members, this one included");
+            ensure!(
+                founders.len() > 1,
+                "--initial-cluster-state existing: --initial-cluster must name all members, this one included"
+            );
             Entry::Join { members: founders, patience: JOIN_PATIENCE }
         } else {
             let members = founding_membership(&founders, &token);

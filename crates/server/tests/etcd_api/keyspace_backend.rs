@@ -8,8 +8,8 @@ use bytes::Bytes;
 use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, LogPlace, Query, Reply, Request};
 use quorate_machine::{Consistency, StateMachine};
 use quorate_server::{
-    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
-    ServerConfig, WatchDesk, WatchEntrance,
+    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail,
+    NodeStatus, ServerConfig, WatchDesk, WatchEntrance,
 };
 use quorate_types::{Slot, Time};
 use tokio::sync::{Semaphore, mpsc};
