@@ -312,7 +312,7 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
     ) -> Answer {
         let plan = self.plan;
         let changing = from.waiting.without(&self.moment.readers);
-        self.meet(&changing);
+        self.meet(&changing, blocker);
         let useful = |overwrites: bool| !(from.must_observe && overwrites);
         for slot in changing.iter() {
             let one = self.moment.at(slot);
@@ -341,13 +341,14 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         Ok(())
     }
 
-    /// Finds of each kind the one that returned first.
-    fn meet(&mut self, changing: &Slots<WORDS>) {
+    /// Finds of each kind the one that returned first; of several at the same time the blocker, as nothing else leads on.
+    fn meet(&mut self, changing: &Slots<WORDS>, blocker: usize) {
         self.round += 1;
         for slot in changing.iter() {
             let one = self.moment.at(slot);
             let (round, best) = &mut self.met[one.kind];
-            if *round != self.round || one.returned_at < self.moment.at(*best).returned_at {
+            let is_first = *round != self.round || one.returned_at < self.moment.at(*best).returned_at;
+            if is_first || slot == blocker {
                 (*round, *best) = (self.round, slot);
             }
         }
@@ -375,7 +376,9 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         };
         let goes_on = pick == Pick::Dropped || pick == Pick::Taken(blocker);
         let frees = overwrites && !from.not_free(&self.moment, &from.waiting).is_empty();
-        if !goes_on && next == from.state && !frees {
+        // One that does not overwrite may be legal here only.
+        let is_needed = goes_on || frees || matches!(pick, Pick::Taken(_)) && !overwrites;
+        if !is_needed && next == from.state {
             return None;
         }
         let preference = self.preference(from, pick, &next, brings, blocker);
