@@ -134,22 +134,42 @@ impl<S: Clone + Eq, const WORDS: usize> Configuration<S, WORDS> {
 
     /// Whether everything that can follow `other` can follow this one, both being entered at the moment's level.
     ///
-    /// What waits here and not there must be free, so that it can be dropped; what waits there and not here must be of no use:
-    /// it changes nothing. What is free there and waits must be free here. Then a completion of the other one, without
-    /// the readers that took effect here, with what is in addition free here dropped, is one of this: the states are the same,
-    /// and so every answer.
+    /// *What waits there and not here* must be of no use, as it changes nothing; or it can be replaced: by one of its kind that
+    /// waits here and not there, returns no earlier, and is free if it is free. *What waits here and not there*, and replaces nothing, must be free, so that it can be dropped; and what waits in
+    /// both and is free there must be free here. Then from a completion of the other one follows one of this: leave out the readers
+    /// that took effect here, put the replacements in place of what they replace, and drop the rest when it is time. The
+    /// states are the same, and so is every answer; and no operation more takes effect visibly.
     pub(crate) fn dominates<M: Model<State = S>>(
         &self,
         other: &Configuration<S, WORDS>,
         moment: &Moment<'_, '_, M, WORDS>,
         optional: &OptionalSets,
     ) -> bool {
-        self.waiting.without(&other.waiting).is_within(&self.free)
-            && other.waiting.without(&self.waiting).is_within(&moment.readers)
-            && other.free.is_within(&self.free)
-            && (other.must_observe || !self.must_observe)
-            && optional.is_within(self.optional, other.optional)
-            && self.state == other.state
+        let mut spare = self.waiting.without(&other.waiting);
+        let missing = other.waiting.without(&self.waiting).without(&moment.readers);
+        if self.must_observe && !other.must_observe
+            || !other.free.and(&self.waiting).is_within(&self.free)
+            || missing.len() > spare.len()
+            || missing.is_empty() && !spare.is_within(&self.free)
+            || !optional.is_within(self.optional, other.optional)
+            || self.state != other.state
+        {
+            return false;
+        }
+        for slot in missing.iter() {
+            let one = moment.at(slot);
+            let replaces = |by: &usize| {
+                let by_one = moment.at(*by);
+                by_one.kind == one.kind
+                    && by_one.returned_at >= one.returned_at
+                    && (self.free.has(*by) || !other.free.has(slot))
+            };
+            match spare.iter().find(replaces) {
+                Some(by) => spare.remove(by),
+                None => return false,
+            }
+        }
+        spare.is_within(&self.free)
     }
 }
 

@@ -134,6 +134,9 @@ enum WayOn {
     Likeliest,
 }
 
+/// How many nodes of one level are looked at before an earlier level is looked at again; the more, the further back that is.
+const NODES_AT_FIRST: usize = 16;
+
 /// The end of a search.
 type Answer = Result<(), Linearization>;
 
@@ -182,7 +185,7 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
                 highest -= 1;
             }
             let start = highest.saturating_sub(window);
-            match self.sweep(start) {
+            match self.sweep(start, NODES_AT_FIRST.saturating_mul(window)) {
                 Err(answer) => return answer,
                 Ok(reached) => {
                     window = if reached > record || start == 0 { 1 } else { window * 2 };
@@ -194,12 +197,12 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
     }
 
     /// Goes through the levels from `start` on once, following the likeliest at each. The highest level at which nodes were added.
-    fn sweep(&mut self, start: usize) -> Result<usize, Linearization> {
+    fn sweep(&mut self, start: usize, most_nodes: usize) -> Result<usize, Linearization> {
         let (mut level, mut reached) = (start, start);
         while level < self.open.len() {
             if !self.open[level].is_empty() {
                 self.moment.go_to(level);
-                if self.look_at(level)? {
+                if self.look_at(level, most_nodes)? {
                     reached = level + 1;
                 }
             }
@@ -208,10 +211,11 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         Ok(reached)
     }
 
-    /// Looks at nodes of a level until the likeliest way on leads to the next. Whether any did.
-    fn look_at(&mut self, level: usize) -> Result<bool, Linearization> {
+    /// Looks at nodes of a level, up to so many, until the likeliest way on leads to the next. Whether any did.
+    fn look_at(&mut self, level: usize, most_nodes: usize) -> Result<bool, Linearization> {
         let mut went_on = false;
-        while let Some(number) = self.open[level].pop() {
+        for _ in 0..most_nodes {
+            let Some(number) = self.open[level].pop() else { break };
             self.charge(1)?;
             let parent = self.nodes[number as usize].parent;
             if number == FIRST || self.nodes[parent as usize].level != level {
@@ -262,6 +266,9 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         if !configuration.waiting.has(blocker) {
             self.push(configuration, level + 1, number, Pick::Nothing)?;
             return Ok(WayOn::Likeliest);
+        }
+        if !self.can_be_reached(blocker, &configuration) {
+            return Ok(WayOn::None);
         }
         let mut children = std::mem::take(&mut self.children);
         self.find_children(&configuration, blocker, &mut children)?;
@@ -422,6 +429,38 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         let serves = !moment.at(blocker).overwrites
             && (pick == Pick::Taken(blocker) || plan.model.step(next, moment.operation(blocker)).is_some());
         (false, !serves, plan.model.urgency(operation), needed_by, deadline)
+    }
+
+    /// Whether what the blocker needs holds, or can be brought by what runs, by what those need, and so on: nothing else can be
+    /// before it.
+    fn can_be_reached(&self, blocker: usize, configuration: &Configuration<M::State, WORDS>) -> bool {
+        let (plan, moment) = (self.plan, &self.moment);
+        let time = moment.time();
+        let is_left = |kind: &usize| {
+            let taken = self.optional.taken(configuration.optional, *kind);
+            plan.optional[*kind].members.get(taken as usize).is_some_and(|(called_at, _)| *called_at <= time)
+        };
+        let holds = |fact: usize| plan.model.holds(&configuration.state, plan.facts[fact].name);
+        // Of what is needed on the way only the first fact is looked at, which says less and is never wrong.
+        let can_come = |needed: &usize| {
+            let mut on_the_way = vec![*needed];
+            let mut at = 0;
+            while let Some(fact) = on_the_way.get(at).copied() {
+                at += 1;
+                if holds(fact) || plan.facts[fact].perhaps_brought_by.iter().any(is_left) {
+                    return true;
+                }
+                for slot in moment.bringers(fact).and(&configuration.waiting).iter() {
+                    match moment.at(slot).needs.first() {
+                        None => return true,
+                        Some(first) if !on_the_way.contains(first) => on_the_way.push(*first),
+                        Some(_) => {}
+                    }
+                }
+            }
+            false
+        };
+        moment.at(blocker).needs.iter().all(can_come)
     }
 
     /// Whether an operation that does not overwrite could follow.
