@@ -66,6 +66,7 @@ mod range_request;
 mod reply;
 mod request;
 mod revision;
+mod revision_bump;
 mod sort;
 mod txn;
 mod txn_request;
