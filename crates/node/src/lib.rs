@@ -48,7 +48,7 @@ pub use boot::{Boot, BootError};
 pub use config::{CheckpointConfig, NodeConfig};
 pub use interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 pub use node::{Booted, Node};
-pub use restoration::{Restoration, write_restored};
 pub use quorate_machine::{ClientTag, Consistency, RequestError};
+pub use restoration::{Restoration, write_restored};
 pub use snapshots::SnapshotStatus;
 pub use status::NodeStatus;

@@ -27,6 +27,6 @@ pub use local_cluster::LocalCluster;
 pub use member::{Member, MemberError};
 pub use plan::Plan;
 pub use quorate_runtime::StopCause;
+pub use quorate_server::{ServerConfig, WatchLimits};
 pub use restore::{RestoreError, RevisionBump};
 pub use snapshot_file::{SnapshotFile, SnapshotFileError, SnapshotSummary};
-pub use quorate_server::{ServerConfig, WatchLimits};

@@ -76,8 +76,7 @@ impl SnapshotFile {
             source: std::io::Error::other(error.to_string()),
         })?;
         let boot = Boot { cluster: plan.cluster, me: plan.me, start: Start::Found(plan.members.clone()), new_disk };
-        let restoration =
-            Restoration::<Raft, _> { boot: &boot, state: &state, records: &records, anchor: &anchor };
+        let restoration = Restoration::<Raft, _> { boot: &boot, state: &state, records: &records, anchor: &anchor };
         let config = NodeConfig::new(RaftConfig::default());
         write_restored(&restoration, &config, &mut journal, &mut store).map_err(RestoreError::Write)?;
         Ok(revision)

@@ -28,7 +28,9 @@ pub enum SnapshotFileError {
         source: std::io::Error,
     },
     /// Its length is not that of a snapshot with its digest.
-    #[error("{file} is {bytes} bytes long, which no saved snapshot is: it is not complete, or it was saved without its digest")]
+    #[error(
+        "{file} is {bytes} bytes long, which no saved snapshot is: it is not complete, or it was saved without its digest"
+    )]
     Length {
         /// Which.
         file: String,
@@ -95,7 +97,9 @@ impl SnapshotFile {
             // That it is something else altogether is the better news.
             let content = read_content(&mut file, file_bytes, &name).err();
             let is_other = matches!(content, Some(SnapshotFileError::Content { source: BackupError::NotABackup, .. }));
-            return Err(content.filter(|_| is_other).unwrap_or(SnapshotFileError::Length { file: name, bytes: file_bytes }));
+            return Err(content
+                .filter(|_| is_other)
+                .unwrap_or(SnapshotFileError::Length { file: name, bytes: file_bytes }));
         }
         let content_bytes = if has_digest { file_bytes - DIGEST_BYTES } else { file_bytes };
         if has_digest && !skip_digest && !has_right_digest(&mut file, content_bytes).map_err(system)? {
