@@ -76,7 +76,7 @@ pub use change::{Change, ChangeKind};
 pub use duty::{KeyspaceDuty, KeyspaceDutyConfig};
 pub use error::KeyspaceError;
 pub use events::EventBatch;
-pub use keyspace::Keyspace;
+pub use keyspace::{AppliedCounts, Keyspace};
 pub use lease_request::{LEASE_TTL_SECONDS_MAX, LeaseAnswer, LeaseCheckpoint, LeaseErrand, LogPlace};
 pub use lease_table::Lease;
 pub use query::Query;

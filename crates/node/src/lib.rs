@@ -39,6 +39,7 @@ mod node;
 mod restoration;
 mod settle;
 mod snapshots;
+mod space;
 mod status;
 mod tidying;
 
