@@ -188,7 +188,7 @@ def watches(transcript):
     for name, value in (("a", "1"), ("b", "2"), ("a", "3")):
         run("put", key(name), value)
     run("del", key("b"))
-    transcript.run_until(11, "watch", key(""), "--prefix", f"--rev={base + 1}")
+    transcript.run_until(12, "watch", key(""), "--prefix", f"--rev={base + 1}")
     transcript.run_until(13, "watch", key("a"), "--prev-kv", f"--rev={base + 1}", meanwhile=[("del", key("a"))])
     transcript.run_until(6, "watch", key("a"), key("c"), meanwhile=[("put", key("a"), "4"), ("put", key("c"), "5"), ("put", key("b"), "6")])
     transcript.run_until(1, "watch", key("a"), "-w", "json", f"--rev={base + 1}")
@@ -238,7 +238,7 @@ def leases(transcript):
 def locks(transcript):
     key = transcript.key
     transcript.run("lock", key("l"), "echo", "held")
-    held = transcript.run_until(1, "lock", key("m"), "--ttl=5", meanwhile=[("get", key("m"), "--prefix", "--print-value-only")])
+    held = transcript.run_until(2, "lock", key("m"), "--ttl=5", meanwhile=[("get", key("m"), "--prefix", "--print-value-only")])
     transcript.lines.append(f"token under the name: {held.startswith(key('m') + '/')}")
     campaign = transcript.run_until(2, "elect", key("e"), "me", meanwhile=[("get", key("e"), "--prefix", "--print-value-only")])
     transcript.lines.append(f"leader's key and value: {[line.split('/')[0] for line in campaign.splitlines()][1:]}")

@@ -43,7 +43,7 @@ fn directory_of_histories() -> tempfile::TempDir {
 #[test]
 fn what_was_done_and_is_well_ends_with_0() {
     let directory = directory_of_histories();
-    let done: &[&[&str]] = &[&["--version"], &["--help"], &["decide"], &["check", "good.jsonl"]];
+    let done: &[&[&str]] = &[&["--version"], &["--help"], &["decide", "--propose", "a"], &["check", "good.jsonl"]];
     expect(0, directory.path(), done);
 }
 
@@ -81,7 +81,7 @@ fn what_makes_no_sense_ends_with_2_whatever_the_command() {
         &["bench", "put", "--endpoints", "https://127.0.0.1:1"],
         &["explain"],
         &["explain", "missing.scenario"],
-        &["explore"],
+        &["decide"],
         &["check"],
         &["check", "missing.jsonl"],
         &["check", "empty.jsonl"],
