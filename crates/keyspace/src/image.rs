@@ -26,7 +26,7 @@ use quorate_wire::{Reader, Wire, WireError, decode_exact, put_u64};
 const IMAGE_VERSION: u64 = 2;
 
 /// No history gets this far; what is stored beyond would overflow soon.
-const REVISION_MAX: i64 = i64::MAX / 2;
+pub(crate) const REVISION_MAX: i64 = i64::MAX / 2;
 
 pub(crate) fn encode_head(keyspace: &Keyspace) -> Bytes {
     let mut head = Vec::with_capacity(64 + 32 * keyspace.leases.len());

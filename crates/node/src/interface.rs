@@ -105,7 +105,7 @@ pub enum NodeInput<R: Replica, S: StateMachine> {
     },
     /// A client wants a command applied.
     Write {
-        /// For the reply.
+        /// For the reply. `u64::MAX` is the node's own, for what it writes itself.
         tag: ClientTag,
         /// The command.
         payload: Bytes,
@@ -125,6 +125,11 @@ pub enum NodeInput<R: Replica, S: StateMachine> {
         tag: ClientTag,
         /// What, in the duty's own codec. It may be carried out more than once.
         payload: Bytes,
+    },
+    /// What the disk has left, as far as the driver knows; to be told at start and then every second or so.
+    FreeSpace {
+        /// What the process may still write to the disk with the least, in bytes.
+        free_bytes: u64,
     },
     /// News of a connection.
     Link {

@@ -7,6 +7,7 @@ use crate::config::NodeConfig;
 use crate::disks::JournalIdle;
 use crate::interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::snapshots::Snapshots;
+use crate::space::SpaceWatch;
 use crate::status::NodeStatus;
 use crate::tidying::TidyPace;
 use quorate_disk::Disk;
@@ -64,6 +65,7 @@ pub struct Node<R: Replica, S: StateMachine> {
     /// The applied and durable marks the replica was last told.
     pub(crate) reported: (Slot, Slot),
     pub(crate) idle: JournalIdle,
+    pub(crate) space: SpaceWatch,
     pub(crate) stop: Option<StopReason>,
     /// `Stop` was said.
     pub(crate) stopped: bool,
@@ -151,6 +153,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             checkpointed: applied,
             reported: (applied, applied),
             idle: JournalIdle::after_opening(),
+            space: SpaceWatch::new(config.low_space_bytes),
             stop: None,
             stopped: false,
         };
@@ -214,6 +217,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             NodeInput::Errand { tag, payload } => {
                 self.machine.errand(env.now(), tag, payload, &mut self.machine_outputs);
             }
+            NodeInput::FreeSpace { free_bytes } => self.note_free_space(env.now(), free_bytes),
             NodeInput::Link { peer, state } => {
                 if state == LinkState::Up {
                     self.transfers_reconnected(env.now(), peer);
@@ -261,6 +265,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             store_bytes: self.store.bytes_on_disk(),
             journal_queued_bytes: self.journal.queued_bytes(),
             held_messages: self.gate.held(),
+            free_bytes: self.space.free_bytes(),
             stopped: self.stopped,
         }
     }

@@ -9,6 +9,7 @@
 
 mod disk_thread;
 mod file_disk;
+mod free_space;
 mod handle;
 mod hello;
 mod node_loop;

@@ -27,6 +27,7 @@ pub(crate) enum Internal<R: Replica> {
     Link { peer: NodeId, state: LinkState },
     DiskDone { lane: Lane, write: u64 },
     DiskFailed(DiskError),
+    FreeSpace { free_bytes: u64 },
     Fatal(String),
 }
 
@@ -189,6 +190,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             Internal::Message { from, message } => NodeInput::Message { from, message },
             Internal::Link { peer, state } => NodeInput::Link { peer, state },
             Internal::DiskDone { lane, write } => NodeInput::DiskDone { lane, write },
+            Internal::FreeSpace { free_bytes } => NodeInput::FreeSpace { free_bytes },
             Internal::DiskFailed(error) => {
                 driver.stop.get_or_insert(StopCause::Disk(error));
                 return;

@@ -2,6 +2,7 @@
 
 use crate::disk_thread::DiskLane;
 use crate::file_disk::{DirectoryLock, FileDisk};
+use crate::free_space::tell_free_space;
 use crate::handle::NodeHandle;
 use crate::hello::KnownDisks;
 use crate::node_loop::{NodeLoop, StopCause, address_of};
@@ -139,6 +140,8 @@ where
         client_urls: config.client_urls.clone(),
     };
     let client_urls = BTreeMap::from([(config.me, config.client_urls)]);
+    let directories = ["journal", "store"].map(|lane| config.data_directory.join(lane));
+    let sampler = tokio::task::spawn_local(tell_free_space(directories, events.clone()));
     let context = Rc::new(PeerContext {
         hello,
         known_disks: RefCell::new(known_disks),
@@ -152,6 +155,7 @@ where
     let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer };
     let ended = tokio::task::spawn_local(async move {
         let cause = node_loop.run(outputs).await;
+        sampler.abort();
         for acceptor in acceptors {
             acceptor.abort();
         }

@@ -10,6 +10,8 @@
 //! | `identity.rs` | how founders draw the same ids from the same words |
 //! | `member.rs` | [`Member`]: the thread, its start and its end |
 //! | `backend.rs` | what the front asks, put to the node |
+//! | `snapshot_file.rs` | [`SnapshotFile`]: a saved snapshot, verified and read |
+//! | `restore.rs` | a new cluster's data directory out of one |
 //! | `local_cluster.rs` | [`LocalCluster`]: several members in this process |
 
 mod backend;
@@ -17,6 +19,8 @@ mod identity;
 mod local_cluster;
 mod member;
 mod plan;
+mod restore;
+mod snapshot_file;
 
 pub use identity::{Founder, cluster_id, founding_membership, node_id};
 pub use local_cluster::LocalCluster;
@@ -24,3 +28,5 @@ pub use member::{Member, MemberError};
 pub use plan::Plan;
 pub use quorate_runtime::StopCause;
 pub use quorate_server::{ServerConfig, WatchLimits};
+pub use restore::{RestoreError, RevisionBump};
+pub use snapshot_file::{SnapshotFile, SnapshotFileError, SnapshotSummary};

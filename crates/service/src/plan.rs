@@ -26,6 +26,8 @@ pub struct Plan {
     pub election_timeout: Duration,
     /// History above so many bytes raises the NOSPACE alarm, and nothing grows until an operator clears it.
     pub quota_backend_bytes: u64,
+    /// Fewer free bytes than this on the member's disk raise the same alarm; 0 for never.
+    pub low_space_bytes: u64,
     /// Whether the replica tells why it does what it does; costs time.
     pub tracing: bool,
     /// Limits and times of the etcd front.
@@ -35,6 +37,9 @@ pub struct Plan {
 impl Plan {
     /// Etcd's quota: 2 GiB.
     pub const DEFAULT_QUOTA_BACKEND_BYTES: u64 = 2 << 30;
+
+    /// Three segments of the journal: one to roll into, two for a checkpoint to write what is left of files anew.
+    pub const DEFAULT_LOW_SPACE_BYTES: u64 = 192 << 20;
 
     /// A member with the default times and bounds.
     #[must_use]
@@ -49,6 +54,7 @@ impl Plan {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             quota_backend_bytes: Plan::DEFAULT_QUOTA_BACKEND_BYTES,
+            low_space_bytes: Plan::DEFAULT_LOW_SPACE_BYTES,
             tracing: false,
             server: ServerConfig::default(),
         }

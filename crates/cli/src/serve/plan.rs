@@ -51,6 +51,7 @@ impl Settings {
             heartbeat_interval,
             election_timeout,
             quota_backend_bytes: limits.quota_backend_bytes,
+            low_space_bytes: self.low_space_bytes.unwrap_or(Plan::DEFAULT_LOW_SPACE_BYTES),
             tracing: log_level >= tracing::Level::DEBUG,
             server: limits.server(election_timeout),
             name,
