@@ -10,6 +10,7 @@ mod lease_book;
 mod lessees;
 mod plan;
 mod protocols;
+mod rehearsal;
 mod run;
 mod settings;
 mod shrink;
@@ -23,6 +24,7 @@ pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, run_campaign}
 pub(crate) use history::History;
 pub use plan::{FaultClass, Leases, Mix, Plan};
 pub(crate) use run::new_world;
+pub use rehearsal::{Call, Rehearsal, Request, rehearse};
 pub use run::{Options, Report, SeedViolation, run_plan, run_seed};
 pub use shrink::{Shrunk, shrink_seed};
 pub use subject::{Judged, Meaning, Pace, Subject, Versioned};
