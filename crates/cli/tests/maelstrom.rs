@@ -99,6 +99,9 @@ fn start_node(sender: Sender<Value>) -> (Child, Option<ChildStdin>) {
 #[test]
 fn five_processes_echo_and_agree_on_a_key() {
     let mut processes = Processes::start();
+    for (_, stdin) in processes.nodes.values_mut() {
+        stdin.as_mut().unwrap().write_all(b"\xff\n\n{\n[1]\n").unwrap();
+    }
     for node in NODES {
         let echo = json!({ "please": ["say", node, "again", 1.5] });
         let answer = processes.ask(node, json!({ "type": "echo", "echo": echo }));

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use quorate_disk::Disk;
 use quorate_disk::model::ModelDisk;
 use quorate_machine::RequestError;
-use quorate_node::{Boot, ClientTag, Consistency, Lane, Node, NodeConfig, NodeInput, NodeMessage, NodeOutput, NodeTimer};
+use quorate_node::{
+    Boot, ClientTag, Consistency, Lane, Node, NodeConfig, NodeInput, NodeMessage, NodeOutput, NodeTimer,
+};
 use quorate_protocol::{Replica, Start};
 use quorate_types::{ClusterId, DiskId, Member, Membership, NodeId, Time};
 use quorate_wire::{decode_exact, encode_to_bytes};
@@ -210,8 +212,7 @@ impl<R: Replica> Participant<R> {
         })?;
         let (timers, waiting) = (BTreeMap::new(), BTreeMap::new());
         let (last_tag, last_generated) = (0, 0);
-        let joined =
-            Joined { name, names, node, journal_disk, store_disk, timers, waiting, last_tag, last_generated };
+        let joined = Joined { name, names, node, journal_disk, store_disk, timers, waiting, last_tag, last_generated };
         self.joined = Some(joined);
         self.carry_out(now, outputs);
         for envelope in std::mem::take(&mut self.early) {

@@ -67,7 +67,10 @@ pub fn serve<R: Replica>(
         match lines.recv_timeout(patience) {
             Ok(first) => {
                 for line in std::iter::once(first).chain(lines.try_iter().take(LINES_AHEAD_MAX)) {
-                    participant.receive(now(), &line?);
+                    match String::from_utf8(line?) {
+                        Ok(line) => participant.receive(now(), &line),
+                        Err(why) => eprintln!("no message ({why})"),
+                    }
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -88,8 +91,8 @@ pub fn serve<R: Replica>(
 }
 
 /// Until the input ends or fails, or nobody wants the lines any more.
-fn read_lines(input: impl BufRead, sender: &SyncSender<std::io::Result<String>>) {
-    for line in input.lines() {
+fn read_lines(input: impl BufRead, sender: &SyncSender<std::io::Result<Vec<u8>>>) {
+    for line in input.split(b'\n') {
         let failed = line.is_err();
         if sender.send(line).is_err() || failed {
             return;

@@ -188,8 +188,13 @@ impl Workloads {
     fn poll(&self, key: &str, offset: u64) -> Option<(String, Value)> {
         let log = self.logs.get(key)?;
         let from = usize::try_from(offset).ok()?;
-        let messages: Vec<Value> =
-            log.iter().enumerate().skip(from).take(POLLED_MESSAGES_MAX).map(|(at, message)| json!([at, message])).collect();
+        let messages: Vec<Value> = log
+            .iter()
+            .enumerate()
+            .skip(from)
+            .take(POLLED_MESSAGES_MAX)
+            .map(|(at, message)| json!([at, message]))
+            .collect();
         (!messages.is_empty()).then(|| (key.to_owned(), Value::Array(messages)))
     }
 }
@@ -297,7 +302,8 @@ mod tests {
     fn the_transaction_of_the_manual_has_the_answer_of_the_manual() {
         let mut state = Workloads::empty();
         apply(&mut state, json!({ "type": "txn", "txn": [["append", 1, 8]] })).unwrap();
-        let answer = apply(&mut state, json!({ "type": "txn", "txn": [["r", 1, null], ["append", 1, 6], ["append", 2, 9]] }));
+        let answer =
+            apply(&mut state, json!({ "type": "txn", "txn": [["r", 1, null], ["append", 1, 6], ["append", 2, 9]] }));
         assert_eq!(answer.unwrap()["txn"], json!([["r", 1, [8]], ["append", 1, 6], ["append", 2, 9]]));
         let read = ask(&state, json!({ "type": "txn", "txn": [["r", 1, null], ["r", 2, null], ["r", 3, null]] }));
         assert_eq!(read.unwrap()["txn"], json!([["r", 1, [8, 6]], ["r", 2, [9]], ["r", 3, null]]));
@@ -337,7 +343,10 @@ mod tests {
         apply(&mut state, json!({ "type": "add", "delta": i64::MAX })).unwrap();
         assert_eq!(code(apply(&mut state, json!({ "type": "add", "delta": 1 }))), ErrorCode::Abort);
         assert_eq!(code(apply(&mut state, json!({ "type": "add", "element": 1 }))), ErrorCode::PreconditionFailed);
-        assert_eq!(code(apply(&mut state, json!({ "type": "broadcast", "message": 1 }))), ErrorCode::PreconditionFailed);
+        assert_eq!(
+            code(apply(&mut state, json!({ "type": "broadcast", "message": 1 }))),
+            ErrorCode::PreconditionFailed
+        );
         assert_eq!(ask(&state, json!({ "type": "read" })).unwrap()["value"], i64::MAX);
     }
 

@@ -46,16 +46,15 @@ fn assert_available(network: &Network, seed: u64) {
     assert!(good > 200, "seed {seed}: only {good} of {} were answered well", exchanges.len());
     assert!(told * 100 > exchanges.len() * 98, "seed {seed}: {told} of {} heard anything", exchanges.len());
     assert_eq!(network.remarks, [""; 0], "seed {seed}");
+    assert!(network.kinds["forward"] > 50, "seed {seed}: most requests come to followers");
 }
 
 #[test]
 fn lin_kv_is_linearizable() {
     for seed in SEEDS {
         let mut network = Network::new(seed, Storm::default());
-        let mut value = 0;
         network.storm(|random, _| {
             let key = random.below(4);
-            value += 1;
             match random.below(3) {
                 0 => json!({ "type": "read", "key": key }),
                 1 => json!({ "type": "write", "key": key, "value": random.below(5) }),
@@ -86,6 +85,8 @@ fn lin_kv_is_linearizable() {
         });
         assert_linearizable(entries.collect(), Object::Register, seed);
         assert_available(&network, seed);
+        let snapshots = network.kinds.get("snapshot").copied().unwrap_or(0);
+        assert_eq!(snapshots > 0, seed.is_multiple_of(2), "seed {seed}: {snapshots} pieces of snapshots");
     }
 }
 
@@ -155,8 +156,18 @@ fn assert_converges(network: &mut Network, field: &str, shown: &str, seed: u64) 
     assert!(sure.len() > 100, "seed {seed}: only {} writes", sure.len());
     for last in network.ask_all(&json!({ "type": "read" })) {
         let found = numbers(&last.answer[shown]);
-        assert!(found.is_superset(&sure), "seed {seed}: {} lost {:?}", last.node, sure.difference(&found).collect::<Vec<_>>());
-        assert!(found.is_subset(&possible), "seed {seed}: {} made up {:?}", last.node, found.difference(&possible).collect::<Vec<_>>());
+        assert!(
+            found.is_superset(&sure),
+            "seed {seed}: {} lost {:?}",
+            last.node,
+            sure.difference(&found).collect::<Vec<_>>()
+        );
+        assert!(
+            found.is_subset(&possible),
+            "seed {seed}: {} made up {:?}",
+            last.node,
+            found.difference(&possible).collect::<Vec<_>>()
+        );
     }
 }
 

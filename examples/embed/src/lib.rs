@@ -32,10 +32,11 @@ impl StateMachine for Tallies {
     }
 
     fn apply(&mut self, _: &ApplyContext, payload: &Bytes) -> Self::Reply {
-        self.digest = payload.iter().fold(self.digest, |digest, byte| digest.rotate_left(5) ^ u64::from(*byte));
         let Count { what, by } = serde_json::from_slice(payload).map_err(|why| why.to_string())?;
-        let tally = self.of.entry(what).or_default();
+        let tally = self.of.entry(what.clone()).or_default();
         *tally = tally.checked_add(by).ok_or("too many to count")?;
+        let change = what.bytes().chain(tally.to_le_bytes());
+        self.digest = change.fold(self.digest, |digest, byte| digest.rotate_left(5) ^ u64::from(byte));
         Ok(*tally)
     }
 

@@ -95,6 +95,8 @@ pub struct Network {
     parted: BTreeSet<(usize, usize)>,
     pub exchanges: Vec<Exchange>,
     pub remarks: Vec<String>,
+    /// How many messages of each kind nodes sent to each other.
+    pub kinds: BTreeMap<String, u64>,
     /// Answers that nobody had asked for, or no longer waited for.
     pub late_answers: u64,
 }
@@ -109,7 +111,18 @@ fn place(name: &str, letter: char) -> Option<usize> {
 
 impl Network {
     pub fn new(seed: u64, storm: Storm) -> Network {
-        let settings = || raft_settings(Duration::from_millis(500));
+        // Half of the runs keep so little of the log that whoever was cut off needs a snapshot.
+        let forgets = seed.is_multiple_of(2);
+        let settings = || {
+            let mut settings = raft_settings(Duration::from_millis(500));
+            if forgets {
+                settings.checkpoint.after_slots = 20;
+                settings.protocol.compact_after_entries = 20;
+                settings.protocol.compact_keep_entries = 0;
+                settings.protocol.keep_log_entries = 20;
+            }
+            settings
+        };
         let mut network = Network {
             random: Random::new(seed),
             storm,
@@ -123,6 +136,7 @@ impl Network {
             parted: BTreeSet::new(),
             exchanges: Vec::new(),
             remarks: Vec::new(),
+            kinds: BTreeMap::new(),
             late_answers: 0,
         };
         let names: Vec<String> = (0..NODES).map(name).collect();
@@ -338,7 +352,11 @@ impl Network {
             match word {
                 Word::Line(line) => {
                     assert!(!line.contains('\n'));
-                    self.send(serde_json::from_str(&line).expect("a line is JSON"));
+                    let envelope: Value = serde_json::from_str(&line).expect("a line is JSON");
+                    if let Some(kind) = envelope["body"]["kind"].as_str() {
+                        *self.kinds.entry(kind.to_owned()).or_default() += 1;
+                    }
+                    self.send(envelope);
                 }
                 Word::Remark(remark) => self.remarks.push(remark),
             }
