@@ -21,7 +21,7 @@
 //! | `query.rs`, `reply.rs`, `error.rs` | questions, answers, and refusals in etcd's words |
 //! | `revision.rs`, `change.rs` | the unit of history, and its bytes |
 //! | `change_log.rs`, `chunk.rs` | the kept changes, packed in memory, by number |
-//! | `key_index.rs`, `key_leaf.rs`, `key_history.rs` | key -> the numbers of its changes |
+//! | `key_index.rs`, `leaf_directory.rs`, `key_leaf.rs`, `packed_keys.rs`, `key_history.rs` | key -> the numbers of its changes |
 //! | `interval.rs` | etcd's `key`/`range_end` rules |
 //! | `apply.rs`, `txn.rs` | requests become changes |
 //! | `range.rs`, `sort.rs`, `events.rs`, `hash_kv.rs` | reading: ranges, what watchers are told, the hash of it all |
@@ -57,9 +57,11 @@ mod key_history;
 mod key_index;
 mod key_leaf;
 mod keyspace;
+mod leaf_directory;
 mod lease_request;
 mod lease_table;
 mod lessor;
+mod packed_keys;
 mod query;
 mod range;
 mod range_request;
