@@ -286,13 +286,7 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         Ok(way_on)
     }
 
-    fn push(
-        &mut self,
-        configuration: Configuration<M::State, WORDS>,
-        level: usize,
-        parent: u32,
-        pick: Pick,
-    ) -> Answer {
+    fn push(&mut self, configuration: Configuration<M::State, WORDS>, level: usize, parent: u32, pick: Pick) -> Answer {
         let number = self.nodes.len() as u32;
         self.state_heap_bytes += self.plan.model.heap_bytes(&configuration.state);
         self.nodes.push(Node { configuration, level, parent, pick });
@@ -393,9 +387,9 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         let mut child = from.clone();
         child.take(&self.moment, &mut self.optional, pick, next, &mut self.dealt);
         let hopeless = match pick {
-            Pick::Dropped => brings.iter().any(|fact| {
-                !model.holds(&child.state, plan.facts[*fact].name) && self.is_lost(*fact, &child)
-            }),
+            Pick::Dropped => brings
+                .iter()
+                .any(|fact| !model.holds(&child.state, plan.facts[*fact].name) && self.is_lost(*fact, &child)),
             _ => {
                 self.ends_what_is_needed(&from.state, &child)
                     || self.is_too_early(brings, &child)
@@ -483,10 +477,8 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         let mut ended = std::mem::take(&mut self.ended);
         ended.clear();
         self.plan.model.ended(before, &after.state, &mut ended);
-        let lost = ended
-            .iter()
-            .filter_map(|name| self.plan.fact_numbers.get(name))
-            .any(|fact| self.is_lost(*fact, after));
+        let lost =
+            ended.iter().filter_map(|name| self.plan.fact_numbers.get(name)).any(|fact| self.is_lost(*fact, after));
         self.ended = ended;
         lost
     }
@@ -496,9 +488,7 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         let (plan, moment, called) = (self.plan, &self.moment, self.moment.called());
         let waiting = moment.needers(fact).and(&configuration.waiting);
         let later = plan.facts[fact].later_needers(called);
-        if waiting.is_empty() && later.is_empty()
-            || !moment.bringers(fact).and(&configuration.waiting).is_empty()
-        {
+        if waiting.is_empty() && later.is_empty() || !moment.bringers(fact).and(&configuration.waiting).is_empty() {
             return false;
         }
         let mut brought_from = u64::MAX;
