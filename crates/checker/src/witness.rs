@@ -46,9 +46,9 @@ pub(crate) fn in_order<M: Model>(model: &M, calls: &[Call<M::Operation>], dealt:
                     let hidden = model.step(&states[*at], &calls[index].operation);
                     let next = taken.get(*at).map(|next| &calls[*next].operation);
                     hidden.as_ref() == Some(&states[*at])
-                        || hidden.zip(next).is_some_and(|(hidden, next)| {
-                            model.step(&hidden, next).as_ref() == states.get(at + 1)
-                        })
+                        || hidden
+                            .zip(next)
+                            .is_some_and(|(hidden, next)| model.step(&hidden, next).as_ref() == states.get(at + 1))
                 };
                 unseen.push(((0..=taken.len()).rev().find(hidden_at).unwrap_or(taken.len()), index));
             }
