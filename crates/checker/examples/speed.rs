@@ -26,6 +26,10 @@ fn main() {
         let lossy = Shape { lost_one_in: 50, ..few };
         measure(&format!("  a register of {values} values, one in 50 without an answer"), &lossy, seeds());
     }
+    for object in [Object::Fifo, Object::Bag] {
+        let few = Shape { values: 20, ..busy(object) };
+        measure(&format!("{object} of 20 different items, 50 clients, 2,000 operations"), &few, seeds());
+    }
     let store = Shape { keys: 10, clients: 20, ..busy(Object::Store) };
     measure("a store, 10 keys, 20 clients, 2,000 transactions", &store, seeds());
     measure("  and with revisions", &Shape { revisions: true, ..store.clone() }, seeds());

@@ -1,3 +1,44 @@
+//! Wing and Gong's search with Lowe's memory, for any model, level by level.
+//!
+//! *Levels.* The completed operations, in order of return, are the levels: level `n` is just before the return of the `n`th, the
+//! *blocker*, and from there only a sequence of running operations that ends with the blocker leads to level `n + 1`. That is enough:
+//! in any order of all operations each can wait for the first return of those from it on, so that it takes effect just before that
+//! return, and those that do so at one level end with the one that returns (Lowe's just-in-time linearization). A configuration is a level,
+//! what waits there, and the state.
+//!
+//! *The better one.* Of two configurations of a level only the better is followed, where one can do all that the other
+//! can ([`Configuration::dominates`]).
+//!
+//! *Take what changes nothing.* If an operation that changes nothing is running and legal, it is taken at once: in any
+//! completion it can be moved to the front, where it is legal, disturbs nobody, and is after everything that returned before its call.
+//!
+//! *No unseen optional operation.* After an operation without return, the next must not overwrite it ([`Model::overwrites`]), and
+//! the history must not end: such an operation could as well never have happened, so a completion with the
+//! fewest visible operations contains none (`must_observe`). A reader that was moved to the front is itself one that sees. An optional operation
+//! that would change nothing here is left out by the same argument, unless it makes another one free.
+//!
+//! *Free operations.* A waiting overwriting operation is *free* once there was a point, after its call, where it could
+//! have been put without anyone seeing it: where it leads to the state that there already was, or where what took effect next leads to
+//! the same state behind it (as every overwriting operation does, or a delete that found something behind a write). All that are free
+//! can be put there together, as of several overwriting ones at one point the last decides. A free one is dropped without effect as late as can be,
+//! when it is the blocker: nothing that is possible after dropping it earlier is lost by waiting. And an overwriting operation
+//! takes effect visibly only if it is seen next, or if it is the blocker and not free: were it neither, the overwriting `x` behind it
+//! would have made it free.
+//!
+//! *Equals by deadline.* Of several waiting operations that are the same, the one that returned first goes first, those without
+//! return last and in order of call: once called, they can be exchanged. This holds beside the rule before it: if the one with the later
+//! return takes the place of a dropped one, what the exchange put in front overwrites too, so the later one is free. Of several
+//! that returned at the same time the blocker is the first, as only it leads on.
+//!
+//! *No way on.* A way is closed as soon as something waiting can never be: it needs a fact that nothing can bring (`hopeless.rs`), or a
+//! lesser height ([`Model::height`]).
+//!
+//! *Sweeps.* Which choice comes first decides whether a search is short or long, and a wrong one far back cannot be told from
+//! many. So the search goes through the levels in sweeps, following at each the likeliest that is left; a sweep that came no further
+//! is followed by one that begins further back, twice as far each time. Nothing is looked at twice, and when nothing is left there is no order.
+
+mod hopeless;
+
 use crate::check::{Budget, UnknownReason};
 use crate::configuration::{Configuration, Dealt, OptionalSets, Pick, Preference, worst_first};
 use crate::model::{Call, Model, Shortcut};
@@ -423,115 +464,6 @@ impl<'a, 'b, 'c, M: Model, const WORDS: usize> Search<'a, 'b, 'c, M, WORDS> {
         let serves = !moment.at(blocker).overwrites
             && (pick == Pick::Taken(blocker) || plan.model.step(next, moment.operation(blocker)).is_some());
         (false, !serves, plan.model.urgency(operation), needed_by, deadline)
-    }
-
-    /// Whether what the blocker needs holds, or can be brought by what runs, by what those need, and so on: nothing else can be
-    /// before it.
-    fn can_be_reached(&self, blocker: usize, configuration: &Configuration<M::State, WORDS>) -> bool {
-        let (plan, moment) = (self.plan, &self.moment);
-        let time = moment.time();
-        let is_left = |kind: &usize| {
-            let taken = self.optional.taken(configuration.optional, *kind);
-            plan.optional[*kind].members.get(taken as usize).is_some_and(|(called_at, _)| *called_at <= time)
-        };
-        let holds = |fact: usize| plan.model.holds(&configuration.state, plan.facts[fact].name);
-        // Of what is needed on the way only the first fact is looked at, which says less and is never wrong.
-        let can_come = |needed: &usize| {
-            let mut on_the_way = vec![*needed];
-            let mut at = 0;
-            while let Some(fact) = on_the_way.get(at).copied() {
-                at += 1;
-                if holds(fact) || plan.facts[fact].perhaps_brought_by.iter().any(is_left) {
-                    return true;
-                }
-                for slot in moment.bringers(fact).and(&configuration.waiting).iter() {
-                    match moment.at(slot).needs.first() {
-                        None => return true,
-                        Some(first) if !on_the_way.contains(first) => on_the_way.push(*first),
-                        Some(_) => {}
-                    }
-                }
-            }
-            false
-        };
-        moment.at(blocker).needs.iter().all(can_come)
-    }
-
-    /// Whether an operation that does not overwrite could follow.
-    fn can_be_seen(&self, configuration: &Configuration<M::State, WORDS>) -> bool {
-        let (plan, moment) = (self.plan, &self.moment);
-        let time = moment.time();
-        configuration
-            .waiting
-            .without(&moment.overwriting)
-            .iter()
-            .any(|slot| plan.model.step(&configuration.state, moment.operation(slot)).is_some())
-            || plan.optional.iter().enumerate().any(|(kind, one)| {
-                let taken = self.optional.taken(configuration.optional, kind);
-                !one.overwrites && one.members.get(taken as usize).is_some_and(|(called_at, _)| *called_at <= time)
-            })
-    }
-
-    /// Whether something that waits needs what just ended, and nothing can bring it back in time.
-    fn ends_what_is_needed(&mut self, before: &M::State, after: &Configuration<M::State, WORDS>) -> bool {
-        let mut ended = std::mem::take(&mut self.ended);
-        ended.clear();
-        self.plan.model.ended(before, &after.state, &mut ended);
-        let lost =
-            ended.iter().filter_map(|name| self.plan.fact_numbers.get(name)).any(|fact| self.is_lost(*fact, after));
-        self.ended = ended;
-        lost
-    }
-
-    /// Whether something needs this fact, which does not hold, and nothing can bring it in time.
-    fn is_lost(&self, fact: usize, configuration: &Configuration<M::State, WORDS>) -> bool {
-        let (plan, moment, called) = (self.plan, &self.moment, self.moment.called());
-        let waiting = moment.needers(fact).and(&configuration.waiting);
-        let later = plan.facts[fact].later_needers(called);
-        if waiting.is_empty() && later.is_empty() || !moment.bringers(fact).and(&configuration.waiting).is_empty() {
-            return false;
-        }
-        let mut brought_from = u64::MAX;
-        for kind in &plan.facts[fact].perhaps_brought_by {
-            let taken = self.optional.taken(configuration.optional, *kind);
-            if let Some((called_at, _)) = plan.optional[*kind].members.get(taken as usize) {
-                brought_from = brought_from.min(*called_at);
-            }
-        }
-        if let Some(bringer) = plan.facts[fact].later_bringers(called).first() {
-            brought_from = brought_from.min(plan.completed[*bringer].called_at);
-        }
-        waiting.iter().any(|slot| moment.at(slot).returned_at < brought_from)
-            || later
-                .iter()
-                .map(|rank| &plan.completed[*rank])
-                .take_while(|one| one.called_at <= brought_from)
-                .any(|one| one.returned_at < brought_from)
-    }
-
-    /// Whether something that waits would have to be before what brought these facts, and visible. See [`crate::holds`].
-    fn is_too_early(&self, brings: &[usize], after: &Configuration<M::State, WORDS>) -> bool {
-        let (plan, moment) = (self.plan, &self.moment);
-        brings.iter().any(|fact| {
-            let until = plan.holds.until(*fact);
-            until > moment.time()
-                && after.waiting.iter().any(|slot| {
-                    let one = moment.at(slot);
-                    one.returned_at < until
-                        && !plan.holds.is_link(moment.rank_in(slot))
-                        && (!after.free.has(slot) || self.alone_brings_what_is_needed(slot, after))
-                        && plan.holds.excludes(plan.model, |fact| plan.facts[fact].name, *fact, moment.operation(slot))
-                })
-        })
-    }
-
-    fn alone_brings_what_is_needed(&self, slot: usize, configuration: &Configuration<M::State, WORDS>) -> bool {
-        let mut without = configuration.clone();
-        without.waiting.remove(slot);
-        let brings = &self.moment.at(slot).brings;
-        brings.iter().any(|fact| {
-            !self.plan.model.holds(&configuration.state, self.plan.facts[*fact].name) && self.is_lost(*fact, &without)
-        })
     }
 
     /// Counts steps, and ends the search if there were too many.
