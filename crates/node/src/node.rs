@@ -129,8 +129,8 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         for id in store.incoming().collect::<Vec<_>>() {
             store.drop_incoming(id);
         }
-        let incarnation = setup.incarnation;
         let mut node = Node {
+            snapshots: Snapshots::new(&config.transfer, setup.incarnation),
             setup,
             journal_idle: config.journal_idle,
             replica,
@@ -146,7 +146,6 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             lead: None,
             pace: CheckpointPace::new(config.checkpoint, applied),
             tidy: TidyPace::new(config.tidy_every),
-            snapshots: Snapshots::new(&config.transfer, incarnation),
             backups: BTreeMap::new(),
             last_backup: 0,
             anchor,

@@ -140,8 +140,7 @@ where
         client_urls: config.client_urls.clone(),
     };
     let client_urls = BTreeMap::from([(config.me, config.client_urls)]);
-    let directories = ["journal", "store"].map(|lane| config.data_directory.join(lane));
-    let sampler = tokio::task::spawn_local(tell_free_space(directories, events.clone()));
+    let sampler = tokio::task::spawn_local(tell_free_space(config.data_directory.clone(), events.clone()));
     let context = Rc::new(PeerContext {
         hello,
         known_disks: RefCell::new(known_disks),
