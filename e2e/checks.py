@@ -215,6 +215,10 @@ def check_http_endpoints_answer_on_the_client_port(world):
     assert "etcdserver" in http(f"{base}/version")[1]
     metrics = http(f"{base}/metrics")[1]
     assert "etcd_server_has_leader 1" in metrics, metrics[:400]
+    counted = {line.split()[0]: float(line.split()[1]) for line in metrics.splitlines() if line and line[0] != "#"}
+    assert counted["etcd_mvcc_put_total"] > 0 and counted["etcd_mvcc_delete_total"] > 0, "what was applied is counted on every member"
+    assert {"etcd_mvcc_txn_total", "etcd_mvcc_range_total", "quorate_leases", "quorate_alarms"} <= counted.keys(), counted
+    assert counted["quorate_disk_free_bytes"] > 0, counted
     assert http(f"{base}/nowhere")[0] == 404
 
 

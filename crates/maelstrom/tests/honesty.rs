@@ -26,7 +26,7 @@ fn tell(participant: &mut Participant<Raft>, src: &str, body: Value) -> Vec<Valu
 
 fn bodies(participant: &mut Participant<Raft>) -> Vec<Value> {
     let body = |word| match word {
-        Word::Line(line) => Some(serde_json::from_str::<Value>(&line).unwrap()["body"].clone()),
+        Word::Line(line) => Some(serde_json::from_str::<Value>(&line).expect("a line of JSON")["body"].clone()),
         Word::Remark(_) => None,
     };
     participant.take_words().into_iter().filter_map(body).collect()

@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 /// A disk that takes 100 MB/s of writes loses this much between two looks; the low-water mark is above.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Tells the node what the fuller of these directories' file systems has left, at once and then every second, until it has
-/// ended. Asked on a thread of its own, because a sick disk may not answer for long.
-pub(crate) async fn tell_free_space<R: Replica>(directories: [PathBuf; 2], news: mpsc::Sender<Internal<R>>) {
+/// Tells the node what the fuller of its lanes' file systems has left, at once and then every second, until it has ended. Asked
+/// on a thread of its own, because a sick disk may not answer for long.
+pub(crate) async fn tell_free_space<R: Replica>(data_directory: PathBuf, news: mpsc::Sender<Internal<R>>) {
+    let directories = ["journal", "store"].map(|lane| data_directory.join(lane));
     let mut has_failed = false;
     loop {
         let asked = directories.clone();

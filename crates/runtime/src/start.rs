@@ -139,12 +139,12 @@ where
         version_newest: WIRE_VERSION,
         client_urls: config.client_urls.clone(),
     };
-    let directories = ["journal", "store"].map(|lane| config.data_directory.join(lane));
-    let sampler = tokio::task::spawn_local(tell_free_space(directories, events.clone()));
+    let client_urls = BTreeMap::from([(config.me, config.client_urls)]);
+    let sampler = tokio::task::spawn_local(tell_free_space(config.data_directory.clone(), events.clone()));
     let context = Rc::new(PeerContext {
         hello,
         known_disks: RefCell::new(known_disks),
-        client_urls: RefCell::new(BTreeMap::from([(config.me, config.client_urls)])),
+        client_urls: RefCell::new(client_urls),
         events,
     });
     let acceptors: Vec<_> = peer_listeners

@@ -166,3 +166,32 @@ async fn a_file_that_is_cut_or_damaged_is_refused_in_words_with_or_without_its_d
     let missing = SnapshotFile::read(&directory.path().join("missing"), false).unwrap_err().to_string();
     assert!(missing.contains("cannot read"), "{missing}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_comes_without_the_state_is_given_it_by_a_restored_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("saved.db");
+    let (before, hash_before) = saved(&file).await;
+    let revision = before.header.unwrap().revision;
+    let cluster = LocalCluster::start_with(directory.path(), 3, |plan| {
+        if plan.name != "member3" {
+            SnapshotFile::read(&file, false).unwrap().restore(plan, None).unwrap();
+        }
+    })
+    .unwrap();
+    put(&channel(&cluster, 0), "new", 0).await;
+    let third = channel(&cluster, 2);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // What it has itself, whoever leads.
+        let request = RangeRequest { key: "new".into(), serializable: true, ..RangeRequest::default() };
+        let found = KvClient::new(third.clone()).range(request).await.map(|found| found.into_inner().count);
+        if matches!(found, Ok(1)) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it is never told: {found:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(hash(&third, revision).await, hash_before, "not the log alone: what was before it too");
+    cluster.shut_down().await;
+}

@@ -276,7 +276,7 @@ impl Network {
     }
 
     /// Does the next thing. Says whether there was one.
-    fn step(&mut self, next: &mut Option<&mut dyn FnMut(&mut Random, u64) -> Value>) -> bool {
+    fn step(&mut self, next: &mut Option<NextRequest>) -> bool {
         let Some(((at, _), event)) = self.events.pop_first() else { return false };
         self.now = at;
         match event {
@@ -321,7 +321,7 @@ impl Network {
 
     fn deliver(&mut self, line: &str) {
         let envelope: Value = serde_json::from_str(line).expect("lines are JSON");
-        let (src, dest) = (envelope["src"].as_str().unwrap(), envelope["dest"].as_str().unwrap());
+        let (src, dest) = (envelope["src"].as_str().expect("a name"), envelope["dest"].as_str().expect("a name"));
         if let Some(client) = place(dest, 'c') {
             let body = envelope["body"].clone();
             let waits = body["in_reply_to"] == json!(self.clients[client].last_msg_id);
@@ -336,10 +336,10 @@ impl Network {
             assert_eq!(envelope["body"]["type"], "init_ok", "{line}");
             return;
         };
-        if let Some(from) = place(src, 'n') {
-            if self.parted.contains(&(from, node)) || self.random.happens(self.storm.loss) {
-                return;
-            }
+        if let Some(from) = place(src, 'n')
+            && (self.parted.contains(&(from, node)) || self.random.happens(self.storm.loss))
+        {
+            return;
         }
         self.participants[node].receive(self.now, line);
         self.settle(node);
