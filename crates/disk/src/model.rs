@@ -129,7 +129,9 @@ impl Contents {
                 continue;
             }
             pending.change.apply(&mut self.durable);
-            if let Change::Write { offset, bytes } = &pending.change {
+            if let Change::Write { offset, bytes } = &pending.change
+                && !abandoned.is_empty()
+            {
                 let flushed = *offset..*offset + bytes.len() as u64;
                 abandoned = abandoned.into_iter().flat_map(|earlier| earlier.without(&flushed)).collect();
             }

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const PAGE_BYTES: usize = 4096;
+/// Small, since most files of a simulation are.
+const PAGE_BYTES: usize = 1024;
 
 /// A missing page reads as zeros; pages are shared between clones until one of them writes.
 #[derive(Clone, Debug, Default)]

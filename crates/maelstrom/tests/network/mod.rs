@@ -109,6 +109,9 @@ fn place(name: &str, letter: char) -> Option<usize> {
     name.strip_prefix(letter)?.parse::<usize>().ok()?.checked_sub(1)
 }
 
+/// What a client asks next, given chance and how many it has asked.
+type NextRequest<'a> = &'a mut dyn FnMut(&mut Random, u64) -> Value;
+
 impl Network {
     pub fn new(seed: u64, storm: Storm) -> Network {
         // Half of the runs keep so little of the log that whoever was cut off needs a snapshot.
