@@ -336,10 +336,10 @@ impl Network {
             assert_eq!(envelope["body"]["type"], "init_ok", "{line}");
             return;
         };
-        if let Some(from) = place(src, 'n') {
-            if self.parted.contains(&(from, node)) || self.random.happens(self.storm.loss) {
-                return;
-            }
+        if let Some(from) = place(src, 'n')
+            && (self.parted.contains(&(from, node)) || self.random.happens(self.storm.loss))
+        {
+            return;
         }
         self.participants[node].receive(self.now, line);
         self.settle(node);
