@@ -128,12 +128,7 @@ impl Model for Store {
     }
 
     fn changes_nothing(&self, operation: &Transacted) -> bool {
-        let (then, otherwise) = (operation.success.iter(), operation.failure.iter());
-        match operation.succeeded {
-            Some(true) => then.cloned().all(NumberedStep::only_reads),
-            Some(false) => otherwise.cloned().all(NumberedStep::only_reads),
-            None => then.chain(otherwise).cloned().all(NumberedStep::only_reads),
-        }
+        operation.success.iter().chain(&operation.failure).all(|step| step.only_reads())
     }
 
     fn overwrites(&self, operation: &Transacted) -> bool {
@@ -171,9 +166,7 @@ impl Model for Store {
     }
 
     fn brings(&self, operation: &Transacted, facts: &mut Vec<u64>) {
-        let then = operation.success.iter().filter(|_| operation.succeeded != Some(false));
-        let otherwise = operation.failure.iter().filter(|_| operation.succeeded != Some(true));
-        facts.extend(then.chain(otherwise).filter_map(|step| match *step {
+        facts.extend(operation.success.iter().chain(&operation.failure).filter_map(|step| match *step {
             NumberedStep::Put { key, value } => Some(fact(key, value)),
             NumberedStep::Delete { key, .. } => Some(fact(key, ABSENT)),
             _ => None,
