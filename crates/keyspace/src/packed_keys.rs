@@ -64,7 +64,7 @@ impl PackedKeys {
         let start = self.start(index);
         // Little is kept in reserve: most of them rest.
         if self.suffixes.capacity() - self.suffixes.len() < suffix.len() {
-            self.suffixes.reserve_exact(suffix.len().max(self.suffixes.len() / 8));
+            self.suffixes.reserve_exact(suffix.len().max(self.suffixes.len() / 4));
         }
         self.suffixes.extend_from_slice(suffix);
         self.suffixes[start..].rotate_right(suffix.len());
@@ -136,6 +136,6 @@ fn end_of(position: usize) -> u32 {
 /// Makes room for one more, and for few beside it.
 pub(crate) fn reserve_some<T>(list: &mut Vec<T>) {
     if list.len() == list.capacity() {
-        list.reserve_exact(1 + list.len() / 8);
+        list.reserve_exact(2 + list.len() / 4);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) async fn serve_http2<B: Backend>(
     dispatch: Arc<Dispatch<B>>,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), h2::Error> {
-    let socket = BufWriter::with_capacity(WRITE_BYTES, Unvectored(stream));
+    let socket = Unvectored(BufWriter::with_capacity(WRITE_BYTES, stream));
     let mut connection = builder(&dispatch.front.config).handshake::<_, Bytes>(socket).await?;
     let mut keep_alive = KeepAlive::new(connection.ping_pong(), &dispatch.front.config);
     let mut hot = FuturesUnordered::new();
@@ -99,7 +99,7 @@ fn builder(config: &ServerConfig) -> Builder {
 
 /// A socket that does not offer to write several pieces at once. To one that does, h2 hands every piece of data of 256 bytes
 /// or more by itself, which costs a system call for each answer; else it gathers those below 1 KiB.
-struct Unvectored(TcpStream);
+struct Unvectored(BufWriter<TcpStream>);
 
 impl AsyncRead for Unvectored {
     fn poll_read(

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use quorate_disk::Disk;
 use std::collections::VecDeque;
 
-/// How much is read at a time, unless an item is longer. So little that the window stays in the processor's cache until
-/// its items have been looked at.
-const WINDOW_BYTES: usize = 256 << 10;
+/// How much is read at a time, unless an item is longer. So little that the window's memory is used again at once
+/// by the next one, and stays in the processor's cache until its items have been looked at.
+const WINDOW_BYTES: usize = 64 << 10;
 
 /// The items of an image, in ascending order of number, read and checked while they are taken. An item shares the memory of
 /// the window that it was read with: copy what is to be kept.
