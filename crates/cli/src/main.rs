@@ -3,8 +3,11 @@
 mod bench;
 mod client;
 mod endpoint;
+mod exit;
 mod lab;
+mod maelstrom;
 mod serve;
+mod snapshot;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +37,10 @@ enum Command {
     Status(client::StatusArguments),
     /// List, add, promote, update, remove or replace members, or move leadership
     Member(client::MemberArguments),
+    /// Make the data directory of a new cluster's member out of a saved snapshot
+    Restore(Box<snapshot::RestoreArguments>),
+    /// Look into a saved snapshot
+    Snapshot(snapshot::SnapshotArguments),
     /// Put load on any etcd v3 endpoint and measure it
     Bench(Box<bench::BenchArguments>),
     /// Let single-decree Paxos agree on one value, and tell how
@@ -46,6 +53,8 @@ enum Command {
     Explore(lab::ExploreArguments),
     /// Check a recorded history: is it linearizable, and if not, why
     Check(lab::CheckArguments),
+    /// Be a node for Jepsen's Maelstrom: JSON lines on standard input and output
+    Maelstrom(maelstrom::MaelstromArguments),
 }
 
 /// A closed pipe (`quorate explain ... | head`) or a full disk behind standard output is no defect of this program: it ends
@@ -66,20 +75,10 @@ fn end_quietly_without_output() {
     }));
 }
 
-/// `check` says by its exit code what it found, so wrong usage has one of its own there (EX_USAGE of `sysexits.h`).
-fn end_with_usage(error: &clap::Error) -> ! {
-    const WRONG_USAGE: i32 = 64;
-    if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|command| command == "check") {
-        // There is nowhere else to say it.
-        let _ = error.print();
-        std::process::exit(WRONG_USAGE);
-    }
-    error.exit()
-}
-
 fn main() -> ExitCode {
     end_quietly_without_output();
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| end_with_usage(&error));
+    // Wrong usage ends here, with code 2.
+    let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Up(arguments) => up::run(arguments),
         Command::Serve(arguments) => serve::run(*arguments),
@@ -88,18 +87,21 @@ fn main() -> ExitCode {
         Command::Del(arguments) => client::del(arguments),
         Command::Status(arguments) => client::status(arguments),
         Command::Member(arguments) => client::member(arguments),
+        Command::Restore(arguments) => snapshot::restore(*arguments),
+        Command::Snapshot(arguments) => snapshot::snapshot(arguments),
         Command::Bench(arguments) => bench::run(*arguments),
         Command::Decide(arguments) => lab::decide(arguments),
         Command::Sim(arguments) => lab::sim(arguments),
         Command::Explain(arguments) => lab::explain(arguments),
         Command::Explore(arguments) => lab::explore(arguments),
         Command::Check(arguments) => lab::check(arguments),
+        Command::Maelstrom(arguments) => maelstrom::run(arguments),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("quorate: {error:#}");
-            ExitCode::FAILURE
+            exit::code_of(&error)
         }
     }
 }

@@ -129,10 +129,7 @@ impl MemberChange {
     /// Why it would be refused against these members, if it would: for saying so before others are asked.
     #[must_use]
     pub fn why_refused(&self, members: &Membership) -> Option<AskError> {
-        match self.wish(members) {
-            Ok(_) => None,
-            Err(why) => Some(why),
-        }
+        self.wish(members).err()
     }
 
     /// What comes of it, against the members in force. There is no other change under way.

@@ -466,6 +466,12 @@ impl<S: StateMachine> Machine<S> {
         &self.roster
     }
 
+    /// The leader's memory beside the state, at rest while this node does not lead.
+    #[must_use]
+    pub fn duty(&self) -> &S::Duty {
+        self.tenure.duty()
+    }
+
     /// The machine's own part of an image as of now; the state machine's head and items complete it.
     #[must_use]
     pub fn meta(&self) -> Bytes {

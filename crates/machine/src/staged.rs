@@ -45,6 +45,19 @@ impl<S: StateMachine> Staged<S> {
         }
     }
 
+    /// A state that a new cluster begins with, which counts as everything up to and with `applied`. Without sessions: those
+    /// of another cluster's nodes would make the commands of nodes with the same ids do nothing.
+    #[must_use]
+    pub fn of_new_cluster(state: S, applied: Slot) -> Staged<S> {
+        Staged { state, sessions: Sessions::default(), roster: Roster::default(), applied }
+    }
+
+    /// The state alone.
+    #[must_use]
+    pub fn into_state(self) -> S {
+        self.state
+    }
+
     /// Everything up to here is in it.
     #[must_use]
     pub fn applied(&self) -> Slot {

@@ -107,7 +107,7 @@ pub enum NodeInput<R: Replica, S: StateMachine> {
     },
     /// A client wants a command applied.
     Write {
-        /// For the reply.
+        /// For the reply. `u64::MAX` is the node's own, for what it writes itself.
         tag: ClientTag,
         /// The command.
         payload: Bytes,
@@ -144,6 +144,11 @@ pub enum NodeInput<R: Replica, S: StateMachine> {
     },
     /// A member, perhaps this one, said this of itself. While this node leads, it sees to it that the members show it.
     Met(MemberFacts),
+    /// What the disk has left, as far as the driver knows; to be told at start and then every second or so.
+    FreeSpace {
+        /// What the process may still write to the disk with the least, in bytes.
+        free_bytes: u64,
+    },
     /// News of a connection.
     Link {
         /// Peer.

@@ -7,6 +7,7 @@ use crate::config::NodeConfig;
 use crate::disks::JournalIdle;
 use crate::interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::snapshots::Snapshots;
+use crate::space::SpaceWatch;
 use crate::status::NodeStatus;
 use crate::tidying::TidyPace;
 use quorate_disk::Disk;
@@ -64,6 +65,7 @@ pub struct Node<R: Replica, S: StateMachine> {
     /// The applied and durable marks the replica was last told.
     pub(crate) reported: (Slot, Slot),
     pub(crate) idle: JournalIdle,
+    pub(crate) space: SpaceWatch,
     pub(crate) stop: Option<StopReason>,
     /// `Stop` was said.
     pub(crate) stopped: bool,
@@ -127,8 +129,8 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         for id in store.incoming().collect::<Vec<_>>() {
             store.drop_incoming(id);
         }
-        let incarnation = setup.incarnation;
         let mut node = Node {
+            snapshots: Snapshots::new(&config.transfer, setup.incarnation),
             setup,
             journal_idle: config.journal_idle,
             replica,
@@ -144,13 +146,13 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             lead: None,
             pace: CheckpointPace::new(config.checkpoint, applied),
             tidy: TidyPace::new(config.tidy_every),
-            snapshots: Snapshots::new(&config.transfer, incarnation),
             backups: BTreeMap::new(),
             last_backup: 0,
             anchor,
             checkpointed: applied,
             reported: (applied, applied),
             idle: JournalIdle::after_opening(),
+            space: SpaceWatch::new(config.low_space_bytes),
             stop: None,
             stopped: false,
         };
@@ -223,6 +225,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 self.machine.ask(env.now(), tag, Ask::MoveLeader(to), &mut self.machine_outputs);
             }
             NodeInput::Met(facts) => self.machine.meet(facts),
+            NodeInput::FreeSpace { free_bytes } => self.note_free_space(env.now(), free_bytes),
             NodeInput::Link { peer, state } => {
                 if state == LinkState::Up {
                     self.transfers_reconnected(env.now(), peer);
@@ -277,6 +280,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             store_bytes: self.store.bytes_on_disk(),
             journal_queued_bytes: self.journal.queued_bytes(),
             held_messages: self.gate.held(),
+            free_bytes: self.space.free_bytes(),
             stopped: self.stopped,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::interface::{NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::node::Node;
+use crate::space::OWN_TAG;
 use quorate_machine::{Lead, MachineOutput, StateMachine};
 use quorate_protocol::{Env, Event, Footprint, Input, Output, Replica, Rule, Violation};
 use quorate_types::{NodeId, Time};
@@ -178,6 +179,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 MachineOutput::Send { to, message } => {
                     out.push(NodeOutput::Send { to, message: NodeMessage::Machine(message) });
                 }
+                MachineOutput::Reply { tag: OWN_TAG, .. } => self.space.told(),
                 MachineOutput::Reply { tag, result } => out.push(NodeOutput::Reply { tag, result }),
                 MachineOutput::Answer { tag, result } => out.push(NodeOutput::Answer { tag, result }),
                 MachineOutput::Asked { tag, result } => out.push(NodeOutput::Asked { tag, result }),

@@ -46,6 +46,8 @@ pub struct NodeStatus {
     pub journal_queued_bytes: usize,
     /// Messages that wait for a durable write.
     pub held_messages: usize,
+    /// What the disk has left, by the driver's last word.
+    pub free_bytes: Option<u64>,
     /// Whether it has stopped for good.
     pub stopped: bool,
 }

@@ -10,6 +10,7 @@
 mod acquaintance;
 mod disk_thread;
 mod file_disk;
+mod free_space;
 mod handle;
 mod hello;
 mod introduction;

@@ -31,6 +31,7 @@ pub(crate) enum Internal<R: Replica> {
     Met { facts: MemberFacts, peer_urls: Vec<String> },
     DiskDone { lane: Lane, write: u64 },
     DiskFailed(DiskError),
+    FreeSpace { free_bytes: u64 },
     Fatal(String),
 }
 
@@ -217,6 +218,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                 NodeInput::Met(facts)
             }
             Internal::DiskDone { lane, write } => NodeInput::DiskDone { lane, write },
+            Internal::FreeSpace { free_bytes } => NodeInput::FreeSpace { free_bytes },
             Internal::DiskFailed(error) => {
                 driver.stop.get_or_insert(StopCause::Disk(error));
                 return;

@@ -3,6 +3,7 @@
 use crate::acquaintance::Acquaintance;
 use crate::disk_thread::DiskLane;
 use crate::file_disk::{DirectoryLock, FileDisk};
+use crate::free_space::tell_free_space;
 use crate::handle::NodeHandle;
 use crate::hello::KnownDisks;
 use crate::node_loop::{NodeLoop, StopCause, address_of};
@@ -162,6 +163,7 @@ where
         peer_urls: config.peer_urls,
         members_decided_at: node.roster().decided_at(),
     };
+    let sampler = tokio::task::spawn_local(tell_free_space(config.data_directory.clone(), events.clone()));
     let context = Rc::new(PeerContext {
         hello,
         known_disks: RefCell::new(known_disks),
@@ -175,6 +177,7 @@ where
     let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer };
     let ended = tokio::task::spawn_local(async move {
         let cause = node_loop.run(outputs).await;
+        sampler.abort();
         for acceptor in acceptors {
             acceptor.abort();
         }

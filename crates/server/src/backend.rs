@@ -246,6 +246,8 @@ pub struct NodeCounts {
     pub puts: Option<u64>,
     /// Deletions applied here since start.
     pub deletes: Option<u64>,
+    /// Transactions of more than one operation applied here since start.
+    pub transactions: Option<u64>,
     /// Live keys.
     pub keys: Option<u64>,
     /// The revision of the last compaction, 0 for none.
@@ -256,4 +258,6 @@ pub struct NodeCounts {
     pub alarms: Option<u64>,
     /// Bytes of history above which the NOSPACE alarm is raised.
     pub quota_backend_bytes: Option<u64>,
+    /// What this member's disk has left.
+    pub disk_free_bytes: Option<u64>,
 }

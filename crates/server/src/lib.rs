@@ -11,6 +11,7 @@
 //! | `backend.rs` | the [`Backend`] trait: what this crate needs from the store |
 //! | `errors.rs` | [`BackendError`]: etcd's error texts and codes, exact, because clients match on them |
 //! | `listen.rs` | [`serve`]: sockets, connections, graceful stop |
+//! | `http2.rs`, `hot_method.rs` | a connection of HTTP/2, and the methods that it answers itself |
 //! | `dispatch.rs` | each request to gRPC or HTTP; limits and metadata checks that hold for all methods |
 //! | `front.rs` | what every service shares: backend, configuration, counts |
 //! | `admission.rs`, `stream.rs` | bounds on the bytes of requests, and on response streams |
@@ -35,7 +36,9 @@ mod election;
 mod errors;
 mod front;
 mod health;
+mod hot_method;
 mod http;
+mod http2;
 mod kv;
 mod lease;
 mod listen;

@@ -4,7 +4,7 @@ use crate::entry::Identity;
 use crate::membership::{MembershipRules, member_list};
 use crate::plan::Plan;
 use bytes::Bytes;
-use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, Query, Reply, Request};
+use quorate_keyspace::{Keyspace, KeyspaceError, LeaseAnswer, LeaseErrand, Query, Reply, Request};
 use quorate_node::{AskError, Consistency, RequestError};
 use quorate_protocol::Replica;
 use quorate_raft::Raft;
@@ -33,6 +33,14 @@ struct Live {
     leader: AtomicU64,
     leader_changes: AtomicU64,
     learns: AtomicBool,
+    leases: AtomicU64,
+    alarms: AtomicU64,
+    is_out_of_space: AtomicBool,
+    puts: AtomicU64,
+    deletes: AtomicU64,
+    transactions: AtomicU64,
+    /// Counted where they are asked for: they leave no trace in the state.
+    ranges: AtomicU64,
 }
 
 impl Live {
@@ -45,6 +53,13 @@ impl Live {
         self.history_bytes.store(state.history_bytes(), Ordering::Relaxed);
         self.keys.store(state.live_keys(), Ordering::Relaxed);
         self.term.store(term, Ordering::Relaxed);
+        self.leases.store(state.lease_count(), Ordering::Relaxed);
+        self.alarms.store(state.alarms().count() as u64, Ordering::Relaxed);
+        self.is_out_of_space.store(state.is_out_of_space(), Ordering::Relaxed);
+        let applied = state.applied_counts();
+        self.puts.store(applied.puts, Ordering::Relaxed);
+        self.deletes.store(applied.deletes, Ordering::Relaxed);
+        self.transactions.store(applied.transactions, Ordering::Relaxed);
         if self.leader.swap(leader, Ordering::Relaxed) != leader && leader != 0 {
             self.leader_changes.fetch_add(1, Ordering::Relaxed);
         }
@@ -136,11 +151,18 @@ impl Backend for KeyspaceBackend {
     }
 
     async fn write(&self, request: Request) -> Result<Reply, BackendError> {
+        if request.grows() && self.live.is_out_of_space.load(Ordering::Relaxed) {
+            // Every replica would refuse it; but on its way there it would take space in every journal.
+            return Err(KeyspaceError::NoSpace.into());
+        }
         let reply = self.handle.write(encode_to_bytes(&request)).await.map_err(backend_error)?;
         refused_by_the_keyspace(reply)
     }
 
     async fn read(&self, query: Query, consistency: Consistency) -> Result<Reply, BackendError> {
+        if matches!(query, Query::Range(_)) {
+            self.live.ranges.fetch_add(1, Ordering::Relaxed);
+        }
         refused_by_the_keyspace(self.handle.read(query, consistency).await.map_err(backend_error)?)
     }
 
@@ -220,6 +242,13 @@ impl Backend for KeyspaceBackend {
                 keys: Some(self.live.keys.load(Ordering::Relaxed)),
                 compact_revision: u64::try_from(self.live.compact_revision.load(Ordering::Relaxed)).ok(),
                 quota_backend_bytes: Some(self.quota_backend_bytes),
+                ranges: Some(self.live.ranges.load(Ordering::Relaxed)),
+                puts: Some(self.live.puts.load(Ordering::Relaxed)),
+                deletes: Some(self.live.deletes.load(Ordering::Relaxed)),
+                transactions: Some(self.live.transactions.load(Ordering::Relaxed)),
+                leases: Some(self.live.leases.load(Ordering::Relaxed)),
+                alarms: Some(self.live.alarms.load(Ordering::Relaxed)),
+                disk_free_bytes: status.node.free_bytes,
                 ..NodeCounts::default()
             },
             detail: self.detail(&status),

@@ -11,6 +11,8 @@
 //! | `member.rs` | [`Member`]: the thread, its start and its end |
 //! | `entry.rs` | who a member is: by its data, as a founder, or as the cluster it joins says |
 //! | `backend.rs`, `membership.rs` | what the front asks, put to the node |
+//! | `snapshot_file.rs` | [`SnapshotFile`]: a saved snapshot, verified and read |
+//! | `restore.rs` | a new cluster's data directory out of one |
 //! | `local_cluster.rs` | [`LocalCluster`]: several members in this process |
 
 mod backend;
@@ -20,6 +22,8 @@ mod local_cluster;
 mod member;
 mod membership;
 mod plan;
+mod restore;
+mod snapshot_file;
 
 pub use identity::{Founder, cluster_id, founding_membership, node_id};
 pub use local_cluster::{LocalCluster, Reservation};
@@ -27,3 +31,5 @@ pub use member::{Member, MemberError};
 pub use plan::{Entry, Plan};
 pub use quorate_runtime::StopCause;
 pub use quorate_server::{ServerConfig, WatchLimits};
+pub use restore::{RestoreError, RevisionBump};
+pub use snapshot_file::{SnapshotFile, SnapshotFileError, SnapshotSummary};

@@ -239,6 +239,7 @@ fn open(
     };
     let mut node = NodeConfig::new(raft);
     node.tracing = plan.tracing;
+    node.low_space_bytes = plan.low_space_bytes;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
     let config = RuntimeConfig::<Raft, Keyspace> {
         duty: KeyspaceDutyConfig {

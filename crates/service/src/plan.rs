@@ -50,6 +50,8 @@ pub struct Plan {
     pub learners_max: u64,
     /// Whether changes are refused that too few started or connected members could cope with, as in etcd.
     pub strict_reconfiguration: bool,
+    /// Fewer free bytes than this on the member's disk raise the same alarm; 0 for never.
+    pub low_space_bytes: u64,
     /// Whether the replica tells why it does what it does; costs time.
     pub tracing: bool,
     /// Limits and times of the etcd front.
@@ -61,6 +63,9 @@ impl Plan {
     pub const DEFAULT_LEARNERS_MAX: u64 = 1;
     /// Etcd's quota: 2 GiB.
     pub const DEFAULT_QUOTA_BACKEND_BYTES: u64 = 2 << 30;
+
+    /// Three segments of the journal: one to roll into, two for a checkpoint to write what is left of files anew.
+    pub const DEFAULT_LOW_SPACE_BYTES: u64 = 192 << 20;
 
     /// A member with the default times and bounds.
     #[must_use]
@@ -76,6 +81,7 @@ impl Plan {
             quota_backend_bytes: Plan::DEFAULT_QUOTA_BACKEND_BYTES,
             learners_max: Plan::DEFAULT_LEARNERS_MAX,
             strict_reconfiguration: true,
+            low_space_bytes: Plan::DEFAULT_LOW_SPACE_BYTES,
             tracing: false,
             server: ServerConfig::default(),
         }

@@ -1,6 +1,7 @@
 //! Who belongs to a cluster, and in which part.
 
 use crate::{DiskId, NodeId};
+use std::sync::Arc;
 
 /// What a member does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,10 +60,10 @@ impl Member {
     }
 }
 
-/// The members of one configuration, in order of id.
+/// The members of one configuration, in order of id. Clones share them: every look at a replica's status takes one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Membership {
-    members: Vec<Member>,
+    members: Arc<[Member]>,
 }
 
 impl Membership {

@@ -65,6 +65,7 @@ impl Settings {
             quota_backend_bytes: limits.quota_backend_bytes,
             learners_max: self.max_learners.unwrap_or(Plan::DEFAULT_LEARNERS_MAX),
             strict_reconfiguration: self.strict_reconfig_check.unwrap_or(true),
+            low_space_bytes: self.low_space_bytes.unwrap_or(Plan::DEFAULT_LOW_SPACE_BYTES),
             tracing: log_level >= tracing::Level::DEBUG,
             server: limits.server(election_timeout),
             name,

@@ -73,6 +73,10 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_QUOTA_BACKEND_BYTES", value_name = "BYTES")]
     pub quota_backend_bytes: Option<u64>,
 
+    /// Fewer free bytes than this on this node's disk raise the NOSPACE alarm; 0 for never [default: 201326592]
+    #[arg(long, env = "QUORATE_LOW_SPACE_BYTES", value_name = "BYTES")]
+    pub low_space_bytes: Option<u64>,
+
     /// The largest write request [default: 1572864]
     #[arg(long, env = "QUORATE_MAX_REQUEST_BYTES", value_name = "BYTES")]
     pub max_request_bytes: Option<usize>,
@@ -139,6 +143,7 @@ const VARIABLES: &[&str] = &[
     "QUORATE_HEARTBEAT_INTERVAL",
     "QUORATE_ELECTION_TIMEOUT",
     "QUORATE_QUOTA_BACKEND_BYTES",
+    "QUORATE_LOW_SPACE_BYTES",
     "QUORATE_MAX_REQUEST_BYTES",
     "QUORATE_MAX_TXN_OPS",
     "QUORATE_MAX_REQUESTS_IN_FLIGHT",
@@ -202,6 +207,7 @@ impl Settings {
             heartbeat_interval: self.heartbeat_interval.or(weaker.heartbeat_interval),
             election_timeout: self.election_timeout.or(weaker.election_timeout),
             quota_backend_bytes: self.quota_backend_bytes.or(weaker.quota_backend_bytes),
+            low_space_bytes: self.low_space_bytes.or(weaker.low_space_bytes),
             max_request_bytes: self.max_request_bytes.or(weaker.max_request_bytes),
             max_txn_ops: self.max_txn_ops.or(weaker.max_txn_ops),
             max_requests_in_flight: self.max_requests_in_flight.or(weaker.max_requests_in_flight),
