@@ -55,7 +55,7 @@ impl Walk {
         let count = ids.len() as u64;
         let (one, other) = (world.draw(count) + 1, world.draw(count) + 1);
         let leader = world.leader().unwrap_or(one);
-        match world.draw(10) {
+        match world.draw(12) {
             0..=2 => {
                 // Nobody hears the leader any more; it may still hear others, or not.
                 let deaf = world.draw(2) == 0;
@@ -77,7 +77,29 @@ impl Walk {
                 self.transfers += 1;
             }
             7 => world.refused(one, leader),
+            8 | 9 => self.corner(leader),
             _ => world.heal(),
+        }
+    }
+
+    /// One node hears the leader no more for long and would stand. Then all others, who answered the leader just now, hear
+    /// it no more either, and forget it or are told that it is gone.
+    fn corner(&mut self, leader: u64) {
+        let world = &mut self.world;
+        world.heal();
+        world.pass_ms(300);
+        let others: Vec<u64> = world.ids().into_iter().filter(|id| *id != leader).collect();
+        world.cut(leader, others[0]);
+        world.pass_ms(250);
+        let forgets = world.draw(2) == 0;
+        for id in others.into_iter().skip(1) {
+            world.cut(leader, id);
+            if forgets {
+                world.crash(id);
+                world.open(id);
+            } else {
+                world.refused(id, leader);
+            }
         }
     }
 }
