@@ -111,15 +111,15 @@ fn walks(count: u64, seeds: u64, drift_ppm: u64, assumed_ppm: u32) -> Vec<Walk> 
 #[test]
 fn within_the_assumed_error_reads_are_linearizable_and_nobody_leads_beside_a_lease() {
     for (count, drift_ppm) in [(3, 0), (3, 100_000), (5, 100_000)] {
-        let walks = walks(count, 60, drift_ppm, 100_000);
+        let walks = walks(count, 40, drift_ppm, 100_000);
         for (seed, walk) in walks.iter().enumerate() {
             assert_eq!(walk.world.broken, None, "{count} nodes, seed {seed}, clocks wrong by {drift_ppm} ppm");
         }
         let sum = |of: fn(&Walk) -> u64| walks.iter().map(of).sum::<u64>();
         let (answered, leased) = (sum(|walk| walk.world.answered), sum(|walk| walk.world.leased));
         assert!(leased * 10 > answered && answered > leased, "{leased} of {answered} reads under a lease");
-        assert!(sum(|walk| walk.terms) > 300 && sum(|walk| walk.transfers) > 200, "the walks are calm");
-        assert!(sum(|walk| walk.world.transfers_in_vain) > 10, "every transfer went well");
+        assert!(sum(|walk| walk.terms) > 200 && sum(|walk| walk.transfers) > 100, "the walks are calm");
+        assert!(sum(|walk| walk.world.transfers_in_vain) > 3, "every transfer went well");
     }
 }
 
