@@ -114,7 +114,7 @@
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
 //!
-//! Absent so far: witnesses, refused at founding and in every wish.
+//! Absent so far: witnesses, refused at founding and in every wish (decision 0021).
 
 mod config;
 mod deciding;

@@ -1,6 +1,6 @@
 //! Learners, and nodes that join (dissertation, 4.2.1).
 
-use super::membership::*;
+use super::membership::{beat, decided_members, in_force, joined, payloads, reach, refusals, voters, wish, with};
 use crate::cluster::*;
 use quorate_protocol::{Input, LEARNER_NOT_IN_SYNC, Output, Refusal, Refused, Replica, RequestId, Role, Verdict};
 use quorate_raft::{Config, Timer};
