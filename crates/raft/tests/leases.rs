@@ -55,7 +55,7 @@ impl Walk {
         let count = ids.len() as u64;
         let (one, other) = (world.draw(count) + 1, world.draw(count) + 1);
         let leader = world.leader().unwrap_or(one);
-        match world.draw(10) {
+        match world.draw(12) {
             0..=2 => {
                 // Nobody hears the leader any more; it may still hear others, or not.
                 let deaf = world.draw(2) == 0;
@@ -77,7 +77,29 @@ impl Walk {
                 self.transfers += 1;
             }
             7 => world.refused(one, leader),
+            8 | 9 => self.corner(leader),
             _ => world.heal(),
+        }
+    }
+
+    /// One node hears the leader no more for long and would stand. Then all others, who answered the leader just now, hear
+    /// it no more either, and forget it or are told that it is gone.
+    fn corner(&mut self, leader: u64) {
+        let world = &mut self.world;
+        world.heal();
+        world.pass_ms(300);
+        let others: Vec<u64> = world.ids().into_iter().filter(|id| *id != leader).collect();
+        world.cut(leader, others[0]);
+        world.pass_ms(250);
+        let forgets = world.draw(2) == 0;
+        for id in others.into_iter().skip(1) {
+            world.cut(leader, id);
+            if forgets {
+                world.crash(id);
+                world.open(id);
+            } else {
+                world.refused(id, leader);
+            }
         }
     }
 }
@@ -89,15 +111,15 @@ fn walks(count: u64, seeds: u64, drift_ppm: u64, assumed_ppm: u32) -> Vec<Walk> 
 #[test]
 fn within_the_assumed_error_reads_are_linearizable_and_nobody_leads_beside_a_lease() {
     for (count, drift_ppm) in [(3, 0), (3, 100_000), (5, 100_000)] {
-        let walks = walks(count, 60, drift_ppm, 100_000);
+        let walks = walks(count, 40, drift_ppm, 100_000);
         for (seed, walk) in walks.iter().enumerate() {
             assert_eq!(walk.world.broken, None, "{count} nodes, seed {seed}, clocks wrong by {drift_ppm} ppm");
         }
         let sum = |of: fn(&Walk) -> u64| walks.iter().map(of).sum::<u64>();
         let (answered, leased) = (sum(|walk| walk.world.answered), sum(|walk| walk.world.leased));
         assert!(leased * 10 > answered && answered > leased, "{leased} of {answered} reads under a lease");
-        assert!(sum(|walk| walk.terms) > 300 && sum(|walk| walk.transfers) > 200, "the walks are calm");
-        assert!(sum(|walk| walk.world.transfers_in_vain) > 10, "every transfer went well");
+        assert!(sum(|walk| walk.terms) > 200 && sum(|walk| walk.transfers) > 100, "the walks are calm");
+        assert!(sum(|walk| walk.world.transfers_in_vain) > 3, "every transfer went well");
     }
 }
 
