@@ -79,6 +79,13 @@ fn asked_to_install<R: Replica>(words: &[Output<R>]) -> Option<SnapshotId> {
     })
 }
 
+/// The journal names none of these snapshots: they arrived and were not wanted, or were installed just before the end.
+fn drop_unnamed_arrivals(store: &mut Store) {
+    for id in store.incoming().collect::<Vec<_>>() {
+        store.drop_incoming(id);
+    }
+}
+
 /// An open node, and what it wants done first.
 pub type Booted<R, S> = (Node<R, S>, Vec<NodeOutput<R, S>>);
 
@@ -125,10 +132,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         if is_empty_store {
             write_founding_checkpoint(&setup, &machine, &mut store, store_disk).map_err(store_failed)?;
         }
-        // The journal names none of them: they arrived and were not wanted, or were installed just before the end.
-        for id in store.incoming().collect::<Vec<_>>() {
-            store.drop_incoming(id);
-        }
+        drop_unnamed_arrivals(&mut store);
         let mut node = Node {
             snapshots: Snapshots::new(&config.transfer, setup.incarnation),
             setup,

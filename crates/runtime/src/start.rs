@@ -170,10 +170,8 @@ where
         acquaintance: RefCell::new(Acquaintance::default()),
         events,
     });
-    let acceptors: Vec<_> = peer_listeners
-        .into_iter()
-        .map(|listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context))))
-        .collect();
+    let accept = |listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context)));
+    let acceptors: Vec<_> = peer_listeners.into_iter().map(accept).collect();
     let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer };
     let ended = tokio::task::spawn_local(async move {
         let cause = node_loop.run(outputs).await;
