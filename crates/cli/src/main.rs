@@ -4,6 +4,7 @@ mod bench;
 mod client;
 mod endpoint;
 mod lab;
+mod maelstrom;
 mod serve;
 mod up;
 
@@ -44,6 +45,8 @@ enum Command {
     Explore(lab::ExploreArguments),
     /// Check a recorded history: is it linearizable, and if not, why
     Check(lab::CheckArguments),
+    /// Be a node for Jepsen's Maelstrom: JSON lines on standard input and output
+    Maelstrom(maelstrom::MaelstromArguments),
 }
 
 /// A closed pipe (`quorate explain ... | head`) or a full disk behind standard output is no defect of this program: it ends
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => lab::explain(arguments),
         Command::Explore(arguments) => lab::explore(arguments),
         Command::Check(arguments) => lab::check(arguments),
+        Command::Maelstrom(arguments) => maelstrom::run(arguments),
     };
     match done {
         Ok(code) => code,

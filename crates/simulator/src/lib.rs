@@ -10,7 +10,8 @@
 //!   everything can be done to it. Scenario scripts do the same from a file ([`scenario`]).
 //! - **At random**: [`swarm::run_seed`] draws a cluster, a workload and a storm of faults from a seed and judges the run;
 //!   [`swarm::run_campaign`] does it for many seeds. Any protocol that is a [`swarm::Subject`] and any state machine that
-//!   is [`swarm::Judged`] can be run.
+//!   is [`swarm::Judged`] can be run. A state machine that is nothing of the kind can be, too: [`swarm::rehearse`] leaves it to
+//!   its owner what clients ask and whether the answers are right.
 //! - **For latencies**: [`topology`] has links of exact latency, on which a run of instant nodes and disks lands
 //!   exactly on what arithmetic predicts.
 //!
