@@ -1,6 +1,7 @@
 //! Ways that are closed as soon as it is clear that they lead nowhere.
 //!
-//! Something waiting can never be if it needs a fact that does not hold and that nothing can bring in time ([`Model::needs`]).
+//! Something waiting can never be if it needs a fact that does not hold and that nothing can bring in time ([`Model::needs`]). That
+//! stands on models that name all who may bring a fact, in whatever branch ([`Model::brings`]): one left out closes legal ways.
 //! Nor is a way begun that would have to be left before it is done: where a fact that comes once is brought about while another
 //! operation can neither wait until it is no longer needed nor take effect under it (`holds.rs`). One that is free is no
 //! such other, unless it alone brings what is needed.
