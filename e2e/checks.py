@@ -4,6 +4,7 @@ Each check is a function named check_*; a failed assertion fails the check and t
 """
 
 import argparse
+import concurrent.futures
 import difflib
 import json
 import os
@@ -18,11 +19,13 @@ import traceback
 import urllib.error
 import urllib.request
 
+import membership
 import transcripts
 from leader_kill import run_while_the_leader_dies
 from reference import EtcdCluster
 
 FIRST_PORT = 14379
+SERVERS_PORT = 15579
 ETCD_PORT = 24379
 
 
@@ -143,8 +146,12 @@ def check_etcdctl_prints_what_it_prints_on_etcd(world):
     reference, different = world.reference(), []
     for version, etcdctl in world.etcdctls.items():
         for script in transcripts.SCRIPTS:
+            started = time.monotonic()
             prefix = f"{version}-{script.__name__}/"
-            expected, got = (transcripts.transcript_of(script, etcdctl, at, prefix) for at in (reference, world.cluster))
+            with concurrent.futures.ThreadPoolExecutor() as both:
+                told = both.map(lambda at: transcripts.transcript_of(script, etcdctl, at, prefix), (reference, world.cluster))
+            expected, got = told
+            print(f"    etcdctl {version}, {script.__name__}: {time.monotonic() - started:.1f} s", flush=True)
             if expected != got:
                 words = difflib.unified_diff(expected, got, "etcd", "quorate", lineterm="")
                 different.append(f"etcdctl {version}, {script.__name__}:\n" + "\n".join(words))
@@ -210,7 +217,101 @@ def check_http_endpoints_answer_on_the_client_port(world):
     assert "etcdserver" in http(f"{base}/version")[1]
     metrics = http(f"{base}/metrics")[1]
     assert "etcd_server_has_leader 1" in metrics, metrics[:400]
+    counted = {line.split()[0]: float(line.split()[1]) for line in metrics.splitlines() if line and line[0] != "#"}
+    assert counted["etcd_mvcc_put_total"] > 0 and counted["etcd_mvcc_delete_total"] > 0, "what was applied is counted on every member"
+    assert {"etcd_mvcc_txn_total", "etcd_mvcc_range_total", "quorate_leases", "quorate_alarms"} <= counted.keys(), counted
+    assert counted["quorate_disk_free_bytes"] > 0, counted
     assert http(f"{base}/nowhere")[0] == 404
+
+
+def check_a_saved_snapshot_becomes_a_new_cluster(world):
+    """etcdctl saves it of a live cluster; three directories are restored from it, and serve what was there."""
+    cluster, program = world.cluster, world.program
+    for version, etcdctl in world.etcdctls.items():
+        at = (etcdctl, "--endpoints", cluster.endpoint(0))
+        for index in range(20):
+            run(*at, "put", f"saved/{version}/{index % 7}", str(index))
+        lease = run(*at, "lease", "grant", "600").stdout.split()[1]
+        run(*at, "put", f"saved/{version}/leased", "x", f"--lease={lease}")
+        run(*at, "del", f"saved/{version}/3")
+        file = os.path.join(world.scratch, f"saved-{version}.db")
+        run(*at, "snapshot", "save", file)
+        before = json.loads(run(*at, "get", "", "--prefix", "-w", "json").stdout)
+        revision = before["header"]["revision"]
+        summary = json.loads(run(program, "snapshot", "status", file, "--output", "json").stdout)
+        hashes = json.loads(run(*at, "endpoint", "hashkv", "-w", "json").stdout)
+        assert (summary["revision"], summary["totalKey"]) == (revision, before["count"]), summary
+        assert summary["hash"] == hashes[0]["HashKV"]["hash"], (summary, hashes)
+        with Restored(world, file, version) as restored:
+            at = (etcdctl, "--endpoints", restored.endpoints())
+            wait_for(lambda: run(*at, "get", "a", check=False).returncode == 0, 30, "the new cluster has a leader")
+            for index in range(3):
+                after = json.loads(run(etcdctl, "--endpoints", restored.endpoint(index), "get", "", "--prefix", "-w", "json").stdout)
+                assert after["kvs"] == before["kvs"], "all keys, with their revisions, versions and leases"
+                assert after["header"]["revision"] == revision, after["header"]
+                assert after["header"]["cluster_id"] != before["header"]["cluster_id"], "another cluster"
+            left = run(*at, "lease", "timetolive", lease, "--keys").stdout
+            assert f"saved/{version}/leased" in left and "granted with TTL(600s)" in left, left
+            assert json.loads(run(*at, "put", "saved/new", "1", "-w", "json").stdout)["header"]["revision"] == revision + 1
+            watch = [*at, "watch", "saved/", "--prefix", f"--rev={revision + 1}"]
+            process = subprocess.Popen(watch, stdout=subprocess.PIPE, text=True, env={**os.environ, "ETCDCTL_API": "3"})
+            assert [process.stdout.readline().strip() for _ in range(3)] == ["PUT", "saved/new", "1"]
+            process.kill()
+            process.wait(20)
+            again = restored.restore(file, 0)
+            assert again.returncode == 1 and "not empty" in again.stderr, again
+    with open(file, "r+b") as damaged:
+        damaged.seek(100)
+        byte = damaged.read(1)
+        damaged.seek(100)
+        damaged.write(bytes([byte[0] ^ 1]))
+    refused = run(program, "restore", file, "--data-dir", os.path.join(world.scratch, "never"), check=False)
+    assert refused.returncode == 1 and "damaged" in refused.stderr, refused
+    assert not os.path.exists(os.path.join(world.scratch, "never"))
+
+
+class Restored:
+    """Three members of a new cluster, restored from one file and started."""
+
+    def __init__(self, world, file, version):
+        self.program = world.program
+        self.directory = os.path.join(world.scratch, f"restored-{version}")
+        self.port = FIRST_PORT + 1000
+        self.processes = []
+        for index in range(3):
+            done = self.restore(file, index)
+            assert done.returncode == 0, done
+        for index in range(3):
+            client = f"http://{self.endpoint(index)}"
+            command = [self.program, "serve", *self.identity(index), "--listen-client-urls", client,
+                       "--listen-peer-urls", self.peer(index), "--log-level", "error"]
+            self.processes.append(subprocess.Popen(command))
+
+    def restore(self, file, index):
+        return run(self.program, "restore", file, *self.identity(index), check=False)
+
+    def identity(self, index):
+        members = ",".join(f"r{other}={self.peer(other)}" for other in range(3))
+        return ["--name", f"r{index}", "--data-dir", os.path.join(self.directory, f"r{index}"), "--initial-cluster", members,
+                "--initial-cluster-token", "restored", "--initial-advertise-peer-urls", self.peer(index)]
+
+    def endpoint(self, index):
+        return f"127.0.0.1:{self.port + 10 * index}"
+
+    def endpoints(self):
+        return ",".join(self.endpoint(index) for index in range(3))
+
+    def peer(self, index):
+        return f"http://127.0.0.1:{self.port + 10 * index + 1}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(20)
 
 
 def check_kill_of_the_leader_loses_nothing(world):
@@ -350,6 +451,19 @@ def check_another_clusters_directory_is_refused(world):
     assert process.wait(20) == 0
     other = run(*first, "--initial-cluster-token", "other", check=False)
     assert other.returncode != 0 and "cluster" in other.stderr, other
+
+
+def check_members_come_and_go_while_clients_write(world):
+    servers = membership.Servers(world.program, os.path.join(world.scratch, "members"), SERVERS_PORT)
+    try:
+        servers.found(["n1", "n2", "n3"])
+        load = membership.come_and_go(servers, world.etcdctls["3.5"])
+        print(f"    {len(load.written)} writes, {load.retried} of them tried twice")
+        kept = json.loads(servers.quorate("get", "load/", "--prefix", "--keys-only", "--output", "json").stdout)
+        assert {pair["key"] for pair in kept["kvs"]} >= set(load.written), "an acknowledged write is lost"
+        membership.wiped_disks_stay_out(servers)
+    finally:
+        servers.stop()
 
 
 def check_one_seed_is_one_run_in_debug_and_release(world):

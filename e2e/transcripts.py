@@ -11,11 +11,15 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 
 # Keys of JSON whose numbers count revisions, and those that are different on every cluster.
 REVISIONS = {"revision", "create_revision", "mod_revision", "compact_revision"}
 # The header of events tells a revision that is not before them; how far beyond is not promised.
 INDIVIDUAL = {"cluster_id", "member_id", "raft_term", "Header"}
+
+# After this much time what was waited for counts as missing, and the transcripts differ. A busy machine may need most of it.
+PATIENCE_SECONDS = 60
 
 
 class Transcript:
@@ -34,10 +38,10 @@ class Transcript:
         command = self.command(*parts, endpoints=endpoints)
         try:
             return subprocess.run(
-                command, capture_output=True, text=True, timeout=15, input=stdin, env={**os.environ, "ETCDCTL_API": "3"},
+                command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, input=stdin, env={**os.environ, "ETCDCTL_API": "3"},
             )
         except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(command, "no end within 15 s", "", "")
+            return subprocess.CompletedProcess(command, f"no end within {PATIENCE_SECONDS} s", "", "")
 
     def key(self, name):
         return self.prefix + name
@@ -49,7 +53,13 @@ class Transcript:
         return done.stdout
 
     def run_until(self, lines, *parts, stdin=None, meanwhile=()):
-        """Starts a command that does not end by itself, runs others meanwhile, and notes the lines it prints."""
+        """Starts a command that does not end by itself, runs others meanwhile, and notes the lines it prints.
+
+        Nothing is waited for by the clock: a watch is under way when the cluster counts its watchers, and whatever else waits
+        for nobody has printed its lines by then.
+        """
+        is_watch = parts[0] == "watch"
+        before = self.watchers() if is_watch and meanwhile else 0
         process = subprocess.Popen(
             self.command(*parts), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "ETCDCTL_API": "3"},
@@ -57,17 +67,40 @@ class Transcript:
         if stdin is not None:
             process.stdin.write(stdin)
             process.stdin.flush()
-        time.sleep(0.5)
+        patience = threading.Timer(PATIENCE_SECONDS, process.kill)
+        patience.start()
+        out = ""
+        if is_watch and meanwhile:
+            wanted = before + (stdin.count("watch ") if stdin else 1)
+            self.wait_until(lambda: self.watchers() >= wanted or process.poll() is not None)
+        else:
+            out = "".join(process.stdout.readline() for _ in range(lines))
         for command in meanwhile:
             self.run(*command)
-        patience = threading.Timer(15, process.kill)
-        patience.start()
-        out = "".join(process.stdout.readline() for _ in range(lines))
+        if is_watch and meanwhile:
+            out = "".join(process.stdout.readline() for _ in range(lines))
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=20)
+        rest, _ = process.communicate(timeout=PATIENCE_SECONDS)
         patience.cancel()
+        if is_watch and meanwhile:
+            # The next one counts from here.
+            self.wait_until(lambda: self.watchers() <= before)
         self.note(parts, "interrupted", out + rest, "")
         return out
+
+    def watchers(self):
+        """How many watchers there are on all members together."""
+        total = 0
+        for index in range(self.cluster.nodes):
+            with urllib.request.urlopen(f"http://{self.cluster.endpoint(index)}/metrics", timeout=PATIENCE_SECONDS) as answer:
+                found = re.search(r"^etcd_debugging_mvcc_watcher_total (\S+)", answer.read().decode(), re.MULTILINE)
+            total += int(float(found[1]))
+        return total
+
+    def wait_until(self, condition):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def note(self, parts, code, out, errors):
         self.lines.append(self.plain("$ " + " ".join(str(part) for part in parts) + f" -> {code}"))
@@ -155,7 +188,7 @@ def watches(transcript):
     for name, value in (("a", "1"), ("b", "2"), ("a", "3")):
         run("put", key(name), value)
     run("del", key("b"))
-    transcript.run_until(11, "watch", key(""), "--prefix", f"--rev={base + 1}")
+    transcript.run_until(12, "watch", key(""), "--prefix", f"--rev={base + 1}")
     transcript.run_until(13, "watch", key("a"), "--prev-kv", f"--rev={base + 1}", meanwhile=[("del", key("a"))])
     transcript.run_until(6, "watch", key("a"), key("c"), meanwhile=[("put", key("a"), "4"), ("put", key("c"), "5"), ("put", key("b"), "6")])
     transcript.run_until(1, "watch", key("a"), "-w", "json", f"--rev={base + 1}")
@@ -205,7 +238,7 @@ def leases(transcript):
 def locks(transcript):
     key = transcript.key
     transcript.run("lock", key("l"), "echo", "held")
-    held = transcript.run_until(1, "lock", key("m"), "--ttl=5", meanwhile=[("get", key("m"), "--prefix", "--print-value-only")])
+    held = transcript.run_until(2, "lock", key("m"), "--ttl=5", meanwhile=[("get", key("m"), "--prefix", "--print-value-only")])
     transcript.lines.append(f"token under the name: {held.startswith(key('m') + '/')}")
     campaign = transcript.run_until(2, "elect", key("e"), "me", meanwhile=[("get", key("e"), "--prefix", "--print-value-only")])
     transcript.lines.append(f"leader's key and value: {[line.split('/')[0] for line in campaign.splitlines()][1:]}")

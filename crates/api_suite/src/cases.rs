@@ -9,6 +9,7 @@ mod limits;
 mod lock;
 mod maintenance;
 mod members;
+mod membership;
 mod put;
 mod range;
 mod revisions;
@@ -23,7 +24,7 @@ use crate::case::Case;
 
 /// Every case there is.
 pub fn cases() -> Vec<Case> {
-    let groups: [Vec<Case>; 18] = [
+    let groups: [Vec<Case>; 19] = [
         range::cases(),
         sort::cases(),
         put::cases(),
@@ -38,6 +39,7 @@ pub fn cases() -> Vec<Case> {
         election::cases(),
         limits::cases(),
         members::cases(),
+        membership::cases(),
         maintenance::cases(),
         revisions::cases(),
         compaction::cases(),

@@ -1,6 +1,7 @@
 //! `quorate bench`: the load generator.
 
 use crate::endpoint::OutputFormat;
+use crate::exit::usage;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use quorate_load::{Amount, Report, Settings, Workload};
@@ -158,7 +159,7 @@ impl From<WorkloadName> for Workload {
 
 /// Runs the load and prints what it measured. Fails if any operation failed, the failover workload's excepted.
 pub fn run(arguments: BenchArguments) -> Result<ExitCode> {
-    let settings = arguments.settings()?;
+    let settings = arguments.settings().map_err(usage)?;
     let threads = usize::try_from(arguments.threads)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let shows_progress = arguments.output == OutputFormat::Text && std::io::stderr().is_terminal();

@@ -1,9 +1,11 @@
-//! `quorate put|get|del|status`: so that nobody needs another tool.
+//! `quorate put|get|del|status|member`: so that nobody needs another tool.
 
 mod kv;
+mod members;
 mod status;
 
 pub use kv::{DelArguments, GetArguments, PutArguments, del, get, put};
+pub use members::{MemberArguments, member};
 pub use status::{StatusArguments, status};
 
 use anyhow::Result;

@@ -1,5 +1,6 @@
 //! The lab: the code that serves, on virtual time or in every order there is, and told in words.
 
+mod campaign;
 mod check;
 mod explain;
 mod explore;

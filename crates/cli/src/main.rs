@@ -3,9 +3,11 @@
 mod bench;
 mod client;
 mod endpoint;
+mod exit;
 mod lab;
 mod maelstrom;
 mod serve;
+mod snapshot;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +35,12 @@ enum Command {
     Del(client::DelArguments),
     /// Show members, leader, revision and how far each node is
     Status(client::StatusArguments),
+    /// List, add, promote, update, remove or replace members, or move leadership
+    Member(client::MemberArguments),
+    /// Make the data directory of a new cluster's member out of a saved snapshot
+    Restore(Box<snapshot::RestoreArguments>),
+    /// Look into a saved snapshot
+    Snapshot(snapshot::SnapshotArguments),
     /// Put load on any etcd v3 endpoint and measure it
     Bench(Box<bench::BenchArguments>),
     /// Let single-decree Paxos agree on one value, and tell how
@@ -67,20 +75,10 @@ fn end_quietly_without_output() {
     }));
 }
 
-/// `check` says by its exit code what it found, so wrong usage has one of its own there (EX_USAGE of `sysexits.h`).
-fn end_with_usage(error: &clap::Error) -> ! {
-    const WRONG_USAGE: i32 = 64;
-    if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|command| command == "check") {
-        // There is nowhere else to say it.
-        let _ = error.print();
-        std::process::exit(WRONG_USAGE);
-    }
-    error.exit()
-}
-
 fn main() -> ExitCode {
     end_quietly_without_output();
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| end_with_usage(&error));
+    // Wrong usage ends here, with code 2.
+    let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Up(arguments) => up::run(arguments),
         Command::Serve(arguments) => serve::run(*arguments),
@@ -88,6 +86,9 @@ fn main() -> ExitCode {
         Command::Get(arguments) => client::get(arguments),
         Command::Del(arguments) => client::del(arguments),
         Command::Status(arguments) => client::status(arguments),
+        Command::Member(arguments) => client::member(arguments),
+        Command::Restore(arguments) => snapshot::restore(*arguments),
+        Command::Snapshot(arguments) => snapshot::snapshot(arguments),
         Command::Bench(arguments) => bench::run(*arguments),
         Command::Decide(arguments) => lab::decide(arguments),
         Command::Sim(arguments) => lab::sim(arguments),
@@ -100,7 +101,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("quorate: {error:#}");
-            ExitCode::FAILURE
+            exit::code_of(&error)
         }
     }
 }

@@ -5,9 +5,12 @@ mod plan;
 mod process;
 mod settings;
 
+use crate::exit::usage;
 use anyhow::Result;
 use clap::Args;
-use settings::{Settings, refuse_unknown_variables};
+use plan::ServePlan;
+pub use settings::Settings;
+use settings::refuse_unknown_variables;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,10 +29,15 @@ pub struct ServeArguments {
 
 /// `quorate serve`.
 pub fn run(arguments: ServeArguments) -> Result<ExitCode> {
+    let stop_with_stdin = arguments.stop_with_stdin;
+    process::serve(plan_of(arguments).map_err(usage)?, stop_with_stdin)
+}
+
+fn plan_of(arguments: ServeArguments) -> Result<ServePlan> {
     refuse_unknown_variables(std::env::vars().map(|(name, _)| name))?;
     let file = match &arguments.config_file {
         Some(path) => Settings::from_file(path)?,
         None => Settings::default(),
     };
-    process::serve(arguments.settings.or(file).plan()?, arguments.stop_with_stdin)
+    arguments.settings.or(file).plan()
 }

@@ -4,9 +4,10 @@ mod children;
 mod directory;
 mod report;
 
+use crate::exit::usage;
 use crate::up::children::{Child, Event, Fleet};
 use crate::up::directory::{ClusterFile, prepare, remember};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use clap::Args;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -49,10 +50,13 @@ pub struct NodePlan {
 
 /// `quorate up`.
 pub fn run(arguments: UpArguments) -> Result<ExitCode> {
-    ensure!(arguments.protocol == "raft", "--protocol {}: this version serves raft only", arguments.protocol);
+    let protocol = &arguments.protocol;
+    if protocol != "raft" {
+        return Err(usage(anyhow::anyhow!("--protocol {protocol}: this version serves raft only")));
+    }
     let wanted = ClusterFile::wanted(arguments.nodes.as_deref(), arguments.client_port);
     let cluster = prepare(&arguments.data_dir, &wanted, arguments.fresh, arguments.yes)?;
-    let plans = layout(cluster.nodes, cluster.client_port)?;
+    let plans = layout(cluster.nodes, cluster.client_port).map_err(usage)?;
     refuse_taken_ports(&plans)?;
     remember(&arguments.data_dir, &cluster)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

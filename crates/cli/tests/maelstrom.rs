@@ -31,9 +31,9 @@ impl Processes {
     }
 
     fn send(&mut self, envelope: &Value) {
-        let dest = envelope["dest"].as_str().unwrap();
+        let dest = envelope["dest"].as_str().expect("a name");
         if let Some((_, Some(stdin))) = self.nodes.get_mut(dest) {
-            writeln!(stdin, "{envelope}").unwrap();
+            writeln!(stdin, "{envelope}").expect("the node reads");
         }
     }
 
@@ -52,7 +52,7 @@ impl Processes {
             }
             let left = until.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no answer to {body}"));
-            match line["dest"].as_str().unwrap().starts_with('n') {
+            match line["dest"].as_str().expect("a name").starts_with('n') {
                 true => self.send(&line),
                 false => self.answers.push(line),
             }
@@ -83,8 +83,8 @@ impl Drop for Processes {
 fn start_node(sender: Sender<Value>) -> (Child, Option<ChildStdin>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
     command.args(["maelstrom", "--protocol", "raft", "--election-timeout-ms", "500"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("it is piped"));
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             let message = serde_json::from_str(&line).unwrap_or_else(|why| panic!("{why}: {line}"));

@@ -12,6 +12,8 @@
 //! - an operation that fails leaves its file in an unknown state: the owner stops and recovers from media.
 
 pub mod model;
+mod names;
 mod operation;
 
+pub use names::{number_of_file, numbered_file};
 pub use operation::{Disk, DiskError, DiskErrorKind, Operation, SECTOR_BYTES};

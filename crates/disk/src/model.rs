@@ -50,24 +50,29 @@ enum NameChange {
 impl NameChange {
     /// A change happens as a whole or not, whatever became of those before it: a rename takes the old name from its
     /// file and from no other, even if the file's creation under that name was lost.
-    fn apply(&self, names: &mut BTreeMap<String, FileId>) {
+    /// Answers which file lost a name for good.
+    fn apply(&self, names: &mut BTreeMap<String, FileId>) -> Option<FileId> {
         match self {
-            NameChange::Create { file, id } => {
-                names.insert(file.clone(), *id);
-            }
+            NameChange::Create { file, id } => names.insert(file.clone(), *id),
             NameChange::Rename { from, to, id } => {
                 remove_name_of(names, from, *id);
-                names.insert(to.clone(), *id);
+                names.insert(to.clone(), *id)
             }
             NameChange::Unlink { file, id } => remove_name_of(names, file, *id),
         }
     }
 }
 
-fn remove_name_of(names: &mut BTreeMap<String, FileId>, file: &str, id: FileId) {
-    if names.get(file) == Some(&id) {
-        names.remove(file);
+impl NameChange {
+    fn id(&self) -> FileId {
+        match self {
+            NameChange::Create { id, .. } | NameChange::Rename { id, .. } | NameChange::Unlink { id, .. } => *id,
+        }
     }
+}
+
+fn remove_name_of(names: &mut BTreeMap<String, FileId>, file: &str, id: FileId) -> Option<FileId> {
+    if names.get(file) == Some(&id) { names.remove(file) } else { None }
 }
 
 /// One file's bytes: `current` is `durable` with `pending` applied in order.
@@ -124,7 +129,9 @@ impl Contents {
                 continue;
             }
             pending.change.apply(&mut self.durable);
-            if let Change::Write { offset, bytes } = &pending.change {
+            if let Change::Write { offset, bytes } = &pending.change
+                && !abandoned.is_empty()
+            {
                 let flushed = *offset..*offset + bytes.len() as u64;
                 abandoned = abandoned.into_iter().flat_map(|earlier| earlier.without(&flushed)).collect();
             }
@@ -348,11 +355,13 @@ impl ModelDisk {
 
     fn flush_directory(&mut self) {
         let pending = std::mem::take(&mut self.pending_names);
-        for change in &pending {
-            change.apply(&mut self.synced_names);
-        }
-        if pending.iter().any(|change| !matches!(change, NameChange::Create { .. })) {
-            self.forget_nameless_files();
+        // Only these can be without a name now: whatever lost its name in `names` did so by a change that was pending.
+        let replaced: Vec<FileId> = pending.iter().filter_map(|change| change.apply(&mut self.synced_names)).collect();
+        for id in replaced.into_iter().chain(pending.iter().map(NameChange::id)) {
+            let is_named = |names: &BTreeMap<String, FileId>| names.values().any(|named| *named == id);
+            if !is_named(&self.names) && !is_named(&self.synced_names) {
+                self.contents.remove(&id);
+            }
         }
     }
 

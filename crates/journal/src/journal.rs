@@ -7,6 +7,7 @@ use crate::format::{
     FLUSHES_OFFSET, Link, MARK_OFFSETS, Mark, RECORD_KIND_APPENDED, RECORD_KIND_BASELINE, SegmentHeader, whole_sectors,
 };
 use crate::names::{segment_file, unfinished_file};
+use crate::spare::{Spare, Urgency};
 use bytes::Bytes;
 use quorate_disk::Operation;
 use quorate_types::{Incarnation, Ticket};
@@ -23,7 +24,9 @@ use std::collections::VecDeque;
 /// 3. Whenever no write is under way call [`next_write`](Journal::next_write), perform its operations in order
 ///    and then call [`completed`](Journal::completed): now, and not before, is `through` durable.
 /// 4. When nothing has been queued for a while call [`idle_write`](Journal::idle_write) in the same way.
-/// 5. If any operation fails, stop the node and open again from the media. Never retry, never report
+/// 5. Tell it now and then what the disk has left ([`note_free_space`](Journal::note_free_space)), and in a quiet moment
+///    perform a [`spare_write`](Journal::spare_write): the next segment's space is reserved ahead.
+/// 6. If any operation fails, stop the node and open again from the media. Never retry, never report
 ///    completion: after a failed flush nobody knows what is durable.
 ///
 /// # Example
@@ -70,6 +73,10 @@ pub struct Journal {
     marked_sequence: u64,
     under_way: Option<UnderWay>,
     next_write_id: u64,
+    /// What the disk has left, by the driver's last word, if nothing was reserved since.
+    pub(crate) free_bytes: Option<u64>,
+    /// Reserved for the next segment.
+    pub(crate) spare: Option<Spare>,
 }
 
 /// A segment in use.
@@ -156,6 +163,8 @@ impl Journal {
             marked_sequence,
             under_way: None,
             next_write_id: 0,
+            free_bytes: None,
+            spare: None,
         }
     }
 
@@ -214,6 +223,7 @@ impl Journal {
         let (mut operations, mut outcome) = self.plan_flush(&batch);
         // One at most, for records wait for this write. It is enough: no write fills more than one segment.
         outcome.unlinked = self.plan_unlinks(1, &mut operations);
+        operations.extend(self.plan_spare(Urgency::Busy));
         Some(self.launch(operations, outcome))
     }
 
@@ -222,7 +232,7 @@ impl Journal {
     /// way, or something is queued. It may cost a flush, so call it after a pause (10 ms, say) and not after
     /// every write.
     pub fn idle_write(&mut self) -> Option<Write> {
-        if self.under_way.is_some() || !self.queue.is_empty() {
+        if !self.is_at_rest() {
             return None;
         }
         let mut operations = Vec::new();
@@ -272,10 +282,10 @@ impl Journal {
         self.queued_bytes
     }
 
-    /// Bytes reserved on the disk by all segments.
+    /// Bytes reserved on the disk by all segments, and ahead for the next.
     #[must_use]
     pub fn bytes_on_disk(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.length_bytes).sum()
+        self.segments.iter().map(|segment| segment.length_bytes).sum::<u64>() + self.spare_bytes()
     }
 
     /// The segments, oldest first.
@@ -316,6 +326,20 @@ impl Journal {
         let batch: Vec<Queued> = self.queue.drain(..count).collect();
         self.queued_bytes -= batch.iter().map(|queued| queued.encoded_bytes).sum::<usize>();
         batch
+    }
+
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.under_way.is_none() && self.queue.is_empty()
+    }
+
+    /// A write that makes no ticket durable.
+    pub(crate) fn launch_housekeeping(&mut self, operations: Vec<Operation>) -> Write {
+        self.launch(operations, Outcome { marked_sequence: self.marked_sequence, unlinked: 0 })
+    }
+
+    /// The length of a segment that nothing larger than usual asks for.
+    pub(crate) fn spare_length_bytes(&self) -> u64 {
+        whole_sectors(self.config.segment_bytes.max(FLUSHES_OFFSET))
     }
 
     fn launch(&mut self, operations: Vec<Operation>, outcome: Outcome) -> Write {
@@ -367,7 +391,9 @@ impl Journal {
         let previous = self.segments.len().checked_sub(1);
         let number = self.segments.back().map_or(0, |segment| segment.number.saturating_add(1));
         let (unfinished, finished) = (unfinished_file(number), segment_file(number));
-        let header = self.segment_header(number, flush_length);
+        let at_least = whole_sectors(self.config.segment_bytes.max(FLUSHES_OFFSET.saturating_add(flush_length)));
+        let (length_bytes, mut operations) = self.take_file(number, at_least);
+        let header = self.segment_header(number, length_bytes);
         let current = self.segments.len();
         self.segments.push_back(Segment {
             number,
@@ -376,10 +402,7 @@ impl Journal {
             used_bytes: FLUSHES_OFFSET,
             next_slot: 0,
         });
-        let mut operations = vec![
-            Operation::Create { file: unfinished.clone(), reserve_bytes: header.length_bytes },
-            write_at(unfinished.clone(), 0, Bytes::from(header.encode())),
-        ];
+        operations.push(write_at(unfinished.clone(), 0, Bytes::from(header.encode())));
         if self.durable.sequence > 0 {
             operations.push(self.write_mark(current, unfinished.clone(), self.durable));
         }
@@ -395,12 +418,11 @@ impl Journal {
         (operations, Outcome { marked_sequence: self.end.sequence, unlinked: 0 })
     }
 
-    fn segment_header(&self, number: u64, flush_length: u64) -> SegmentHeader {
-        let at_least = FLUSHES_OFFSET.saturating_add(flush_length);
+    fn segment_header(&self, number: u64, length_bytes: u64) -> SegmentHeader {
         SegmentHeader {
             identity: self.identity.clone(),
             segment: number,
-            length_bytes: whole_sectors(self.config.segment_bytes.max(at_least)),
+            length_bytes,
             first_sequence: self.end.sequence.saturating_add(1),
             first_ticket: Ticket(self.end.ticket.0.saturating_add(1)),
             previous: self.end.link,

@@ -50,6 +50,7 @@ mod names;
 mod open;
 mod scan;
 mod segment_reader;
+mod spare;
 
 pub use config::{Expected, Identity, JournalConfig};
 pub use error::{AppendError, CompletionError, JournalError};

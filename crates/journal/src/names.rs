@@ -1,27 +1,28 @@
 //! What the journal's files are called.
 
+use quorate_disk::{number_of_file, numbered_file};
+
+const PREFIX: &str = "journal-";
+const FINISHED: &str = ".seg";
+const UNFINISHED: &str = ".new";
+
 /// A segment that is complete up to its first flush.
 pub(crate) fn segment_file(number: u64) -> String {
-    format!("journal-{number:016x}.seg")
+    numbered_file(PREFIX, number, FINISHED)
 }
 
 /// A segment that is still being made; found at open, it is left over from a crash and worth nothing.
 pub(crate) fn unfinished_file(number: u64) -> String {
-    format!("journal-{number:016x}.new")
+    numbered_file(PREFIX, number, UNFINISHED)
 }
 
 /// The number of a segment file, or `None` for any other name.
 pub(crate) fn segment_number(file: &str) -> Option<u64> {
-    number_between(file, ".seg").filter(|number| segment_file(*number) == file)
+    number_of_file(file, PREFIX, FINISHED)
 }
 
 pub(crate) fn is_unfinished(file: &str) -> bool {
-    number_between(file, ".new").is_some_and(|number| unfinished_file(number) == file)
-}
-
-fn number_between(file: &str, ending: &str) -> Option<u64> {
-    let digits = file.strip_prefix("journal-")?.strip_suffix(ending)?;
-    u64::from_str_radix(digits, 16).ok()
+    number_of_file(file, PREFIX, UNFINISHED).is_some()
 }
 
 #[cfg(test)]

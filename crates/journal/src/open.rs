@@ -5,7 +5,7 @@ use crate::error::JournalError;
 use crate::format::PROTOCOL_BYTES_MAX;
 use crate::journal::{End, Journal};
 use crate::names::{is_unfinished, segment_file};
-use crate::scan::{Scan, scan, segment_numbers};
+use crate::scan::{Scan, identity_of_oldest, scan, segment_numbers};
 use bytes::Bytes;
 use quorate_disk::{Disk, DiskError, Operation};
 use quorate_types::{Incarnation, Ticket};
@@ -62,6 +62,14 @@ impl Journal {
     /// When the directory cannot be read.
     pub fn exists(disk: &dyn Disk) -> Result<bool, DiskError> {
         Ok(!segment_numbers(disk)?.is_empty())
+    }
+
+    /// Whose journal this directory holds, as its oldest segment says; nothing where there is none.
+    ///
+    /// # Errors
+    /// When that cannot be read, or the segment's header is damaged or of another version.
+    pub fn identity_on(disk: &dyn Disk) -> Result<Option<Identity>, JournalError> {
+        identity_of_oldest(disk)
     }
 
     /// A new journal, in its first incarnation. Only reads; the returned operations create it, and are

@@ -48,6 +48,12 @@ pub(crate) fn segment_numbers(disk: &dyn Disk) -> Result<Vec<u64>, DiskError> {
     Ok(numbers)
 }
 
+/// Whose journal it is, by its oldest segment.
+pub(crate) fn identity_of_oldest(disk: &dyn Disk) -> Result<Option<Identity>, JournalError> {
+    let Some(oldest) = segment_numbers(disk)?.first().copied() else { return Ok(None) };
+    Ok(Some(read_segment_header(&mut reader_of(disk, oldest)?, oldest)?.identity))
+}
+
 /// Reads all of it.
 pub(crate) fn scan(disk: &dyn Disk, expected: &Expected) -> Result<Scan, JournalError> {
     let numbers = segment_numbers(disk)?;
@@ -57,15 +63,20 @@ pub(crate) fn scan(disk: &dyn Disk, expected: &Expected) -> Result<Scan, Journal
     if let Some(missing) = (first..=last).zip(&numbers).find(|(due, found)| due != *found) {
         return Err(corrupt(segment_file(missing.0), 0, "the file is missing, and later ones are there"));
     }
-    let first_header = read_segment_header(&mut reader_of(disk, first)?, first)?;
+    let mut reader = reader_of(disk, first)?;
+    let first_header = read_segment_header(&mut reader, first)?;
     check_identity(&first_header.identity, &segment_file(first), expected)?;
     let mut walk = Walk::from(&first_header);
     let mut segments = VecDeque::with_capacity(numbers.len());
     let mut mark: Option<Mark> = None;
     let mut stop = None;
     for number in numbers {
-        let mut reader = reader_of(disk, number)?;
-        let header = read_segment_header(&mut reader, number)?;
+        let header = if number == first {
+            first_header.clone()
+        } else {
+            reader = reader_of(disk, number)?;
+            read_segment_header(&mut reader, number)?
+        };
         walk.enter_segment(&header, stop)?;
         let (slot_mark, next_slot) = read_marks(&mut reader, &header)?;
         if newer(slot_mark, mark) {
@@ -82,7 +93,7 @@ pub(crate) fn scan(disk: &dyn Disk, expected: &Expected) -> Result<Scan, Journal
     }
     walk.check_oldest(first_header.segment, first_header.first_ticket)?;
     let stop = stop.expect("there is a first segment, and following a segment ends with a stop");
-    let torn = walk.judge_tail(&mut reader_of(disk, last)?, &stop, mark)?;
+    let torn = walk.judge_tail(&mut reader, &stop, mark)?;
     let drop_before = walk.end.drop_before;
     walk.records.retain(|(ticket, _)| *ticket >= drop_before);
     Ok(Scan {

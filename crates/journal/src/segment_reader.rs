@@ -46,7 +46,8 @@ impl<'a> SegmentReader<'a> {
     ) -> Result<(), DiskError> {
         let mut offset = offset;
         while offset < self.length {
-            let chunk = self.bytes(offset, CHUNK_BYTES)?;
+            let left = usize::try_from(self.length - offset).unwrap_or(usize::MAX);
+            let chunk = self.bytes(offset, left.min(CHUNK_BYTES))?;
             if chunk.is_empty() || !look(offset, &chunk) {
                 break;
             }

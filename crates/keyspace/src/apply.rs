@@ -60,6 +60,7 @@ impl Keyspace {
 
     /// Does a put that was checked.
     pub(crate) fn put_in(&mut self, write: &mut Write, request: &PutRequest) -> Reply {
+        self.applied_counts.puts += 1;
         // One search finds what was and notes what will be.
         let number = self.index.record(&request.key, self.log.len(), false);
         let prev_kv = number.filter(|_| request.prev_kv).map(|number| self.pair(number));
@@ -86,6 +87,7 @@ impl Keyspace {
 
     /// All tombstones of one request are ordered by key.
     pub(crate) fn delete_in(&mut self, write: &mut Write, request: &DeleteRangeRequest) -> Reply {
+        self.applied_counts.deletes += 1;
         let interval = Interval::new(&request.key, &request.range_end);
         let doomed: Vec<u64> = self.index.live_in(interval, self.log.len()).collect();
         let mut prev_kvs = Vec::new();
@@ -116,9 +118,8 @@ impl Keyspace {
     pub(crate) fn check_alarms(&self, request: &Request) -> Result<(), KeyspaceError> {
         let refused = self.alarms.iter().rev().map(|alarm| alarm.kind).find(|kind| match (kind, request) {
             (_, Request::Alarm(_) | Request::LeaseCheckpoint(_)) => false,
-            (AlarmKind::Corrupt, _) | (AlarmKind::NoSpace, Request::Put(_) | Request::LeaseGrant { .. }) => true,
-            (AlarmKind::NoSpace, Request::Txn(txn)) => txn.may_put(),
-            (AlarmKind::NoSpace, _) => false,
+            (AlarmKind::Corrupt, _) => true,
+            (AlarmKind::NoSpace, request) => request.grows(),
         });
         refused.map_or(Ok(()), |kind| Err(kind.refusal()))
     }

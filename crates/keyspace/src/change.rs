@@ -110,6 +110,27 @@ impl<'a> ChangeView<'a> {
         Some(ChangeView { revision: Revision { main, sub }, key, put })
     }
 
+    /// The same of stored bytes that nobody has looked at yet: only what encoding this view would give again.
+    pub(crate) fn of_exactly(item: &'a [u8]) -> Option<ChangeView<'a>> {
+        let change = ChangeView::of(item)?;
+        let counts =
+            [Some(change.revision.main), change.put.map(|put| put.create_revision), change.put.map(|put| put.version)];
+        let are_counted = counts.into_iter().flatten().all(|count| count > 0);
+        // Numbers with needless bytes, or bytes behind the end, make it longer.
+        (are_counted && change.encoded_bytes() == item.len()).then_some(change)
+    }
+
+    fn encoded_bytes(&self) -> usize {
+        let number_bytes = |number: u64| (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize;
+        let bytes_bytes = |bytes: &[u8]| number_bytes(bytes.len() as u64) + bytes.len();
+        let revision = number_bytes(self.revision.main.cast_unsigned()) + number_bytes(u64::from(self.revision.sub));
+        let put = self.put.map_or(0, |put| {
+            let numbers = [put.create_revision, put.version, put.lease];
+            numbers.map(|number| number_bytes(number.cast_unsigned())).iter().sum::<usize>() + bytes_bytes(put.value)
+        });
+        1 + revision + bytes_bytes(self.key) + put
+    }
+
     /// Not less than the number of encoded bytes.
     pub(crate) fn encoded_bytes_at_most(&self) -> usize {
         // The kind, and seven numbers of at most ten bytes each.
@@ -135,6 +156,9 @@ fn take_number(rest: &mut &[u8]) -> Option<u64> {
     for shift in (0..64).step_by(7) {
         let (byte, behind) = rest.split_first()?;
         *rest = behind;
+        if shift == 63 && byte & 0x7f > 1 {
+            return None;
+        }
         number |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             return Some(number);

@@ -51,6 +51,13 @@ pub struct KeyspaceDuty {
 }
 
 impl KeyspaceDuty {
+    /// Errands for which something is kept here: those that nobody has answered or given up. For status and tests; it looks
+    /// at every lease.
+    #[must_use]
+    pub fn errands_held(&self) -> usize {
+        self.lessor.as_ref().map_or(0, Lessor::errands_held)
+    }
+
     /// Raises the alarm when the quota is used up. It is not raised a second time while it stands, and is raised again if it
     /// was cleared and the history is still too large.
     fn watch_quota(&mut self, state: &Keyspace, now: Time, out: &mut Vec<DutyOutput>) -> Option<Time> {
@@ -86,6 +93,12 @@ impl Duty<Keyspace> for KeyspaceDuty {
     fn end(&mut self) {
         self.lessor = None;
         self.alarm_proposed = None;
+    }
+
+    fn given_up(&mut self, errand: ErrandId) {
+        if let Some(lessor) = &mut self.lessor {
+            lessor.given_up(errand);
+        }
     }
 
     fn applied(&mut self, state: &Keyspace, reply: &Reply, now: Time) {

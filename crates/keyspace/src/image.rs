@@ -10,23 +10,23 @@
 //! live keys, and an image that breaks this is refused.
 
 use crate::alarm::Alarm;
-use crate::change::{Change, ChangeKind};
+use crate::change::{Change, ChangeView, PutView};
 use crate::digest::Digest;
 use crate::keyspace::Keyspace;
 use crate::lease_request::{LEASE_TTL_SECONDS_MAX, LogPlace, decode_remaining, encode_remaining};
 use crate::lease_table::Lease;
-use crate::reply::KeyValue;
 use crate::revision::{FIRST_REVISION, Revision};
 use crate::txn_request::decode_list;
 use bytes::Bytes;
 use quorate_machine::{RestoreError, StateMachine};
-use quorate_wire::{Reader, Wire, WireError, decode_exact, put_u64};
+use quorate_wire::{Reader, Wire, WireError, decode_exact, encode_to_bytes, put_u64};
 
-/// The head's layout, and with it that of the items. Version 1 had no compaction, leases or alarms.
-const IMAGE_VERSION: u64 = 2;
+/// The head's layout, and with it that of the items. Version 1 had no compaction, leases or alarms; version 2
+/// hashed long changes word by word.
+const IMAGE_VERSION: u64 = 3;
 
 /// No history gets this far; what is stored beyond would overflow soon.
-const REVISION_MAX: i64 = i64::MAX / 2;
+pub(crate) const REVISION_MAX: i64 = i64::MAX / 2;
 
 pub(crate) fn encode_head(keyspace: &Keyspace) -> Bytes {
     let mut head = Vec::with_capacity(64 + 32 * keyspace.leases.len());
@@ -118,10 +118,9 @@ pub(crate) fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>
     let head = decode_head(head)?;
     let mut keyspace = Keyspace::empty();
     keyspace.compact_revision = head.compact_revision;
+    let mut last = None;
     for (number, item) in items {
-        let change: Change = decode_exact(item).map_err(|error| refusal(format!("item {number}: {error}")))?;
-        keyspace.check_next(number, &change).map_err(|why| refusal(format!("item {number}: {why}")))?;
-        keyspace.take_up(number, &change);
+        last = Some(keyspace.take_item(number, &item, last).map_err(|why| refusal(format!("item {number}: {why}")))?);
     }
     keyspace.check_end(&head).map_err(refusal)?;
     let Head { history_digest, other_digest, alarms, leases, .. } = head;
@@ -139,48 +138,53 @@ pub(crate) fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>
 }
 
 impl Keyspace {
-    /// Adds a stored change; the revision is that of the last one so far.
-    fn take_up(&mut self, number: u64, change: &Change) {
-        let lease_of = |pair: KeyValue| pair.lease;
-        let before = self.index.live_at(&change.key, self.log.len()).map(|number| self.pair(number));
-        let lease = match &change.kind {
-            ChangeKind::Put { lease, .. } => *lease,
-            ChangeKind::Delete => 0,
+    /// Adds a stored change, whose revision it returns, if it can be the next one after those present, of which `last` is the
+    /// revision of the last: invariants 1 and 2 of the crate. Below the compaction mark anything may be missing. What
+    /// was refused leaves a keyspace that is worth nothing.
+    fn take_item(&mut self, number: u64, item: &Bytes, last: Option<Revision>) -> Result<Revision, String> {
+        let (decoded, encoded);
+        let (change, item) = match ChangeView::of_exactly(item) {
+            Some(change) => (change, &item[..]),
+            // Not as it is written here. The codec knows what is wrong with it, or takes it.
+            None => {
+                decoded = decode_exact::<Change>(item.clone()).map_err(|error| error.to_string())?;
+                encoded = encode_to_bytes(&decoded);
+                (decoded.view(), &encoded[..])
+            }
         };
-        self.log.skip_to(number);
-        self.record(&change.view());
-        self.leases.move_key(&change.key, before.map_or(0, lease_of), lease);
-        self.revision = change.revision.main;
-    }
-
-    /// Whether a stored change can be the next one after those present: invariants 1 and 2 of the crate. Below the
-    /// compaction mark anything may be missing.
-    fn check_next(&self, number: u64, change: &Change) -> Result<(), String> {
         if number < self.log.len() {
             return Err(format!("it follows item {}", self.log.len().saturating_sub(1)));
         }
         if change.key.is_empty() {
             return Err("its key is empty".to_owned());
         }
-        self.check_revision(number, change)?;
+        self.check_revision(number, change.revision, last)?;
+        self.log.skip_to(number);
+        let before = self.index.record(change.key, number, change.put.is_none());
+        let before = before.and_then(|number| self.log.view(number));
         let is_whole = change.revision.main > self.compact_revision;
-        let before = self.index.live_at(&change.key, self.log.len()).map(|number| self.pair(number));
-        match (&change.kind, &before) {
-            (ChangeKind::Delete, None) if is_whole => Err("it deletes a key that does not exist".to_owned()),
-            (ChangeKind::Delete, _) => Ok(()),
-            (ChangeKind::Put { create_revision, version, .. }, before) => {
-                check_put(*create_revision, *version, change.revision.main, before.as_ref(), is_whole)
-            }
+        match &change.put {
+            None if is_whole && before.is_none() => return Err("it deletes a key that does not exist".to_owned()),
+            None => {}
+            Some(put) => check_put(put, change.revision.main, before.as_ref(), is_whole)?,
         }
+        let lease_before = before.and_then(|before| before.put).map_or(0, |put| put.lease);
+        self.leases.move_key(change.key, lease_before, change.put.map_or(0, |put| put.lease));
+        let item = self.log.append(item.len(), |out| out.extend_from_slice(item));
+        // Later the head's digest is taken over without a look: it counts changes that are gone.
+        if self.compact_revision == 0 {
+            self.history_digest.absorb(item);
+        }
+        self.revision = change.revision.main;
+        Ok(change.revision)
     }
 
     /// From the mark on there are no holes; and the mark itself, if it is a write, has its changes.
-    fn check_revision(&self, number: u64, change: &Change) -> Result<(), String> {
-        let Revision { main, sub } = change.revision;
+    fn check_revision(&self, number: u64, revision: Revision, last: Option<Revision>) -> Result<(), String> {
+        let Revision { main, sub } = revision;
         let mark = self.compact_revision;
-        let last = self.log.len().checked_sub(1).and_then(|last| self.log.view(last)).map(|last| last.revision);
         let may_follow = match last.filter(|last| last.main >= mark) {
-            _ if main < mark => main > FIRST_REVISION && last.is_none_or(|last| last < change.revision),
+            _ if main < mark => main > FIRST_REVISION && last.is_none_or(|last| last < revision),
             None => (main, sub) == (mark.max(FIRST_REVISION + 1), 0) && (mark > FIRST_REVISION || number == 0),
             Some(last) if last.main == main => number == self.log.len() && last.sub.checked_add(1) == Some(sub),
             Some(last) => number == self.log.len() && last.main.checked_add(1) == Some(main) && sub == 0,
@@ -188,7 +192,7 @@ impl Keyspace {
         if may_follow {
             return Ok(());
         }
-        Err(format!("revision {} cannot follow revision {}", change.revision, self.revision))
+        Err(format!("revision {revision} cannot follow revision {}", self.revision))
     }
 
     fn check_end(&self, head: &Head) -> Result<(), String> {
@@ -214,20 +218,15 @@ impl Keyspace {
 }
 
 /// What a put says of its key's past. Where changes may be missing, it need only be possible.
-fn check_put(
-    create_revision: i64,
-    version: i64,
-    main: i64,
-    before: Option<&KeyValue>,
-    is_whole: bool,
-) -> Result<(), String> {
-    let is_right = match before {
-        Some(before) if is_whole || create_revision == before.create_revision => {
+fn check_put(put: &PutView<'_>, main: i64, before: Option<&ChangeView<'_>>, is_whole: bool) -> Result<(), String> {
+    let PutView { create_revision, version, .. } = *put;
+    let is_right = match before.and_then(|change| change.put.map(|put| (change.revision.main, put))) {
+        Some((_, before)) if is_whole || create_revision == before.create_revision => {
             let next = before.version.checked_add(1);
             let version_is_right = if is_whole { Some(version) == next } else { version > before.version };
             create_revision == before.create_revision && version_is_right
         }
-        Some(before) => create_revision > before.mod_revision,
+        Some((mod_revision, _)) => create_revision > mod_revision,
         None if is_whole => (create_revision, version) == (main, 1),
         None => true,
     };

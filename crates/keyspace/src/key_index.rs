@@ -6,7 +6,7 @@
 use crate::interval::Interval;
 use crate::key_history::KeyHistory;
 use crate::key_leaf::KeyLeaf;
-use std::collections::BTreeMap;
+use crate::leaf_directory::{LeafDirectory, LeafPlace};
 use std::ops::{Bound, Range};
 
 /// A leaf is divided when it would have more keys than this.
@@ -17,8 +17,7 @@ const LEAF_KEYS_MIN: usize = 16;
 /// All keys that have a change.
 #[derive(Clone, Default)]
 pub(crate) struct KeyIndex {
-    /// By a key that is not greater than any of the leaf's and greater than all of the leaves before.
-    leaves: BTreeMap<Box<[u8]>, KeyLeaf>,
+    directory: LeafDirectory,
     keys: u64,
     live_keys: u64,
 }
@@ -34,37 +33,32 @@ impl KeyIndex {
         self.keys
     }
 
-    fn leaf_of(&self, key: &[u8]) -> Option<(&[u8], &KeyLeaf)> {
-        let up_to = (Bound::Unbounded, Bound::Included(key));
-        self.leaves.range::<[u8], _>(up_to).next_back().map(|(bound, leaf)| (&**bound, leaf))
-    }
-
     /// Notes that change `number`, the greatest so far, is one of `key`. Returns the put that was in force.
     pub(crate) fn record(&mut self, key: &[u8], number: u64, is_delete: bool) -> Option<u64> {
-        let up_to = (Bound::Unbounded, Bound::Included(key));
-        let before = match self.leaves.range_mut::<[u8], _>(up_to).next_back() {
+        let before = match self.directory.find(key) {
             None => {
-                let mut leaf = KeyLeaf::default();
-                leaf.insert(0, key, KeyHistory::new(number, is_delete));
-                // The first leaf takes every key below the second.
-                self.leaves.insert(Box::default(), leaf);
+                self.directory.push_front(KeyLeaf::new(key, KeyHistory::new(number, is_delete)));
                 self.keys += 1;
                 None
             }
-            Some((_, leaf)) => match leaf.search(key) {
-                Ok(index) => {
-                    let history = leaf.history_mut(index);
-                    let before = history.live();
-                    history.push(number, is_delete);
-                    before
+            Some(place) => {
+                let leaf = self.directory.leaf_mut(place);
+                match leaf.search(key) {
+                    Ok(index) => {
+                        let history = leaf.history_mut(index);
+                        let before = history.live();
+                        history.push(number, is_delete);
+                        before
+                    }
+                    Err(index) => {
+                        if let Some(upper) = insert_or_divide(leaf, index, key, KeyHistory::new(number, is_delete)) {
+                            self.directory.insert_behind(place, upper);
+                        }
+                        self.keys += 1;
+                        None
+                    }
                 }
-                Err(index) => {
-                    let divided = insert_or_divide(leaf, index, key, KeyHistory::new(number, is_delete));
-                    self.leaves.extend(divided.map(|upper| (upper.key(0), upper)));
-                    self.keys += 1;
-                    None
-                }
-            },
+            }
         };
         match (before.is_some(), is_delete) {
             (false, false) => self.live_keys += 1,
@@ -77,8 +71,8 @@ impl KeyIndex {
     /// Takes out the changes of `key` numbered below `bound`, and the key with the last of them. Those are superseded
     /// changes and tombstones: what lives does not change.
     pub(crate) fn forget_below(&mut self, key: &[u8], bound: u64, forgotten: &mut Vec<u64>) {
-        let up_to = (Bound::Unbounded, Bound::Included(key));
-        let Some((first, leaf)) = self.leaves.range_mut::<[u8], _>(up_to).next_back() else { return };
+        let Some(place) = self.directory.find(key) else { return };
+        let leaf = self.directory.leaf_mut(place);
         let Ok(index) = leaf.search(key) else { return };
         if !leaf.history_mut(index).forget_below(bound, forgotten) {
             return;
@@ -86,29 +80,25 @@ impl KeyIndex {
         leaf.remove(index);
         self.keys -= 1;
         if leaf.len() < LEAF_KEYS_MIN {
-            let first = first.clone();
-            self.join_with_next(&first);
+            self.join_with_next(place);
         }
     }
 
-    fn join_with_next(&mut self, first: &[u8]) {
-        let Some(length) = self.leaves.get(first).map(KeyLeaf::len) else { return };
-        let behind = (Bound::Excluded(first), Bound::Unbounded);
-        let next = self.leaves.range::<[u8], _>(behind).next();
-        let next =
-            next.filter(|(_, next)| length + next.len() <= LEAF_KEYS_MAX * 3 / 4).map(|(bound, _)| bound.clone());
-        if let Some(next) = next.and_then(|bound| self.leaves.remove(&bound)) {
-            if let Some(leaf) = self.leaves.get_mut(first) {
-                leaf.append(next);
-            }
+    fn join_with_next(&mut self, place: LeafPlace) {
+        let length = self.directory.leaf(place).len();
+        let next = self.directory.behind(place);
+        if let Some(next) = next.filter(|next| length + self.directory.leaf(*next).len() <= LEAF_KEYS_MAX * 3 / 4) {
+            // The one behind: this one keeps its place.
+            let next = self.directory.remove(next);
+            self.directory.leaf_mut(place).append(next);
         } else if length == 0 {
-            self.leaves.remove(first);
+            self.directory.remove(place);
         }
     }
 
     /// The change that put `key` last, if it lives after the first `changes` changes of the store.
     pub(crate) fn live_at(&self, key: &[u8], changes: u64) -> Option<u64> {
-        let (_, leaf) = self.leaf_of(key)?;
+        let leaf = self.directory.leaf(self.directory.find(key)?);
         leaf.history(leaf.search(key).ok()?).live_at(changes)
     }
 
@@ -120,14 +110,7 @@ impl KeyIndex {
         changes: u64,
     ) -> impl DoubleEndedIterator<Item = u64> + 'a {
         let (lower, upper): (Bound<&[u8]>, Bound<&[u8]>) = interval.bounds();
-        let first = match lower {
-            Bound::Included(key) | Bound::Excluded(key) => {
-                Bound::Included(self.leaf_of(key).map_or(key, |(bound, _)| bound))
-            }
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let leaves = self.leaves.range::<[u8], _>((first, upper));
-        leaves.flat_map(move |(_, leaf)| {
+        self.directory.within(lower, upper).flat_map(move |leaf| {
             let histories = &leaf.histories()[places(leaf, lower, upper)];
             histories.iter().filter_map(move |history| history.live_at(changes))
         })
@@ -175,6 +158,7 @@ fn insert_or_divide(leaf: &mut KeyLeaf, index: usize, key: &[u8], history: KeyHi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     /// Keys that share prefixes of all lengths, and some that share none.
     fn key(number: u64) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! The state: a log of changes, an index into it, leases and alarms.
 
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, AlarmAction, AlarmKind, AlarmRequest};
 use crate::change::{Change, ChangeView};
 use crate::change_log::ChangeLog;
 use crate::compaction::{SLICE_CHANGES, Tidying};
@@ -17,7 +17,8 @@ use crate::request::Request;
 use crate::revision::FIRST_REVISION;
 use bytes::Bytes;
 use quorate_machine::{ApplyContext, RestoreError, StateMachine};
-use quorate_wire::{Wire, decode_exact};
+use quorate_types::NodeId;
+use quorate_wire::{Wire, decode_exact, encode_to_bytes};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -61,6 +62,19 @@ pub struct Keyspace {
     pub(crate) other_digest: Digest,
     /// How far dropping has come: this replica's own, and no part of the replicated state.
     pub(crate) tidying: Tidying,
+    /// Of this replica alone, like the last.
+    pub(crate) applied_counts: AppliedCounts,
+}
+
+/// Operations that were applied, each by itself or as a part of a transaction. etcd counts alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AppliedCounts {
+    /// Puts.
+    pub puts: u64,
+    /// Deletions of a key or a range, whether there was something to delete or not.
+    pub deletes: u64,
+    /// Transactions of more than one operation.
+    pub transactions: u64,
 }
 
 impl Keyspace {
@@ -141,6 +155,24 @@ impl Keyspace {
     /// All alarms that are raised, in ascending order.
     pub fn alarms(&self) -> impl Iterator<Item = Alarm> {
         self.alarms.iter().copied()
+    }
+
+    /// Whether what makes the state grow is refused for want of space: [`Request::grows`] says what that is.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        self.alarms.iter().any(|alarm| alarm.kind == AlarmKind::NoSpace)
+    }
+
+    /// How many leases there are.
+    #[must_use]
+    pub fn lease_count(&self) -> u64 {
+        self.leases.len() as u64
+    }
+
+    /// What was applied here since this state was made or opened. No part of the replicated state.
+    #[must_use]
+    pub fn applied_counts(&self) -> AppliedCounts {
+        self.applied_counts
     }
 
     /// Adds one change to the log, the index and the digest.
@@ -239,6 +271,7 @@ impl StateMachine for Keyspace {
             history_digest: Digest::default(),
             other_digest: Digest::default(),
             tidying: Tidying::default(),
+            applied_counts: AppliedCounts::default(),
         }
     }
 
@@ -279,5 +312,12 @@ impl StateMachine for Keyspace {
 
     fn tidy(&mut self) -> bool {
         self.tidy_slice(SLICE_CHANGES)
+    }
+
+    /// etcd's NOSPACE alarm of that member.
+    fn low_space_command(&self, node: NodeId) -> Option<Bytes> {
+        let alarm = Alarm { kind: AlarmKind::NoSpace, member: node.0 };
+        let request = Request::Alarm(AlarmRequest { action: AlarmAction::Activate, alarm });
+        (!self.alarms.contains(&alarm)).then(|| encode_to_bytes(&request))
     }
 }

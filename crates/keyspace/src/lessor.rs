@@ -44,7 +44,7 @@ struct Tracked {
     /// A checkpoint that clears was proposed or is about to be, and has not applied.
     is_renewing: bool,
     /// Renewals that wait for it.
-    waiting: Vec<ErrandId>,
+    waiting: BTreeSet<ErrandId>,
     /// A checkpoint of remaining time that was proposed and may still apply.
     checkpoint: Option<LeaseCheckpoint>,
     checkpoint_due: Time,
@@ -128,7 +128,7 @@ impl Lessor {
             deadline,
             is_over: false,
             is_renewing: false,
-            waiting: Vec::new(),
+            waiting: BTreeSet::new(),
             checkpoint: None,
             checkpoint_due: checkpoint_due.unwrap_or(deadline),
             queued_deadline: deadline,
@@ -207,6 +207,19 @@ impl Lessor {
         self.errands.insert(errand, noted);
     }
 
+    /// Nobody waits for this answer any more. A renewal stays in force, and so does what it has begun to commit.
+    pub(crate) fn given_up(&mut self, errand: ErrandId) {
+        let Some(Errand::Renewal { id, .. }) = self.errands.remove(&errand) else { return };
+        if let Some(tracked) = self.leases.get_mut(&id) {
+            tracked.waiting.remove(&errand);
+        }
+    }
+
+    /// Errands for which something is kept.
+    pub(crate) fn errands_held(&self) -> usize {
+        self.errands.len() + self.leases.values().map(|tracked| tracked.waiting.len()).sum::<usize>()
+    }
+
     fn renew(&mut self, state: &Keyspace, errand: ErrandId, id: i64, now: Time) -> Errand {
         let tracked = self.leases.get_mut(&id).filter(|tracked| !tracked.is_over);
         let (Some(tracked), Some(lease)) = (tracked, state.lease(id)) else {
@@ -222,7 +235,7 @@ impl Lessor {
             self.renewals.insert((now, id));
         }
         if tracked.is_renewing {
-            tracked.waiting.push(errand);
+            tracked.waiting.insert(errand);
         }
         Errand::Renewal {
             id,

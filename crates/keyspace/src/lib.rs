@@ -21,7 +21,7 @@
 //! | `query.rs`, `reply.rs`, `error.rs` | questions, answers, and refusals in etcd's words |
 //! | `revision.rs`, `change.rs` | the unit of history, and its bytes |
 //! | `change_log.rs`, `chunk.rs` | the kept changes, packed in memory, by number |
-//! | `key_index.rs`, `key_leaf.rs`, `key_history.rs` | key -> the numbers of its changes |
+//! | `key_index.rs`, `leaf_directory.rs`, `key_leaf.rs`, `packed_keys.rs`, `key_history.rs` | key -> the numbers of its changes |
 //! | `interval.rs` | etcd's `key`/`range_end` rules |
 //! | `apply.rs`, `txn.rs` | requests become changes |
 //! | `range.rs`, `sort.rs`, `events.rs`, `hash_kv.rs` | reading: ranges, what watchers are told, the hash of it all |
@@ -57,15 +57,18 @@ mod key_history;
 mod key_index;
 mod key_leaf;
 mod keyspace;
+mod leaf_directory;
 mod lease_request;
 mod lease_table;
 mod lessor;
+mod packed_keys;
 mod query;
 mod range;
 mod range_request;
 mod reply;
 mod request;
 mod revision;
+mod revision_bump;
 mod sort;
 mod txn;
 mod txn_request;
@@ -75,7 +78,7 @@ pub use change::{Change, ChangeKind};
 pub use duty::{KeyspaceDuty, KeyspaceDutyConfig};
 pub use error::KeyspaceError;
 pub use events::EventBatch;
-pub use keyspace::Keyspace;
+pub use keyspace::{AppliedCounts, Keyspace};
 pub use lease_request::{LEASE_TTL_SECONDS_MAX, LeaseAnswer, LeaseCheckpoint, LeaseErrand, LogPlace};
 pub use lease_table::Lease;
 pub use query::Query;

@@ -89,6 +89,16 @@ pub struct DeleteRangeRequest {
 }
 
 impl Request {
+    /// Whether it may make the state grow, so that it is refused while space is short.
+    #[must_use]
+    pub fn grows(&self) -> bool {
+        match self {
+            Request::Put(_) | Request::LeaseGrant { .. } => true,
+            Request::Txn(txn) => txn.may_put(),
+            _ => false,
+        }
+    }
+
     /// Checks what can be checked without a state, so that a server need not propose what every replica would refuse.
     /// Applying checks it again. For the bound on a transaction's operations, which only a server knows, see
     /// [`TxnRequest::check`].

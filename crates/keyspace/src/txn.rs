@@ -31,6 +31,7 @@ impl Keyspace {
         let plan = self.plan(txn);
         self.check_puts(&plan)?;
         self.check_ranges(&plan)?;
+        self.applied_counts.transactions += u64::from(plan.steps.len() > 1);
         let mut write = self.begin_write();
         let reply = self.carry_out(&mut write, &plan);
         self.end_write(&write);

@@ -366,6 +366,33 @@ fn a_renewal_that_waits_learns_that_its_lease_was_revoked() {
 }
 
 #[test]
+fn nothing_is_kept_for_an_errand_that_was_given_up_but_what_it_renewed_stays_renewed() {
+    let mut rig = Rig::new(&config());
+    rig.grant(1, 10);
+    rig.pass(3 * SECOND);
+    rig.commit();
+    // A renewal that was confirmed and waits for its entry, one that was not, two of nothing, one of bytes that are none.
+    let waits = rig.arrive(LeaseErrand::KeepAlive { id: 1 });
+    assert_eq!(rig.confirm(waits), None);
+    let others = [
+        rig.arrive(LeaseErrand::KeepAlive { id: 1 }),
+        rig.arrive(LeaseErrand::KeepAlive { id: 2 }),
+        rig.arrive(LeaseErrand::TimeToLive { id: 1 }),
+    ];
+    rig.errands += 1;
+    let malformed = rig.errands;
+    rig.duty.arrived(&rig.keyspace, ErrandId(malformed), &Bytes::from_static(b"?"), rig.now);
+    assert!(rig.duty.errands_held() >= 5);
+    for errand in others.into_iter().chain([waits, malformed]) {
+        rig.duty.given_up(ErrandId(errand));
+    }
+    assert_eq!(rig.duty.errands_held(), 0);
+    rig.commit();
+    assert!(rig.answers.is_empty(), "nobody waits: {:?}", rig.answers);
+    assert_eq!(rig.remaining(1), Some(10), "what arrived was in force from then on");
+}
+
+#[test]
 fn an_old_end_does_not_touch_a_new_lease_of_the_same_id() {
     let mut rig = Rig::new(&config());
     rig.grant(1, 2);

@@ -43,6 +43,10 @@ pub trait Duty<S: StateMachine>: Clone + Debug {
     /// Leadership is over. Every errand not yet answered is given up by the caller.
     fn end(&mut self);
 
+    /// Nobody waits for this errand's answer any more, though this node leads on: what is kept for it is to be let go, or
+    /// it would stay until the leadership ends. What it has begun may go on. It may never have been confirmed.
+    fn given_up(&mut self, errand: ErrandId);
+
     /// A command was applied, and `state` is the state behind it. `reply` is what it answered.
     fn applied(&mut self, state: &S, reply: &S::Reply, now: Time);
 
@@ -69,6 +73,8 @@ impl<S: StateMachine> Duty<S> for () {
     fn begin(&mut self, _: &S, _: Time) {}
 
     fn end(&mut self) {}
+
+    fn given_up(&mut self, _: ErrandId) {}
 
     fn applied(&mut self, _: &S, _: &S::Reply, _: Time) {}
 

@@ -1,5 +1,6 @@
 //! The durable form of a machine.
 
+use crate::roster::Roster;
 use crate::sessions::Sessions;
 use crate::state_machine::RestoreError;
 use bytes::Bytes;
@@ -7,14 +8,16 @@ use quorate_types::Slot;
 use quorate_wire::{Reader, Wire, WireError};
 use thiserror::Error;
 
-/// The version of [`MachineImage::meta`] that this build writes and reads.
-const META_VERSION: u64 = 1;
+/// The version of [`MachineImage::meta`] that this build writes.
+const META_VERSION: u64 = 2;
+/// The oldest that it reads: without a roster, for no member had ever changed then.
+const META_VERSION_OLDEST: u64 = 1;
 
 /// A machine as of one slot, as it comes back from a store or from another node.
 pub struct MachineImage<'a> {
     /// Everything up to here is in it.
     pub applied: Slot,
-    /// The machine's own part: the session table.
+    /// The machine's own part: the session table and the roster.
     pub meta: Bytes,
     /// The state machine's part that changes in place.
     pub head: Bytes,
@@ -30,7 +33,9 @@ pub enum OpenMachineError {
     #[error("the stored session table cannot be read: {0}")]
     Sessions(WireError),
     /// The session table has a version that this build does not know.
-    #[error("the stored session table has version {found}; this build reads version {META_VERSION}")]
+    #[error(
+        "the stored session table has version {found}; this build reads versions {META_VERSION_OLDEST} to {META_VERSION}"
+    )]
     Version {
         /// The version found.
         found: u64,
@@ -48,22 +53,27 @@ pub enum OpenMachineError {
     State(#[from] RestoreError),
 }
 
-pub(crate) fn encode_meta(sessions: &Sessions) -> Bytes {
+pub(crate) fn encode_meta(sessions: &Sessions, roster: &Roster) -> Bytes {
     let mut out = Vec::new();
     META_VERSION.encode(&mut out);
     sessions.encode(&mut out);
+    roster.encode(&mut out);
     Bytes::from(out)
 }
 
-pub(crate) fn decode_meta(meta: Bytes) -> Result<Sessions, OpenMachineError> {
+pub(crate) fn decode_meta(meta: Bytes) -> Result<(Sessions, Roster), OpenMachineError> {
     let mut reader = Reader::new(meta);
     let found = reader.u64("session table version").map_err(OpenMachineError::Sessions)?;
-    if found != META_VERSION {
+    if !(META_VERSION_OLDEST..=META_VERSION).contains(&found) {
         return Err(OpenMachineError::Version { found });
     }
     let sessions = Sessions::decode(&mut reader).map_err(OpenMachineError::Sessions)?;
+    let roster = match found {
+        META_VERSION_OLDEST => Roster::default(),
+        _ => Roster::decode(&mut reader).map_err(OpenMachineError::Sessions)?,
+    };
     match reader.remaining() {
-        0 => Ok(sessions),
+        0 => Ok((sessions, roster)),
         count => Err(OpenMachineError::Sessions(WireError::Trailing { count })),
     }
 }

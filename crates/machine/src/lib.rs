@@ -21,6 +21,16 @@
 //! What the duty proposes goes through the node's own session, as a write that nobody waits for. It is never forwarded, and
 //! forgotten with the era; within the era it is kept until it is applied.
 //!
+//! # How a change of the members travels
+//! An *ask* (add, remove, promote, relocate a member; move leadership) is carried to the leader under one number, again and
+//! again until it is over. The leader holds it until a read round proves that it still led after the ask's arrival, judges it
+//! against the members in force, and asks its replica for the members as they are to be, based on those: one change at a time.
+//! An ask is over for its asker when the members *decided there* show it, so a success needs no answer and a repetition finds
+//! it done. The decided members and every id ever removed, the [`Roster`], are part of the image. Who founded a cluster is not
+//! in its log; so the first change of all writes the founders there.
+//!
+//! What members say of themselves when they are met (disk, name, client URLs) the leader writes into the members by itself.
+//!
 //! # Invariants
 //! 1. `AppliedOnce`: of one session, no sequence changes the state twice; of one owner, no command of an incarnation
 //!    older than the greatest seen changes the state at all.
@@ -29,13 +39,17 @@
 //! 4. `BoundedTable`: a session remembers at most its owner's [`MachineConfig::session_window`] sequences.
 //! 5. `ConfirmedBeforeAnswered`: a duty answers an errand only after a read round that began behind its arrival, in the era of
 //!    its arrival.
+//! 6. `RemovedForEver`: an id that was removed never becomes a member again.
 //!
 //! # Map
 //! `machine` joins the parts and is the only generic one; `sessions` decides what is applied; `writes` holds this
 //! node's own clients' writes; `proposer` is the leader's side; `reads` shares read rounds; `errands` holds this node's own
-//! clients' errands, `tenure` the leader's duty with the errands of all nodes, `serving` carries between them; `image` is the
-//! durable form; `staged` is a state from elsewhere, and `transfer` carries it.
+//! clients' errands, `tenure` the leader's duty with the errands of all nodes, `serving` carries between them; `asks` holds this
+//! node's own clients' asks, `steering` what the leader makes of those of all nodes, `change` what comes of one, `roster` what
+//! was decided; `image` is the durable form; `staged` is a state from elsewhere, and `transfer` carries it.
 
+mod asks;
+mod change;
 mod command;
 mod config;
 mod duty;
@@ -47,14 +61,17 @@ mod output;
 mod proposer;
 mod reads;
 mod request;
+mod roster;
 mod serving;
 mod sessions;
 mod staged;
 mod state_machine;
+mod steering;
 mod tenure;
 pub mod transfer;
 mod writes;
 
+pub use change::{Ask, AskError, MemberChange, MemberFacts};
 pub use command::{Command, decode_batch, encode_batch};
 pub use config::MachineConfig;
 pub use duty::{Duty, DutyConfig, DutyOutput, ErrandId};
@@ -63,5 +80,6 @@ pub use machine::{Lead, Machine};
 pub use message::MachineMessage;
 pub use output::{MachineError, MachineOutput, MachineStatus};
 pub use request::{ClientTag, Consistency, RequestError};
+pub use roster::Roster;
 pub use staged::Staged;
 pub use state_machine::{ApplyContext, RestoreError, StateMachine};

@@ -1,5 +1,6 @@
 //! The parts joined.
 
+use crate::asks::Asks;
 use crate::command::{Command, decode_batch};
 use crate::config::MachineConfig;
 use crate::duty::{DutyConfig, ErrandId};
@@ -10,9 +11,11 @@ use crate::output::{MachineError, MachineOutput, MachineStatus};
 use crate::proposer::{Proposer, refusals};
 use crate::reads::Reads;
 use crate::request::{ClientTag, Consistency, RequestError};
+use crate::roster::Roster;
 use crate::sessions::{Admission, Sessions, mix};
 use crate::staged::Staged;
 use crate::state_machine::{ApplyContext, StateMachine};
+use crate::steering::Steering;
 use crate::tenure::Tenure;
 use crate::writes::Writes;
 use bytes::Bytes;
@@ -49,10 +52,13 @@ pub struct Machine<S: StateMachine> {
     pub(crate) applied: Slot,
     applied_bytes: u64,
     pub(crate) sessions: Sessions,
+    pub(crate) roster: Roster,
     pub(crate) writes: Writes,
     pub(crate) proposer: Proposer,
     pub(crate) reads: Reads<S::Query>,
     pub(crate) errands: Errands,
+    pub(crate) asks: Asks,
+    pub(crate) steering: Steering,
     pub(crate) tenure: Tenure<S>,
     /// Errands whose read round ended; the duty hears of them at settle.
     pub(crate) confirmed: Vec<ErrandId>,
@@ -93,10 +99,13 @@ impl<S: StateMachine> Machine<S> {
             applied: Slot::ZERO,
             applied_bytes: 0,
             sessions: Sessions::default(),
+            roster: Roster::default(),
             writes: Writes::new(),
             proposer: Proposer::default(),
             reads: Reads::new(me, incarnation),
             errands: Errands::default(),
+            asks: Asks::default(),
+            steering: Steering::default(),
             tenure: Tenure::new(duty),
             confirmed: Vec::new(),
             lead: Lead::default(),
@@ -143,6 +152,8 @@ impl<S: StateMachine> Machine<S> {
             return;
         }
         self.end_duty(out);
+        self.stop_steering(out);
+        self.finish_asks(out);
         self.errands.leader_changed();
         self.writes.leader_changed();
         self.proposer.forget_proposals();
@@ -163,12 +174,20 @@ impl<S: StateMachine> Machine<S> {
         }
         // Room in the log is room, whatever was decided: a new leader's first entry has no commands.
         self.proposer.resume();
-        if let Decision::Commands(batch) = decision {
-            self.applied_bytes += batch.len() as u64;
-            let commands = decode_batch(batch).map_err(|why| MachineError::Undecodable { slot, why })?;
-            for (index, command) in (0u32..).zip(&commands) {
-                self.apply(now, slot, index, command, out);
+        match decision {
+            Decision::Commands(batch) => {
+                self.applied_bytes += batch.len() as u64;
+                let commands = decode_batch(batch).map_err(|why| MachineError::Undecodable { slot, why })?;
+                for (index, command) in (0u32..).zip(&commands) {
+                    self.apply(now, slot, index, command, out);
+                }
             }
+            Decision::Members(members) => {
+                self.roster.decided(slot, members);
+                self.steering.decided();
+                self.finish_asks(out);
+            }
+            Decision::Nothing => {}
         }
         self.applied = slot;
         out.push(MachineOutput::Applied { slot, digest: self.digest() });
@@ -201,28 +220,35 @@ impl<S: StateMachine> Machine<S> {
     /// The replica refuses a proposal or a read round.
     pub fn refuse(&mut self, refused: Refused, why: &Refusal, out: &mut Out<S>) {
         match refused {
+            Refused::Request(request) if self.refuse_steering(request, why, out) => {}
             Refused::Request(request) => self.refuse_proposal(request, why, out),
             Refused::Read(token) => match why {
                 Refusal::Unsupported(what) => {
                     let abandoned = self.reads.abandon(token);
                     self.abandon_reads(abandoned, what, out);
                 }
-                Refusal::NotLeader { .. } | Refusal::LeaderChanged | Refusal::Overloaded | Refusal::AlreadyDecided => {
-                    self.reads.refused(token)
-                }
+                Refusal::NotLeader { .. }
+                | Refusal::LeaderChanged
+                | Refusal::Overloaded
+                | Refusal::AlreadyDecided
+                | Refusal::NotReady(_)
+                | Refusal::MembershipChanged
+                | Refusal::Invalid(_) => self.reads.refused(token),
             },
         }
     }
 
     fn refuse_proposal(&mut self, request: RequestId, why: &Refusal, out: &mut Out<S>) {
         let definite = match why {
-            Refusal::Unsupported(what) => Some(RequestError::Unsupported(what)),
+            Refusal::Unsupported(what) | Refusal::Invalid(what) => Some(RequestError::Unsupported(what)),
             Refusal::AlreadyDecided => Some(RequestError::AlreadyDecided),
             Refusal::Overloaded => {
                 self.proposer.hold_back();
                 None
             }
-            Refusal::NotLeader { .. } | Refusal::LeaderChanged => None,
+            Refusal::NotLeader { .. } | Refusal::LeaderChanged | Refusal::NotReady(_) | Refusal::MembershipChanged => {
+                None
+            }
         };
         let mut forwarded: BTreeMap<Session, Vec<u64>> = BTreeMap::new();
         for (session, sequence) in self.proposer.refused(request) {
@@ -266,6 +292,18 @@ impl<S: StateMachine> Machine<S> {
             MachineMessage::ErrandAnswers { session, answers } => self.receive_answers(session, answers, out),
             MachineMessage::ErrandsRefused { session, numbers, hint } => {
                 self.receive_refused_errands(from, session, &numbers);
+                self.follow_hint(from, hint);
+            }
+            MachineMessage::Asks { session, asks } => self.receive_asks(now, from, session, asks, out),
+            MachineMessage::AsksRefused { session, refused } => self.receive_refused_asks(session, refused, out),
+            MachineMessage::AsksNotTaken { session, numbers, hint } => {
+                if session != self.me {
+                    self.dropped_messages += 1;
+                    return;
+                }
+                for number in numbers {
+                    self.asks.not_taken(from, number, now + self.config.request_tick);
+                }
                 self.follow_hint(from, hint);
             }
         }
@@ -331,6 +369,10 @@ impl<S: StateMachine> Machine<S> {
             out.push(MachineOutput::Reply { tag, result: Err(error.clone()) });
         }
         self.time_out_errands(now, out);
+        for (tag, error) in self.asks.time_out(now, self.lead.who) {
+            out.push(MachineOutput::Asked { tag, result: Err(error) });
+        }
+        self.steering.expired(now);
         self.writes.retry(now);
         self.reads.retry(now);
     }
@@ -341,7 +383,9 @@ impl<S: StateMachine> Machine<S> {
         let target = self.hint.or(self.lead.who);
         if let Some(leader) = target {
             self.hand_out_errands(now, leader, out);
+            self.hand_out_asks(now, leader, out);
         }
+        self.steer(now, out);
         self.serve_duty(now, out);
         match target {
             Some(node) if node != me => self.forward(now, node, out),
@@ -354,7 +398,8 @@ impl<S: StateMachine> Machine<S> {
             out.push(MachineOutput::Read { token });
         }
         let waiting = self.writes.len() + self.reads.len() + self.proposer.waiting();
-        if !self.timer_armed && waiting + self.errands.len() + self.tenure.len() > 0 {
+        let asked = self.asks.len() + self.steering.waiting(self.lead.who == Some(me));
+        if !self.timer_armed && waiting + self.errands.len() + self.tenure.len() + asked > 0 {
             self.timer_armed = true;
             out.push(MachineOutput::SetTimer(self.config.request_tick));
         }
@@ -397,10 +442,10 @@ impl<S: StateMachine> Machine<S> {
         self.applied_bytes
     }
 
-    /// A rolling hash of state, sessions and applied mark: equal on all replicas at equal slots.
+    /// A rolling hash of state, sessions, members and applied mark: equal on all replicas at equal slots.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        mix(mix(self.state.digest(), self.sessions.digest()), self.applied.0)
+        mix(mix(mix(self.state.digest(), self.sessions.digest()), self.roster.digest()), self.applied.0)
     }
 
     /// Drops a slice of what commands have condemned; answers whether more is left. Not to be called while an image is
@@ -415,10 +460,22 @@ impl<S: StateMachine> Machine<S> {
         &self.state
     }
 
+    /// The members as decided, and who was removed.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The leader's memory beside the state, at rest while this node does not lead.
+    #[must_use]
+    pub fn duty(&self) -> &S::Duty {
+        self.tenure.duty()
+    }
+
     /// The machine's own part of an image as of now; the state machine's head and items complete it.
     #[must_use]
     pub fn meta(&self) -> Bytes {
-        encode_meta(&self.sessions)
+        encode_meta(&self.sessions, &self.roster)
     }
 
     /// For people and metrics.

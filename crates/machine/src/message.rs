@@ -1,5 +1,6 @@
-//! Machine to machine: forwarded writes and their refusals, errands and their answers.
+//! Machine to machine: forwarded writes and their refusals, errands and their answers, asks about the cluster itself.
 
+use crate::change::{Ask, AskError};
 use bytes::Bytes;
 use quorate_types::{NodeId, Session};
 use quorate_wire::{Reader, Wire, WireError};
@@ -50,6 +51,29 @@ pub enum MachineMessage {
         /// Who is believed to lead. The refusing node itself if it leads and has no room.
         hint: Option<NodeId>,
     },
+    /// A node with clients to the leader: please see to these. Sent again, under the same numbers, until done or refused.
+    Asks {
+        /// The sender's session.
+        session: Session,
+        /// Numbers and asks.
+        asks: Vec<(u64, Ask)>,
+    },
+    /// The leader to a node with clients: these will not be done.
+    AsksRefused {
+        /// The session that asked.
+        session: Session,
+        /// Numbers and reasons.
+        refused: Vec<(u64, AskError)>,
+    },
+    /// The receiver of these asks does not lead, or does not any more.
+    AsksNotTaken {
+        /// The session that asked.
+        session: Session,
+        /// Their numbers.
+        numbers: Vec<u64>,
+        /// Who is believed to lead.
+        hint: Option<NodeId>,
+    },
 }
 
 impl Wire for MachineMessage {
@@ -83,6 +107,22 @@ impl Wire for MachineMessage {
                 numbers.encode(out);
                 hint.encode(out);
             }
+            MachineMessage::Asks { session, asks } => {
+                out.push(5);
+                session.encode(out);
+                asks.encode(out);
+            }
+            MachineMessage::AsksRefused { session, refused } => {
+                out.push(6);
+                session.encode(out);
+                refused.encode(out);
+            }
+            MachineMessage::AsksNotTaken { session, numbers, hint } => {
+                out.push(7);
+                session.encode(out);
+                numbers.encode(out);
+                hint.encode(out);
+            }
         }
     }
 
@@ -101,6 +141,13 @@ impl Wire for MachineMessage {
             2 => Ok(MachineMessage::Errands { session: Session::decode(input)?, errands: Vec::decode(input)? }),
             3 => Ok(MachineMessage::ErrandAnswers { session: Session::decode(input)?, answers: Vec::decode(input)? }),
             4 => Ok(MachineMessage::ErrandsRefused {
+                session: Session::decode(input)?,
+                numbers: Vec::decode(input)?,
+                hint: Option::decode(input)?,
+            }),
+            5 => Ok(MachineMessage::Asks { session: Session::decode(input)?, asks: Vec::decode(input)? }),
+            6 => Ok(MachineMessage::AsksRefused { session: Session::decode(input)?, refused: Vec::decode(input)? }),
+            7 => Ok(MachineMessage::AsksNotTaken {
                 session: Session::decode(input)?,
                 numbers: Vec::decode(input)?,
                 hint: Option::decode(input)?,

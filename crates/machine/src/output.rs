@@ -1,10 +1,11 @@
 //! What a machine asks of whoever joins it with a replica.
 
+use crate::change::AskError;
 use crate::message::MachineMessage;
 use crate::request::{ClientTag, RequestError};
 use bytes::Bytes;
 use quorate_protocol::{Batch, ReadToken, RequestId};
-use quorate_types::{NodeId, Slot};
+use quorate_types::{Membership, NodeId, Slot};
 use quorate_wire::WireError;
 use std::time::Duration;
 use thiserror::Error;
@@ -44,6 +45,29 @@ pub enum MachineOutput<Reply> {
         tag: ClientTag,
         /// The duty's answer.
         result: Result<Bytes, RequestError>,
+    },
+    /// Answer what a client asked about the cluster itself.
+    Asked {
+        /// Which request.
+        tag: ClientTag,
+        /// Done, and to be seen in what this node has applied; or why not.
+        result: Result<(), AskError>,
+    },
+    /// Ask the replica of this node to change the members.
+    Reconfigure {
+        /// For refusing it.
+        request: RequestId,
+        /// The members this is based on.
+        based_on: Membership,
+        /// The members as they are to be.
+        members: Membership,
+    },
+    /// Ask the replica of this node to hand leadership over.
+    Transfer {
+        /// For refusing it.
+        request: RequestId,
+        /// To whom.
+        to: NodeId,
     },
     /// A slot was applied.
     Applied {

@@ -95,12 +95,17 @@ impl Proposer {
         if commands.is_empty() {
             return None;
         }
-        self.last_request += 1;
-        let request = RequestId(self.last_request);
+        let request = self.fresh_request();
         let names: Vec<_> = commands.iter().map(|command| (command.session, command.sequence)).collect();
         self.places.extend(names.iter().map(|name| (*name, Some(request))));
         self.proposals.insert(request, Proposal { undecided: names.len(), commands: names });
         Some((request, Batch::new(encode_batch(&commands))))
+    }
+
+    /// A name for a request to the replica.
+    pub(crate) fn fresh_request(&mut self) -> RequestId {
+        self.last_request += 1;
+        RequestId(self.last_request)
     }
 
     /// Own and forwarded commands in turns, up to the bounds of a batch.

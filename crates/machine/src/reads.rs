@@ -14,6 +14,8 @@ pub(crate) enum Purpose<Query> {
     Question { tag: ClientTag, query: Query },
     /// Proof that this node still led after the errand had arrived.
     Errand(ErrandId),
+    /// The same for an ask about the cluster itself.
+    Ask(u64),
 }
 
 /// One read.
@@ -82,6 +84,12 @@ impl<Query> Reads<Query> {
     /// Takes an errand that arrived here, at the leader, just now. Their number is bounded where they are held.
     pub(crate) fn confirm(&mut self, now: Time, errand: ErrandId, config: &MachineConfig) {
         let purpose = Purpose::Errand(errand);
+        self.waiting.push_back(PendingRead { purpose, deadline: now + config.request_timeout });
+    }
+
+    /// Takes an ask that arrived here, at the leader, just now. Their number is bounded where they are held.
+    pub(crate) fn confirm_ask(&mut self, now: Time, ask: u64, config: &MachineConfig) {
+        let purpose = Purpose::Ask(ask);
         self.waiting.push_back(PendingRead { purpose, deadline: now + config.request_timeout });
     }
 

@@ -16,7 +16,7 @@ pub enum Consistency {
 }
 
 /// Why a client request has no reply of the state machine.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
 pub enum RequestError {
     /// Too much is outstanding on this node or its leader. Definite: it had no effect.
     #[error("too many requests")]

@@ -184,6 +184,7 @@ impl<S: StateMachine> Machine<S> {
                     out.push(MachineOutput::Reply { tag, result: Ok(self.state.query(&query)) });
                 }
                 Purpose::Errand(errand) => self.confirmed.push(errand),
+                Purpose::Ask(ask) => self.steering.confirm(ask),
             }
         }
     }
@@ -197,6 +198,7 @@ impl<S: StateMachine> Machine<S> {
                     out.push(MachineOutput::Reply { tag, result: Err(RequestError::Unsupported(what)) });
                 }
                 Purpose::Errand(errand) => errands.push(errand),
+                Purpose::Ask(ask) => self.abandon_ask(ask, what, out),
             }
         }
         let askers = errands.into_iter().filter_map(|errand| self.tenure.give_up(errand)).collect();

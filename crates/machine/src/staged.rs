@@ -4,17 +4,19 @@ use crate::image::{MachineImage, OpenMachineError, decode_meta, encode_meta};
 use crate::machine::{Machine, Out};
 use crate::output::MachineOutput;
 use crate::request::RequestError;
+use crate::roster::Roster;
 use crate::sessions::{Sessions, mix};
 use crate::state_machine::StateMachine;
 use crate::transfer::{Arrival, View};
 use bytes::Bytes;
 use quorate_types::Slot;
 
-/// State, sessions and applied mark of a snapshot. It takes the machine's place with [`Machine::install`].
+/// State, sessions, members and applied mark of a snapshot. It takes the machine's place with [`Machine::install`].
 #[derive(Clone, Debug)]
 pub struct Staged<S: StateMachine> {
     state: S,
     sessions: Sessions,
+    roster: Roster,
     applied: Slot,
 }
 
@@ -24,8 +26,8 @@ impl<S: StateMachine> Staged<S> {
     /// # Errors
     /// When the image is not one of this machine.
     pub fn read(image: MachineImage<'_>) -> Result<Staged<S>, OpenMachineError> {
-        let sessions = decode_meta(image.meta)?;
-        Ok(Staged { state: S::restore(image.head, image.items)?, sessions, applied: image.applied })
+        let (sessions, roster) = decode_meta(image.meta)?;
+        Ok(Staged { state: S::restore(image.head, image.items)?, sessions, roster, applied: image.applied })
     }
 
     /// The state that arrived, if it has the digest that its sender named.
@@ -43,16 +45,29 @@ impl<S: StateMachine> Staged<S> {
         }
     }
 
+    /// A state that a new cluster begins with, which counts as everything up to and with `applied`. Without sessions: those
+    /// of another cluster's nodes would make the commands of nodes with the same ids do nothing.
+    #[must_use]
+    pub fn of_new_cluster(state: S, applied: Slot) -> Staged<S> {
+        Staged { state, sessions: Sessions::default(), roster: Roster::default(), applied }
+    }
+
+    /// The state alone.
+    #[must_use]
+    pub fn into_state(self) -> S {
+        self.state
+    }
+
     /// Everything up to here is in it.
     #[must_use]
     pub fn applied(&self) -> Slot {
         self.applied
     }
 
-    /// The rolling hash of state, sessions and applied mark.
+    /// The rolling hash of state, sessions, members and applied mark.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        mix(mix(self.state.digest(), self.sessions.digest()), self.applied.0)
+        mix(mix(mix(self.state.digest(), self.sessions.digest()), self.roster.digest()), self.applied.0)
     }
 
     /// The state.
@@ -64,7 +79,7 @@ impl<S: StateMachine> Staged<S> {
     /// The machine's own part of its image.
     #[must_use]
     pub fn meta(&self) -> Bytes {
-        encode_meta(&self.sessions)
+        encode_meta(&self.sessions, &self.roster)
     }
 }
 
@@ -84,6 +99,9 @@ impl<S: StateMachine> Machine<S> {
         self.proposer.forget_proposals();
         self.state = staged.state;
         self.sessions = staged.sessions;
+        self.roster = staged.roster;
+        self.steering.decided();
+        self.finish_asks(out);
         self.applied = staged.applied;
         let (sessions, me) = (&self.sessions, self.me);
         for tag in self.writes.settled(|sequence| sessions.is_settled(me, sequence)) {

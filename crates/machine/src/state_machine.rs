@@ -2,7 +2,7 @@
 
 use crate::duty::Duty;
 use bytes::Bytes;
-use quorate_types::{Slot, Time};
+use quorate_types::{NodeId, Slot, Time};
 use std::fmt::Debug;
 use std::ops::Range;
 use thiserror::Error;
@@ -83,5 +83,11 @@ pub trait StateMachine: Debug + Sized + 'static {
     /// they have promised to write must not vanish under them.
     fn tidy(&mut self) -> bool {
         false
+    }
+
+    /// The command that tells all replicas that this node's disk is nearly full, so that they refuse what makes the state grow.
+    /// Nothing if the state says so already, or if there is no such command.
+    fn low_space_command(&self, _: NodeId) -> Option<Bytes> {
+        None
     }
 }

@@ -59,6 +59,10 @@ impl<S: StateMachine> Tenure<S> {
         }
     }
 
+    pub(crate) fn duty(&self) -> &S::Duty {
+        &self.duty
+    }
+
     pub(crate) fn is_begun(&self) -> bool {
         self.begun
     }
@@ -117,12 +121,21 @@ impl<S: StateMachine> Tenure<S> {
 
     /// Takes an errand away without an answer: who waits for it.
     pub(crate) fn give_up(&mut self, errand: ErrandId) -> Option<Asker> {
-        self.held.remove(&errand).map(|held| held.asker)
+        let held = self.held.remove(&errand)?;
+        self.duty.given_up(errand);
+        Some(held.asker)
     }
 
     /// Their askers have given up: nobody wants these answers.
     pub(crate) fn time_out(&mut self, now: Time) {
-        self.held.retain(|_, held| held.deadline > now);
+        let duty = &mut self.duty;
+        self.held.retain(|errand, held| {
+            let is_awaited = held.deadline > now;
+            if !is_awaited {
+                duty.given_up(*errand);
+            }
+            is_awaited
+        });
         self.early.retain(|early| early.deadline > now);
     }
 
@@ -148,7 +161,7 @@ impl<S: StateMachine> Tenure<S> {
             match wish {
                 DutyOutput::Propose(payload) => self.proposals.push_back(payload),
                 DutyOutput::Answer { errand, answer } => {
-                    answers.extend(self.give_up(errand).map(|asker| (asker, answer)));
+                    answers.extend(self.held.remove(&errand).map(|held| (held.asker, answer)));
                 }
             }
         }

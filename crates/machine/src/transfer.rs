@@ -24,7 +24,7 @@ mod stream;
 pub use message::{TransferEnd, TransferHeader, TransferMessage};
 pub use receiver::{Arrival, Receiver};
 pub use sender::{Sender, SenderState};
-pub use stream::{View, ViewPosition};
+pub use stream::{StreamParts, StreamReader, View, ViewPosition};
 
 use std::time::Duration;
 

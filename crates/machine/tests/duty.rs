@@ -85,6 +85,9 @@ impl Duty<Presence> for Caller {
         assert!(self.begun, "what never began does not end");
         *self = Caller::new(&());
     }
+    fn given_up(&mut self, errand: ErrandId) {
+        self.asked.remove(&errand).expect("arrived and not answered: given up once");
+    }
     fn applied(&mut self, state: &Presence, reply: &String, now: Time) {
         assert!(self.begun, "a duty at rest hears nothing");
         if state.names.contains(reply) {
@@ -173,6 +176,9 @@ impl Pair {
                 MachineOutput::Answer { tag, result } => self.answers.push((tag, result)),
                 MachineOutput::SetDutyTimer(delay) => self.duty_timers.push((node, delay)),
                 MachineOutput::Reply { .. } | MachineOutput::Applied { .. } | MachineOutput::SetTimer(_) => {}
+                MachineOutput::Asked { .. } | MachineOutput::Reconfigure { .. } | MachineOutput::Transfer { .. } => {
+                    panic!("nobody asked for it")
+                }
             }
         }
     }
@@ -362,6 +368,20 @@ fn an_errand_that_reached_nobody_ends_definitely_and_one_that_may_have_does_not(
     pair.tick(5_000);
     assert_eq!(pair.heard(), [(2, RequestError::Unknown.to_string())]);
     assert_eq!(pair.machines[&2].status().outstanding_errands, 0);
+}
+
+#[test]
+fn an_errand_that_timed_out_is_forgotten_by_the_duty_too() {
+    let mut pair = Pair::led_by_1(&["ann"]);
+    pair.errand(2, 1, "ann");
+    pair.deliver();
+    assert_eq!(pair.machines[&1].duty().asked.len(), 1);
+    // No round ends: the leader is cut off, and does not know it yet.
+    pair.tick(10_000);
+    assert_eq!(pair.machines[&1].status().held_errands, 0);
+    assert!(pair.machines[&1].duty().asked.is_empty(), "else it stays until the leadership ends");
+    pair.end_rounds();
+    assert_eq!(pair.heard(), [(1, RequestError::Unknown.to_string())]);
 }
 
 #[test]

@@ -108,6 +108,9 @@ impl World {
             }
             MachineOutput::Answer { .. } | MachineOutput::SetDutyTimer(_) => panic!("nobody asked for it"),
             MachineOutput::Read { .. } | MachineOutput::SetTimer(_) => {}
+            MachineOutput::Asked { .. } | MachineOutput::Reconfigure { .. } | MachineOutput::Transfer { .. } => {
+                panic!("nobody asked for it")
+            }
         }
     }
 

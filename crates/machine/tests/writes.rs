@@ -232,6 +232,27 @@ fn a_forward_that_our_replica_refused_is_taken_when_it_comes_again() {
     }
 }
 
+/// Its leadership is being handed over, in vain.
+#[test]
+fn a_leader_that_is_not_ready_gets_nothing_until_it_is_again() {
+    let (mut machine, mut out) = leading(MachineConfig::default());
+    submit(&mut machine, at(0), 1, "a", &mut out);
+    machine.settle(at(0), &mut out);
+    let [(request, _)] = proposals(&out).try_into().expect("one proposal");
+    out.clear();
+    let lead = |ready| Lead { era: 1, who: Some(ME), ready, settled: true };
+    machine.lead(lead(false), &mut out);
+    machine.refuse(Refused::Request(request), &Refusal::NotReady("it hands over"), &mut out);
+    submit(&mut machine, at(0), 2, "b", &mut out);
+    machine.receive(Time::ZERO, OTHER, forward(2, [1]), &mut out);
+    machine.settle(at(0), &mut out);
+    assert_eq!((proposals(&out).len(), refused_forwards(&out).len()), (0, 0), "they wait here");
+    machine.lead(lead(true), &mut out);
+    machine.settle(at(0), &mut out);
+    let [(_, batch)] = proposals(&out).try_into().expect("one proposal");
+    assert_eq!(decode_batch(batch.commands).expect("a batch").len(), 3);
+}
+
 #[test]
 fn an_overloaded_replica_gets_nothing_more_until_something_is_decided() {
     let (mut machine, mut out) = leading(MachineConfig::default());

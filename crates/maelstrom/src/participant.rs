@@ -255,7 +255,9 @@ impl<R: Replica> Participant<R> {
                         }
                     }
                     NodeOutput::Stop(why) => return self.stop(why.to_string()),
+                    // Nobody here has errands for the leader or asks for other members.
                     NodeOutput::Answer { .. }
+                    | NodeOutput::Asked { .. }
                     | NodeOutput::Lead { .. }
                     | NodeOutput::Members(_)
                     | NodeOutput::Applied { .. }

@@ -26,7 +26,7 @@ fn tell(participant: &mut Participant<Raft>, src: &str, body: Value) -> Vec<Valu
 
 fn bodies(participant: &mut Participant<Raft>) -> Vec<Value> {
     let body = |word| match word {
-        Word::Line(line) => Some(serde_json::from_str::<Value>(&line).unwrap()["body"].clone()),
+        Word::Line(line) => Some(serde_json::from_str::<Value>(&line).expect("a line of JSON")["body"].clone()),
         Word::Remark(_) => None,
     };
     participant.take_words().into_iter().filter_map(body).collect()
@@ -54,7 +54,7 @@ fn requests_for_votes() -> Vec<String> {
     candidate.receive(Time::ZERO, &json!({ "src": "c0", "dest": "n2", "body": init }).to_string());
     candidate.settle(Time::ZERO);
     assert_eq!(bodies(&mut candidate), [json!({ "type": "init_ok", "in_reply_to": 1 })]);
-    candidate.settle(candidate.deadline().unwrap().max(Time::ZERO + Duration::from_secs(1)));
+    candidate.settle(candidate.deadline().expect("it waits").max(Time::ZERO + Duration::from_secs(1)));
     let lines = candidate.take_words().into_iter().filter_map(|word| match word {
         Word::Line(line) if line.contains("\"dest\":\"n1\"") => Some(line),
         _ => None,
@@ -139,7 +139,7 @@ fn a_majority_goes_on_within_two_election_timeouts_and_a_minority_never_says_def
         for at in 0..20 {
             let answer = network.ask_and_wait(majority[at % 3], &write(100 + at as u64));
             assert!(answer.is_ok(), "seed {seed}: {answer:?}");
-            let took = answer.answered_at.unwrap().since(answer.asked_at);
+            let took = answer.answered_at.expect("it was answered").since(answer.asked_at);
             assert!(took < Duration::from_millis(400), "seed {seed}: {took:?}");
         }
         let stale = network.ask_and_wait(leader, &json!({ "type": "read", "key": 0 }));
@@ -158,10 +158,10 @@ fn leader(network: &mut Network) -> usize {
     for _ in 0..30 {
         for (node, answer) in network.ask_all(&write(1)).into_iter().enumerate() {
             assert!(answer.is_ok(), "{answer:?}");
-            *total.entry(node).or_default() += answer.answered_at.unwrap().since(answer.asked_at);
+            *total.entry(node).or_default() += answer.answered_at.expect("it was answered").since(answer.asked_at);
         }
     }
-    total.into_iter().min_by_key(|(_, took)| *took).map(|(node, _)| node).unwrap()
+    total.into_iter().min_by_key(|(_, took)| *took).map(|(node, _)| node).expect("some node answered")
 }
 
 #[test]

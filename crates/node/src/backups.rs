@@ -6,6 +6,8 @@
 //! the stream of the state, as snapshots carry it
 //! CRC-32C of everything before (4)
 //! ```
+//!
+//! [`crate::BackupReader`] reads it back.
 
 use crate::node::Node;
 use bytes::Bytes;
@@ -16,8 +18,8 @@ use quorate_types::Time;
 use quorate_wire::{Wire, put_u64};
 use std::time::Duration;
 
-const MAGIC: [u8; 8] = *b"QRTBCKUP";
-const VERSION: u64 = 1;
+pub(crate) const MAGIC: [u8; 8] = *b"QRTBCKUP";
+pub(crate) const VERSION: u64 = 1;
 /// At the same time; each keeps condemned items in memory while it lasts.
 const BACKUPS_MAX: usize = 4;
 /// One that nobody takes from for so long is given up.

@@ -75,6 +75,12 @@ pub enum BootError {
         /// Its name.
         id: u64,
     },
+    /// A state is to be restored where there is one.
+    #[error("there is a {which} here already: a snapshot is restored into an empty directory only")]
+    InUse {
+        /// `journal` or `store`.
+        which: &'static str,
+    },
     /// The stored state cannot be read.
     #[error(transparent)]
     Machine(#[from] OpenMachineError),

@@ -26,6 +26,9 @@ pub struct NodeConfig<R: Replica> {
     pub tidy_every: Duration,
     /// How long the journal must be quiet before its last write is marked durable and freed segments are unlinked.
     pub journal_idle: Duration,
+    /// Below so many free bytes on the disk the state machine is told that space is low ([`quorate_machine::StateMachine`]); 0 for
+    /// never. What it takes to get smaller must fit: a segment of the journal, and a checkpoint's new files.
+    pub low_space_bytes: u64,
     /// Whether guards are reported as `Trace`. Behaviour is the same either way.
     pub tracing: bool,
 }
@@ -43,6 +46,7 @@ impl<R: Replica> NodeConfig<R> {
             checkpoint: CheckpointConfig::default(),
             tidy_every: Duration::from_millis(5),
             journal_idle: Duration::from_millis(10),
+            low_space_bytes: 3 * JournalConfig::default().segment_bytes,
             tracing: false,
         }
     }

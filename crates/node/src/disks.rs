@@ -83,6 +83,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         } else if self.idle.due {
             write = self.journal.idle_write();
         }
+        let write = write.or_else(|| self.journal.spare_write());
         self.idle.due = false;
         if let Some(write) = write {
             out.push(NodeOutput::Disk { lane: Lane::Journal, write: write.id, operations: write.operations });

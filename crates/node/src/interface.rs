@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use quorate_disk::Operation;
 use quorate_machine::transfer::TransferMessage;
-use quorate_machine::{ClientTag, Consistency, MachineMessage, RequestError, StateMachine};
+use quorate_machine::{
+    AskError, ClientTag, Consistency, MachineMessage, MemberChange, MemberFacts, RequestError, StateMachine,
+};
 use quorate_protocol::{Event, LinkState, Replica};
 use quorate_types::{Membership, NodeId, Slot};
 use quorate_wire::{Reader, Wire, WireError};
@@ -105,7 +107,7 @@ pub enum NodeInput<R: Replica, S: StateMachine> {
     },
     /// A client wants a command applied.
     Write {
-        /// For the reply.
+        /// For the reply. `u64::MAX` is the node's own, for what it writes itself.
         tag: ClientTag,
         /// The command.
         payload: Bytes,
@@ -125,6 +127,27 @@ pub enum NodeInput<R: Replica, S: StateMachine> {
         tag: ClientTag,
         /// What, in the duty's own codec. It may be carried out more than once.
         payload: Bytes,
+    },
+    /// A client wants the members changed. Any node may be asked.
+    ChangeMembers {
+        /// For the answer.
+        tag: ClientTag,
+        /// How.
+        change: MemberChange,
+    },
+    /// A client wants another leader. Any node may be asked.
+    MoveLeader {
+        /// For the answer.
+        tag: ClientTag,
+        /// Whom.
+        to: NodeId,
+    },
+    /// A member, perhaps this one, said this of itself. While this node leads, it sees to it that the members show it.
+    Met(MemberFacts),
+    /// What the disk has left, as far as the driver knows; to be told at start and then every second or so.
+    FreeSpace {
+        /// What the process may still write to the disk with the least, in bytes.
+        free_bytes: u64,
     },
     /// News of a connection.
     Link {
@@ -193,6 +216,13 @@ pub enum NodeOutput<R: Replica, S: StateMachine> {
         /// The duty's answer.
         result: Result<Bytes, RequestError>,
     },
+    /// Answer a client's change of the members, or of the leader.
+    Asked {
+        /// Which request.
+        tag: ClientTag,
+        /// Done, and to be seen in [`crate::Node::roster`], or in the leader; or why not.
+        result: Result<(), AskError>,
+    },
     /// Who leads, as far as known here.
     Lead {
         /// Term, ballot, view or epoch.
@@ -202,7 +232,8 @@ pub enum NodeOutput<R: Replica, S: StateMachine> {
         /// Whether this node takes proposals itself.
         ready: bool,
     },
-    /// The membership in force.
+    /// Whom this node may have to speak to: the driver keeps connections with exactly these, and with whoever speaks to it
+    /// and knows more than it.
     Members(Membership),
     /// A slot was applied here; `digest` is the machine's rolling hash behind it. Checkers compare it between nodes.
     Applied {

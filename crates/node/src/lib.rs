@@ -28,6 +28,7 @@
 //!    after a state was made of it here with the digest that its sender had. A crash between record and replacement
 //!    installs again at boot, from the bytes that are durable beside the store's own.
 
+mod backup_reader;
 mod backups;
 mod boot;
 mod checkpoint;
@@ -35,16 +36,20 @@ mod config;
 mod disks;
 mod interface;
 mod node;
+mod restoration;
 mod settle;
 mod snapshots;
+mod space;
 mod status;
 mod tidying;
 
+pub use backup_reader::{BackupError, BackupHeader, BackupReader};
 pub use backups::{BackupId, BackupPiece};
 pub use boot::{Boot, BootError};
 pub use config::{CheckpointConfig, NodeConfig};
 pub use interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 pub use node::{Booted, Node};
-pub use quorate_machine::{ClientTag, Consistency, RequestError};
+pub use quorate_machine::{AskError, ClientTag, Consistency, MemberChange, MemberFacts, RequestError, Roster};
+pub use restoration::{Restoration, write_restored};
 pub use snapshots::SnapshotStatus;
 pub use status::NodeStatus;

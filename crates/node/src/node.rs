@@ -7,11 +7,12 @@ use crate::config::NodeConfig;
 use crate::disks::JournalIdle;
 use crate::interface::{Lane, NodeInput, NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::snapshots::Snapshots;
+use crate::space::SpaceWatch;
 use crate::status::NodeStatus;
 use crate::tidying::TidyPace;
 use quorate_disk::Disk;
 use quorate_journal::Journal;
-use quorate_machine::{DutyConfig, Lead, Machine, MachineOutput, StateMachine};
+use quorate_machine::{Ask, DutyConfig, Lead, Machine, MachineOutput, Roster, StateMachine};
 use quorate_protocol::{Durable, Env, Gate, Input, LinkState, Outbox, Output, Replica, Setup, SnapshotId};
 use quorate_store::Store;
 use quorate_types::{NodeId, Slot, Time};
@@ -64,6 +65,7 @@ pub struct Node<R: Replica, S: StateMachine> {
     /// The applied and durable marks the replica was last told.
     pub(crate) reported: (Slot, Slot),
     pub(crate) idle: JournalIdle,
+    pub(crate) space: SpaceWatch,
     pub(crate) stop: Option<StopReason>,
     /// `Stop` was said.
     pub(crate) stopped: bool,
@@ -75,6 +77,13 @@ fn asked_to_install<R: Replica>(words: &[Output<R>]) -> Option<SnapshotId> {
         Output::InstallSnapshot { id, .. } => Some(*id),
         _ => None,
     })
+}
+
+/// The journal names none of these snapshots: they arrived and were not wanted, or were installed just before the end.
+fn drop_unnamed_arrivals(store: &mut Store) {
+    for id in store.incoming().collect::<Vec<_>>() {
+        store.drop_incoming(id);
+    }
 }
 
 /// An open node, and what it wants done first.
@@ -123,12 +132,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         if is_empty_store {
             write_founding_checkpoint(&setup, &machine, &mut store, store_disk).map_err(store_failed)?;
         }
-        // The journal names none of them: they arrived and were not wanted, or were installed just before the end.
-        for id in store.incoming().collect::<Vec<_>>() {
-            store.drop_incoming(id);
-        }
-        let incarnation = setup.incarnation;
+        drop_unnamed_arrivals(&mut store);
         let mut node = Node {
+            snapshots: Snapshots::new(&config.transfer, setup.incarnation),
             setup,
             journal_idle: config.journal_idle,
             replica,
@@ -144,16 +150,18 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             lead: None,
             pace: CheckpointPace::new(config.checkpoint, applied),
             tidy: TidyPace::new(config.tidy_every),
-            snapshots: Snapshots::new(&config.transfer, incarnation),
             backups: BTreeMap::new(),
             last_backup: 0,
             anchor,
             checkpointed: applied,
             reported: (applied, applied),
             idle: JournalIdle::after_opening(),
+            space: SpaceWatch::new(config.low_space_bytes),
             stop: None,
             stopped: false,
         };
+        let (id, disk) = (node.setup.me, node.setup.disk);
+        node.machine.know_own_disk(id, disk);
         let mut outputs = Vec::new();
         for word in first_words {
             node.carry_replica_output(Time::ZERO, word, &mut outputs);
@@ -214,6 +222,14 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             NodeInput::Errand { tag, payload } => {
                 self.machine.errand(env.now(), tag, payload, &mut self.machine_outputs);
             }
+            NodeInput::ChangeMembers { tag, change } => {
+                self.machine.ask(env.now(), tag, Ask::Change(change), &mut self.machine_outputs);
+            }
+            NodeInput::MoveLeader { tag, to } => {
+                self.machine.ask(env.now(), tag, Ask::MoveLeader(to), &mut self.machine_outputs);
+            }
+            NodeInput::Met(facts) => self.machine.meet(facts),
+            NodeInput::FreeSpace { free_bytes } => self.note_free_space(env.now(), free_bytes),
             NodeInput::Link { peer, state } => {
                 if state == LinkState::Up {
                     self.transfers_reconnected(env.now(), peer);
@@ -239,6 +255,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         self.machine.state()
     }
 
+    /// The members as decided here, and who was removed. Empty while none of the cluster's changes is decided.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        self.machine.roster()
+    }
+
     /// For people and metrics.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
@@ -250,6 +272,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             applied: self.machine.applied(),
             protocol: self.replica.status(),
             machine: self.machine.status(),
+            roster: self.machine.roster().clone(),
             checkpointed: self.checkpointed,
             checkpointing: self.store.is_checkpointing(),
             snapshots: self.snapshots.status(),
@@ -261,6 +284,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             store_bytes: self.store.bytes_on_disk(),
             journal_queued_bytes: self.journal.queued_bytes(),
             held_messages: self.gate.held(),
+            free_bytes: self.space.free_bytes(),
             stopped: self.stopped,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::interface::{NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::node::Node;
+use crate::space::OWN_TAG;
 use quorate_machine::{Lead, MachineOutput, StateMachine};
 use quorate_protocol::{Env, Event, Footprint, Input, Output, Replica, Rule, Violation};
 use quorate_types::{NodeId, Time};
@@ -33,6 +34,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         while news && self.stop.is_none() {
             self.drive_transfers(env.now(), out);
             self.report_marks();
+            if self.machine.wants_members() {
+                self.machine.note_members(self.replica.status().membership);
+            }
             self.machine.settle(env.now(), &mut self.machine_outputs);
             self.carry_machine_outputs(out);
             for input in std::mem::take(&mut self.inbox) {
@@ -175,8 +179,14 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 MachineOutput::Send { to, message } => {
                     out.push(NodeOutput::Send { to, message: NodeMessage::Machine(message) });
                 }
+                MachineOutput::Reply { tag: OWN_TAG, .. } => self.space.told(),
                 MachineOutput::Reply { tag, result } => out.push(NodeOutput::Reply { tag, result }),
                 MachineOutput::Answer { tag, result } => out.push(NodeOutput::Answer { tag, result }),
+                MachineOutput::Asked { tag, result } => out.push(NodeOutput::Asked { tag, result }),
+                MachineOutput::Reconfigure { request, based_on, members } => {
+                    self.inbox.push(Input::Reconfigure { request, based_on, members });
+                }
+                MachineOutput::Transfer { request, to } => self.inbox.push(Input::Transfer { request, to }),
                 MachineOutput::Applied { slot, digest } => out.push(NodeOutput::Applied { slot, digest }),
                 MachineOutput::SetTimer(delay) => {
                     out.push(NodeOutput::SetTimer { timer: NodeTimer::Requests, at_least: delay, at_most: delay });

@@ -1,7 +1,7 @@
 //! A node as people and metrics see it.
 
 use crate::snapshots::SnapshotStatus;
-use quorate_machine::MachineStatus;
+use quorate_machine::{MachineStatus, Roster};
 use quorate_protocol::Status;
 use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot, Ticket};
 
@@ -22,6 +22,8 @@ pub struct NodeStatus {
     pub protocol: Status,
     /// The machine's: applied mark, digest, what is outstanding.
     pub machine: MachineStatus,
+    /// The members as decided here, and who was removed. Empty while none of the cluster's changes is decided.
+    pub roster: Roster,
     /// The last durable checkpoint covers everything up to here.
     pub checkpointed: Slot,
     /// Whether another is being written.
@@ -44,6 +46,8 @@ pub struct NodeStatus {
     pub journal_queued_bytes: usize,
     /// Messages that wait for a durable write.
     pub held_messages: usize,
+    /// What the disk has left, by the driver's last word.
+    pub free_bytes: Option<u64>,
     /// Whether it has stopped for good.
     pub stopped: bool,
 }

@@ -10,7 +10,14 @@ fn small_limits() -> Config {
 }
 
 fn subject(members: Membership, config: Config) -> Subject<Paxos> {
-    Subject { members, config, safety: durable_state, last_slot: Some(Paxos::SLOT), heal_rounds: 400 }
+    Subject {
+        members,
+        newcomers: Vec::new(),
+        config,
+        safety: durable_state,
+        last_slot: Some(Paxos::SLOT),
+        heal_rounds: 400,
+    }
 }
 
 /// Everything a compaction must keep.

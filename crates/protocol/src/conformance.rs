@@ -23,7 +23,8 @@
 //! | `InstallationChangesNothing` | what would open after a crash is the same before and after the machine swaps |
 //! | `EveryCrashOpens` | whatever prefix of the writes under way survives, `open` succeeds |
 //! | `FreshIsRecovery` | a node that lost all its writes opens like one that never ran |
-//! | `LiveAfterHeal` | when faults stop, something new is decided everywhere |
+//! | `LiveAfterHeal` | when faults stop, something new is decided at every member |
+//! | `MembersAreKnown`, `RetiredIsNoMember` | only who could be a member is one; only who is decided not to be one retires |
 //! | the protocol's own | `check_invariants` and `check_deep` after every settle |
 //!
 //! Snapshots between bare replicas are the decided prefix: pinned late, stale or not at all, sent slowly, lost and repeated,
@@ -37,7 +38,7 @@ mod node;
 mod walk;
 
 use crate::{Replica, Verdict};
-use quorate_types::{Membership, Slot};
+use quorate_types::{Membership, NodeId, Slot};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -47,6 +48,8 @@ use std::ops::Range;
 pub struct Subject<R: Replica> {
     /// The founding members.
     pub members: Membership,
+    /// Who may be added while it runs; with these, members come, change their part and go. Empty: they stay as they are.
+    pub newcomers: Vec<NodeId>,
     /// Settings of every member. Small limits find more.
     pub config: R::Config,
     /// Whatever a compaction must not change, as text: a node's promises, votes, log, membership.

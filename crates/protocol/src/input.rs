@@ -131,13 +131,14 @@ pub enum Input<R: Replica> {
         /// Rolling hash of all that was applied up to `through`.
         digest: u64,
     },
-    /// Please change the members.
+    /// Please change the members. The answer is a refusal, or the decision of just these members; where the leader changes
+    /// meanwhile neither may come.
     Reconfigure {
         /// For refusing it.
         request: RequestId,
         /// The membership the requester saw. Another current one is a refusal.
         based_on: Membership,
-        /// The wish.
+        /// The wish: all members as they shall be, whatever the number of changes.
         members: Membership,
     },
     /// Please hand leadership over.

@@ -41,7 +41,16 @@ pub enum Refusal {
     Unsupported(&'static str),
     /// The one slot of a single-decree protocol is decided.
     AlreadyDecided,
+    /// Not now, for this reason, which passes by itself: try again soon.
+    NotReady(&'static str),
+    /// The membership a change was based on is not the one in force: look at it and wish again.
+    MembershipChanged,
+    /// It makes no sense, for this reason, and never will.
+    Invalid(&'static str),
 }
+
+/// [`Refusal::NotReady`] of a wish that makes a voter of a learner that has not caught up, or is not heard of.
+pub const LEARNER_NOT_IN_SYNC: &str = "the learner to be made a voter is not in sync with the leader";
 
 /// Why the membership in force on this replica changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +63,8 @@ pub enum MembersChange {
     RolledBack,
     /// It came with a snapshot.
     Installed,
+    /// The membership is the same; who is to be reached besides changed.
+    Reach,
 }
 
 /// Everything a replica can ask of its driver. The duties are on the crate's first page.
@@ -118,7 +129,8 @@ pub enum Output<R: Replica> {
         /// Why.
         why: Refusal,
     },
-    /// Who is believed to lead, for forwarding. `ready` is this replica's own readiness to take proposals.
+    /// Who is believed to lead, for forwarding. `ready` is this replica's own readiness to take proposals: a leader may
+    /// cease to be ready, and become it again, within its era.
     Lead {
         /// Term, ballot, view or epoch.
         era: u64,
@@ -131,11 +143,13 @@ pub enum Output<R: Replica> {
         /// such as letting client leases expire, starts here. False where nobody leads.
         settled: bool,
     },
-    /// The membership in force here.
+    /// Whom this replica may have to speak to: keep connections with exactly these. It is the membership in force, and
+    /// while that changes also those who leave, until they need not be told any more. The membership itself, for showing
+    /// and for basing changes on, is the last one decided ([`Decision::Members`]), or in [`crate::Status`].
     Members {
-        /// It.
+        /// They. Of a member that changes, as it will be.
         members: Membership,
-        /// Why it changed.
+        /// Why they changed.
         change: MembersChange,
     },
     /// Pin a view of the state machine at its applied mark, for sending. Answered with
@@ -175,7 +189,9 @@ pub enum Output<R: Replica> {
         /// Which.
         id: SnapshotId,
     },
-    /// This replica is no longer needed and must be stopped for good.
+    /// This replica is no longer needed and must be stopped for good: it is no member any more, and that is decided. Said
+    /// an election timeout or so after it learnt that, so that what it owes to others and to its clients can leave; and
+    /// again, if it is not stopped.
     Retire {
         /// In words.
         why: &'static str,

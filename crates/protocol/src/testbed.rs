@@ -97,6 +97,16 @@ impl<R: Replica> Testbed<R> {
         testbed
     }
 
+    /// Opens one more node, which knows nobody until it is spoken to.
+    ///
+    /// # Panics
+    /// When there is one of this id.
+    pub fn join(&mut self, id: NodeId) {
+        let earlier = self.nodes.insert(id, Arc::new(TestNode::closed(id, Start::Join)));
+        assert!(earlier.is_none(), "{id} is new");
+        self.restart(id);
+    }
+
     /// A node.
     ///
     /// # Panics
@@ -305,6 +315,12 @@ impl<R: Replica> Testbed<R> {
         self.input(id, Input::Propose { request: RequestId(request), batch: Batch::new(commands.into()) });
     }
 
+    /// Asks a node to change the members from those it has in force to these.
+    pub fn reconfigure(&mut self, id: NodeId, request: u64, members: Membership) {
+        let Some(based_on) = self.node(id).replica().map(|replica| replica.status().membership) else { return };
+        self.input(id, Input::Reconfigure { request: RequestId(request), based_on, members });
+    }
+
     /// Completes writes and delivers messages, oldest first, until nothing is left or `limit` deliveries are done. No timer
     /// fires. `passes` may hold a message back by answering false.
     pub fn run(&mut self, limit: usize, mut passes: impl FnMut(&Flight<R>) -> bool) {
@@ -441,7 +457,9 @@ impl<R: Replica> Testbed<R> {
             Output::SnapshotAnchor { id: view, to, anchor } => self.begin_transfer(id, view, to, anchor),
             Output::InstallSnapshot { id: snapshot, anchor, after } => self.begin_install(id, snapshot, &anchor, after),
             Output::DropSnapshot { id: snapshot } => self.drop_snapshot(id, snapshot),
-            Output::Members { .. } | Output::Retire { .. } | Output::Evidence { .. } => {}
+            Output::Members { members, .. } => node.reach = members,
+            Output::Retire { why } => node.retired = Some(why),
+            Output::Evidence { .. } => {}
         }
     }
 

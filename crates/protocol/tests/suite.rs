@@ -253,6 +253,7 @@ impl Replica for Toy {
 
 fn run(flaw: Flaw) -> Result<Tally, String> {
     let subject = Subject {
+        newcomers: Vec::new(),
         members: Membership::of_voters(3),
         config: flaw,
         safety: |toy: &Toy| format!("{:?}", toy.log),

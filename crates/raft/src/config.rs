@@ -1,10 +1,11 @@
 //! Settings.
 
+use crate::lease::LeaseReads;
 use quorate_protocol::OpenError;
 use std::time::Duration;
 
-/// The settings of one replica. Members may differ in them without danger, except that `election_timeout` should be the same
-/// everywhere.
+/// The settings of one replica. Members may differ in them without danger, with one exception: where any member has
+/// `lease_reads`, all must have it, and the same `election_timeout`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// T: a follower campaigns after hearing no leader for T to 2T, ignores candidates for T after hearing one, and a
@@ -38,6 +39,18 @@ pub struct Config {
     pub keep_log_entries: u64,
     /// After a snapshot failed to get to a peer, so many heartbeats pass before that peer is asked again what it needs.
     pub snapshot_retry_heartbeats: u32,
+    /// A leader whose disk finishes nothing for this long while writes are under way hands over to whoever is furthest; if that
+    /// does not help, it steps down when `election_timeout` is over. Less than `election_timeout`; `None`: half of it.
+    pub disk_stall_timeout: Option<Duration>,
+    /// Who should lead: a leader hands over to a member with a strictly higher priority that keeps up. Members learn of each
+    /// other's from messages; all have 0 unless set.
+    pub priority: u8,
+    /// A leader leads for so many heartbeats before it hands over to a member with a higher priority. A member that did not take
+    /// over is left alone for as long, then for twice as long, and so on up to 64 times as long.
+    pub tenure_heartbeats: u32,
+    /// Whether a leader may answer reads without asking a quorum, as long as its clock says that nobody else can lead yet.
+    /// Off (`None`) by default: it rests on what [`LeaseReads::assumption`] says. All members must have the same.
+    pub lease_reads: Option<LeaseReads>,
 }
 
 impl Default for Config {
@@ -59,6 +72,10 @@ impl Default for Config {
             keep_log_bytes: 64 << 20,
             keep_log_entries: 100_000,
             snapshot_retry_heartbeats: 10,
+            disk_stall_timeout: None,
+            priority: 0,
+            tenure_heartbeats: 100,
+            lease_reads: None,
         }
     }
 }
@@ -76,11 +93,19 @@ impl Config {
         if self.heartbeat_interval.checked_mul(10).is_none_or(|ten| ten > self.election_timeout) {
             return complaint("heartbeat_interval must be at most a tenth of election_timeout");
         }
-        if self.election_timeout.checked_mul(2).is_none() {
+        if self.election_timeout.checked_mul(3).is_none() {
             return complaint("election_timeout is too long");
         }
         if self.read_retry_interval.is_zero() {
             return complaint("read_retry_interval must be more than nothing");
+        }
+        if self.disk_stall_timeout.is_some_and(|stall| stall.is_zero() || stall >= self.election_timeout) {
+            return complaint("disk_stall_timeout must be more than nothing and less than election_timeout");
+        }
+        if self.lease_reads.is_some_and(|leases| leases.usable(self.election_timeout) < self.heartbeat_interval * 2) {
+            return complaint(
+                "lease_reads leaves less than two heartbeats: so great a clock error makes leases useless",
+            );
         }
         let at_least_one = [
             (self.append_bytes, "append_bytes must be at least 1"),
@@ -94,11 +119,18 @@ impl Config {
             (self.keep_log_bytes, "keep_log_bytes must be at least 1"),
             (self.keep_log_entries, "keep_log_entries must be at least 1"),
             (u64::from(self.snapshot_retry_heartbeats), "snapshot_retry_heartbeats must be at least 1"),
+            (u64::from(self.tenure_heartbeats), "tenure_heartbeats must be at least 1"),
         ];
         match at_least_one.into_iter().find(|(value, _)| *value == 0) {
             Some((_, why)) => complaint(why),
             None => Ok(()),
         }
+    }
+
+    /// How long a leader's disk may finish nothing before it hands over.
+    #[must_use]
+    pub fn disk_patience(&self) -> Duration {
+        self.disk_stall_timeout.unwrap_or(self.election_timeout / 2)
     }
 }
 
@@ -115,7 +147,16 @@ mod tests {
     fn a_setting_that_makes_no_sense_is_named() {
         let slow = Config { heartbeat_interval: Duration::from_millis(16), ..Config::default() };
         let none = Config { window_messages: 0, ..Config::default() };
-        for (config, name) in [(slow, "heartbeat_interval"), (none, "window_messages")] {
+        let stalled = Config { disk_stall_timeout: Some(Config::default().election_timeout), ..Config::default() };
+        let wild = LeaseReads { clock_rate_error_ppm: 900_000 };
+        let wild = Config { lease_reads: Some(wild), ..Config::default() };
+        let named = [
+            (slow, "heartbeat_interval"),
+            (none, "window_messages"),
+            (stalled, "disk_stall_timeout"),
+            (wild, "lease_reads"),
+        ];
+        for (config, name) in named {
             let OpenError::Settings { why } = config.validate().unwrap_err() else { panic!("another error") };
             assert!(why.contains(name), "{why}");
         }

@@ -156,7 +156,7 @@ impl Raft {
     pub(crate) fn persisted(&mut self, ticket: Ticket, out: &mut Outbox<Raft>) {
         let claims = self.disk.pending.settle(ticket);
         if let (Position::Leader(leadership), false) = (&mut self.position, claims.is_empty()) {
-            leadership.disk_moved = true;
+            leadership.disk.moved = true;
             leadership.recount = true;
         }
         for claim in claims {
@@ -183,7 +183,7 @@ pub(crate) fn vouches(raft: &Raft, to: NodeId, message: &Message) -> bool {
     match message {
         Message::PreVote { term, .. } => raft.term.checked_add(1).is_none_or(|next| next >= *term),
         Message::VoteResponse { granted: true, pre: true, .. } => true,
-        Message::RequestVote { term, .. } => voted(*term, raft.me),
+        Message::RequestVote { term, .. } | Message::TimeoutNow { term, .. } => voted(*term, raft.me),
         Message::VoteResponse { granted: true, pre: false, term } => voted(*term, to),
         Message::Append(append) => voted(append.term, raft.me),
         Message::AppendResponse { term, outcome: AppendOutcome::Accepted { matched, .. } } => {
@@ -192,7 +192,8 @@ pub(crate) fn vouches(raft: &Raft, to: NodeId, message: &Message) -> bool {
         Message::VoteResponse { granted: false, term, .. }
         | Message::AppendResponse { term, .. }
         | Message::ReadIndex { term, .. }
-        | Message::ReadIndexResponse { term, .. } => raft.term >= *term,
+        | Message::ReadIndexResponse { term, .. }
+        | Message::Priority { term, .. } => raft.term >= *term,
     }
 }
 

@@ -50,8 +50,12 @@ impl Raft {
         if self.following.heard_leader {
             return self.drop_timer(Timer::Election, "a leader was heard meanwhile", out);
         }
+        if let Some(ended_at) = self.left_at() {
+            return self.retire(ended_at, out);
+        }
         let why = match (self.may_campaign(), self.term.checked_add(1)) {
             (false, _) => "it is no voter",
+            (true, _) if self.is_bound() => "a leader may rest reads on its promise to elect nobody yet",
             (true, None) => "there is no greater term",
             (true, Some(term)) => return self.ask_pre_votes(term, out),
         };
@@ -78,17 +82,19 @@ impl Raft {
         self.count_vote(self.me, true, out);
     }
 
-    fn stand(&mut self, out: &mut Outbox<Raft>) {
-        // The pre-vote was for this very term, so there is a next one.
+    /// Raises its term and asks for votes; with `transfer`, because the leader wished so.
+    pub(crate) fn stand(&mut self, transfer: bool, out: &mut Outbox<Raft>) {
+        // Whoever calls has seen that there is a next one.
         let term = self.term.saturating_add(1);
+        self.unstick(out);
         // Rounds begin anew with every term: whoever else wins this one must be answered from its first.
         self.following.forget_leader();
+        self.priorities.forget_told();
         self.set_vote(term, Some(self.me), out);
-        self.unstick(out);
         self.position = Position::Candidate(Canvass::default());
         self.set_election_timer(out);
         let (last_term, last_slot) = self.own_log_end();
-        self.send_to_all(&Message::RequestVote { term, last_slot, last_term, transfer: false }, out);
+        self.send_to_all(&Message::RequestVote { term, last_slot, last_term, transfer }, out);
     }
 
     /// Its own vote counts like any other: once it is durable.
@@ -139,7 +145,7 @@ impl Raft {
                 .votes(canvass.granted.iter().copied())
         });
         match (outcome, &self.position) {
-            (VoteOutcome::Won, Position::PreCandidate(_)) => self.stand(out),
+            (VoteOutcome::Won, Position::PreCandidate(_)) => self.stand(false, out),
             (VoteOutcome::Won, _) => self.lead(out),
             (VoteOutcome::Lost, _) => self.position = Position::Follower,
             (VoteOutcome::Pending, _) => {}
@@ -151,9 +157,10 @@ impl Raft {
         self.unstick(out);
         let first_of_term = self.log.last().next();
         self.append_own(Entry { term: self.term, payload: Payload::NoOp });
-        let peers = self.configurations.in_force().others(self.me);
+        let peers = self.members_to_tell();
         let undecided_bytes = self.log.bytes_behind(self.decided);
         self.position = Position::Leader(Box::new(Leadership::new(peers, first_of_term, undecided_bytes)));
+        self.follow_configuration_anew(out);
         self.set_leader(Some(self.me), out);
         out.cancel_timer(Timer::Election);
         self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);
@@ -177,11 +184,22 @@ impl Raft {
         self.send(from, Message::VoteResponse { term, granted, pre: true }, out);
     }
 
-    /// Grants by the request alone: a node may have been made a voter without knowing it yet.
-    pub(crate) fn request_vote(&mut self, from: NodeId, term: u64, candidate: LogEnd, out: &mut Outbox<Raft>) {
+    /// Grants by the request alone: a node may have been made a voter without knowing it yet. `transfer` says that the leader
+    /// wished this candidacy.
+    pub(crate) fn request_vote(
+        &mut self,
+        from: NodeId,
+        term: u64,
+        candidate: LogEnd,
+        transfer: bool,
+        out: &mut Outbox<Raft>,
+    ) {
         let own = self.own_log_end();
         let why = match self.voted_for {
             _ if term < self.term => Some(format!("we are in term {} already", self.term)),
+            _ if self.is_bound() && !transfer => {
+                Some("a leader may rest reads on our promise to elect nobody yet".to_owned())
+            }
             Some(other) if other != from => Some(format!("we voted for {other} in this term")),
             _ => behind(candidate, own),
         };
@@ -233,6 +251,22 @@ impl Raft {
         }
         self.sticky = false;
         out.trace(|| Event::allowed(&rules::STICKINESS));
+        if self.following.doubted && self.keeps_leases() {
+            self.set_doubting_election_timer(out);
+        }
+    }
+
+    /// Whether it answered a leader that may rest reads on that (`lease.rs`): it elects nobody, whatever the term.
+    fn is_bound(&self) -> bool {
+        self.sticky && self.keeps_leases()
+    }
+
+    /// Before it was opened this node may have answered a leader, who cannot know that it was gone meanwhile.
+    pub(crate) fn promise_anew(&mut self, out: &mut Outbox<Raft>) {
+        if self.keeps_leases() && self.term > 0 {
+            self.sticky = true;
+            self.set_exact_timer(Timer::Stickiness, self.config.election_timeout, out);
+        }
     }
 
     pub(crate) fn adopt_term(&mut self, term: u64, from: impl Into<Value>, out: &mut Outbox<Raft>) {
@@ -240,6 +274,7 @@ impl Raft {
         self.step_down("there is a later term", out);
         self.unstick(out);
         self.following.forget_leader();
+        self.priorities.forget_told();
         self.set_vote(term, None, out);
     }
 
@@ -257,24 +292,22 @@ impl Raft {
         if let Position::Leader(leadership) = position {
             out.cancel_timer(Timer::Heartbeat);
             out.cancel_timer(Timer::CheckQuorum);
+            out.cancel_timer(Timer::Disk);
+            out.cancel_timer(Timer::Transfer);
             self.set_election_timer(out);
             self.fail_reads(leadership.reads, out);
         }
         self.set_leader(None, out);
     }
 
-    /// Every T: a leader that a quorum no longer answers, or whose own disk stands still, stops leading.
+    /// Every T: a leader that a quorum no longer answers stops leading.
     pub(crate) fn check_quorum(&mut self, out: &mut Outbox<Raft>) {
         let me = self.me;
-        let writes_wait = !self.disk.pending.is_empty();
         let Position::Leader(leadership) = &mut self.position else {
             return self.drop_timer(Timer::CheckQuorum, "it does not lead", out);
         };
         let mut heard = std::mem::take(&mut leadership.heard);
         heard.insert(me);
-        let disk_stands = writes_wait && !leadership.disk_moved && leadership.writes_waited;
-        leadership.disk_moved = false;
-        leadership.writes_waited = writes_wait;
         let satisfied = self.configurations.quorum().is_satisfied(|id| heard.contains(&id));
         let term = self.term;
         out.trace(|| {
@@ -282,13 +315,10 @@ impl Raft {
                 if satisfied { Event::allowed(&rules::CHECK_QUORUM) } else { Event::refused(&rules::CHECK_QUORUM) };
             event.with("term", term).votes(heard)
         });
-        if !satisfied {
-            self.step_down("no quorum answers", out);
-        } else if disk_stands {
-            out.trace(|| Event::refused(&rules::DISK).with("term", term));
-            self.step_down("its disk stands still", out);
-        } else {
+        if satisfied {
             self.set_exact_timer(Timer::CheckQuorum, self.config.election_timeout, out);
+        } else {
+            self.step_down("no quorum answers", out);
         }
     }
 
@@ -302,9 +332,16 @@ impl Raft {
 
     /// The machine of the leader's process says that the process is gone, and with it its leadership: no need to wait out
     /// the timers, but for a heartbeat interval, in which a leader that lives is heard and restores them. Said again, it
-    /// shortens nothing further, nor does it put off what is set. To be revisited before leases exist, which rest on stickiness
-    /// and must not trust hints.
+    /// shortens nothing further, nor does it put off what is set.
+    ///
+    /// Where leases are on, hints shorten no promise: the wait gets short when stickiness ends by itself.
     pub(crate) fn leader_is_gone(&mut self, out: &mut Outbox<Raft>) {
+        if self.keeps_leases() {
+            if !std::mem::replace(&mut self.following.doubted, true) && !self.sticky {
+                self.set_doubting_election_timer(out);
+            }
+            return;
+        }
         self.following.heard_leader = false;
         if std::mem::replace(&mut self.following.doubted, true) {
             return;
@@ -318,24 +355,34 @@ impl Raft {
     /// Not before the others, told the same at about the same time, listen to candidates again.
     fn set_doubting_election_timer(&self, out: &mut Outbox<Raft>) {
         let heartbeat = self.config.heartbeat_interval;
-        out.set_timer(Timer::Election, heartbeat, heartbeat * 2);
+        let deference = self.deference(heartbeat);
+        out.set_timer(Timer::Election, heartbeat + deference, heartbeat * 2 + deference);
     }
 
+    /// The term that stickiness was about is over. A promise that a lease may rest on is not: whatever this node learns, it lasts
+    /// its time, counted from the last thing heard.
     fn unstick(&mut self, out: &mut Outbox<Raft>) {
-        if self.sticky {
+        if self.keeps_leases() {
+            if self.following.heard_leader {
+                self.set_exact_timer(Timer::Stickiness, self.config.election_timeout, out);
+            }
+        } else if self.sticky {
             self.sticky = false;
             out.cancel_timer(Timer::Stickiness);
         }
     }
 
-    /// T to 2T.
+    /// T to 2T, half of T later where somebody else should rather lead.
     pub(crate) fn set_election_timer(&self, out: &mut Outbox<Raft>) {
-        out.set_timer(Timer::Election, self.config.election_timeout, self.config.election_timeout * 2);
+        let timeout = self.config.election_timeout;
+        let deference = self.deference(timeout);
+        out.set_timer(Timer::Election, timeout + deference, timeout * 2 + deference);
     }
 
-    /// The first one of all: the only voter has nobody to wait for.
+    /// The first one of all: the only voter has nobody to wait for, unless it may have promised something to a leader outside its
+    /// configuration of one.
     pub(crate) fn set_first_election_timer(&self, out: &mut Outbox<Raft>) {
-        if self.configurations.quorum().is_sole_voter(self.me) {
+        if self.configurations.quorum().is_sole_voter(self.me) && !self.is_bound() {
             self.set_exact_timer(Timer::Election, Duration::ZERO, out);
         } else {
             self.set_election_timer(out);
@@ -346,7 +393,7 @@ impl Raft {
         out.set_timer(timer, after, after);
     }
 
-    fn send_to_all(&mut self, message: &Message, out: &mut Outbox<Raft>) {
+    pub(crate) fn send_to_all(&mut self, message: &Message, out: &mut Outbox<Raft>) {
         for peer in self.configurations.in_force().others(self.me) {
             self.send(peer, message.clone(), out);
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_protocol::Decision;
 use quorate_quorum::Quorum;
-use quorate_types::{Membership, NodeId};
+use quorate_types::{Member, Membership, NodeId};
 use quorate_wire::{Reader, Wire, WireError, put_bytes};
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -54,13 +54,12 @@ pub enum Payload {
     Command(Bytes),
     /// What a leader appends first, so that it soon has an entry of its own term to commit (Raft §8).
     NoOp,
-    /// A change of the members, in force from the moment it is appended (dissertation, 4.1). This version follows
-    /// such an entry and never proposes one.
+    /// A change of the members, in force from the moment it is appended (dissertation, 4.1).
     Members(Box<Configuration>),
 }
 
 /// Who must agree: the members, and while the membership changes jointly also those going out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Configuration {
     /// The old half of a joint configuration.
     pub outgoing: Option<Membership>,
@@ -98,6 +97,28 @@ impl Configuration {
     #[must_use]
     pub fn of(members: Membership) -> Configuration {
         Configuration { outgoing: None, members }
+    }
+
+    /// Whether the old members and the new must both agree.
+    #[must_use]
+    pub fn is_joint(&self) -> bool {
+        self.outgoing.is_some()
+    }
+
+    /// Whether this one may directly follow `before` in a log: any two quorums of the two meet.
+    #[must_use]
+    pub fn may_follow(&self, before: &Configuration) -> bool {
+        match (&before.outgoing, &self.outgoing) {
+            (Some(_), _) => *self == Configuration::of(before.members.clone()),
+            (None, Some(outgoing)) => *outgoing == before.members,
+            (None, None) => self.members.voters().eq(before.members.voters()),
+        }
+    }
+
+    /// Every member of every half. Of one in both, as it is in the new half.
+    pub fn all(&self) -> impl Iterator<Item = &Member> {
+        let outgoing = self.outgoing.iter().flat_map(|outgoing| outgoing.members());
+        outgoing.chain(self.members.members())
     }
 
     /// Who must agree on anything.

@@ -1,6 +1,6 @@
 //! The follower's side: taking appends (Raft §5.3).
 
-use crate::entry::{Configuration, Entries, Payload};
+use crate::entry::{Entries, Payload};
 use crate::log::Log;
 use crate::message::{Append, AppendOutcome, Message};
 use crate::replica::{Raft, Timer};
@@ -56,6 +56,8 @@ impl Raft {
             self.step_down("another node leads the term", out);
             self.set_leader(Some(from), out);
             out.trace(|| Event::allowed(&rules::FOLLOW).with("leader", from).with("term", self.term));
+            self.priorities.leads(from);
+            self.tell_priority(out);
         }
         self.sticky = true;
         self.following.heard_leader = true;
@@ -144,7 +146,7 @@ impl Raft {
         self.log.truncate(from);
         self.disk.truncate(from);
         if self.configurations.truncate(from) {
-            out.members(self.configurations.in_force().members.clone(), MembersChange::RolledBack);
+            self.tell_members(MembersChange::RolledBack, out);
         }
     }
 
@@ -154,12 +156,6 @@ impl Raft {
         });
         let detail = format!("{leader} has term {term} at slot {slot}, which {} knows committed with another", self.me);
         self.broken.get_or_insert(Violation { invariant: "NoTruncateBelowCommit", detail });
-    }
-
-    /// A configuration is in force from the moment its entry is in the log.
-    fn enter_configuration(&mut self, slot: Slot, configuration: Configuration, out: &mut Outbox<Raft>) {
-        out.members(configuration.members.clone(), MembersChange::Appended);
-        self.configurations.append(slot, configuration);
     }
 
     /// Not below what is committed, where the logs meet for certain.

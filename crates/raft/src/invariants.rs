@@ -7,6 +7,7 @@ use crate::leading::Leadership;
 use crate::progress::Pace;
 use crate::replica::Raft;
 use quorate_protocol::Violation;
+use quorate_types::{NodeId, Slot};
 
 /// The cheap ones: marks and per-peer progress.
 pub(crate) fn check(raft: &Raft) -> Result<(), Violation> {
@@ -15,6 +16,7 @@ pub(crate) fn check(raft: &Raft) -> Result<(), Violation> {
     i3_durable_is_what_was_written(raft)?;
     i5_nothing_committed_is_truncated(raft)?;
     i6_progress_is_within_the_log(raft)?;
+    i15_leases_end_before_transfers(raft)?;
     i8_forwarded_reads_have_a_leader(raft)
 }
 
@@ -25,7 +27,10 @@ pub(crate) fn check_deep(raft: &Raft) -> Result<(), Violation> {
     i7_leader_owns_its_term(raft)?;
     i9_sums_are_right(raft)?;
     i10_configuration_is_the_logs(raft)?;
-    i11_rounds_ascend(raft)
+    i11_rounds_ascend(raft)?;
+    i12_one_configuration_is_in_flight(raft)?;
+    i13_configurations_meet(raft)?;
+    i14_peers_are_the_members(raft)
 }
 
 fn hold(invariant: &'static str, holds: bool, detail: impl FnOnce() -> String) -> Result<(), Violation> {
@@ -135,14 +140,59 @@ fn i11_rounds_ascend(raft: &Raft) -> Result<(), Violation> {
     })
 }
 
+/// A leader appends a configuration only when everything before its term, and every configuration before, is committed.
+fn i12_one_configuration_is_in_flight(raft: &Raft) -> Result<(), Violation> {
+    let Some(leadership) = leadership(raft) else { return Ok(()) };
+    let first = leadership.first_of_term;
+    let own: Vec<Slot> = raft.configurations.earlier().map(|(_, slot)| slot).filter(|slot| *slot >= first).collect();
+    let in_flight = own.iter().filter(|slot| **slot > raft.commit).count();
+    let holds = own.is_empty() || (raft.commit >= first && in_flight <= 1);
+    hold("OneConfigInFlight", holds, || format!("term {} began at {first}: {own:?}; commit {}", raft.term, raft.commit))
+}
+
+/// The base of a node that joined and took the log from its beginning may be unknown to it.
+fn i13_configurations_meet(raft: &Raft) -> Result<(), Violation> {
+    let mut before = raft.configurations.base();
+    for (configuration, slot) in raft.configurations.appended() {
+        let known = !before.quorum().is_empty();
+        hold("ConfigurationsMeet", !known || configuration.may_follow(before), || {
+            format!("slot {slot} brings {configuration:?} after {before:?}")
+        })?;
+        before = configuration;
+    }
+    Ok(())
+}
+
+fn i14_peers_are_the_members(raft: &Raft) -> Result<(), Violation> {
+    let Some(leadership) = leadership(raft) else { return Ok(()) };
+    let in_force = raft.configurations.in_force();
+    let complete = in_force.others(raft.me).iter().all(|id| leadership.peers.contains_key(id));
+    let told = leadership.farewells.keys().all(|id| leadership.peers.contains_key(id) && !in_force.contains(*id));
+    let learner = |id: &NodeId| in_force.members.get(*id).is_some_and(|member| !member.counts());
+    let learners = leadership.learners.keys().all(learner);
+    hold("PeersAreMembers", complete && told && learners, || {
+        format!("{:?}, {:?}, {:?} of {in_force:?}", leadership.peers, leadership.farewells, leadership.learners)
+    })
+}
+
+fn i15_leases_end_before_transfers(raft: &Raft) -> Result<(), Violation> {
+    let Some(Leadership { lease, handover, round, .. }) = leadership(raft) else { return Ok(()) };
+    let to_another = handover.is_none_or(|handover| handover.to != raft.me && lease.is_given_up());
+    hold("NoLeaseWhileHandingOver", to_another && lease.is_consistent(*round), || {
+        format!("{handover:?} with {lease:?} in round {round}")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
     use crate::durability::DiskMarks;
     use crate::entry::{Configuration, Entry};
+    use crate::lease::Lease;
+    use crate::transfer::Cause;
     use quorate_protocol::{Durable, Landmarks, Outbox, ReadToken, Replica, Setup, Start};
-    use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket};
+    use quorate_types::{ClusterId, DiskId, Incarnation, Member, Membership, Ticket};
 
     fn fresh() -> Raft {
         let setup = Setup {
@@ -192,6 +242,15 @@ mod tests {
         check_deep(&raft).expect_err("it is spoilt").invariant
     }
 
+    fn appended(raft: &mut Raft, leadership: &mut Leadership, configuration: &Configuration, times: u64) {
+        for _ in 0..times {
+            raft.log.push(Entry { term: 1, payload: Payload::Members(Box::new(configuration.clone())) });
+            raft.configurations.append(raft.log.last(), configuration.clone());
+        }
+        raft.disk = DiskMarks::at_rest(raft.log.last(), Landmarks::new());
+        leadership.undecided_bytes = raft.log.bytes_behind(Slot::ZERO);
+    }
+
     #[test]
     fn every_other_invariant_is_noticed_when_broken() {
         assert_eq!(check_deep(&leader()), Ok(()));
@@ -214,11 +273,29 @@ mod tests {
             "ReadsAreAnswered"
         );
         assert_eq!(spoilt(|_, leadership| leadership.undecided_bytes += 1), "SumsAreRight");
-        let configuration = Configuration::of(Membership::of_voters(5));
-        assert_eq!(spoilt(|raft, _| raft.configurations.append(Slot(1), configuration)), "ConfigurationAtAppend");
+        assert_eq!(
+            spoilt(|raft, _| raft.configurations.append(Slot(1), Configuration::default())),
+            "ConfigurationAtAppend"
+        );
+        let same = Configuration::of(Membership::of_voters(3));
+        assert_eq!(spoilt(|raft, leadership| appended(raft, leadership, &same, 2)), "OneConfigInFlight");
+        let disjoint = Configuration::of(Membership::new([1, 8, 9].map(|id| Member::voter(NodeId(id)))));
+        let jump = |raft: &mut Raft, leadership: &mut Leadership| {
+            appended(raft, leadership, &disjoint, 1);
+            (raft.commit, leadership.first_of_term) = (Slot(1), Slot(1));
+        };
+        assert_eq!(spoilt(jump), "ConfigurationsMeet");
+        assert_eq!(spoilt(|_, leadership| leadership.peers.clear()), "PeersAreMembers");
         let early = |_: &mut Raft, leadership: &mut Leadership| {
             leadership.peers.values_mut().for_each(|progress| progress.answered_round = 1);
         };
         assert_eq!(spoilt(early), "RoundsAscend");
+        let outbox = &mut Outbox::new(Ticket::NONE, false);
+        let mut handing_over = leader();
+        handing_over.hand_over(NodeId(2), Cause::Priority, outbox);
+        assert_eq!(check_deep(&handing_over), Ok(()));
+        let Position::Leader(leadership) = &mut handing_over.position else { panic!("it leads") };
+        leadership.lease = Lease::default();
+        assert_eq!(check(&handing_over).expect_err("it is spoilt").invariant, "NoLeaseWhileHandingOver");
     }
 }

@@ -3,12 +3,16 @@
 use crate::config::Config;
 use crate::election::Position;
 use crate::entry::{Entries, Entry, Payload};
+use crate::lease::Lease;
 use crate::log::Taken;
+use crate::membership::Farewell;
 use crate::message::{Append, AppendOutcome, Message};
 use crate::progress::{Pace, Plan, Progress};
+use crate::promotion::CatchUp;
 use crate::read::WaitingReads;
 use crate::replica::{Raft, Timer};
 use crate::rules;
+use crate::transfer::{self, DiskWatch, Handover, HeartbeatMarks};
 use bytes::Bytes;
 use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId};
 use quorate_types::{NodeId, Slot};
@@ -17,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a leader knows besides its log. Forgotten when it stops leading.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leadership {
-    /// Every other member.
+    /// Every other member, and those who were members until the latest change and are still to be told.
     pub peers: BTreeMap<NodeId, Progress>,
     /// The slot of its no-op: once committed, the commit mark is up to date.
     pub first_of_term: Slot,
@@ -29,12 +33,26 @@ pub struct Leadership {
     pub reads: WaitingReads,
     /// The weight of the entries behind `Raft::decided`.
     pub undecided_bytes: u64,
-    /// A write completed since the last check of the quorum.
-    pub disk_moved: bool,
-    /// A write was under way at the last check of the quorum.
-    pub writes_waited: bool,
+    /// How its disk does.
+    pub disk: DiskWatch,
+    /// Somebody else shall lead.
+    pub handover: Option<Handover>,
+    /// Until when nobody else can lead, where leases are on.
+    pub lease: Lease,
+    /// For how many heartbeats it has led.
+    pub tenure_heartbeats: u32,
+    /// What was true at the last heartbeat.
+    pub last_heartbeat: HeartbeatMarks,
+    /// What was true at the one before, which every peer in health has answered.
+    pub heartbeat_before: HeartbeatMarks,
     /// Something is durable somewhere that was not when commits were last counted.
     pub recount: bool,
+    /// Peers that are no members any more and are still to be told so.
+    pub farewells: BTreeMap<NodeId, Farewell>,
+    /// How each learner keeps up.
+    pub learners: BTreeMap<NodeId, CatchUp>,
+    /// A heartbeat interval is over since those who caught up were last made voters.
+    pub promotion_due: bool,
 }
 
 impl Leadership {
@@ -48,10 +66,23 @@ impl Leadership {
             heard: BTreeSet::new(),
             reads: WaitingReads::default(),
             undecided_bytes,
-            disk_moved: false,
-            writes_waited: false,
+            disk: DiskWatch::default(),
+            handover: None,
+            lease: Lease::default(),
+            tenure_heartbeats: 0,
+            last_heartbeat: HeartbeatMarks::default(),
+            heartbeat_before: HeartbeatMarks::default(),
             recount: false,
+            farewells: BTreeMap::new(),
+            learners: BTreeMap::new(),
+            promotion_due: false,
         }
+    }
+
+    /// The greatest round `id` answered; a leader, `me`, answers itself at once.
+    #[must_use]
+    pub fn answered_round(&self, me: NodeId, id: NodeId) -> u64 {
+        if id == me { self.round } else { self.peers.get(&id).map_or(0, |progress| progress.answered_round) }
     }
 
     /// Wants a sign of life of every peer.
@@ -68,6 +99,10 @@ impl Raft {
             out.trace(|| Event::refused(&rules::PROPOSE).with("why", "it does not lead"));
             return out.refuse(Refused::Request(request), Refusal::NotLeader { hint });
         };
+        if leadership.is_handing_over() {
+            out.trace(|| Event::refused(&rules::PROPOSE).with("why", transfer::UNDER_WAY));
+            return out.refuse(Refused::Request(request), Refusal::NotReady(transfer::UNDER_WAY));
+        }
         let entry = Entry { term: self.term, payload: Payload::Command(commands) };
         let undecided = leadership.undecided_bytes;
         // A batch greater than the whole budget still gets its turn: when nothing else is undecided.
@@ -94,6 +129,11 @@ impl Raft {
         };
         leadership.begin_round();
         leadership.peers.values_mut().for_each(Progress::heartbeat);
+        leadership.farewells.values_mut().for_each(Farewell::heartbeat);
+        leadership.learners.values_mut().for_each(CatchUp::heartbeat);
+        leadership.promotion_due = true;
+        self.note_heartbeat();
+        self.consider_priorities(out);
         self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);
     }
 
@@ -168,6 +208,9 @@ impl Raft {
                 if progress.accepted(matched, base) {
                     leadership.recount = true;
                     out.trace(|| Event::allowed(&rules::PROGRESS).with("peer", from).with("matched", matched));
+                }
+                if let Some(farewell) = leadership.farewells.get_mut(&from) {
+                    farewell.answered(matched, round);
                 }
                 self.round_answered(from, round, out);
             }

@@ -19,6 +19,8 @@
 //! | [`Message::PreVote`], [`Message::RequestVote`] | Pre-Vote and RequestVote RPC |
 //! | [`Message::Append`], "heartbeat" without entries | AppendEntries RPC |
 //! | `round`, [`Message::ReadIndex`] | the heartbeat round that confirms a readIndex |
+//! | "bound" | a voter that may not vote, because a leader rests a lease on it |
+//! | [`Message::TimeoutNow`] | TimeoutNow RPC of a leadership transfer |
 //! | [`Anchor`], `base` | lastIncludedIndex, lastIncludedTerm and configuration of a snapshot |
 //! | `SnapshotAnchor`, `SnapshotArrived` | InstallSnapshot RPC, whose bytes the driver carries |
 //!
@@ -32,6 +34,8 @@
 //! | append-response | follower to leader | the log up to `matched` | Raft §5.3 |
 //! | read-index | any node to leader | nothing | dissertation, 6.4 |
 //! | read-index-response | leader to reader | nothing | dissertation, 6.4 |
+//! | timeout-now | leader to the one that shall lead | nothing; that one has the whole log durably | dissertation, 3.10 |
+//! | priority | preferred voter to all | nothing | ours |
 //!
 //! # Invariants
 //! Checked after every settle unless marked *deep*; one function each in `invariants.rs`.
@@ -47,6 +51,13 @@
 //! 9. `SumsAreRight` (*deep*): the weights counted are the weights of what is there.
 //! 10. `ConfigurationAtAppend` (*deep*): the configuration in force is the last one in the log.
 //! 11. `RoundsAscend` (*deep*): nobody answered a round that was not begun.
+//! 12. `OneConfigInFlight` (*deep*): a leader appends a configuration only behind a committed entry of its own term, and only
+//!     when every earlier configuration is committed.
+//! 13. `ConfigurationsMeet` (*deep*): along the log any two quorums of a configuration and the next meet: from one to a joint
+//!     one that has it as its old half, from a joint one to its new half, or to one with the same voters.
+//! 14. `PeersAreMembers` (*deep*): a leader follows every other member, watches learners only, and says farewell to nobody who
+//!     is a member.
+//! 15. `NoLeaseWhileHandingOver`: who hands over, to another, has given its lease up; rounds remembered for leases ascend.
 //!
 //! Election safety, log matching, leader completeness and state machine safety speak of several nodes; the drivers that
 //! hold several check them as agreement, as linearizable reads and as the durability of every claim sent.
@@ -63,10 +74,23 @@
 //!   of commits and are not answered.
 //! - **An append of an earlier term is answered without its round**: the same node may lead a later term by now, where
 //!   that round's number means something else and would confirm a read.
-//! - **Check-quorum also watches the leader's own disk**: a leader whose writes stand still for an election timeout steps
-//!   down, though it could still commit on the others' disks.
+//! - **A leader watches its own disk**: if it finishes nothing for half an election timeout while writes are under way, leadership is
+//!   handed to whoever is furthest of those that answer, though this leader could still commit on the others' disks; if
+//!   nobody takes over, it steps down when an election timeout is over.
+//! - **A transfer ends for certain**: with a new leader, or after an election timeout with a refusal; the request to stand is repeated with
+//!   every heartbeat until then, and names the end of the leader's log, so that whoever is behind drops it.
+//! - **Priorities** only choose when to hand over and how long to wait before campaigning; see `priority.rs`.
 //! - **A refused connection to the leader** shortens the wait for an election, and stickiness to a heartbeat interval. Safety
-//!   never rests on stickiness here.
+//!   does not rest on stickiness unless leases are on; then the hint shortens no more than the wait behind it.
+//! - **Where leases are on, stickiness is a promise**: it outlives the term it was given in, binds a node's own candidacy too, and
+//!   is given anew at every opening (`lease.rs` says why each is needed).
+//! - **All changes of voters are joint**, also of a single one; what leaves the set of voters as it is (names, URLs, learners) is
+//!   one entry. Both configurations then have the same quorums, so it does not matter which of them a node goes by.
+//! - **Rounds of catching up are counted in heartbeats**, not in time, go on without an end, and need an answer to a heartbeat:
+//!   a learner is promoted when it keeps up, however late, and one that is silent is not in sync though it lacks nothing.
+//! - **Who left is told.** The paper lets removed members find out by hearing nothing. Here they are sent the log until they
+//!   answer that they know, for ten heartbeats at most, by the leader that ended the change and by any later one that still has
+//!   the entry. They retire an election timeout after they knew, so that answers to their clients can leave.
 //! - **A snapshot is judged by its anchor, not by its sender's term**: its content is decided, whoever sent it.
 //! - **A snapshot whose last entry the log holds is not installed**: the log holds all it stands for (Log Matching), and goes on
 //!   with its entries and configurations. So the record of one that is installed voids the whole log, and needs no look at
@@ -78,18 +102,19 @@
 //! | `replica.rs` | the state, and a `step` that only dispatches |
 //! | `election.rs` | pre-vote, vote, stickiness, check-quorum |
 //! | `leading.rs`, `progress.rs` | proposals, replication, commit; one peer's window |
+//! | `membership.rs`, `promotion.rs` | changes of the members; learners that catch up |
 //! | `following.rs` | appends taken, rejected, answered |
 //! | `deciding.rs` | decided, applied, compacted |
 //! | `snapshot.rs` | views described, transfers followed, snapshots taken or dropped |
-//! | `read.rs` | ReadIndex, at the leader and forwarded |
+//! | `read.rs`, `lease.rs` | ReadIndex, at the leader and forwarded; reads that rest on clocks |
+//! | `transfer.rs`, `priority.rs` | leadership handed over: asked for, from a sick disk, to a preferred member |
 //! | `durability.rs` | what is on disk, what waits for it, what a message claims |
 //! | `recovery.rs` | opening from records |
 //! | `log.rs`, `entry.rs` | the log, its entries and the configurations it brings |
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
 //!
-//! Absent so far: membership changes and leadership transfer. `Reconfigure` and `Transfer` are refused as unsupported. Entries that change the configuration are already honoured: in
-//! force when appended, undone when truncated. Lease reads are absent too.
+//! Absent so far: witnesses, refused at founding and in every wish (decision 0021).
 
 mod config;
 mod deciding;
@@ -99,20 +124,28 @@ mod entry;
 mod following;
 mod invariants;
 mod leading;
+mod lease;
 mod log;
+mod membership;
 mod message;
+mod priority;
 mod progress;
+mod promotion;
 mod read;
 mod record;
 mod recovery;
 mod replica;
+mod restored;
 pub mod rules;
 mod snapshot;
 mod status;
+mod transfer;
 
 pub use config::Config;
 pub use entry::{Configuration, Entries, Entry, Payload};
+pub use lease::LeaseReads;
 pub use log::Log;
 pub use message::{Append, AppendOutcome, Message, ReadAnswer};
 pub use record::{Anchor, Record};
 pub use replica::{Raft, Timer};
+pub use restored::founded_behind;

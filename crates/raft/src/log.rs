@@ -208,6 +208,23 @@ impl Configurations {
         Some((before, *ended_at))
     }
 
+    /// Those before the one in force, oldest first, each with the slot that ended it; as far as they are still in the log.
+    pub fn earlier(&self) -> impl Iterator<Item = (&Configuration, Slot)> {
+        let all = std::iter::once(&self.base).chain(self.appended.iter().map(|(_, configuration)| configuration));
+        all.zip(self.appended.iter().map(|(slot, _)| *slot))
+    }
+
+    /// Those that entries in the log brought, oldest first.
+    pub fn appended(&self) -> impl Iterator<Item = (&Configuration, Slot)> {
+        self.appended.iter().map(|(slot, configuration)| (configuration, *slot))
+    }
+
+    /// The slot that brought the one in force, if its entry is still in the log.
+    #[must_use]
+    pub fn in_force_since(&self) -> Option<Slot> {
+        self.appended.last().map(|(slot, _)| *slot)
+    }
+
     /// Who must agree now.
     #[must_use]
     pub fn quorum(&self) -> &Quorum {

@@ -26,7 +26,7 @@ pub enum Message {
         last_slot: Slot,
         /// That entry's term.
         last_term: u64,
-        /// The leader asked it to stand, so stickiness does not apply (dissertation, 3.10). Never set by this version.
+        /// The leader asked it to stand, so stickiness does not apply (dissertation, 3.10).
         transfer: bool,
     },
     /// Answers both. To the candidate, after a vote that was granted is durable.
@@ -63,6 +63,22 @@ pub enum Message {
         token: ReadToken,
         /// The answer.
         answer: ReadAnswer,
+    },
+    /// "Stand for election now." From a leader that hands over to a voter that has its whole log durably (dissertation, 3.10).
+    TimeoutNow {
+        /// The leader's term.
+        term: u64,
+        /// The last slot of the leader's log.
+        last_slot: Slot,
+        /// That entry's term.
+        last_term: u64,
+    },
+    /// "I should rather lead." From a voter with a priority above 0 to everybody, while it follows.
+    Priority {
+        /// The voter's term.
+        term: u64,
+        /// Its [`crate::Config::priority`].
+        priority: u8,
     },
 }
 
@@ -132,7 +148,9 @@ impl Message {
             | Message::Append(Append { term, .. })
             | Message::AppendResponse { term, .. }
             | Message::ReadIndex { term, .. }
-            | Message::ReadIndexResponse { term, .. } => *term,
+            | Message::ReadIndexResponse { term, .. }
+            | Message::TimeoutNow { term, .. }
+            | Message::Priority { term, .. } => *term,
         }
     }
 
@@ -154,6 +172,8 @@ impl Message {
             Message::AppendResponse { .. } => "append-response",
             Message::ReadIndex { .. } => "read-index",
             Message::ReadIndexResponse { .. } => "read-index-response",
+            Message::TimeoutNow { .. } => "timeout-now",
+            Message::Priority { .. } => "priority",
         }
     }
 }
@@ -200,6 +220,17 @@ impl Wire for Message {
                 token.encode(out);
                 answer.encode(out);
             }
+            Message::TimeoutNow { term, last_slot, last_term } => {
+                out.push(7);
+                term.encode(out);
+                last_slot.encode(out);
+                last_term.encode(out);
+            }
+            Message::Priority { term, priority } => {
+                out.push(8);
+                term.encode(out);
+                out.push(*priority);
+            }
         }
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
@@ -228,6 +259,12 @@ impl Wire for Message {
                 token: ReadToken::decode(input)?,
                 answer: ReadAnswer::decode(input)?,
             }),
+            7 => Ok(Message::TimeoutNow {
+                term: input.u64("term")?,
+                last_slot: Slot::decode(input)?,
+                last_term: input.u64("last term")?,
+            }),
+            8 => Ok(Message::Priority { term: input.u64("term")?, priority: input.byte("priority")? }),
             kind => Err(WireError::UnknownKind { what: "raft message", kind }),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A leader that has committed something of its own term notes its commit mark, has a quorum confirm in a round begun
 //! afterwards that it still leads, and releases the read at that mark. One round serves all reads that came before it was
-//! sent. A follower forwards the read's token and asks again until it is answered; when the leader it asked is no longer
+//! sent; under a lease (`lease.rs`) none is needed. A follower forwards the read's token and asks again until it is answered; when the leader it asked is no longer
 //! the leader, the read fails. Tokens are never reused, so a late answer cannot serve another read.
 
 use crate::election::Position;
@@ -10,10 +10,11 @@ use crate::leading::Leadership;
 use crate::message::{Message, ReadAnswer};
 use crate::replica::{Raft, Timer};
 use crate::rules;
-use quorate_protocol::{Event, Outbox, ReadToken, Refusal, Refused};
+use quorate_protocol::{Env, Event, Outbox, ReadToken, Refusal, Refused};
 use quorate_quorum::Quorum;
 use quorate_types::{NodeId, Slot};
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// A read and the node that will serve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,10 +136,21 @@ impl Raft {
         out.trace(|| Event::waiting(&rules::READ).with("token", words(token)).with("why", why));
     }
 
-    /// Begins one round for all reads that wait, once the commit mark is up to date.
-    pub(crate) fn start_read_round(&mut self, out: &mut Outbox<Raft>) {
-        let Position::Leader(leadership) = &mut self.position else { return };
+    /// Once the commit mark is up to date, releases all reads that wait if a lease is in force, or begins one round for them.
+    pub(crate) fn start_read_round(&mut self, env: &dyn Env, out: &mut Outbox<Raft>) {
+        let Position::Leader(leadership) = &self.position else { return };
         if leadership.reads.held.is_empty() || self.commit < leadership.first_of_term {
+            return;
+        }
+        // Looked at when everything at hand was dequeued and only then the clock sampled; never kept.
+        let lease = if self.keeps_leases() { self.lease_in_force(env.now()) } else { None };
+        let Position::Leader(leadership) = &mut self.position else { return };
+        if let Some((round, age)) = lease {
+            let votes = voters_of_round(self.configurations.quorum(), leadership, self.me, round);
+            for read in std::mem::take(&mut leadership.reads.held) {
+                self.trace_leased(read.token, age, &votes, out);
+                self.release(read, self.commit, out);
+            }
             return;
         }
         leadership.begin_round();
@@ -160,9 +172,9 @@ impl Raft {
     fn release_reads(&mut self, out: &mut Outbox<Raft>) {
         let me = self.me;
         let Position::Leader(leadership) = &mut self.position else { return };
-        let confirmed = Slot(self.configurations.quorum().agreed_value(|id| answered_round(leadership, me, id)));
+        let confirmed = self.configurations.quorum().agreed_value(|id| leadership.answered_round(me, id));
         let mut released = Vec::new();
-        while let Some(front) = leadership.reads.confirming.front().filter(|front| front.round <= confirmed.0) {
+        while let Some(front) = leadership.reads.confirming.front().filter(|front| front.round <= confirmed) {
             let votes = voters_of_round(self.configurations.quorum(), leadership, me, front.round);
             let slot = front.slot;
             let reads = leadership.reads.confirming.pop_front().map(|front| front.reads).unwrap_or_default();
@@ -174,13 +186,25 @@ impl Raft {
                 let event = Event::allowed(&rules::READ).with("token", words(token)).with("slot", slot);
                 event.with("term", self.term).votes(votes)
             });
-            if read.reader == me {
-                out.read_at(token, slot);
-            } else {
-                let answer = ReadAnswer::At(slot);
-                self.send(read.reader, Message::ReadIndexResponse { term: self.term, token, answer }, out);
-            }
+            self.release(read, slot, out);
         }
+    }
+
+    fn release(&mut self, WaitingRead { token, reader }: WaitingRead, slot: Slot, out: &mut Outbox<Raft>) {
+        if reader == self.me {
+            out.read_at(token, slot);
+        } else {
+            let answer = ReadAnswer::At(slot);
+            self.send(reader, Message::ReadIndexResponse { term: self.term, token, answer }, out);
+        }
+    }
+
+    fn trace_leased(&self, token: ReadToken, age: Duration, votes: &[NodeId], out: &mut Outbox<Raft>) {
+        out.trace(|| {
+            let event = Event::allowed(&rules::LEASE).with("token", words(token)).with("slot", self.commit);
+            let age_us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+            event.with("term", self.term).with("age_us", age_us).votes(votes.iter().copied())
+        });
     }
 
     pub(crate) fn read_answered(
@@ -249,13 +273,8 @@ impl Raft {
     }
 }
 
-/// The greatest round `id` answered; a leader answers itself at once.
-fn answered_round(leadership: &Leadership, me: NodeId, id: NodeId) -> u64 {
-    if id == me { leadership.round } else { leadership.peers.get(&id).map_or(0, |progress| progress.answered_round) }
-}
-
 fn voters_of_round(quorum: &Quorum, leadership: &Leadership, me: NodeId, round: u64) -> Vec<NodeId> {
-    quorum.voters().filter(|id| answered_round(leadership, me, *id) >= round).collect()
+    quorum.voters().filter(|id| leadership.answered_round(me, *id) >= round).collect()
 }
 
 fn refuse_read(token: ReadToken, refusal: Refusal, why: &'static str, out: &mut Outbox<Raft>) {

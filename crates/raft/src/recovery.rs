@@ -9,6 +9,8 @@ use crate::election::Position;
 use crate::entry::{Configuration, Entries, Entry, Payload};
 use crate::following::Following;
 use crate::log::{Configurations, Log};
+use crate::membership::judge_members;
+use crate::priority::Priorities;
 use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::replica::Raft;
@@ -50,6 +52,7 @@ pub(crate) fn open(
         replay.take(ticket, record)?;
     }
     if let (Start::Found(membership), true) = (&setup.start, fresh) {
+        judge_members(membership).map_err(|why| OpenError::Settings { why: format!("of the founders: {why}") })?;
         out.persist(vec![Record::Founded { membership: membership.clone() }]);
         replay.founded = Some(membership.clone());
     }
@@ -219,7 +222,9 @@ impl Replay {
             sticky: false,
             following: Following::default(),
             asked_reads: AskedReads::new(),
+            priorities: Priorities::default(),
             told_lead: None,
+            reaches_further: false,
             broken: None,
         })
     }
@@ -244,9 +249,10 @@ impl Raft {
 
     /// Says what it is, and starts waiting for a leader.
     fn announce(mut self, out: &mut Outbox<Raft>) -> Result<Raft, OpenError> {
+        self.promise_anew(out);
         self.set_first_election_timer(out);
         self.tell_lead(out);
-        out.members(self.configurations.in_force().members.clone(), MembersChange::Opened);
+        self.tell_members(MembersChange::Opened, out);
         self.install_again(out);
         Ok(self)
     }

@@ -7,12 +7,12 @@ use crate::entry::Configuration;
 use crate::following::Following;
 use crate::log::{Configurations, Log};
 use crate::message::{Append, Message};
+use crate::priority::Priorities;
 use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::rules;
 use quorate_protocol::{
-    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Refusal, Refused, Replica, RequestId, Role, Setup,
-    SnapshotId, Status, Violation,
+    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Replica, Role, Setup, SnapshotId, Status, Violation,
 };
 use quorate_types::{NodeId, Slot};
 
@@ -29,6 +29,12 @@ pub enum Timer {
     CheckQuorum,
     /// Reads forwarded to the leader are asked again.
     ReadRetry,
+    /// The one that leadership is handed over to did not take over for T.
+    Transfer,
+    /// Writes of a leader are under way and none completed for long.
+    Disk,
+    /// A preferred leader's priority is told again.
+    Priority,
 }
 
 impl Timer {
@@ -73,12 +79,17 @@ pub struct Raft {
     pub(crate) position: Position,
     /// Who leads `term`, if that is known.
     pub(crate) leader: Option<NodeId>,
-    /// A leader of `term` was heard and the stickiness timer has not run out since.
+    /// A leader of `term` was heard and the stickiness timer has not run out since; where leases are on, a leader of any term,
+    /// or the node was just opened and does not know.
     pub(crate) sticky: bool,
     pub(crate) following: Following,
     pub(crate) asked_reads: AskedReads,
+    /// Who should rather lead.
+    pub(crate) priorities: Priorities,
     /// The last `Lead` told.
     pub(crate) told_lead: Option<ToldLead>,
+    /// More than the members in force were last said to be reached.
+    pub(crate) reaches_further: bool,
     /// A promise seen broken from outside, for the next check to report.
     pub(crate) broken: Option<Violation>,
 }
@@ -98,6 +109,9 @@ impl Replica for Raft {
         ("stickiness", Timer::Stickiness),
         ("check-quorum", Timer::CheckQuorum),
         ("read-retry", Timer::ReadRetry),
+        ("transfer", Timer::Transfer),
+        ("disk", Timer::Disk),
+        ("priority", Timer::Priority),
     ];
 
     fn open(setup: &Setup, config: &Config, found: Durable<Raft>, out: &mut Outbox<Raft>) -> Result<Raft, OpenError> {
@@ -114,25 +128,30 @@ impl Replica for Raft {
             Input::Read { token, .. } => self.read(token, out),
             Input::Applied { through, durable, .. } => self.machine_applied(through, durable, out),
             Input::Link { peer, state } => self.link(peer, state, out),
-            Input::Reconfigure { request, .. } => self.unsupported_request(request, "changing the members", out),
-            Input::Transfer { request, .. } => self.unsupported_request(request, "handing leadership over", out),
+            Input::Reconfigure { request, based_on, members } => self.reconfigure(request, &based_on, members, out),
+            Input::Transfer { request, to } => self.transfer(request, to, out),
             Input::SnapshotPinned { id, to, through } => self.snapshot_pinned(id, to, through, out),
             Input::SnapshotSent { to, id, outcome } => self.snapshot_sent(id, to, outcome, out),
             Input::SnapshotArrived { id, anchor } => self.snapshot_arrived(id, anchor, out),
         }
     }
 
-    fn settle(&mut self, _: &mut dyn Env, out: &mut Outbox<Raft>) {
+    fn settle(&mut self, env: &mut dyn Env, out: &mut Outbox<Raft>) {
         self.save_vote(out);
         let new = self.write_log(out);
         self.advance_commit(out);
+        let new = self.advance_change(out).or(new);
         self.decide(out);
-        self.start_read_round(out);
+        self.start_read_round(env, out);
         self.ask_for_snapshots(out);
         self.replicate(new, out);
+        self.note_round_sent(env);
+        self.continue_transfer(out);
+        self.end_change(out);
         self.answer_leader(out);
         self.watch_leader(out);
         self.compact(out);
+        self.watch_disk(out);
         self.tell_lead(out);
     }
 
@@ -198,6 +217,12 @@ impl Raft {
         self.configurations.in_force()
     }
 
+    /// The configuration that was in force behind `slot`, or the earliest known, and every later one in the log.
+    pub fn configurations_since(&self, slot: Slot) -> impl Iterator<Item = &Configuration> {
+        let later = self.configurations.appended().filter(move |(_, at)| *at > slot);
+        std::iter::once(self.configurations.at(slot)).chain(later.map(|(configuration, _)| configuration))
+    }
+
     /// Whether it leads its term.
     #[must_use]
     pub fn is_leader(&self) -> bool {
@@ -220,14 +245,18 @@ impl Raft {
         }
         match message {
             Message::PreVote { term, last_slot, last_term } => self.pre_vote(from, term, (last_term, last_slot), out),
-            Message::RequestVote { term, last_slot, last_term, .. } => {
-                self.request_vote(from, term, (last_term, last_slot), out);
+            Message::RequestVote { term, last_slot, last_term, transfer } => {
+                self.request_vote(from, term, (last_term, last_slot), transfer, out);
             }
             Message::VoteResponse { term, granted, pre } => self.vote_response(from, term, granted, pre, out),
             Message::Append(append) => self.append(from, append, out),
             Message::AppendResponse { term, outcome } => self.append_response(from, term, outcome, out),
             Message::ReadIndex { token, .. } => self.read_asked(from, token, out),
             Message::ReadIndexResponse { term, token, answer } => self.read_answered(from, term, token, answer, out),
+            Message::TimeoutNow { term, last_slot, last_term } => {
+                self.asked_to_stand(from, term, (last_term, last_slot), out);
+            }
+            Message::Priority { term, priority } => self.priority_told(from, term, priority, out),
         }
     }
 
@@ -238,6 +267,9 @@ impl Raft {
             Timer::Stickiness => self.stickiness_expired(out),
             Timer::CheckQuorum => self.check_quorum(out),
             Timer::ReadRetry => self.retry_reads(out),
+            Timer::Transfer => self.transfer_expired(out),
+            Timer::Disk => self.disk_expired(out),
+            Timer::Priority => self.priority_expired(out),
         }
     }
 
@@ -267,18 +299,13 @@ impl Raft {
         });
     }
 
-    fn unsupported_request(&mut self, request: RequestId, what: &'static str, out: &mut Outbox<Raft>) {
-        out.trace(|| Event::refused(&rules::UNSUPPORTED).with("what", what));
-        out.refuse(Refused::Request(request), Refusal::Unsupported(what));
-    }
-
     /// Says who leads, when that changed. A leader takes proposals at once, before anything of its own term is
-    /// committed: they wait behind its no-op. Once that is decided, so is everything that any earlier leader committed.
+    /// committed: they wait behind its no-op; none while it hands over. Once that is decided, so is everything that any earlier leader committed.
     pub(crate) fn tell_lead(&mut self, out: &mut Outbox<Raft>) {
-        let (term, leader, ready) = (self.term, self.leader, self.is_leader());
-        let settled = match &self.position {
-            Position::Leader(leadership) => self.decided >= leadership.first_of_term,
-            _ => false,
+        let (term, leader) = (self.term, self.leader);
+        let (ready, settled) = match &self.position {
+            Position::Leader(leadership) => (!leadership.is_handing_over(), self.decided >= leadership.first_of_term),
+            _ => (false, false),
         };
         let lead = ToldLead { term, leader, ready, settled };
         if self.told_lead != Some(lead) {

@@ -119,6 +119,43 @@ pub static DISK: Rule = Rule {
     source: "ours: a sick disk does not hold the lead",
     allowed: "",
     refused: "{me} stops leading term {term}: its disk finished nothing for an election timeout",
+    waiting: "{me} should not lead term {term} for long: its disk finished nothing for long while writes were under way",
+};
+
+/// Handing leadership over.
+pub static TRANSFER: Rule = Rule {
+    id: "raft.transfer",
+    source: "dissertation, 3.10",
+    allowed: "{me} asks {to} to stand for election: it has everything up to slot {slot} of term {term} durably",
+    refused: "{me} does not hand leadership over to {to}: {why}",
+    waiting: "{me} takes no more proposals in term {term} until {to} leads: {why}",
+};
+
+/// Standing because the leader wishes so.
+pub static CAMPAIGN_AT_ONCE: Rule = Rule {
+    id: "raft.campaign-at-once",
+    source: "dissertation, 3.10",
+    allowed: "{me} stands in term {term} at once: {leader} wants it to lead",
+    refused: "",
+    waiting: "",
+};
+
+/// Preferring a leader.
+pub static PRIORITY: Rule = Rule {
+    id: "raft.priority",
+    source: "ours: the preferred leader leads when it can",
+    allowed: "{me} should rather have {peer} lead, which keeps up: its priority is {priority}, ours {own_priority}",
+    refused: "",
+    waiting: "",
+};
+
+/// Reading without a round.
+pub static LEASE: Rule = Rule {
+    id: "raft.lease",
+    source: "dissertation, 6.4.1",
+    allowed: "{me} releases read {token} at slot {slot} without a round: {votes}, who answered a round that was sent \
+              {age_us} us ago, elect nobody in place of the leader of term {term} yet",
+    refused: "{me} leads term {term} without a lease from now on: somebody else may be asked to stand",
     waiting: "",
 };
 
@@ -177,6 +214,51 @@ pub static SNAPSHOT_VIEW: Rule = Rule {
     source: "Raft §7",
     allowed: "{me} sends {peer} a snapshot of everything up to slot {slot}, which is of term {term}",
     refused: "{me} lets go of a view up to slot {slot} pinned for {peer}: {why}",
+    waiting: "",
+};
+
+/// Taking a wish for other members.
+pub static RECONFIGURE: Rule = Rule {
+    id: "raft.reconfigure",
+    source: "Raft §6; dissertation, 4.1, 4.3; the 2015 correction of 4.1",
+    allowed: "{me} changes the members with slot {slot} of term {term}: {how}",
+    refused: "{me} does not change the members: {why}",
+    waiting: "",
+};
+
+/// From the joint configuration to the new one.
+pub static FINISH_CHANGE: Rule = Rule {
+    id: "raft.finish-change",
+    source: "dissertation, 4.3",
+    allowed: "{me} ends the change of the members with slot {slot}: the joint configuration of slot {joint_slot} is committed",
+    refused: "",
+    waiting: "{me} does not end the change of the members yet: {why}",
+};
+
+/// Making voters of those who caught up.
+pub static CATCH_UP: Rule = Rule {
+    id: "raft.catch-up",
+    source: "dissertation, 4.2.1",
+    allowed: "{me} finds that {peers} caught up: the last round of each took less than an election timeout",
+    refused: "{me} finds that {peer} does not keep up: it has not got to slot {slot} within an election timeout",
+    waiting: "",
+};
+
+/// Telling those who left that they did.
+pub static FAREWELL: Rule = Rule {
+    id: "raft.farewell",
+    source: "dissertation, 4.2.2, 4.2.3",
+    allowed: "{me} speaks to {peer} no more: {why}",
+    refused: "",
+    waiting: "{me} tells {peer} that slot {slot}, which ends its membership, is committed",
+};
+
+/// Being no member any more.
+pub static RETIRE: Rule = Rule {
+    id: "raft.retire",
+    source: "dissertation, 4.2.3",
+    allowed: "{me} is no longer needed: slot {slot} ended its membership and is committed",
+    refused: "",
     waiting: "",
 };
 
@@ -281,15 +363,6 @@ pub static LINK: Rule = Rule {
     waiting: "",
 };
 
-/// What this version does not do.
-pub static UNSUPPORTED: Rule = Rule {
-    id: "raft.unsupported",
-    source: "Raft §6; dissertation, 3.10",
-    allowed: "",
-    refused: "{me} cannot do it in this version: {what}",
-    waiting: "",
-};
-
 /// All of them.
 pub static ALL: &[&Rule] = &[
     &TERM,
@@ -305,6 +378,10 @@ pub static ALL: &[&Rule] = &[
     &STEP_DOWN,
     &CHECK_QUORUM,
     &DISK,
+    &TRANSFER,
+    &CAMPAIGN_AT_ONCE,
+    &PRIORITY,
+    &LEASE,
     &PROPOSE,
     &APPEND,
     &TRUNCATE,
@@ -314,6 +391,11 @@ pub static ALL: &[&Rule] = &[
     &SNAPSHOT_SENT,
     &SNAPSHOT,
     &INSTALLED,
+    &RECONFIGURE,
+    &FINISH_CHANGE,
+    &CATCH_UP,
+    &FAREWELL,
+    &RETIRE,
     &COMMIT,
     &LEARN,
     &DECIDE,
@@ -322,5 +404,4 @@ pub static ALL: &[&Rule] = &[
     &READ_FORWARD,
     &COMPACT,
     &LINK,
-    &UNSUPPORTED,
 ];

@@ -64,7 +64,10 @@ impl Raft {
             return None;
         }
         let term = self.log.term_at(through)?;
-        Some(Anchor { slot: through, term, configuration: self.configurations.at(through).clone() })
+        // A node that joined and took the log from its beginning learns its members only from the first entry that changed
+        // them. What was in force before is not known here, and a snapshot must not say that it was nobody.
+        let configuration = Some(self.configurations.at(through)).filter(|known| !known.quorum().is_empty())?;
+        Some(Anchor { slot: through, term, configuration: configuration.clone() })
     }
 
     /// Sending ended; what the peer has is for the peer to say.
@@ -159,7 +162,7 @@ impl Raft {
         self.commit = anchor.slot;
         self.following.answer_due = None;
         self.installing = Some(id);
-        out.members(anchor.configuration.members.clone(), MembersChange::Installed);
+        self.tell_members(MembersChange::Installed, out);
         out.install_snapshot(id, anchor, ticket);
     }
 

@@ -35,7 +35,12 @@ fn durable_state(raft: &Raft) -> String {
 }
 
 fn passes(members: Membership, config: Config, seeds: u64, steps: usize) -> Tally {
-    let subject = Subject { members, config, safety: durable_state, last_slot: None, heal_rounds: 400 };
+    passes_with(members, &[], config, seeds, steps)
+}
+
+fn passes_with(members: Membership, newcomers: &[u64], config: Config, seeds: u64, steps: usize) -> Tally {
+    let newcomers = newcomers.iter().copied().map(NodeId).collect();
+    let subject = Subject { members, newcomers, config, safety: durable_state, last_slot: None, heal_rounds: 400 };
     random_schedules(&subject, 0..seeds, steps).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
@@ -63,6 +68,12 @@ const EXPECTED: &[(&str, Verdict)] = &[
     ("raft.read", Waiting),
     ("raft.read", Refused),
     ("raft.read-forward", Allowed),
+    ("raft.transfer", Allowed),
+    ("raft.transfer", Refused),
+    ("raft.transfer", Waiting),
+    ("raft.campaign-at-once", Allowed),
+    ("raft.disk", Waiting),
+    ("raft.disk", Refused),
     ("raft.compact", Allowed),
     ("raft.snapshot-view", Allowed),
     ("raft.snapshot-view", Refused),
@@ -108,6 +119,7 @@ fn three_voters_with_small_limits() {
         "append-response",
         "read-index",
         "read-index-response",
+        "timeout-now",
     ];
     for kind in kinds {
         assert!(tally.sent(kind) > 0, "no {kind} was sent:\n{tally}");
@@ -137,4 +149,33 @@ fn two_voters_and_a_learner() {
     let tally = passes(members, small_limits(), 60, 300);
     assert_eq!(tally.never(&["decided", "read released", "healed"]), Vec::<&str>::new(), "{tally}");
     assert!(tally.fired("raft.campaign", Refused) > 0, "the learner's election timer never fired:\n{tally}");
+}
+
+/// Members come, catch up, vote, are demoted, replaced and removed, leaders too, while everything else goes wrong.
+#[test]
+fn three_voters_and_five_more_that_come_and_go() {
+    let members = Membership::of_voters(3);
+    let tally = passes_with(members, &[4, 5, 6, 7, 8], small_limits(), 120, 1_500);
+    let wanted = ["change wished", "members decided", "retired", "snapshot installed", "compaction", "healed"];
+    assert_eq!(tally.never(&wanted), Vec::<&str>::new(), "a vacuous run:\n{tally}");
+    let expected = [
+        ("raft.reconfigure", Allowed),
+        ("raft.reconfigure", Refused),
+        ("raft.finish-change", Allowed),
+        ("raft.catch-up", Allowed),
+        ("raft.farewell", Allowed),
+        ("raft.farewell", Waiting),
+        ("raft.retire", Allowed),
+    ];
+    for (rule, verdict) in expected {
+        assert!(tally.fired(rule, verdict) > 0, "{rule} never {verdict:?}:\n{tally}");
+    }
+    let each = tally.count("members decided") / 120;
+    assert!(each >= 5, "{each} members decided per run:\n{tally}");
+}
+
+#[test]
+fn a_single_voter_that_is_joined_and_replaced() {
+    let tally = passes_with(Membership::of_voters(1), &[2, 3], Config::default(), 100, 600);
+    assert_eq!(tally.never(&["members decided", "retired", "healed"]), Vec::<&str>::new(), "{tally}");
 }

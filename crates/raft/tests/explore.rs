@@ -4,7 +4,7 @@
 use quorate_explorer::{Bounds, Disks, Explorer, Report, targets};
 use quorate_protocol::testbed::Testbed;
 use quorate_raft::{Config, Raft, Timer};
-use quorate_types::{Membership, NodeId, Slot};
+use quorate_types::{Member, Membership, NodeId, Slot};
 
 fn explorer(voters: u64, config: Config, proposals: &[(NodeId, &'static str)], bounds: Bounds<Raft>) -> Explorer<Raft> {
     targets::raft(Membership::of_voters(voters), config, proposals, bounds)
@@ -127,6 +127,44 @@ fn a_member_that_needs_a_snapshot_and_a_crash_of_anybody_at_any_moment() {
         .explore();
     assert!(report.violation.is_none(), "{report}");
     for mark in ["a record that waits for its installation", "installed"] {
+        assert!(report.happened(mark), "{mark} never happened: {report}");
+    }
+}
+
+/// Members 1 and 2, of whom 1 leads, become 2 and 3: every schedule of up to eight actions with a candidate of either half and a
+/// crash of anybody at any moment.
+#[test]
+fn a_leader_replaces_itself_and_anybody_crashes_at_any_moment() {
+    let (leader, stays, comes) = (NodeId(1), NodeId(2), NodeId(3));
+    let mut cluster = Testbed::<Raft>::new(2, Config::default()).merging_equal_disks();
+    cluster.run(1_000, |_| true);
+    cluster.expire(leader, Timer::Election);
+    cluster.run(1_000, |_| true);
+    cluster.join(comes);
+    cluster.reconfigure(leader, 1, Membership::new([stays, comes].map(Member::voter)));
+    for _ in 0..4 {
+        cluster.complete_writes(comes, 1);
+        let to_comes = |flight: &quorate_protocol::testbed::Flight<Raft>| flight.to == comes || flight.from == comes;
+        cluster.run(1, to_comes);
+    }
+    for id in [stays, comes] {
+        cluster.expire(id, Timer::Stickiness);
+    }
+    assert!(cluster.replica(leader).configuration().is_joint() && cluster.replica(comes).configuration().is_joint());
+    let bounds = Bounds { max_crashes: 1, max_depth: 8, ..stalling() }
+        .with_timer_at(stays, Timer::Election, 1)
+        .with_timer_at(comes, Timer::Election, 1);
+    let ended = move |cluster: &Testbed<Raft>, id: NodeId| {
+        cluster.node(id).replica().is_some_and(|raft| !raft.configuration().is_joint() && raft.commit() >= Slot(3))
+    };
+    let report = targets::raft_from(cluster, &[], bounds)
+        .sometimes("the leader ends the change", move |cluster| ended(cluster, leader))
+        .sometimes("another leads", move |cluster| {
+            [stays, comes].iter().any(|id| cluster.node(*id).replica().is_some_and(Raft::is_leader))
+        })
+        .explore();
+    assert!(report.violation.is_none(), "{report}");
+    for mark in ["the leader ends the change", "another leads"] {
         assert!(report.happened(mark), "{mark} never happened: {report}");
     }
 }

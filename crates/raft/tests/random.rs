@@ -8,10 +8,10 @@ use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any};
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use quorate_protocol::Verdict;
-use quorate_raft::{Config, Timer};
-use quorate_types::{NodeId, Slot};
+use quorate_raft::{Config, Configuration, Payload, Raft, Timer};
+use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens next. The number picks a node, a message, a count.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,10 @@ enum Action {
     /// A snapshot arrives, arrives and is still on its way, or gets nowhere.
     Snapshot(u16, u8),
     Install(u16),
+    /// Some leader is asked for other members: one or two of the present ones, or of those who could be, get another part.
+    Reconfigure(u16, u8),
+    /// Somebody asks a node to hand leadership over to another.
+    Transfer(u16, u8),
     /// Everything in flight arrives, and no disk is slow.
     Calm,
 }
@@ -47,7 +51,9 @@ fn action() -> impl Strategy<Value = Action> {
         228..=235 => Action::Checkpoint(which),
         236..=239 => Action::Snapshot(which, count),
         240..=243 => Action::Install(which),
-        244..=255 => Action::Calm,
+        244..=247 => Action::Reconfigure(which, count),
+        248..=250 => Action::Transfer(which, count),
+        251..=255 => Action::Calm,
     })
 }
 
@@ -56,20 +62,30 @@ type Marks = BTreeMap<String, u64>;
 
 struct Run {
     cluster: Cluster,
+    /// Founders and those who may be added.
     count: u64,
+    /// Whether there are any of the latter, and members change at all.
+    changes: bool,
     number: u64,
     floors: BTreeMap<u64, Slot>,
     leaders: BTreeMap<u64, NodeId>,
     /// The last slot whose copies were counted.
     counted: Slot,
     installed: u64,
+    /// Every configuration ever seen in a log, by its slot; those of entries that were truncated too.
+    configurations: BTreeSet<(Slot, Configuration)>,
 }
 
 impl Run {
-    fn new(count: u64, config: Config) -> Run {
+    fn new(founders: u64, newcomers: u64, config: Config) -> Run {
         let (floors, leaders) = (BTreeMap::new(), BTreeMap::new());
-        let cluster = Cluster { bed: Cluster::with(count, config).bed.with_slow_snapshots() };
-        Run { cluster, count, number: 0, floors, leaders, counted: Slot::ZERO, installed: 0 }
+        let mut cluster = Cluster { bed: Cluster::with(founders, config).bed.with_slow_snapshots() };
+        let count = founders + newcomers;
+        (founders + 1..=count).for_each(|id| cluster.bed.join(NodeId(id)));
+        let configurations = BTreeSet::from([(Slot::ZERO, Configuration::of(Membership::of_voters(founders)))]);
+        let changes = newcomers > 0;
+        let counted = Slot::ZERO;
+        Run { cluster, count, changes, number: 0, floors, leaders, counted, installed: 0, configurations }
     }
 
     fn id(&self, which: u16) -> u64 {
@@ -131,7 +147,49 @@ impl Run {
             }
             Action::Snapshot(which, how) => self.move_snapshot(which, how),
             Action::Install(which) => self.install(NodeId(self.id(which))),
+            Action::Reconfigure(which, how) => self.reconfigure(which, how),
+            Action::Transfer(which, to) => {
+                self.number += 1;
+                let (id, to) = (self.id(which), self.id(to.into()));
+                self.cluster.transfer(id, self.number, to);
+            }
             Action::Calm => self.calm(),
+        }
+    }
+
+    fn reconfigure(&mut self, which: u16, how: u8) {
+        let bed = &mut self.cluster.bed;
+        let running = |id: &NodeId| bed.node(*id).replica().is_some_and(Raft::is_leader);
+        let leaders: Vec<NodeId> = bed.ids().filter(running).collect();
+        if !self.changes || leaders.is_empty() {
+            return;
+        }
+        let leader = leaders[usize::from(which) % leaders.len()];
+        let mut members = bed.replica(leader).configuration().members.clone();
+        for (id, part) in [(which / 3, how), (which / 31, how / 8)].iter().take(1 + usize::from(how & 1)) {
+            let id = NodeId(u64::from(*id) % self.count + 1);
+            let role = match part / 2 % 4 {
+                0 => None,
+                1 => Some(MemberRole::Learner),
+                2 => Some(MemberRole::Joining),
+                _ => Some(MemberRole::Voter),
+            };
+            let others = members.members().iter().filter(|member| member.id != id).cloned();
+            members = Membership::new(others.chain(role.map(|role| Member { role, ..Member::voter(id) })));
+        }
+        self.number += 1;
+        bed.reconfigure(leader, self.number, members);
+    }
+
+    /// Notes what configurations the logs hold.
+    fn note_configurations(&mut self) {
+        for id in self.cluster.bed.ids() {
+            let Some(raft) = self.cluster.bed.node(id).replica() else { continue };
+            for (entry, slot) in raft.log().iter().zip(raft.log().first().0..) {
+                if let Payload::Members(configuration) = &entry.payload {
+                    self.configurations.insert((Slot(slot), (**configuration).clone()));
+                }
+            }
         }
     }
 
@@ -160,7 +218,9 @@ impl Run {
         }
     }
 
-    /// Whatever is decided anywhere is durable at a majority, in the log or under a snapshot, and stays so.
+    /// Whatever is decided anywhere is durable at a quorum, in the log or under a snapshot, and stays so: of the configuration
+    /// that was in force at its slot or of a later one, as those who know it committed have them, for what is appended under
+    /// one is often committed under the next.
     fn check_durable_quorum(&mut self) -> Result<(), TestCaseError> {
         let bed = &self.cluster.bed;
         let Some((slot, decision)) = bed.chosen().last_key_value() else { return Ok(()) };
@@ -173,7 +233,10 @@ impl Run {
             log.base() >= *slot || log.get(*slot).is_some_and(|entry| entry.payload.decision() == *decision)
         };
         let holders: Vec<NodeId> = bed.ids().filter(holds).collect();
-        if holders.len() as u64 * 2 <= self.count {
+        let knows = |id: &NodeId| bed.node(*id).replica().is_some_and(|raft| raft.commit() >= *slot);
+        let counted_with = bed.ids().filter(knows).flat_map(|id| bed.replica(id).configurations_since(*slot));
+        let satisfied = |known: &Configuration| known.quorum().is_satisfied(|id| holders.contains(&id));
+        if !counted_with.cloned().collect::<BTreeSet<_>>().iter().any(satisfied) {
             return Err(TestCaseError::fail(format!("slot {slot} is decided and durable at {holders:?} only")));
         }
         self.counted = *slot;
@@ -197,6 +260,9 @@ impl Run {
     fn check(&mut self, marks: &RefCell<Marks>) -> Result<(), TestCaseError> {
         if let Some(violation) = self.cluster.bed.violation() {
             return Err(TestCaseError::fail(violation.to_string()));
+        }
+        if self.changes {
+            self.note_configurations();
         }
         self.check_durable_quorum()?;
         for id in 1..=self.count {
@@ -230,12 +296,21 @@ impl Run {
 }
 
 fn schedules_are_sound(count: u64, config: &Config, cases: u32, length: usize) -> Marks {
+    changing_schedules_are_sound((count, 0), config, cases, length)
+}
+
+fn changing_schedules_are_sound(
+    (founders, newcomers): (u64, u64),
+    config: &Config,
+    cases: u32,
+    length: usize,
+) -> Marks {
     let settings = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(settings, rng);
     let marks = RefCell::new(Marks::new());
     let outcome = runner.run(&vec(action(), length), |actions| {
-        let mut run = Run::new(count, config.clone());
+        let mut run = Run::new(founders, newcomers, config.clone());
         for action in actions {
             run.act(action);
             run.check(&marks)?;
@@ -245,6 +320,8 @@ fn schedules_are_sound(count: u64, config: &Config, cases: u32, length: usize) -
         let seen = marks.entry("most leaders in one run".to_owned()).or_default();
         *seen = most.max(*seen);
         *marks.entry("snapshots installed".to_owned()).or_default() += run.installed;
+        let joint = run.configurations.iter().filter(|(_, configuration)| configuration.is_joint()).count() as u64;
+        *marks.entry("joint configurations".to_owned()).or_default() += joint;
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
@@ -295,9 +372,37 @@ fn five_nodes() {
     let config = Config { append_entries: 1, window_messages: 2, ..Config::default() };
     let marks = schedules_are_sound(5, &config, 150, 400);
     assert!(marks["most leaders in one run"] >= 3, "{marks:#?}");
-    for rule in ["raft.commit", "raft.truncate", "raft.read"] {
+    for rule in ["raft.commit", "raft.truncate", "raft.read", "raft.transfer", "raft.campaign-at-once"] {
         reached(&marks, rule, Verdict::Allowed);
     }
+    reached(&marks, "raft.transfer", Verdict::Refused);
+    reached(&marks, "raft.disk", Verdict::Waiting);
     reached(&marks, "raft.commit", Verdict::Refused);
     reached(&marks, "raft.window", Verdict::Waiting);
+}
+
+/// Members are added, removed, replaced, made learners and voters, several at once, while everything else goes wrong.
+#[test]
+fn three_nodes_and_three_more_that_come_and_go() {
+    let config = Config { append_entries: 3, ..Config::default() };
+    let marks = changing_schedules_are_sound((3, 3), &config, 400, 500);
+    assert!(marks["joint configurations"] > 200, "{marks:#?}");
+    for rule in ["raft.reconfigure", "raft.finish-change", "raft.catch-up", "raft.farewell", "raft.retire"] {
+        reached(&marks, rule, Verdict::Allowed);
+    }
+    reached(&marks, "raft.reconfigure", Verdict::Refused);
+    reached(&marks, "raft.farewell", Verdict::Waiting);
+}
+
+#[test]
+fn two_nodes_and_two_more_that_come_and_go_with_snapshots() {
+    let config = Config {
+        compact_after_entries: 1,
+        compact_keep_entries: 0,
+        keep_log_entries: 1,
+        snapshot_retry_heartbeats: 1,
+        ..Config::default()
+    };
+    let marks = changing_schedules_are_sound((2, 2), &config, 400, 500);
+    assert!(marks["joint configurations"] > 200 && marks["snapshots installed"] > 50, "{marks:#?}");
 }

@@ -39,6 +39,8 @@ fn messages() -> Vec<Message> {
         Message::VoteResponse { term: u64::MAX, granted: true, pre: false },
         Message::Append(append),
         Message::ReadIndex { term: 4, token },
+        Message::TimeoutNow { term: 4, last_slot: Slot(1 << 40), last_term: 3 },
+        Message::Priority { term: 4, priority: u8::MAX },
     ]
     .into_iter()
     .chain(outcomes.map(|outcome| Message::AppendResponse { term: 7, outcome }))

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use quorate_machine::StateMachine;
-use quorate_node::{BackupId, BackupPiece, Consistency, NodeStatus, RequestError};
+use quorate_node::{AskError, BackupId, BackupPiece, Consistency, MemberChange, MemberFacts, NodeStatus, RequestError};
 use quorate_types::NodeId;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// A client's request on its way into the loop.
@@ -21,6 +22,14 @@ pub(crate) enum ClientArrival<S: StateMachine> {
     Errand {
         payload: Bytes,
         reply: oneshot::Sender<Result<Bytes, RequestError>>,
+    },
+    ChangeMembers {
+        change: MemberChange,
+        reply: oneshot::Sender<Result<(), AskError>>,
+    },
+    MoveLeader {
+        to: NodeId,
+        reply: oneshot::Sender<Result<(), AskError>>,
     },
     /// Nothing but a round of the loop.
     Wake,
@@ -48,8 +57,10 @@ pub struct RuntimeStatus {
     pub node: NodeStatus,
     /// Messages to peers dropped because a queue was full, since start.
     pub messages_dropped: u64,
-    /// Where clients reach each member that was spoken to since start, this one included.
-    pub client_urls: BTreeMap<NodeId, Vec<String>>,
+    /// What each member said of itself that was spoken to since start, this one included.
+    pub met: BTreeMap<NodeId, MemberFacts>,
+    /// The members that this node has a connection to, and for how long by now.
+    pub connected: BTreeMap<NodeId, Duration>,
 }
 
 /// Asks the node of this process. Cheap to clone. Queues are bounded: a full one is [`RequestError::TooManyRequests`] at once.
@@ -98,6 +109,33 @@ impl<S: StateMachine> NodeHandle<S> {
         let (reply, answer) = oneshot::channel();
         self.requests.try_send(ClientArrival::Errand { payload, reply }).map_err(refused)?;
         answer.await.unwrap_or(Err(RequestError::Unknown))
+    }
+
+    /// Changes the members. Once it answers, the change is in what this node has decided.
+    ///
+    /// # Errors
+    /// As the variants say; after [`RequestError::Unknown`] it may still happen.
+    pub async fn change_members(&self, change: MemberChange) -> Result<(), AskError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(ClientArrival::ChangeMembers { change, reply }, answer).await
+    }
+
+    /// Has leadership handed over to this member. Once it answers, this node has seen it lead.
+    ///
+    /// # Errors
+    /// As the variants say; after [`RequestError::Unknown`] it may still happen.
+    pub async fn move_leader(&self, to: NodeId) -> Result<(), AskError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(ClientArrival::MoveLeader { to, reply }, answer).await
+    }
+
+    async fn ask(
+        &self,
+        arrival: ClientArrival<S>,
+        answer: oneshot::Receiver<Result<(), AskError>>,
+    ) -> Result<(), AskError> {
+        self.requests.try_send(arrival).map_err(|error| AskError::Request(refused(error)))?;
+        answer.await.unwrap_or(Err(AskError::Request(RequestError::Unknown)))
     }
 
     /// Has the observer called soon. A full queue is as good: the loop is about to take a round anyway.

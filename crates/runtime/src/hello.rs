@@ -1,5 +1,6 @@
 //! Who may talk to whom: the check of the hello that opens every peer connection.
 
+use crate::acquaintance::Acquaintance;
 use quorate_types::{DiskId, Incarnation, NodeId};
 use quorate_wire::{Hello, Reader, Wire, WireError};
 use std::collections::BTreeMap;
@@ -48,6 +49,21 @@ pub enum HelloRefusal {
         /// The answerer.
         ours: u64,
     },
+    /// The caller was a member once.
+    #[error(
+        "member {node:x} was removed: the member has been permanently removed from the cluster; empty its data directory and add \
+         it again as a new member, or leave it stopped"
+    )]
+    Removed {
+        /// The caller.
+        node: u64,
+    },
+    /// The caller is not known, perhaps not yet.
+    #[error("member {node:x} is not known here (yet): add it to the cluster first (`quorate member add`)")]
+    Unknown {
+        /// The caller.
+        node: u64,
+    },
     /// The caller's data is older than what it has been seen with.
     #[error(
         "member {node:x} comes with data from its start number {theirs}, but it was seen after start number {known}: its directory was \
@@ -85,6 +101,19 @@ pub enum HelloRefusal {
         /// Its disk as known.
         known: u64,
     },
+}
+
+impl HelloRefusal {
+    /// Whether no retry can help: the caller must stop.
+    pub(crate) fn is_fatal(&self) -> bool {
+        matches!(
+            self,
+            HelloRefusal::OtherDisk { .. }
+                | HelloRefusal::OlderData { .. }
+                | HelloRefusal::SecondStart { .. }
+                | HelloRefusal::Removed { .. }
+        )
+    }
 }
 
 /// The answer to a hello.
@@ -218,7 +247,12 @@ impl KnownDisks {
 }
 
 /// Whether the sender of `theirs` may talk to the sender of `ours`.
-pub(crate) fn judge(ours: &Hello, theirs: &Hello, known: &mut KnownDisks) -> Result<(), HelloRefusal> {
+pub(crate) fn judge(
+    ours: &Hello,
+    theirs: &Hello,
+    acquaintance: &Acquaintance,
+    known: &mut KnownDisks,
+) -> Result<(), HelloRefusal> {
     if theirs.cluster != ours.cluster {
         return Err(HelloRefusal::OtherCluster { theirs: theirs.cluster.0, ours: ours.cluster.0 });
     }
@@ -236,13 +270,14 @@ pub(crate) fn judge(ours: &Hello, theirs: &Hello, known: &mut KnownDisks) -> Res
     if theirs.to != ours.node {
         return Err(HelloRefusal::WrongNode { wanted: theirs.to.0, ours: ours.node.0 });
     }
+    acquaintance.check(theirs)?;
     known.check(theirs)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_types::ClusterId;
+    use quorate_types::{ClusterId, Slot};
     use quorate_wire::{WIRE_VERSION, WIRE_VERSION_OLDEST};
 
     fn hello(node: u64, to: u64, disk: u64) -> Hello {
@@ -256,8 +291,15 @@ mod tests {
             protocol: "raft".to_owned(),
             version_oldest: WIRE_VERSION_OLDEST,
             version_newest: WIRE_VERSION,
+            name: String::new(),
             client_urls: Vec::new(),
+            peer_urls: Vec::new(),
+            members_decided_at: Slot::ZERO,
         }
+    }
+
+    fn judge(ours: &Hello, theirs: &Hello, known: &mut KnownDisks) -> Result<(), HelloRefusal> {
+        super::judge(ours, theirs, &Acquaintance::default(), known)
     }
 
     #[test]

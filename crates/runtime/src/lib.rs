@@ -7,10 +7,13 @@
 //! calling thread), listens for peers and returns a [`NodeHandle`] for clients and a [`Running`] that ends when the node
 //! does, with the reason.
 
+mod acquaintance;
 mod disk_thread;
 mod file_disk;
+mod free_space;
 mod handle;
 mod hello;
+mod introduction;
 mod node_loop;
 mod peers;
 mod snapshot_log;
@@ -20,5 +23,6 @@ mod timers;
 pub use file_disk::{DirectoryLock, FileDisk};
 pub use handle::{BackupStream, NodeHandle, RuntimeStatus};
 pub use hello::{HelloAnswer, HelloRefusal};
-pub use node_loop::StopCause;
-pub use start::{Observer, Running, RuntimeConfig, StartError, start};
+pub use introduction::{Introduction, ask_members};
+pub use node_loop::{StopCause, address_of};
+pub use start::{Observation, Observer, Running, RuntimeConfig, StartError, founded_as, start};

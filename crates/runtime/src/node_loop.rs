@@ -4,12 +4,15 @@ use crate::disk_thread::DiskLane;
 use crate::handle::{ClientArrival, RuntimeStatus};
 use crate::peers::{PeerContext, PeerSender};
 use crate::snapshot_log::SnapshotLog;
-use crate::start::Observer;
+use crate::start::{Observation, Observer};
 use crate::timers::Timers;
 use bytes::Bytes;
 use quorate_disk::DiskError;
 use quorate_machine::StateMachine;
-use quorate_node::{ClientTag, Lane, Node, NodeInput, NodeMessage, NodeOutput, NodeTimer, RequestError, StopReason};
+use quorate_node::{
+    AskError, ClientTag, Lane, MemberFacts, Node, NodeInput, NodeMessage, NodeOutput, NodeTimer, RequestError,
+    StopReason,
+};
 use quorate_protocol::{Env, LinkState, Replica};
 use quorate_types::{Membership, NodeId, Time};
 use std::collections::{BTreeMap, HashMap};
@@ -25,8 +28,10 @@ const ROUND_INPUTS_MAX: usize = 1024;
 pub(crate) enum Internal<R: Replica> {
     Message { from: NodeId, message: NodeMessage<R> },
     Link { peer: NodeId, state: LinkState },
+    Met { facts: MemberFacts, peer_urls: Vec<String> },
     DiskDone { lane: Lane, write: u64 },
     DiskFailed(DiskError),
+    FreeSpace { free_bytes: u64 },
     Fatal(String),
 }
 
@@ -99,6 +104,7 @@ pub(crate) struct NodeLoop<R: Replica, S: StateMachine> {
 enum Expecting<S: StateMachine> {
     Reply(Reply<S>),
     Answer(oneshot::Sender<Result<Bytes, RequestError>>),
+    Asked(oneshot::Sender<Result<(), AskError>>),
 }
 
 type Reply<S> = oneshot::Sender<Result<<S as StateMachine>::Reply, RequestError>>;
@@ -110,8 +116,14 @@ struct Driver<R: Replica, S: StateMachine> {
     replies: HashMap<u64, Expecting<S>>,
     next_tag: u64,
     peers: BTreeMap<NodeId, PeerSender<R>>,
+    /// What each member said of itself.
+    met: BTreeMap<NodeId, MemberFacts>,
+    /// Since when there is a connection to each.
+    connected: BTreeMap<NodeId, Instant>,
     /// Era and leader, as last told.
     lead: (u64, Option<NodeId>),
+    /// Whether this node learns, by those it was last told to reach.
+    learns: bool,
     stop: Option<StopCause>,
 }
 
@@ -134,9 +146,13 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             replies: HashMap::new(),
             next_tag: 0,
             peers: BTreeMap::new(),
+            met: BTreeMap::new(),
+            connected: BTreeMap::new(),
             lead: (0, None),
+            learns: false,
             stop: None,
         };
+        self.introduce_itself(&mut driver);
         let mut outputs = boot_outputs;
         let mut internal = Vec::new();
         let mut clients = Vec::new();
@@ -146,7 +162,9 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
         loop {
             self.carry_out(&mut driver, &mut outputs);
             let (era, leader) = driver.lead;
-            (self.observer)(self.node.state(), era, leader, driver.env.now());
+            self.note_roster();
+            let (state, learns, now) = (self.node.state(), driver.learns, driver.env.now());
+            (self.observer)(&Observation { state, era, leader, learns, now });
             snapshot_log.note(&self.node.snapshot_status());
             if let Some(cause) = driver.stop.take() {
                 return cause;
@@ -187,8 +205,20 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
     fn take_internal(&mut self, driver: &mut Driver<R, S>, news: Internal<R>) {
         let input = match news {
             Internal::Message { from, message } => NodeInput::Message { from, message },
-            Internal::Link { peer, state } => NodeInput::Link { peer, state },
+            Internal::Link { peer, state } => {
+                match state {
+                    LinkState::Up => driver.connected.insert(peer, driver.env.now),
+                    LinkState::Down | LinkState::Refused => driver.connected.remove(&peer),
+                };
+                NodeInput::Link { peer, state }
+            }
+            Internal::Met { facts, peer_urls } => {
+                self.dial_back(driver, facts.id, &peer_urls);
+                driver.met.insert(facts.id, facts.clone());
+                NodeInput::Met(facts)
+            }
             Internal::DiskDone { lane, write } => NodeInput::DiskDone { lane, write },
+            Internal::FreeSpace { free_bytes } => NodeInput::FreeSpace { free_bytes },
             Internal::DiskFailed(error) => {
                 driver.stop.get_or_insert(StopCause::Disk(error));
                 return;
@@ -209,6 +239,12 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             ClientArrival::Errand { payload, reply } => {
                 NodeInput::Errand { tag: driver.expect(Expecting::Answer(reply)), payload }
             }
+            ClientArrival::ChangeMembers { change, reply } => {
+                NodeInput::ChangeMembers { tag: driver.expect(Expecting::Asked(reply)), change }
+            }
+            ClientArrival::MoveLeader { to, reply } => {
+                NodeInput::MoveLeader { tag: driver.expect(Expecting::Asked(reply)), to }
+            }
             ClientArrival::Wake => return,
             ClientArrival::OpenBackup { reply } => {
                 let _ = reply.send(self.node.open_backup(driver.env.now()));
@@ -225,8 +261,10 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             ClientArrival::Status { reply } => {
                 let messages_dropped = driver.peers.values().map(PeerSender::dropped).sum();
                 // Nobody waiting any more is no fault.
-                let client_urls = self.context.client_urls.borrow().clone();
-                let _ = reply.send(RuntimeStatus { node: self.node.status(), messages_dropped, client_urls });
+                let now = driver.env.now;
+                let connected = driver.connected.iter().map(|(peer, since)| (*peer, now.duration_since(*since)));
+                let (connected, met) = (connected.collect(), driver.met.clone());
+                let _ = reply.send(RuntimeStatus { node: self.node.status(), messages_dropped, met, connected });
                 return;
             }
             ClientArrival::Shutdown => {
@@ -265,6 +303,11 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                         let _ = answer.send(result);
                     }
                 }
+                NodeOutput::Asked { tag, result } => {
+                    if let Some(Expecting::Asked(asked)) = driver.replies.remove(&tag.0) {
+                        let _ = asked.send(result);
+                    }
+                }
                 NodeOutput::Lead { era, who, ready } => {
                     driver.lead = (era, who);
                     let leader = who.map_or_else(|| "nobody".to_owned(), |who| who.to_string());
@@ -282,22 +325,55 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
         }
     }
 
-    /// Dials the members that are new and lets go of those that are gone.
+    /// Dials the members that are new or moved, and lets go of those that are gone.
     fn connect(&mut self, driver: &mut Driver<R, S>, members: &Membership) {
         let me = self.context.hello.node;
+        driver.learns = members.get(me).map_or(members.members().is_empty(), |member| !member.counts());
         driver.peers.retain(|id, _| members.contains(*id));
+        driver.connected.retain(|id, _| members.contains(*id));
         for id in members.others(me) {
-            if driver.peers.contains_key(&id) {
-                continue;
-            }
             let from_membership =
                 members.get(id).and_then(|member| member.peer_urls.first()).and_then(|url| address_of(url));
             match from_membership.or_else(|| self.addresses.get(&id).cloned()) {
-                Some(address) => {
-                    driver.peers.insert(id, PeerSender::spawn(Rc::clone(&self.context), id, address));
-                }
+                Some(address) => self.dial(driver, id, address),
                 None => tracing::warn!(peer = %id, "no peer URL is known for this member"),
             }
+        }
+        self.context.acquaintance.borrow_mut().reach = members.clone();
+    }
+
+    fn dial(&self, driver: &mut Driver<R, S>, id: NodeId, address: String) {
+        if driver.peers.get(&id).is_none_or(|peer| peer.address() != address) {
+            driver.connected.remove(&id);
+            driver.peers.insert(id, PeerSender::spawn(Rc::clone(&self.context), id, address));
+        }
+    }
+
+    /// Someone was let in who is no member as far as known here: a member that this node has not heard of yet, since it is joining
+    /// or behind. What it asks can only be answered over a connection to it.
+    fn dial_back(&self, driver: &mut Driver<R, S>, id: NodeId, peer_urls: &[String]) {
+        if driver.peers.contains_key(&id) {
+            return;
+        }
+        if let Some(address) = peer_urls.first().and_then(|url| address_of(url)) {
+            self.dial(driver, id, address);
+        }
+    }
+
+    /// What others are told of this node in hellos is told to the node itself too.
+    fn introduce_itself(&mut self, driver: &mut Driver<R, S>) {
+        let hello = &self.context.hello;
+        let (name, client_urls) = (hello.name.clone(), hello.client_urls.clone());
+        let facts = MemberFacts { id: hello.node, disk: hello.disk, name, client_urls };
+        driver.met.insert(facts.id, facts.clone());
+        self.node.step(&mut driver.env, NodeInput::Met(facts));
+    }
+
+    /// Who comes is judged by what is decided by now.
+    fn note_roster(&self) {
+        let roster = self.node.roster();
+        if self.context.acquaintance.borrow().roster.decided_at() != roster.decided_at() {
+            self.context.acquaintance.borrow_mut().roster = roster.clone();
         }
     }
 }
@@ -321,7 +397,8 @@ fn drain_ready<T>(queue: &mut mpsc::Receiver<T>, into: &mut Vec<T>) {
 }
 
 /// `host:port` of a URL such as `http://10.0.0.1:2380`.
-pub(crate) fn address_of(url: &str) -> Option<String> {
+#[must_use]
+pub fn address_of(url: &str) -> Option<String> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
     authority.contains(':').then(|| authority.to_owned())

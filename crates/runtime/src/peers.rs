@@ -5,17 +5,18 @@
 //! megabytes. A queue to a peer is bounded, and a message that finds it full is dropped: protocols live with loss, a node does not
 //! live without memory.
 
+use crate::acquaintance::Acquaintance;
 use crate::hello::{HelloAnswer, HelloRefusal, KnownDisks, judge};
+use crate::introduction::{self, Introduction};
 use crate::node_loop::Internal;
 use bytes::Bytes;
-use quorate_node::NodeMessage;
+use quorate_node::{MemberFacts, NodeMessage};
 use quorate_protocol::{LinkState, Replica};
 use quorate_types::NodeId;
 use quorate_wire::{
     FRAME_HEADER_BYTES, Hello, Wire, decode_exact, decode_frame_header, encode_frame, encode_to_bytes, verify_frame,
 };
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -38,19 +39,30 @@ const REDIAL_MAX: Duration = Duration::from_millis(500);
 
 /// What every connection of this node shares.
 pub(crate) struct PeerContext<R: Replica> {
-    /// This node's hello; `to` is filled in per peer.
+    /// This node's hello; whom it is for and what is decided are filled in.
     pub(crate) hello: Hello,
     pub(crate) known_disks: RefCell<KnownDisks>,
-    /// Where clients reach each member that was spoken to since start.
-    pub(crate) client_urls: RefCell<BTreeMap<NodeId, Vec<String>>>,
+    pub(crate) acquaintance: RefCell<Acquaintance>,
     pub(crate) events: mpsc::Sender<Internal<R>>,
 }
 
 impl<R: Replica> PeerContext<R> {
-    /// Checks a hello and, if it is welcome, notes what it says of its sender.
-    fn admit(&self, theirs: &Hello) -> Result<(), HelloRefusal> {
-        judge(&self.hello, theirs, &mut self.known_disks.borrow_mut())?;
-        self.client_urls.borrow_mut().insert(theirs.node, theirs.client_urls.clone());
+    fn hello_to(&self, peer: NodeId) -> Hello {
+        let members_decided_at = self.acquaintance.borrow().roster.decided_at();
+        Hello { to: peer, members_decided_at, ..self.hello.clone() }
+    }
+
+    fn judge(&self, theirs: &Hello) -> Result<(), HelloRefusal> {
+        judge(&self.hello, theirs, &self.acquaintance.borrow(), &mut self.known_disks.borrow_mut())
+    }
+
+    /// Checks a hello and, if it is welcome, tells the loop what it says of its sender.
+    async fn admit(&self, theirs: &Hello) -> Result<(), HelloRefusal> {
+        self.judge(theirs)?;
+        let Hello { node: id, disk, name, client_urls, peer_urls, .. } = theirs.clone();
+        let facts = MemberFacts { id, disk, name, client_urls };
+        // If the loop is gone, so is everybody who could care.
+        let _ = self.events.send(Internal::Met { facts, peer_urls }).await;
         Ok(())
     }
 }
@@ -59,6 +71,7 @@ impl<R: Replica> PeerContext<R> {
 pub(crate) struct PeerSender<R: Replica> {
     queue: mpsc::Sender<NodeMessage<R>>,
     bulk: mpsc::Sender<NodeMessage<R>>,
+    address: String,
     dropped: u64,
 }
 
@@ -68,8 +81,8 @@ impl<R: Replica> PeerSender<R> {
         let (queue, inbox) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let (bulk, bulk_inbox) = mpsc::channel(QUEUE_BULK_MAX);
         tokio::task::spawn_local(send_bulk(Rc::clone(&context), peer, address.clone(), bulk_inbox));
-        tokio::task::spawn_local(keep_dialling(context, peer, address, inbox));
-        PeerSender { queue, bulk, dropped: 0 }
+        tokio::task::spawn_local(keep_dialling(context, peer, address.clone(), inbox));
+        PeerSender { queue, bulk, address, dropped: 0 }
     }
 
     /// Queues a message, or drops it if the queue is full.
@@ -78,6 +91,11 @@ impl<R: Replica> PeerSender<R> {
         if queue.try_send(message).is_err() {
             self.dropped += 1;
         }
+    }
+
+    /// Where it dials.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// Messages dropped because the queue was full.
@@ -181,7 +199,7 @@ impl From<io::Error> for DialError {
 async fn dial<R: Replica>(context: &PeerContext<R>, peer: NodeId, address: &str) -> Result<TcpStream, DialError> {
     let mut stream = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await.map_err(timed_out)??;
     stream.set_nodelay(true)?;
-    let hello = Hello { to: peer, ..context.hello.clone() };
+    let hello = context.hello_to(peer);
     let answer = tokio::time::timeout(HELLO_TIMEOUT, async {
         stream.write_all(&encode_frame(&encode_to_bytes(&hello))).await?;
         read_frame(&mut stream).await
@@ -192,7 +210,7 @@ async fn dial<R: Replica>(context: &PeerContext<R>, peer: NodeId, address: &str)
         HelloAnswer::Refused { why, fatal } => Err(DialError::Refused { why, fatal }),
         HelloAnswer::Accepted(theirs) => {
             // Here the *other* side is the odd one out, so this node has no reason to stop.
-            context.admit(&theirs).map_err(|refusal| DialError::Refused {
+            context.admit(&theirs).await.map_err(|refusal| DialError::Refused {
                 why: format!("this node refuses it: {refusal}"),
                 fatal: false,
             })?;
@@ -261,19 +279,17 @@ async fn serve_peer<R: Replica>(stream: TcpStream, context: &PeerContext<R>) -> 
     stream.set_nodelay(true)?;
     let mut stream = BufReader::with_capacity(64 * 1024, stream);
     let hello = tokio::time::timeout(HELLO_TIMEOUT, read_frame(&mut stream)).await.map_err(timed_out)??;
+    if introduction::is_question(&hello) {
+        let told = Introduction::of(context.hello.cluster, R::PROTOCOL, &context.acquaintance.borrow());
+        return introduction::answer(&mut stream, &told).await;
+    }
     let theirs: Hello = decode_exact(hello).map_err(invalid)?;
-    let judged = context.admit(&theirs);
+    let judged = context.admit(&theirs).await;
     let answer = match &judged {
-        Ok(()) => HelloAnswer::Accepted(Hello { to: theirs.node, ..context.hello.clone() }),
+        Ok(()) => HelloAnswer::Accepted(context.hello_to(theirs.node)),
         Err(refusal) => {
             tracing::warn!(peer = %theirs.node, why = %refusal, "peer refused");
-            HelloAnswer::Refused {
-                why: refusal.to_string(),
-                fatal: matches!(
-                    refusal,
-                    HelloRefusal::OtherDisk { .. } | HelloRefusal::OlderData { .. } | HelloRefusal::SecondStart { .. }
-                ),
-            }
+            HelloAnswer::Refused { why: refusal.to_string(), fatal: refusal.is_fatal() }
         }
     };
     stream.write_all(&encode_frame(&encode_to_bytes(&answer))).await?;
@@ -289,7 +305,7 @@ async fn serve_peer<R: Replica>(stream: TcpStream, context: &PeerContext<R>) -> 
     }
 }
 
-async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Bytes> {
+pub(crate) async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Bytes> {
     let mut header = [0u8; FRAME_HEADER_BYTES];
     stream.read_exact(&mut header).await?;
     let header = decode_frame_header(header, FRAME_BYTES_MAX).map_err(invalid)?;
@@ -300,10 +316,10 @@ async fn read_frame(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Byte
     Ok(Bytes::from(payload))
 }
 
-fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+pub(crate) fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-fn timed_out(_: tokio::time::error::Elapsed) -> io::Error {
+pub(crate) fn timed_out(_: tokio::time::error::Elapsed) -> io::Error {
     io::ErrorKind::TimedOut.into()
 }

@@ -1,7 +1,9 @@
 //! Opening a node on real files and sockets.
 
+use crate::acquaintance::Acquaintance;
 use crate::disk_thread::DiskLane;
 use crate::file_disk::{DirectoryLock, FileDisk};
+use crate::free_space::tell_free_space;
 use crate::handle::NodeHandle;
 use crate::hello::KnownDisks;
 use crate::node_loop::{NodeLoop, StopCause, address_of};
@@ -15,7 +17,7 @@ use quorate_types::{ClusterId, DiskId, NodeId, Time};
 use quorate_wire::{Hello, WIRE_VERSION, WIRE_VERSION_OLDEST};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -36,8 +38,12 @@ pub struct RuntimeConfig<R: Replica, S: StateMachine> {
     pub duty: DutyConfig<S>,
     /// Where its data is: `journal/`, `store/`, `LOCK` and `known-disks`.
     pub data_directory: PathBuf,
-    /// Where clients reach this node; told to the other members for their member lists.
+    /// Its name for people; told to the other members, like the URLs, for their member lists.
+    pub name: String,
+    /// Where clients reach this node.
     pub client_urls: Vec<String>,
+    /// Where the other members reach this node.
+    pub peer_urls: Vec<String>,
     /// Client requests that may wait for the loop; more are refused at once.
     pub queued_requests_max: usize,
     /// News from peers and disks that may wait; more push back on the sockets.
@@ -74,9 +80,25 @@ pub enum StartError {
     },
 }
 
-/// Called after every round of the loop in which something may have changed, with the state, the era and the leader as known,
-/// and the node's clock: how a front keeps what it must know at once. Must be cheap. [`NodeHandle::wake`] has it called soon.
-pub type Observer<S> = Box<dyn FnMut(&S, u64, Option<NodeId>, Time)>;
+/// What an [`Observer`] is shown.
+#[derive(Debug)]
+pub struct Observation<'a, S> {
+    /// The state as applied so far.
+    pub state: &'a S,
+    /// Term, ballot, view or epoch.
+    pub era: u64,
+    /// The leader, if known.
+    pub leader: Option<NodeId>,
+    /// Whether this node learns and does not count, as far as it knows: as a learner, or since it knows no members yet. One that was
+    /// removed does not learn any more; it stops.
+    pub learns: bool,
+    /// The node's clock.
+    pub now: Time,
+}
+
+/// Called after every round of the loop in which something may have changed: how a front keeps what it must know at once. Must be
+/// cheap. [`NodeHandle::wake`] has it called soon.
+pub type Observer<S> = Box<dyn FnMut(&Observation<'_, S>)>;
 
 /// A node that runs.
 pub struct Running<S: StateMachine> {
@@ -136,22 +158,24 @@ where
         protocol: R::PROTOCOL.to_owned(),
         version_oldest: WIRE_VERSION_OLDEST,
         version_newest: WIRE_VERSION,
-        client_urls: config.client_urls.clone(),
+        name: config.name,
+        client_urls: config.client_urls,
+        peer_urls: config.peer_urls,
+        members_decided_at: node.roster().decided_at(),
     };
-    let client_urls = BTreeMap::from([(config.me, config.client_urls)]);
+    let sampler = tokio::task::spawn_local(tell_free_space(config.data_directory.clone(), events.clone()));
     let context = Rc::new(PeerContext {
         hello,
         known_disks: RefCell::new(known_disks),
-        client_urls: RefCell::new(client_urls),
+        acquaintance: RefCell::new(Acquaintance::default()),
         events,
     });
-    let acceptors: Vec<_> = peer_listeners
-        .into_iter()
-        .map(|listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context))))
-        .collect();
+    let accept = |listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context)));
+    let acceptors: Vec<_> = peer_listeners.into_iter().map(accept).collect();
     let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer };
     let ended = tokio::task::spawn_local(async move {
         let cause = node_loop.run(outputs).await;
+        sampler.abort();
         for acceptor in acceptors {
             acceptor.abort();
         }
@@ -159,6 +183,16 @@ where
         cause
     });
     Ok(Running { handle: NodeHandle::new(requests), ended, disk: status.disk })
+}
+
+/// The cluster and the node that the data in this directory belong to, or nothing where there are none yet.
+///
+/// # Errors
+/// When the directory cannot be used, or the journal in it says nothing of itself.
+pub fn founded_as(data_directory: &Path) -> Result<Option<(ClusterId, NodeId)>, StartError> {
+    let disk = FileDisk::open(&data_directory.join("journal"))?;
+    let identity = Journal::identity_on(&disk).map_err(BootError::Journal)?;
+    Ok(identity.map(|identity| (identity.cluster, identity.node)))
 }
 
 fn draw(what: &'static str) -> Result<u64, StartError> {

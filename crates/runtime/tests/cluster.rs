@@ -81,11 +81,13 @@ fn run(me: u64, members: &Membership, listener: TcpListener, directory: &Path) -
         node,
         duty: (),
         data_directory: directory.join(me.to_string()),
+        name: me.to_string(),
         client_urls: Vec::new(),
+        peer_urls: members.get(NodeId(me)).expect("a member").peer_urls.clone(),
         queued_requests_max: 1024,
         queued_messages_max: 1024,
     };
-    start(config, vec![listener], Box::new(|_, _, _, _| {})).expect("it starts")
+    start(config, vec![listener], Box::new(|_| {})).expect("it starts")
 }
 
 async fn write(handle: &NodeHandle<Keeping>, payload: Bytes) -> u64 {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tonic::Status;
 
 use crate::errors::BackendError;
@@ -43,7 +43,7 @@ impl Charge {
     }
 
     /// Takes more room. The first bytes of a request that is alone are always let in, or a large one could never be.
-    fn take(&self, bytes: usize) -> Result<(), BackendError> {
+    pub(crate) fn take(&self, bytes: usize) -> Result<(), BackendError> {
         let own = self.taken.fetch_add(bytes, Ordering::Relaxed);
         let before = self.room.taken.fetch_add(bytes, Ordering::Relaxed);
         let is_alone = before == own;
@@ -61,18 +61,22 @@ impl Drop for Charge {
 }
 
 /// A request's body that is charged for.
-pub(crate) struct ChargedBody {
-    inner: Incoming,
+pub(crate) struct ChargedBody<T> {
+    inner: T,
     charge: Arc<Charge>,
 }
 
-impl ChargedBody {
-    pub(crate) fn new(inner: Incoming, charge: Arc<Charge>) -> ChargedBody {
+impl<T> ChargedBody<T> {
+    pub(crate) fn new(inner: T, charge: Arc<Charge>) -> ChargedBody<T> {
         ChargedBody { inner, charge }
     }
 }
 
-impl Body for ChargedBody {
+impl<T> Body for ChargedBody<T>
+where
+    T: Body<Data = Bytes> + Unpin,
+    T::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 
@@ -82,7 +86,7 @@ impl Body for ChargedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else { return Poll::Pending };
         let Some(frame) = frame else { return Poll::Ready(None) };
-        let frame = frame.map_err(Self::Error::from)?;
+        let frame = frame.map_err(Into::into)?;
         if let Some(data) = frame.data_ref()
             && let Err(refusal) = self.charge.take(data.len())
         {

@@ -53,6 +53,21 @@ pub trait Backend: Send + Sync + 'static {
     /// Any error of reaching the cluster, if linearizable.
     fn members(&self, linearizable: bool) -> impl Future<Output = Result<MemberList, BackendError>> + Send;
 
+    /// Changes the members. Answers whom it is about, and the members then.
+    ///
+    /// # Errors
+    /// etcd's refusals by name. `TimedOut` and its kin leave the outcome unknown; all others mean that nothing was changed.
+    fn change_members(
+        &self,
+        change: MembershipChange,
+    ) -> impl Future<Output = Result<(u64, MemberList), BackendError>> + Send;
+
+    /// Hands leadership from this member over to another, and answers when that one leads.
+    ///
+    /// # Errors
+    /// `NotLeader` or `BadLeaderTransferee`; any error of reaching the other.
+    fn move_leader(&self, to: u64) -> impl Future<Output = Result<(), BackendError>> + Send;
+
     /// This member's state, also without a leader or quorum.
     ///
     /// # Errors
@@ -107,6 +122,37 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// It has no vote yet.
     pub is_learner: bool,
+}
+
+/// A change of the members, as clients ask for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MembershipChange {
+    /// A new member.
+    Add {
+        /// Where other members reach it: checked URLs, sorted.
+        peer_urls: Vec<String>,
+        /// It does not vote until it is promoted; else as soon as it has caught up.
+        is_learner: bool,
+    },
+    /// A member goes for ever.
+    Remove {
+        /// Who.
+        id: u64,
+    },
+    /// A learner becomes a voter.
+    Promote {
+        /// Who.
+        id: u64,
+        /// The member that goes in the same step.
+        replacing: Option<u64>,
+    },
+    /// A member is reached elsewhere.
+    Update {
+        /// Who.
+        id: u64,
+        /// Where: checked URLs, sorted.
+        peer_urls: Vec<String>,
+    },
 }
 
 /// The members of the cluster.
@@ -200,6 +246,8 @@ pub struct NodeCounts {
     pub puts: Option<u64>,
     /// Deletions applied here since start.
     pub deletes: Option<u64>,
+    /// Transactions of more than one operation applied here since start.
+    pub transactions: Option<u64>,
     /// Live keys.
     pub keys: Option<u64>,
     /// The revision of the last compaction, 0 for none.
@@ -210,4 +258,6 @@ pub struct NodeCounts {
     pub alarms: Option<u64>,
     /// Bytes of history above which the NOSPACE alarm is raised.
     pub quota_backend_bytes: Option<u64>,
+    /// What this member's disk has left.
+    pub disk_free_bytes: Option<u64>,
 }

@@ -1,10 +1,12 @@
 //! Each request to where it is answered: gRPC over HTTP/2 to its service, the rest to the HTTP endpoints. What holds
 //! for all gRPC methods alike is checked here.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::Body as HttpBody;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tonic::body::Body;
@@ -39,11 +41,22 @@ use crate::watch::WatchService;
 /// A client sets this to `true` to be refused by a member without a leader.
 pub(crate) const REQUIRE_LEADER: &str = "hasleader";
 const CLIENT_API_VERSION: &str = "client-api-version";
-const GRPC_CONTENT_TYPE: &str = "application/grpc";
+pub(crate) const GRPC_CONTENT_TYPE: &str = "application/grpc";
+
+/// What a request's body must be: of HTTP/1.1 or HTTP/2, whoever reads the connection.
+pub(crate) trait RequestBody:
+    HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + Unpin + 'static
+{
+}
+
+impl<T> RequestBody for T where
+    T: HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + Unpin + 'static
+{
+}
 
 /// All services of one front.
 pub(crate) struct Dispatch<B> {
-    front: Arc<Front<B>>,
+    pub(crate) front: Arc<Front<B>>,
     kv: KvServer<KvService<B>>,
     cluster: ClusterServer<ClusterService<B>>,
     maintenance: MaintenanceServer<MaintenanceService<B>>,
@@ -77,7 +90,7 @@ impl<B: Backend> Dispatch<B> {
     }
 
     /// Answers any request that arrives on the client port.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(&self, request: Request<impl RequestBody>) -> Response<Body> {
         if request.version() == Version::HTTP_2 && claims_grpc(request.headers()) {
             self.answer_grpc(request).await
         } else {
@@ -85,7 +98,7 @@ impl<B: Backend> Dispatch<B> {
         }
     }
 
-    async fn answer_grpc(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer_grpc(&self, request: Request<impl RequestBody>) -> Response<Body> {
         if request.method() != Method::POST {
             return refused_by_http(StatusCode::METHOD_NOT_ALLOWED);
         }
@@ -98,7 +111,7 @@ impl<B: Backend> Dispatch<B> {
         };
         let counted = CountedMethod::find(service, method);
         self.front.counts.start(counted);
-        let mut response = match self.admit(request.headers()) {
+        let mut response = match self.admit(&path, request.headers()) {
             Ok(()) => self.call(service, request).await,
             Err(refusal) => Status::from(refusal).into_http(),
         };
@@ -115,11 +128,14 @@ impl<B: Backend> Dispatch<B> {
     }
 
     /// etcd's checks before any unary method or stream.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), BackendError> {
+    pub(crate) fn admit(&self, path: &str, headers: &HeaderMap) -> Result<(), BackendError> {
         if let Some(version) = headers.get(CLIENT_API_VERSION)
             && std::str::from_utf8(version.as_bytes()).is_err()
         {
             return Err(BackendError::InvalidClientApiVersion);
+        }
+        if self.front.backend.local().is_learner && !is_served_by_learners(path) {
+            return Err(BackendError::NotSupportedForLearner);
         }
         let requires_leader = headers.get(REQUIRE_LEADER).is_some_and(|value| value == "true");
         if requires_leader && self.front.backend.local().leader_id == 0 {
@@ -128,7 +144,7 @@ impl<B: Backend> Dispatch<B> {
         Ok(())
     }
 
-    async fn call(&self, service: &str, request: Request<Incoming>) -> Response<Body> {
+    async fn call(&self, service: &str, request: Request<impl RequestBody>) -> Response<Body> {
         if service == HealthServer::<HealthService<B>>::NAME {
             // An overloaded server must still be able to say that it is alive.
             return infallible(self.health.clone().call(request).await);
@@ -167,6 +183,18 @@ fn has_long_lived_request(path: &str) -> bool {
     matches!(path, "/etcdserverpb.Watch/Watch" | "/etcdserverpb.Lease/LeaseKeepAlive")
 }
 
+/// What a member without a vote answers, as far as what is asked can be answered from what it has: each method sees to that.
+fn is_served_by_learners(path: &str) -> bool {
+    matches!(
+        path,
+        "/etcdserverpb.KV/Range"
+            | "/etcdserverpb.Maintenance/Status"
+            | "/etcdserverpb.Cluster/MemberList"
+            | "/grpc.health.v1.Health/Check"
+            | "/grpc.health.v1.Health/Watch"
+    )
+}
+
 fn infallible<T>(result: Result<T, std::convert::Infallible>) -> T {
     match result {
         Ok(value) => value,
@@ -179,7 +207,7 @@ fn claims_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// `application/grpc`, alone, with parameters, or naming protobuf: no other encoding is spoken here.
-fn is_protobuf_grpc(headers: &HeaderMap) -> bool {
+pub(crate) fn is_protobuf_grpc(headers: &HeaderMap) -> bool {
     let Some(rest) = content_type(headers).and_then(|kind| kind.strip_prefix(GRPC_CONTENT_TYPE)) else {
         return false;
     };
@@ -201,7 +229,7 @@ fn refused_by_http(status: StatusCode) -> Response<Body> {
 }
 
 /// Gives the refusals that tonic words itself the words and codes of Go's gRPC, which etcd's clients know.
-fn worded(status: Status, service: &str, method: &str) -> Status {
+pub(crate) fn worded(status: Status, service: &str, method: &str) -> Status {
     if status.code() == Code::Unimplemented && status.message().is_empty() {
         return Status::unimplemented(format!("unknown method {method} for service {service}"));
     }

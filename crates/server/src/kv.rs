@@ -47,12 +47,7 @@ impl<B: Backend> Kv for KvService<B> {
     type RangeStreamStream = Responses<RangeStreamResponse>;
 
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        let request = request.into_inner();
-        let serializable = request.serializable;
-        let range = request.try_into()?;
-        let consistency = self.consistency(serializable)?;
-        let reply = self.0.read(Query::Range(range), consistency).await?;
-        Ok(Response::new(range_response(self.0.local_header(), reply)?))
+        Ok(Response::new(self.answer_range(request.into_inner()).await?))
     }
 
     async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
@@ -63,43 +58,18 @@ impl<B: Backend> Kv for KvService<B> {
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        self.0.refuse_on_learner()?;
-        let request = request.into_inner();
-        let too_large = self.refuse_too_large(&request);
-        let command = Command::Put(Put::from(request));
-        command.check().map_err(BackendError::from)?;
-        too_large?;
-        let reply = self.0.write(command).await?;
-        Ok(Response::new(put_response(self.0.local_header(), reply)?))
+        Ok(Response::new(self.answer_put(request.into_inner()).await?))
     }
 
     async fn delete_range(
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        self.0.refuse_on_learner()?;
-        let request = request.into_inner();
-        let too_large = self.refuse_too_large(&request);
-        let command = Command::DeleteRange(Delete::from(request));
-        command.check().map_err(BackendError::from)?;
-        too_large?;
-        let reply = self.0.write(command).await?;
-        Ok(Response::new(delete_response(self.0.local_header(), reply)?))
+        Ok(Response::new(self.answer_delete_range(request.into_inner()).await?))
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        let request = request.into_inner();
-        let too_large = self.refuse_too_large(&request);
-        let ConvertedTxn { txn, serializable } = ConvertedTxn::new(request, self.0.config.max_txn_ops)?;
-        let reply = if txn.is_read_only() {
-            let consistency = self.consistency(serializable)?;
-            self.0.read(Query::Txn(txn), consistency).await?
-        } else {
-            self.0.refuse_on_learner()?;
-            too_large?;
-            self.0.write(Command::Txn(txn)).await?
-        };
-        Ok(Response::new(txn_response(self.0.local_header(), reply)?))
+        Ok(Response::new(self.answer_txn(request.into_inner()).await?))
     }
 
     /// With `physical`, answers when this member has freed the space; the others free theirs meanwhile.
@@ -116,6 +86,51 @@ impl<B: Backend> Kv for KvService<B> {
 }
 
 impl<B: Backend> KvService<B> {
+    pub(crate) async fn answer_range(&self, request: RangeRequest) -> Result<RangeResponse, BackendError> {
+        let serializable = request.serializable;
+        let range = request.try_into()?;
+        let consistency = self.consistency(serializable)?;
+        let reply = self.0.read(Query::Range(range), consistency).await?;
+        range_response(self.0.local_header(), reply)
+    }
+
+    pub(crate) async fn answer_put(&self, request: PutRequest) -> Result<PutResponse, BackendError> {
+        self.0.refuse_on_learner()?;
+        let too_large = self.refuse_too_large(&request);
+        let command = Command::Put(Put::from(request));
+        command.check()?;
+        too_large?;
+        let reply = self.0.write(command).await?;
+        put_response(self.0.local_header(), reply)
+    }
+
+    pub(crate) async fn answer_delete_range(
+        &self,
+        request: DeleteRangeRequest,
+    ) -> Result<DeleteRangeResponse, BackendError> {
+        self.0.refuse_on_learner()?;
+        let too_large = self.refuse_too_large(&request);
+        let command = Command::DeleteRange(Delete::from(request));
+        command.check()?;
+        too_large?;
+        let reply = self.0.write(command).await?;
+        delete_response(self.0.local_header(), reply)
+    }
+
+    pub(crate) async fn answer_txn(&self, request: TxnRequest) -> Result<TxnResponse, BackendError> {
+        let too_large = self.refuse_too_large(&request);
+        let ConvertedTxn { txn, serializable } = ConvertedTxn::new(request, self.0.config.max_txn_ops)?;
+        let reply = if txn.is_read_only() {
+            let consistency = self.consistency(serializable)?;
+            self.0.read(Query::Txn(txn), consistency).await?
+        } else {
+            self.0.refuse_on_learner()?;
+            too_large?;
+            self.0.write(Command::Txn(txn)).await?
+        };
+        txn_response(self.0.local_header(), reply)
+    }
+
     /// No time limit of ours: freeing much takes long, and the client says how long it will wait.
     async fn until_tidied(&self, revision: i64) -> Result<(), BackendError> {
         loop {

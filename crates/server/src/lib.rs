@@ -1,7 +1,7 @@
 //! The etcd v3 front of the store: gRPC, health, version and metrics on one port, over any [`Backend`].
 //!
-//! Clients of etcd connect unchanged. Served: `KV`, `Watch`, `Lease`, `Lock`, `Election`, `Maintenance` without
-//! `MoveLeader` and `Downgrade`, `Cluster.MemberList`, `Auth.AuthStatus`, `grpc.health.v1.Health`, and over HTTP `/version`,
+//! Clients of etcd connect unchanged. Served: `KV`, `Watch`, `Lease`, `Lock`, `Election`, `Cluster`, `Maintenance` without
+//! `Downgrade`, `Auth.AuthStatus`, `grpc.health.v1.Health`, and over HTTP `/version`,
 //! `/health`, `/livez`, `/readyz`, `/metrics`. Every other method of the etcd API is known and answers `UNIMPLEMENTED` with a
 //! message that names it; nothing a request asks for is silently left out.
 //!
@@ -11,10 +11,12 @@
 //! | `backend.rs` | the [`Backend`] trait: what this crate needs from the store |
 //! | `errors.rs` | [`BackendError`]: etcd's error texts and codes, exact, because clients match on them |
 //! | `listen.rs` | [`serve`]: sockets, connections, graceful stop |
+//! | `http2.rs`, `hot_method.rs` | a connection of HTTP/2, and the methods that it answers itself |
 //! | `dispatch.rs` | each request to gRPC or HTTP; limits and metadata checks that hold for all methods |
 //! | `front.rs` | what every service shares: backend, configuration, counts |
 //! | `admission.rs`, `stream.rs` | bounds on the bytes of requests, and on response streams |
 //! | `kv.rs`, `lease.rs`, `cluster.rs`, `maintenance.rs`, `auth.rs`, `health.rs` | the services |
+//! | `member_urls.rs` | which peer URLs a member may have |
 //! | `watch.rs`, `watch_channel.rs`, `watch_desk.rs` | watches: the service, bounded queues, and the hub on the node's loop |
 //! | `lock.rs`, `election.rs`, `observe.rs`, `queue.rs` | the services built on keys, leases and watches |
 //! | `range_stream.rs`, `snapshot.rs` | the two long answers in chunks |
@@ -34,12 +36,15 @@ mod election;
 mod errors;
 mod front;
 mod health;
+mod hot_method;
 mod http;
+mod http2;
 mod kv;
 mod lease;
 mod listen;
 mod lock;
 mod maintenance;
+mod member_urls;
 mod metrics;
 mod observe;
 mod probes;
@@ -53,7 +58,8 @@ mod watch_channel;
 mod watch_desk;
 
 pub use backend::{
-    Backend, Backup, Header, LocalView, Member, MemberList, NodeCounts, NodeDetail, NodeStatus, PeerDetail,
+    Backend, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
+    PeerDetail,
 };
 pub use config::{CLUSTER_VERSION, ConfigError, ETCD_VERSION, QUORATE_VERSION, ServerConfig, WatchLimits};
 pub use errors::BackendError;

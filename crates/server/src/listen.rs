@@ -9,8 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -20,14 +19,12 @@ use crate::backend::Backend;
 use crate::config::{ConfigError, ServerConfig};
 use crate::dispatch::Dispatch;
 use crate::front::Front;
+use crate::http2::serve_http2;
 
-/// Bytes a client may send ahead on one stream: a value of usual size fits without waiting for a window update.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Bytes a client may send ahead on one connection, all its streams together.
-const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-/// Streams a client may open and reset before we have looked at them. A client that gives up on its requests in bulk
-/// does that honestly; far more is an attack (CVE-2023-44487).
-const PENDING_RESET_STREAMS: usize = 1_024;
+/// How HTTP/2 by prior knowledge begins. No method of HTTP/1.1 does.
+const HTTP2_BEGINNING: &[u8; 3] = b"PRI";
+/// Pause before a client that has sent fewer bytes than these is looked at again.
+const BEGINNING_RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// Pause after a failed accept, as when file descriptors have run out: trying again at once would only spin.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -82,7 +79,6 @@ pub async fn serve<B: Backend>(
 }
 
 async fn serve_listener<B: Backend>(listener: TcpListener, front: Arc<Front<B>>, dispatch: Arc<Dispatch<B>>) {
-    let builder = Arc::new(connection_builder(&front.config));
     let mut connections = JoinSet::new();
     let mut stopping = front.stopping.clone();
     loop {
@@ -92,7 +88,7 @@ async fn serve_listener<B: Backend>(listener: TcpListener, front: Arc<Front<B>>,
             (stream, slot) = next_connection(&listener, &front) => {
                 front.counts.connections_accepted.fetch_add(1, Ordering::Relaxed);
                 let connection = Connection { stream, slot, front: Arc::clone(&front), dispatch: Arc::clone(&dispatch) };
-                connections.spawn(connection.serve(Arc::clone(&builder)));
+                connections.spawn(connection.serve());
             }
         }
     }
@@ -106,21 +102,6 @@ async fn serve_listener<B: Backend>(listener: TcpListener, front: Arc<Front<B>>,
     if tokio::time::timeout(grace, all_ended).await.is_err() {
         tracing::warn!(connections = connections.len(), "cutting off connections still busy at shutdown");
     }
-}
-
-fn connection_builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(config.max_concurrent_streams)
-        .max_pending_accept_reset_streams(PENDING_RESET_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .keep_alive_interval(Duration::from_millis(config.keepalive_interval_ms))
-        .keep_alive_timeout(Duration::from_millis(config.keepalive_timeout_ms));
-    builder
 }
 
 /// Takes a slot first, so that connections above the limit stay in the listen queue.
@@ -138,7 +119,7 @@ async fn next_connection<B: Backend>(listener: &TcpListener, front: &Front<B>) -
 }
 
 /// Ends when the front begins to stop, or is gone.
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // An error means that the sender was dropped with `serve` itself: a stop as well.
     let _stopped_or_gone = stopping.wait_for(|stopping| *stopping).await;
 }
@@ -152,29 +133,19 @@ struct Connection<B> {
 }
 
 impl<B: Backend> Connection<B> {
-    async fn serve(self, builder: Arc<auto::Builder<TokioExecutor>>) {
+    async fn serve(self) {
         let Self { stream, slot: _slot, front, dispatch } = self;
         let mut stopping = front.stopping.clone();
-        let first_byte_timeout = Duration::from_millis(front.config.first_byte_timeout_ms);
-        let ready = tokio::select! {
+        let first_bytes_timeout = Duration::from_millis(front.config.first_byte_timeout_ms);
+        let begun = tokio::select! {
             () = stopped(&mut stopping) => return,
-            ready = prepare(&stream, first_byte_timeout) => ready,
+            begun = tokio::time::timeout(first_bytes_timeout, begin(&stream)) => begun,
         };
-        if let Err(error) = ready {
-            tracing::debug!(%error, "connection closed before its first request");
-            return;
-        }
-        let service = service_fn(move |request| {
-            let dispatch = Arc::clone(&dispatch);
-            async move { Ok::<_, Infallible>(dispatch.answer(request).await) }
-        });
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stopped(&mut stopping) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let ended = match begun {
+            Ok(Ok(Version::Http2)) => serve_http2(stream, dispatch, stopping).await.map_err(|error| error.to_string()),
+            Ok(Ok(Version::Http1)) => serve_http1(stream, dispatch, stopping).await.map_err(|error| error.to_string()),
+            Ok(Err(error)) => Err(format!("before its first request: {error}")),
+            Err(_elapsed) => Err("it said nothing".to_owned()),
         };
         if let Err(error) = ended {
             tracing::debug!(error, "connection ended");
@@ -182,15 +153,48 @@ impl<B: Backend> Connection<B> {
     }
 }
 
-/// A connection that says nothing would otherwise hold its slot for ever: telling HTTP/1.1 from HTTP/2 has no time limit.
-async fn prepare(stream: &TcpStream, first_byte_timeout: Duration) -> io::Result<()> {
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// Waits until a client has said enough to know what it speaks. A connection that says nothing would otherwise hold its slot
+/// for ever.
+async fn begin(stream: &TcpStream) -> io::Result<Version> {
     stream.set_nodelay(true)?;
-    match tokio::time::timeout(first_byte_timeout, stream.peek(&mut [0])).await {
-        Ok(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error),
-        Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
+    let mut beginning = [0; HTTP2_BEGINNING.len()];
+    loop {
+        let length = stream.peek(&mut beginning).await?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !HTTP2_BEGINNING.starts_with(&beginning[..length]) {
+            return Ok(Version::Http1);
+        }
+        if length == HTTP2_BEGINNING.len() {
+            return Ok(Version::Http2);
+        }
+        // The socket stays readable as long as these bytes are in it.
+        tokio::time::sleep(BEGINNING_RETRY_PAUSE).await;
     }
+}
+
+async fn serve_http1<B: Backend>(
+    stream: TcpStream,
+    dispatch: Arc<Dispatch<B>>,
+    mut stopping: watch::Receiver<bool>,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| {
+        let dispatch = Arc::clone(&dispatch);
+        async move { Ok::<_, Infallible>(dispatch.answer(request).await) }
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    let mut connection = pin!(builder.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stopped(&mut stopping) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }
 
 fn log_panic(ended: Result<(), JoinError>) {

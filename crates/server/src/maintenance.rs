@@ -115,8 +115,11 @@ impl<B: Backend> Maintenance for MaintenanceService<B> {
         Ok(Response::new(self.0.guarded(request.metadata(), blobs)?))
     }
 
-    async fn move_leader(&self, _: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
-        Err(not_yet("Maintenance.MoveLeader"))
+    async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
+        self.0.refuse_on_learner()?;
+        self.0.in_time(self.0.backend.move_leader(request.into_inner().target_id)).await?;
+        // As in etcd, this answer has no header.
+        Ok(Response::new(MoveLeaderResponse { header: None }))
     }
 
     async fn downgrade(&self, _: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {

@@ -171,6 +171,7 @@ fn write_optional_metrics(text: &mut MetricsText, status: &NodeStatus) {
         ("etcd_mvcc_range_total", "Total number of ranges seen by this member.", counts.ranges),
         ("etcd_mvcc_put_total", "Total number of puts seen by this member.", counts.puts),
         ("etcd_mvcc_delete_total", "Total number of deletes seen by this member.", counts.deletes),
+        ("etcd_mvcc_txn_total", "Total number of txns seen by this member.", counts.transactions),
     ];
     for (name, help, count) in counters {
         if let Some(count) = count {
@@ -191,6 +192,7 @@ fn write_optional_metrics(text: &mut MetricsText, status: &NodeStatus) {
         ),
         ("quorate_leases", "Leases there are.", counts.leases),
         ("quorate_alarms", "Alarms that are raised.", counts.alarms),
+        ("quorate_disk_free_bytes", "What the member's disk has left.", counts.disk_free_bytes),
         ("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", counts.quota_backend_bytes),
     ];
     for (name, help, count) in gauges {

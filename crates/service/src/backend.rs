@@ -1,20 +1,22 @@
 //! What the front asks, put to the node of this process.
 
+use crate::entry::Identity;
+use crate::membership::{MembershipRules, member_list};
 use crate::plan::Plan;
 use bytes::Bytes;
-use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, Query, Reply, Request};
-use quorate_node::{Consistency, RequestError};
+use quorate_keyspace::{Keyspace, KeyspaceError, LeaseAnswer, LeaseErrand, Query, Reply, Request};
+use quorate_node::{AskError, Consistency, RequestError};
 use quorate_protocol::Replica;
 use quorate_raft::Raft;
-use quorate_runtime::{NodeHandle, Observer, RuntimeStatus};
+use quorate_runtime::{NodeHandle, Observation, Observer, RuntimeStatus};
 use quorate_server::{
-    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, NodeCounts, NodeDetail, NodeStatus,
+    Backend, BackendError, Backup, Header, LocalView, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
     PeerDetail, WatchDesk, WatchEntrance,
 };
-use quorate_types::{NodeId, Time};
+use quorate_types::NodeId;
 use quorate_wire::{decode_exact, encode_to_bytes};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 /// A piece of a backup, about.
@@ -30,16 +32,34 @@ struct Live {
     term: AtomicU64,
     leader: AtomicU64,
     leader_changes: AtomicU64,
+    learns: AtomicBool,
+    leases: AtomicU64,
+    alarms: AtomicU64,
+    is_out_of_space: AtomicBool,
+    puts: AtomicU64,
+    deletes: AtomicU64,
+    transactions: AtomicU64,
+    /// Counted where they are asked for: they leave no trace in the state.
+    ranges: AtomicU64,
 }
 
 impl Live {
-    fn note(&self, state: &Keyspace, term: u64, leader: Option<NodeId>) {
+    fn note(&self, seen: &Observation<'_, Keyspace>) {
+        let Observation { state, era: term, leader, learns, .. } = *seen;
         let leader = leader.map_or(0, |leader| leader.0);
+        self.learns.store(learns, Ordering::Relaxed);
         self.revision.store(state.revision(), Ordering::Relaxed);
         self.compact_revision.store(state.compact_revision(), Ordering::Relaxed);
         self.history_bytes.store(state.history_bytes(), Ordering::Relaxed);
         self.keys.store(state.live_keys(), Ordering::Relaxed);
         self.term.store(term, Ordering::Relaxed);
+        self.leases.store(state.lease_count(), Ordering::Relaxed);
+        self.alarms.store(state.alarms().count() as u64, Ordering::Relaxed);
+        self.is_out_of_space.store(state.is_out_of_space(), Ordering::Relaxed);
+        let applied = state.applied_counts();
+        self.puts.store(applied.puts, Ordering::Relaxed);
+        self.deletes.store(applied.deletes, Ordering::Relaxed);
+        self.transactions.store(applied.transactions, Ordering::Relaxed);
         if self.leader.swap(leader, Ordering::Relaxed) != leader && leader != 0 {
             self.leader_changes.fetch_add(1, Ordering::Relaxed);
         }
@@ -52,6 +72,7 @@ pub(crate) struct KeyspaceBackend {
     me: u64,
     name: String,
     quota_backend_bytes: u64,
+    rules: MembershipRules,
     live: Arc<Live>,
     watches: WatchEntrance,
     handle: NodeHandle<Keyspace>,
@@ -63,6 +84,7 @@ pub(crate) struct Unconnected {
     me: u64,
     name: String,
     quota_backend_bytes: u64,
+    rules: MembershipRules,
     live: Arc<Live>,
     watches: WatchEntrance,
 }
@@ -70,26 +92,27 @@ pub(crate) struct Unconnected {
 impl Unconnected {
     /// Connects it.
     pub(crate) fn with_handle(self, handle: NodeHandle<Keyspace>) -> KeyspaceBackend {
-        let Unconnected { cluster, me, name, quota_backend_bytes, live, watches } = self;
-        KeyspaceBackend { cluster, me, name, quota_backend_bytes, live, watches, handle }
+        let Unconnected { cluster, me, name, quota_backend_bytes, rules, live, watches } = self;
+        KeyspaceBackend { cluster, me, name, quota_backend_bytes, rules, live, watches, handle }
     }
 }
 
 impl KeyspaceBackend {
     /// A backend, and the observer by which the node's loop keeps it up to date and serves its watchers.
-    pub(crate) fn prepare(plan: &Plan) -> (Unconnected, Observer<Keyspace>) {
+    pub(crate) fn prepare(plan: &Plan, identity: &Identity) -> (Unconnected, Observer<Keyspace>) {
         let live = Arc::new(Live::default());
         let seen = Arc::clone(&live);
         let (mut desk, watches) = WatchDesk::new(&plan.server);
-        let observer = Box::new(move |state: &Keyspace, term: u64, leader: Option<NodeId>, now: Time| {
-            seen.note(state, term, leader);
-            desk.advance(state, now);
+        let observer = Box::new(move |observation: &Observation<'_, Keyspace>| {
+            seen.note(observation);
+            desk.advance(observation.state, observation.now);
         });
         let backend = Unconnected {
-            cluster: plan.cluster.0,
-            me: plan.me.0,
+            cluster: identity.cluster.0,
+            me: identity.me.0,
             name: plan.name.clone(),
             quota_backend_bytes: plan.quota_backend_bytes,
+            rules: MembershipRules { learners_max: plan.learners_max, strict: plan.strict_reconfiguration },
             live,
             watches,
         };
@@ -123,16 +146,23 @@ impl Backend for KeyspaceBackend {
         LocalView {
             header: self.header(self.live.revision.load(Ordering::Relaxed)),
             leader_id: self.live.leader.load(Ordering::Relaxed),
-            is_learner: false,
+            is_learner: self.live.learns.load(Ordering::Relaxed),
         }
     }
 
     async fn write(&self, request: Request) -> Result<Reply, BackendError> {
+        if request.grows() && self.live.is_out_of_space.load(Ordering::Relaxed) {
+            // Every replica would refuse it; but on its way there it would take space in every journal.
+            return Err(KeyspaceError::NoSpace.into());
+        }
         let reply = self.handle.write(encode_to_bytes(&request)).await.map_err(backend_error)?;
         refused_by_the_keyspace(reply)
     }
 
     async fn read(&self, query: Query, consistency: Consistency) -> Result<Reply, BackendError> {
+        if matches!(query, Query::Range(_)) {
+            self.live.ranges.fetch_add(1, Ordering::Relaxed);
+        }
         refused_by_the_keyspace(self.handle.read(query, consistency).await.map_err(backend_error)?)
     }
 
@@ -167,17 +197,28 @@ impl Backend for KeyspaceBackend {
             self.handle.read(Query::Revision, Consistency::Linearizable).await.map_err(backend_error)?;
         }
         let status = self.runtime_status().await?;
-        let members = status.node.protocol.membership.members().iter();
-        let members = members
-            .map(|member| Member {
-                id: member.id.0,
-                name: member.name.clone(),
-                peer_urls: member.peer_urls.clone(),
-                client_urls: status.client_urls.get(&member.id).cloned().unwrap_or_default(),
-                is_learner: !member.counts(),
-            })
-            .collect();
-        Ok(MemberList { header: self.header(self.live.revision.load(Ordering::Relaxed)), members })
+        Ok(MemberList { header: self.local().header, members: member_list(&status) })
+    }
+
+    async fn change_members(&self, change: MembershipChange) -> Result<(u64, MemberList), BackendError> {
+        // A read of nothing, so that what is refused below is refused for how the members are now.
+        self.handle.read(Query::Revision, Consistency::Linearizable).await.map_err(backend_error)?;
+        let status = self.runtime_status().await?;
+        let (id, change) = self.rules.command(change, &status)?;
+        self.handle.change_members(change).await.map_err(ask_error)?;
+        let status = self.runtime_status().await?;
+        Ok((id, MemberList { header: self.local().header, members: member_list(&status) }))
+    }
+
+    async fn move_leader(&self, to: u64) -> Result<(), BackendError> {
+        let view = self.local();
+        if view.leader_id != self.me {
+            return Err(BackendError::NotLeader);
+        }
+        if !member_list(&self.runtime_status().await?).iter().any(|member| member.id == to && !member.is_learner) {
+            return Err(BackendError::BadLeaderTransferee);
+        }
+        self.handle.move_leader(NodeId(to)).await.map_err(ask_error)
     }
 
     async fn status(&self) -> Result<NodeStatus, BackendError> {
@@ -188,7 +229,7 @@ impl Backend for KeyspaceBackend {
         Ok(NodeStatus {
             header: view.header,
             leader_id: view.leader_id,
-            is_learner: false,
+            is_learner: view.is_learner,
             // What is not checkpointed yet will be: the store on disk is behind the one in memory.
             db_size_bytes: status.node.store_bytes.max(history_bytes),
             db_size_in_use_bytes: history_bytes,
@@ -201,6 +242,13 @@ impl Backend for KeyspaceBackend {
                 keys: Some(self.live.keys.load(Ordering::Relaxed)),
                 compact_revision: u64::try_from(self.live.compact_revision.load(Ordering::Relaxed)).ok(),
                 quota_backend_bytes: Some(self.quota_backend_bytes),
+                ranges: Some(self.live.ranges.load(Ordering::Relaxed)),
+                puts: Some(self.live.puts.load(Ordering::Relaxed)),
+                deletes: Some(self.live.deletes.load(Ordering::Relaxed)),
+                transactions: Some(self.live.transactions.load(Ordering::Relaxed)),
+                leases: Some(self.live.leases.load(Ordering::Relaxed)),
+                alarms: Some(self.live.alarms.load(Ordering::Relaxed)),
+                disk_free_bytes: status.node.free_bytes,
                 ..NodeCounts::default()
             },
             detail: self.detail(&status),
@@ -243,6 +291,21 @@ fn backend_error(error: RequestError) -> BackendError {
         RequestError::Stopped => BackendError::ServerStopped,
         RequestError::Unsupported(what) => BackendError::Unsupported(what.to_owned()),
         RequestError::AlreadyDecided => BackendError::Unsupported("a single decree is no store".to_owned()),
+    }
+}
+
+fn ask_error(error: AskError) -> BackendError {
+    match error {
+        AskError::Request(error) => backend_error(error),
+        AskError::NotFound => BackendError::MemberNotFound,
+        AskError::IdTaken => BackendError::MemberExists,
+        AskError::PeerUrlTaken => BackendError::PeerUrlExists,
+        AskError::NotLearner => BackendError::MemberNotLearner,
+        AskError::NotInSync => BackendError::LearnerNotReady,
+        AskError::TooManyLearners => BackendError::TooManyLearners,
+        AskError::NotEnoughStarted => BackendError::NotEnoughStartedMembers,
+        AskError::BadTransferee => BackendError::BadLeaderTransferee,
+        AskError::Senseless(why) => BackendError::Other(why),
     }
 }
 

@@ -19,6 +19,16 @@ pub fn node_id(peer_urls: &[String], token: &str) -> NodeId {
     NodeId(hash(sorted.iter().map(String::as_str).chain([token])))
 }
 
+/// An id for a member that is added: 64 random bits, so that it is nobody's and never was.
+pub(crate) fn fresh_node_id(taken: impl Fn(NodeId) -> bool) -> Result<NodeId, getrandom::Error> {
+    loop {
+        let id = NodeId(getrandom::u64()?);
+        if id.0 != 0 && !taken(id) {
+            return Ok(id);
+        }
+    }
+}
+
 /// The cluster's id: drawn from its sorted founders and its token.
 #[must_use]
 pub fn cluster_id(founders: &[Founder], token: &str) -> ClusterId {

@@ -9,18 +9,27 @@
 //! | `plan.rs` | [`Plan`]: everything one member is told |
 //! | `identity.rs` | how founders draw the same ids from the same words |
 //! | `member.rs` | [`Member`]: the thread, its start and its end |
-//! | `backend.rs` | what the front asks, put to the node |
+//! | `entry.rs` | who a member is: by its data, as a founder, or as the cluster it joins says |
+//! | `backend.rs`, `membership.rs` | what the front asks, put to the node |
+//! | `snapshot_file.rs` | [`SnapshotFile`]: a saved snapshot, verified and read |
+//! | `restore.rs` | a new cluster's data directory out of one |
 //! | `local_cluster.rs` | [`LocalCluster`]: several members in this process |
 
 mod backend;
+mod entry;
 mod identity;
 mod local_cluster;
 mod member;
+mod membership;
 mod plan;
+mod restore;
+mod snapshot_file;
 
 pub use identity::{Founder, cluster_id, founding_membership, node_id};
-pub use local_cluster::LocalCluster;
+pub use local_cluster::{LocalCluster, Reservation};
 pub use member::{Member, MemberError};
-pub use plan::Plan;
+pub use plan::{Entry, Plan};
 pub use quorate_runtime::StopCause;
 pub use quorate_server::{ServerConfig, WatchLimits};
+pub use restore::{RestoreError, RevisionBump};
+pub use snapshot_file::{SnapshotFile, SnapshotFileError, SnapshotSummary};

@@ -2,9 +2,11 @@
 
 use crate::identity::{Founder, cluster_id, founding_membership, node_id};
 use crate::member::{Member, MemberError};
-use crate::plan::Plan;
+use crate::plan::{Entry, Plan};
+use quorate_runtime::StopCause;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const TOKEN: &str = "local-cluster";
 
@@ -12,11 +14,14 @@ const TOKEN: &str = "local-cluster";
 /// directory of its own. For tests, and for programs that bring their store with them.
 #[derive(Debug)]
 pub struct LocalCluster {
+    directory: PathBuf,
     places: Vec<Place>,
 }
 
 #[derive(Debug)]
 struct Place {
+    founder: Founder,
+    id: u64,
     plan: Plan,
     client_address: SocketAddr,
     peer_address: SocketAddr,
@@ -54,15 +59,54 @@ impl LocalCluster {
         let mut places = Vec::new();
         for (founder, sockets) in founders.iter().zip(sockets) {
             let me = node_id(&founder.peer_urls, TOKEN);
-            let data_directory = directory.join(&founder.name);
-            let mut plan = Plan::new(&founder.name, data_directory, cluster, me, membership.clone());
-            plan.client_urls = vec![url(sockets.client_address)];
-            adjust(&mut plan);
-            let Sockets { client, client_address, peer, peer_address } = sockets;
-            let member = Member::start(plan.clone(), vec![client], vec![peer])?;
-            places.push(Place { plan, client_address, peer_address, member: Some(member) });
+            let entry = Entry::Found { cluster, me, members: membership.clone() };
+            places.push(Place::start(directory, founder.clone(), entry, sockets, &adjust)?);
         }
-        Ok(LocalCluster { places })
+        Ok(LocalCluster { directory: directory.to_owned(), places })
+    }
+
+    /// Free addresses for one more member, which is to be added to the cluster before it joins.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn reserve(&self) -> Result<Reservation, MemberError> {
+        Ok(Reservation { founder_name: name_of(self.places.len()), sockets: Sockets::bind()? })
+    }
+
+    /// Starts a member that was added to the cluster, beside those that were started here and not taken out.
+    ///
+    /// # Errors
+    /// As [`Member::start`], among others when the cluster does not list it.
+    pub fn join(
+        &mut self,
+        reservation: Reservation,
+        patience: Duration,
+        adjust: impl Fn(&mut Plan),
+    ) -> Result<(), MemberError> {
+        let Reservation { founder_name, sockets } = reservation;
+        let founder = Founder { name: founder_name, peer_urls: vec![url(sockets.peer_address)] };
+        let mut members: Vec<Founder> = self.places.iter().map(|place| place.founder.clone()).collect();
+        members.push(founder.clone());
+        let entry = Entry::Join { members, patience };
+        self.places.push(Place::start(&self.directory, founder, entry, sockets, &adjust)?);
+        Ok(())
+    }
+
+    /// Forgets a member that was removed from the cluster, after stopping it.
+    pub async fn take_out(&mut self, index: usize) {
+        self.stop(index).await;
+        self.places.remove(index);
+    }
+
+    /// Waits for a member to end by itself; answers in which words, or nothing if it does not run.
+    ///
+    /// # Errors
+    /// As [`Member::ended`].
+    pub async fn ended(&mut self, index: usize) -> Result<Option<StopCause>, MemberError> {
+        match self.places[index].member.take() {
+            Some(mut member) => member.ended().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// How many members there are, running or not.
@@ -80,7 +124,7 @@ impl LocalCluster {
     /// A member's id.
     #[must_use]
     pub fn member_id(&self, index: usize) -> u64 {
-        self.places[index].plan.me.0
+        self.places[index].id
     }
 
     /// Where a member keeps its data.
@@ -124,6 +168,41 @@ impl LocalCluster {
     }
 }
 
+/// Ports of a member to be.
+#[derive(Debug)]
+pub struct Reservation {
+    founder_name: String,
+    sockets: Sockets,
+}
+
+impl Reservation {
+    /// Where the other members will reach it.
+    #[must_use]
+    pub fn peer_url(&self) -> String {
+        url(self.sockets.peer_address)
+    }
+}
+
+impl Place {
+    fn start(
+        directory: &Path,
+        founder: Founder,
+        entry: Entry,
+        sockets: Sockets,
+        adjust: &impl Fn(&mut Plan),
+    ) -> Result<Place, MemberError> {
+        let Sockets { client, client_address, peer, peer_address } = sockets;
+        let mut plan = Plan::new(&founder.name, directory.join(&founder.name), entry);
+        plan.client_urls = vec![url(client_address)];
+        plan.peer_urls = vec![url(peer_address)];
+        adjust(&mut plan);
+        let member = Member::start(plan.clone(), vec![client], vec![peer])?;
+        let id = member.id().0;
+        Ok(Place { founder, id, plan, client_address, peer_address, member: Some(member) })
+    }
+}
+
+#[derive(Debug)]
 struct Sockets {
     client: TcpListener,
     client_address: SocketAddr,

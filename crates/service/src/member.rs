@@ -1,13 +1,14 @@
 //! A member's thread: sockets, node and front, their start and their end.
 
 use crate::backend::KeyspaceBackend;
+use crate::entry::{Identity, identify};
 use crate::plan::Plan;
 use quorate_keyspace::{Keyspace, KeyspaceDutyConfig};
 use quorate_node::NodeConfig;
-use quorate_protocol::Start;
 use quorate_raft::{Config as RaftConfig, Raft};
 use quorate_runtime::{Observer, Running, RuntimeConfig, StartError, StopCause, start};
 use quorate_server::{ConfigError, ServeError};
+use quorate_types::NodeId;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,23 @@ pub enum MemberError {
     /// The node refuses its data directory. The words include those of what caused it.
     #[error("{0}")]
     Start(StartError),
+    /// The cluster to join does not know this member, or cannot be asked.
+    #[error("cannot join the cluster: {0}")]
+    Join(String),
+    /// Founders are told who they are, and the data say otherwise.
+    #[error(
+        "{directory} has the data of member {:x} of cluster {:x}, and by the settings of the initial cluster this is member {:x} of \
+         cluster {:x}: put them back as they were, or say --initial-cluster-state existing, with which the data win",
+        found.0, found.1, told.0, told.1
+    )]
+    AnotherIdentity {
+        /// The data directory.
+        directory: String,
+        /// Member and cluster by the data.
+        found: (u64, u64),
+        /// Member and cluster by the settings.
+        told: (u64, u64),
+    },
     /// A limit of the front makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -50,6 +68,7 @@ pub enum MemberError {
 #[derive(Debug)]
 pub struct Member {
     name: String,
+    id: NodeId,
     client_addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     ended: oneshot::Receiver<Result<StopCause, MemberError>>,
@@ -84,7 +103,7 @@ impl Member {
         let builder = std::thread::Builder::new().name(format!("member {name}"));
         builder.spawn(body).map_err(system("cannot start the member's thread"))?;
         match started.recv() {
-            Ok(()) => Ok(Member { name, client_addresses, stop, ended }),
+            Ok(id) => Ok(Member { name, id, client_addresses, stop, ended }),
             // The thread ended before it could serve; why was sent before.
             Err(_) => match ended.try_recv() {
                 Ok(Err(error)) => Err(error),
@@ -97,6 +116,12 @@ impl Member {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
     }
 
     /// Where it listens for clients.
@@ -125,7 +150,7 @@ fn run_on_this_thread(
     client_listeners: Vec<TcpListener>,
     peer_listeners: Vec<TcpListener>,
     stopped: watch::Receiver<bool>,
-    tell_start: &std::sync::mpsc::SyncSender<()>,
+    tell_start: &std::sync::mpsc::SyncSender<NodeId>,
 ) -> Result<StopCause, MemberError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| MemberError::System { what: "cannot start the event loop", source })?;
@@ -142,12 +167,17 @@ async fn run(
     client_listeners: Vec<TcpListener>,
     peer_listeners: Vec<TcpListener>,
     mut stopped: watch::Receiver<bool>,
-    tell_start: &std::sync::mpsc::SyncSender<()>,
+    tell_start: &std::sync::mpsc::SyncSender<NodeId>,
 ) -> Result<StopCause, MemberError> {
     let client_listeners = into_tokio(client_listeners)?;
     let peer_listeners = into_tokio(peer_listeners)?;
-    let (backend, observer) = KeyspaceBackend::prepare(&plan);
-    let running = open(&plan, peer_listeners, observer)?;
+    let identity = tokio::select! {
+        identity = identify(&plan) => identity?,
+        _ = stopped.wait_for(|stop| *stop) => return Ok(StopCause::Requested),
+    };
+    let me = identity.me;
+    let (backend, observer) = KeyspaceBackend::prepare(&plan, &identity);
+    let running = open(&plan, identity, peer_listeners, observer)?;
     let handle = running.handle.clone();
     let backend = Arc::new(backend.with_handle(handle.clone()));
     let watchers_served = {
@@ -163,7 +193,7 @@ async fn run(
     let mut front = tokio::spawn(quorate_server::serve(client_listeners, backend, plan.server.clone(), shutdown));
     tracing::info!(name = %plan.name, "serving");
     // The starter may have given up; this member stops with it then.
-    let _ = tell_start.send(());
+    let _ = tell_start.send(me);
     let mut ended = running.ended;
     tokio::select! {
         cause = &mut ended => return cause.map_err(|_| MemberError::Panicked),
@@ -198,6 +228,7 @@ fn into_tokio(listeners: Vec<TcpListener>) -> Result<Vec<tokio::net::TcpListener
 
 fn open(
     plan: &Plan,
+    identity: Identity,
     peers: Vec<tokio::net::TcpListener>,
     observer: Observer<Keyspace>,
 ) -> Result<Running<Keyspace>, MemberError> {
@@ -208,19 +239,22 @@ fn open(
     };
     let mut node = NodeConfig::new(raft);
     node.tracing = plan.tracing;
+    node.low_space_bytes = plan.low_space_bytes;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
     let config = RuntimeConfig::<Raft, Keyspace> {
         duty: KeyspaceDutyConfig {
-            member: plan.me.0,
+            member: identity.me.0,
             quota_bytes: plan.quota_backend_bytes,
             ..KeyspaceDutyConfig::default()
         },
-        cluster: plan.cluster,
-        me: plan.me,
-        start: Start::Found(plan.members.clone()),
+        cluster: identity.cluster,
+        me: identity.me,
+        start: identity.start,
         node,
         data_directory: plan.data_directory.clone(),
+        name: plan.name.clone(),
         client_urls: plan.client_urls.clone(),
+        peer_urls: plan.peer_urls.clone(),
         queued_requests_max: QUEUED_REQUESTS_MAX,
         queued_messages_max: QUEUED_MESSAGES_MAX,
     };

@@ -1,9 +1,31 @@
 //! What one member is told before it starts.
 
+use crate::identity::Founder;
 use quorate_server::ServerConfig;
 use quorate_types::{ClusterId, Membership, NodeId};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How a member comes to belong to its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// It founds one, with others.
+    Found {
+        /// The cluster's id.
+        cluster: ClusterId,
+        /// This member's id.
+        me: NodeId,
+        /// All founding members.
+        members: Membership,
+    },
+    /// It was added to one that runs, and has to ask who it is there; where it has data, they say.
+    Join {
+        /// All members as they are to be known, this one included, by name and peer URLs.
+        members: Vec<Founder>,
+        /// How long to ask before giving up.
+        patience: Duration,
+    },
+}
 
 /// One member: who it is, where its data is, and its bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,12 +34,10 @@ pub struct Plan {
     pub name: String,
     /// Where its data is.
     pub data_directory: PathBuf,
-    /// The cluster's id.
-    pub cluster: ClusterId,
-    /// This member's id.
-    pub me: NodeId,
-    /// All founding members. Ignored where there is data.
-    pub members: Membership,
+    /// How it came to belong to its cluster.
+    pub entry: Entry,
+    /// Where the other members reach this one.
+    pub peer_urls: Vec<String>,
     /// Where clients are told to reach this member.
     pub client_urls: Vec<String>,
     /// Between a leader's heartbeats.
@@ -26,6 +46,12 @@ pub struct Plan {
     pub election_timeout: Duration,
     /// History above so many bytes raises the NOSPACE alarm, and nothing grows until an operator clears it.
     pub quota_backend_bytes: u64,
+    /// Learners that this member lets be added; joining members are none.
+    pub learners_max: u64,
+    /// Whether changes are refused that too few started or connected members could cope with, as in etcd.
+    pub strict_reconfiguration: bool,
+    /// Fewer free bytes than this on the member's disk raise the same alarm; 0 for never.
+    pub low_space_bytes: u64,
     /// Whether the replica tells why it does what it does; costs time.
     pub tracing: bool,
     /// Limits and times of the etcd front.
@@ -33,22 +59,29 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Etcd's bound on learners.
+    pub const DEFAULT_LEARNERS_MAX: u64 = 1;
     /// Etcd's quota: 2 GiB.
     pub const DEFAULT_QUOTA_BACKEND_BYTES: u64 = 2 << 30;
 
+    /// Three segments of the journal: one to roll into, two for a checkpoint to write what is left of files anew.
+    pub const DEFAULT_LOW_SPACE_BYTES: u64 = 192 << 20;
+
     /// A member with the default times and bounds.
     #[must_use]
-    pub fn new(name: &str, data_directory: PathBuf, cluster: ClusterId, me: NodeId, members: Membership) -> Plan {
+    pub fn new(name: &str, data_directory: PathBuf, entry: Entry) -> Plan {
         Plan {
             name: name.to_owned(),
             data_directory,
-            cluster,
-            me,
-            members,
+            entry,
+            peer_urls: Vec::new(),
             client_urls: Vec::new(),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             quota_backend_bytes: Plan::DEFAULT_QUOTA_BACKEND_BYTES,
+            learners_max: Plan::DEFAULT_LEARNERS_MAX,
+            strict_reconfiguration: true,
+            low_space_bytes: Plan::DEFAULT_LOW_SPACE_BYTES,
             tracing: false,
             server: ServerConfig::default(),
         }

@@ -7,8 +7,9 @@ use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_server::proto::etcdserverpb::watch_client::WatchClient;
 use quorate_server::proto::etcdserverpb::watch_request::RequestUnion;
 use quorate_server::proto::etcdserverpb::{
-    HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-    SnapshotRequest, StatusRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+    AlarmRequest, CompactionRequest, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
+    LeaseTimeToLiveRequest, PutRequest, RangeRequest, SnapshotRequest, StatusRequest, WatchCreateRequest, WatchRequest,
+    WatchResponse,
 };
 use quorate_service::{LocalCluster, Plan};
 use std::time::{Duration, Instant};
@@ -221,6 +222,49 @@ async fn more_history_than_the_quota_raises_the_alarm_on_every_member() {
     );
     let status = MaintenanceClient::new(cluster.channel(0)).status(StatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.errors, [format!("memberID:{} alarm:NOSPACE ", cluster.local.member_id(0))]);
+    cluster.local.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_nearly_full_refuses_what_grows_and_lets_go_what_shrinks() {
+    // No disk has this much left; it stays so, whatever an operator clears.
+    let cluster = Cluster::start_with(3, |plan| plan.low_space_bytes = u64::MAX).await;
+    let mut kv = cluster.kv(0);
+    let deadline = Instant::now() + PATIENCE;
+    let refused = loop {
+        match put(&mut kv, "a", 0).await {
+            Err(status) => break status,
+            Ok(_) => assert!(Instant::now() < deadline, "the alarm is never raised"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded")
+    );
+    // Every member raises its own, a follower too.
+    let mut maintenance = MaintenanceClient::new(cluster.channel(1));
+    let alarms = |action| AlarmRequest { action, member_id: 0, alarm: 0 };
+    while maintenance.alarm(alarms(0)).await.unwrap().into_inner().alarms.len() < 3 {
+        assert!(Instant::now() < deadline, "not every member raises its alarm");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let lease = LeaseClient::new(cluster.channel(2)).lease_grant(LeaseGrantRequest { id: 7, ttl: 60 }).await;
+    assert_eq!(lease.unwrap_err().message(), "etcdserver: mvcc: database space exceeded");
+    let delete = DeleteRangeRequest { key: "a".into(), ..DeleteRangeRequest::default() };
+    let revision = kv.delete_range(delete).await.unwrap().into_inner().header.unwrap().revision;
+    kv.compact(CompactionRequest { revision, physical: true }).await.unwrap();
+    assert_eq!(count(&mut kv, "a").await, 0);
+    // Cleared by hand it comes back, for the space has not.
+    let before = maintenance.alarm(alarms(0)).await.unwrap().into_inner().alarms;
+    for alarm in &before {
+        let clear = AlarmRequest { action: 2, member_id: alarm.member_id, alarm: alarm.alarm };
+        maintenance.alarm(clear).await.unwrap();
+    }
+    while maintenance.alarm(alarms(0)).await.unwrap().into_inner().alarms.is_empty() {
+        assert!(Instant::now() < deadline, "the alarm is not raised again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     cluster.local.shut_down().await;
 }
 

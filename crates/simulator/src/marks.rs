@@ -160,6 +160,12 @@ impl Mark {
         }
     }
 
+    /// The mark of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Mark> {
+        Mark::ALL.into_iter().find(|mark| mark.name() == name)
+    }
+
     /// For people, such as `leader-change`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -268,6 +274,7 @@ mod tests {
     fn every_mark_has_its_own_place_and_name() {
         for (at, mark) in Mark::ALL.into_iter().enumerate() {
             assert_eq!(mark as usize, at);
+            assert_eq!(Mark::named(mark.name()), Some(mark));
             assert_eq!(Mark::ALL.iter().filter(|other| other.name() == mark.name()).count(), 1);
         }
         let mut marks = Marks::default();

@@ -33,8 +33,20 @@ impl<E> EventQueue<E> {
 
     /// Lets `event` happen at `at`.
     pub fn schedule(&mut self, at: Time, event: E) {
-        let sequence = self.next_sequence;
+        let turn = self.reserve_turn();
+        self.schedule_in_turn(at, turn, event);
+    }
+
+    /// A turn among what happens at one time, for an event that may be scheduled later, or never. No two are equal.
+    pub fn reserve_turn(&mut self) -> u64 {
+        let turn = self.next_sequence;
         self.next_sequence += 1;
+        turn
+    }
+
+    /// Lets `event` happen at `at`, where it would come had it been scheduled when its turn was reserved. A turn is used once.
+    pub fn schedule_in_turn(&mut self, at: Time, turn: u64, event: E) {
+        let sequence = turn;
         let place = match self.free.pop() {
             Some(place) => {
                 self.events[place as usize] = Some(event);
@@ -72,6 +84,16 @@ impl<E> Default for EventQueue<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reserved_turn_keeps_its_place_among_events_of_the_same_time() {
+        let mut queue = EventQueue::new();
+        let turn = queue.reserve_turn();
+        queue.schedule(Time(5), "second");
+        queue.schedule_in_turn(Time(5), turn, "first");
+        let order: Vec<&str> = std::iter::from_fn(|| queue.pop()).map(|(_, event)| event).collect();
+        assert_eq!(order, ["first", "second"]);
+    }
 
     #[test]
     fn events_come_by_time_and_then_as_scheduled() {

@@ -52,6 +52,8 @@ pub struct World<R: Replica, S: StateMachine> {
     /// Events in the queue that are neither timers nor alarms.
     busy: u64,
     events: u64,
+    /// How often a node worked, started or ended: what a node is changes only there.
+    changes: u64,
     hosts: BTreeMap<NodeId, Host<R, S>>,
     network: Network,
     filters: Filters,
@@ -80,6 +82,7 @@ pub struct World<R: Replica, S: StateMachine> {
     /// Empty between events: kept for their memory.
     inputs: Vec<NodeInput<R, S>>,
     outputs: Vec<NodeOutput<R, S>>,
+    payload: Vec<u8>,
     /// How often each guard gave each verdict, while tracing is on.
     guards: BTreeMap<&'static str, GuardCounts>,
     crash_random: Random,
@@ -107,6 +110,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             queue: EventQueue::new(),
             busy: 0,
             events: 0,
+            changes: 0,
             hosts: BTreeMap::new(),
             network,
             filters: Filters::default(),
@@ -128,6 +132,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             marks: Marks::default(),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            payload: Vec::new(),
             guards: BTreeMap::new(),
             crash_random: Random::stream(seed, "crash", 0),
             schedule_random: Random::stream(seed, "schedule", 0),
@@ -313,6 +318,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.events
     }
 
+    /// Grows whenever a node works, starts or ends. While it stands still, so do all nodes: whoever looks at them after every event
+    /// need not look again.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Adds a remark to the transcript.
     pub fn remark(&mut self, text: impl Into<String>) {
         self.note(None, What::Note { text: text.into() });
@@ -331,7 +343,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             WorldEvent::Arrive(flight) => self.arrive(flight),
             WorldEvent::Work { node, life } => self.work(node, life),
             WorldEvent::DiskStep { node, life, lane } => self.disk_step(node, life, lane),
-            WorldEvent::Deadline { node, life, timer, generation } => self.deadline(node, life, timer, generation),
+            WorldEvent::Deadline { node, life, timer, turn } => self.deadline(node, life, timer, turn),
             WorldEvent::Hint { node, peer, state } => self.hint(node, peer, state),
             WorldEvent::PowerFailure { victims, traps } => self.power_failure(victims, traps),
             WorldEvent::Restart { node, traps } => {

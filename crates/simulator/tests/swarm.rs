@@ -6,11 +6,15 @@ use ledger::Ledger;
 use quorate_keyspace::Keyspace;
 use quorate_paxos::Paxos;
 use quorate_raft::Raft;
-use quorate_simulator::swarm::{Campaign, CampaignReport, Judged, Options, Subject, run_campaign, run_seed};
+use quorate_simulator::swarm::{Campaign, CampaignReport, Judged, Options, Shard, Subject, run_campaign, run_seed};
 use quorate_simulator::{Keep, Mark};
 
+fn part(seeds: std::ops::Range<u64>, shard: Shard) -> Campaign {
+    Campaign { seeds, shard, limit: None, jobs: 2, stop_at_first: false, impossible_marks: Vec::new() }
+}
+
 fn campaign<R: Subject, S: Judged>(seeds: std::ops::Range<u64>) -> CampaignReport {
-    let campaign = Campaign { seeds, limit: None, jobs: 2, stop_at_first: false, impossible_marks: Vec::new() };
+    let campaign = part(seeds, Shard::WHOLE);
     let mut done = 0;
     let report = run_campaign::<R, S>(&campaign, |progress| {
         done += 1;
@@ -48,6 +52,28 @@ fn raft_with_the_keyspace_is_clean() {
 fn raft_with_a_machine_of_ones_own_is_clean() {
     let report = campaign::<Raft, Ledger>(1000..1020);
     assert!(report.evidence >= 15);
+}
+
+#[test]
+fn shards_merged_report_what_one_run_reports() {
+    let timeless = |report: CampaignReport| {
+        let no_time = std::time::Duration::ZERO;
+        CampaignReport { elapsed: no_time, thread_time: no_time, ..report }
+    };
+    let whole = run_campaign::<Paxos, Ledger>(&part(5..28, Shard::WHOLE), |_| ());
+    let mut merged: Option<CampaignReport> = None;
+    for index in [2, 0, 1] {
+        let shard = Shard::new(index, 3).unwrap();
+        let report = run_campaign::<Paxos, Ledger>(&part(5..28, shard), |_| ());
+        match &mut merged {
+            Some(merged) => merged.merge(report),
+            None => merged = Some(report),
+        }
+    }
+    let merged = merged.unwrap();
+    assert_eq!((merged.seeds, merged.wanted), (23, 23));
+    assert_ne!(merged.trace_digest, 0);
+    assert_eq!(format!("{:?}", timeless(merged)), format!("{:?}", timeless(whole)));
 }
 
 #[test]

@@ -134,19 +134,15 @@ impl Garbage {
 
     /// Some files were replaced by others that have no garbage.
     pub(crate) fn replaced(&mut self, old: &[FileExtent], new: &[FileExtent], items: &dyn Items) {
+        let is_old = |file: &FileExtent| old.iter().any(|old| old.number == file.number);
         for file in old {
             self.by_file.remove(&file.number);
         }
+        self.to_do.retain(|file| !is_old(file));
+        self.under_way.take_if(|survey| is_old(&survey.file));
         for file in new {
             let live_items = items.live_items(file.first_item..file.next_item);
             self.by_file.insert(file.number, Surveyed { live_items, live_bytes: file.end, end: file.end });
         }
-    }
-
-    /// Only these files are left.
-    pub(crate) fn retain(&mut self, files: &[FileExtent]) {
-        self.by_file.retain(|number, _| files.iter().any(|file| file.number == *number));
-        self.to_do.clear();
-        self.under_way = None;
     }
 }

@@ -1,5 +1,12 @@
 //! File names.
 
+use quorate_disk::{number_of_file, numbered_file};
+
+const ITEMS: &str = "items-";
+const MANIFEST: &str = "checkpoint-";
+const INCOMING: &str = "incoming-";
+const UNFINISHED: &str = ".new";
+
 /// What a file in the store's directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileKind {
@@ -18,37 +25,24 @@ pub(crate) enum FileKind {
 impl FileKind {
     /// What the name says (numbers count from 1); nothing if the store never gives such a name. Such files are left alone.
     pub(crate) fn of(name: &str) -> Option<FileKind> {
-        let kind = if let Some(number) = name.strip_prefix("items-").and_then(|rest| rest.strip_suffix(".rev")) {
-            FileKind::Items(parse(number)?)
-        } else if let Some(rest) = name.strip_prefix("incoming-") {
-            match rest.strip_suffix(".new") {
-                Some(number) => FileKind::UnfinishedIncoming(parse(number)?),
-                None => FileKind::Incoming(parse(rest)?),
-            }
-        } else {
-            let rest = name.strip_prefix("checkpoint-")?;
-            match rest.strip_suffix(".new") {
-                Some(number) => FileKind::UnfinishedManifest(parse(number)?),
-                None => FileKind::Manifest(parse(rest)?),
-            }
-        };
-        // Numbers have one spelling only, so that no two files can have the same one.
-        (kind.name() == name).then_some(kind)
+        let numbered = |prefix, ending| number_of_file(name, prefix, ending).filter(|number| *number > 0);
+        numbered(ITEMS, ".rev")
+            .map(FileKind::Items)
+            .or_else(|| numbered(MANIFEST, "").map(FileKind::Manifest))
+            .or_else(|| numbered(MANIFEST, UNFINISHED).map(FileKind::UnfinishedManifest))
+            .or_else(|| numbered(INCOMING, "").map(FileKind::Incoming))
+            .or_else(|| numbered(INCOMING, UNFINISHED).map(FileKind::UnfinishedIncoming))
     }
 
     pub(crate) fn name(self) -> String {
         match self {
-            FileKind::Items(number) => format!("items-{number:016x}.rev"),
-            FileKind::Manifest(number) => format!("checkpoint-{number:016x}"),
-            FileKind::UnfinishedManifest(number) => format!("checkpoint-{number:016x}.new"),
-            FileKind::Incoming(id) => format!("incoming-{id:016x}"),
-            FileKind::UnfinishedIncoming(id) => format!("incoming-{id:016x}.new"),
+            FileKind::Items(number) => numbered_file(ITEMS, number, ".rev"),
+            FileKind::Manifest(number) => numbered_file(MANIFEST, number, ""),
+            FileKind::UnfinishedManifest(number) => numbered_file(MANIFEST, number, UNFINISHED),
+            FileKind::Incoming(id) => numbered_file(INCOMING, id, ""),
+            FileKind::UnfinishedIncoming(id) => numbered_file(INCOMING, id, UNFINISHED),
         }
     }
-}
-
-fn parse(number: &str) -> Option<u64> {
-    u64::from_str_radix(number, 16).ok().filter(|number| *number > 0)
 }
 
 #[cfg(test)]

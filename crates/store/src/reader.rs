@@ -9,8 +9,9 @@ use bytes::Bytes;
 use quorate_disk::Disk;
 use std::collections::VecDeque;
 
-/// How much is read at a time, unless an item is longer.
-const WINDOW_BYTES: usize = 4 << 20;
+/// How much is read at a time, unless an item is longer. So little that the window's memory is used again at once
+/// by the next one, and stays in the processor's cache until its items have been looked at.
+const WINDOW_BYTES: usize = 64 << 10;
 
 /// The items of an image, in ascending order of number, read and checked while they are taken. An item shares the memory of
 /// the window that it was read with: copy what is to be kept.
@@ -136,19 +137,17 @@ impl OpenFile {
         while self.left() > 0 {
             let offset = self.offset;
             let number = self.expects;
-            let name = self.name.clone();
-            let corrupt = |why: &str| StoreError::corrupt(&name, offset, format!("{why} (item {number})"));
             if self.left() < FRAME_HEADER_BYTES as u64 {
-                return Err(corrupt("it ends within a frame's header"));
+                return Err(self.corrupt(offset, "it ends within a frame's header"));
             }
             self.fill(disk, FRAME_HEADER_BYTES)?;
             let frame = Frame::decode(&self.window[..FRAME_HEADER_BYTES]);
             let Some(length) = frame.body_bytes(offset) else {
-                return Err(corrupt("there is padding where none can be"));
+                return Err(self.corrupt(offset, "there is padding where none can be"));
             };
             let whole = FRAME_HEADER_BYTES + length;
             if whole as u64 > self.left() {
-                return Err(corrupt("a frame's length passes the end that the checkpoint names"));
+                return Err(self.corrupt(offset, "a frame's length passes the end that the checkpoint names"));
             }
             self.fill(disk, whole)?;
             self.take(FRAME_HEADER_BYTES);
@@ -158,19 +157,23 @@ impl OpenFile {
                     self.expects += 1;
                     return Ok(Some((number, body)));
                 }
-                Frame::Item { .. } => return Err(corrupt("an item's checksum does not match")),
+                Frame::Item { .. } => return Err(self.corrupt(offset, "an item's checksum does not match")),
                 Frame::Gap { .. } => match frame.gap_end(&body).filter(|next| *next > number) {
                     Some(next) => self.expects = next,
-                    None => return Err(corrupt("a gap's checksum does not match")),
+                    None => return Err(self.corrupt(offset, "a gap's checksum does not match")),
                 },
                 Frame::Padding { second_word } => {
                     if second_word != 0 || body.iter().any(|byte| *byte != 0) {
-                        return Err(corrupt("its padding is not empty"));
+                        return Err(self.corrupt(offset, "its padding is not empty"));
                     }
                 }
             }
         }
         self.check_end().map(|()| None)
+    }
+
+    fn corrupt(&self, offset: u64, why: &str) -> StoreError {
+        StoreError::corrupt(&self.name, offset, format!("{why} (item {})", self.expects))
     }
 
     /// Whether the checkpoint counts this item, or it was dropped after it was written.

@@ -385,7 +385,8 @@ impl Store {
                 let old = std::mem::take(&mut self.layout.files);
                 self.hold(&manifest, manifest_bytes);
                 self.unlink_items(&old);
-                self.garbage.retain(&self.layout.files);
+                // What was known, the count of missing items too, was of other items.
+                self.garbage = Garbage::default();
                 Some(Completed::Installed(manifest.applied))
             }
         }

@@ -341,3 +341,30 @@ fn what_was_added_since_the_survey_is_no_garbage() {
         while store.survey(&state) {}
     }
 }
+
+#[test]
+fn after_an_installation_garbage_is_found_even_if_as_many_items_are_missing_as_before() {
+    let config = StoreConfig { slice_bytes: 4096, file_bytes: 1 << 20 };
+    let mut disk = CrashingDisk::new(ModelDisk::new(), u64::MAX);
+    let mut store = Store::open(&disk.disk, config).expect("empty").store;
+    let full = |slot| {
+        let items = (0..400).map(|number| (number, Bytes::from(vec![slot as u8; 100]))).collect();
+        State { slot, count: 400, items }
+    };
+    let mut own = full(1);
+    assert!(store.begin(own.outline()));
+    while run(&mut store, &mut disk, &own).expect("no crash").is_some() {}
+    own.items.retain(|number, _| *number >= 300);
+    while store.survey(&own) {}
+    assert!(store.garbage_bytes() > 300 * 100);
+
+    let mut other = full(2);
+    assert!(store.begin_incoming(7, other.outline()));
+    run(&mut store, &mut disk, &other);
+    assert!(store.install(7));
+    while run(&mut store, &mut disk, &other).expect("no crash").is_some() {}
+    assert_eq!(store.garbage_bytes(), 0, "the files of the installed image are new");
+    other.items.retain(|number, _| *number >= 300);
+    while store.survey(&other) {}
+    assert!(store.has_garbage() && store.garbage_bytes() > 300 * 100, "{}", store.garbage_bytes());
+}

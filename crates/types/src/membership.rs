@@ -1,14 +1,17 @@
 //! Who belongs to a cluster, and in which part.
 
 use crate::{DiskId, NodeId};
+use std::sync::Arc;
 
 /// What a member does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemberRole {
     /// Stores data and counts in quorums.
     Voter,
-    /// Stores data, never counts.
+    /// Stores data, never counts. Stays so until the members are changed.
     Learner,
+    /// A learner on its way to voting: the leader makes it a voter as soon as it has caught up.
+    Joining,
     /// Counts in quorums, stores no data.
     Witness,
 }
@@ -49,12 +52,18 @@ impl Member {
     pub fn counts(&self) -> bool {
         matches!(self.role, MemberRole::Voter | MemberRole::Witness)
     }
+
+    /// Whether it keeps what is decided, and so can serve it.
+    #[must_use]
+    pub fn stores_data(&self) -> bool {
+        self.role != MemberRole::Witness
+    }
 }
 
-/// The members of one configuration, in order of id.
+/// The members of one configuration, in order of id. Clones share them: every look at a replica's status takes one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Membership {
-    members: Vec<Member>,
+    members: Arc<[Member]>,
 }
 
 impl Membership {

@@ -103,8 +103,9 @@ impl WatchHub {
         let Some((_, key)) = self.alone.first().copied() else { return };
         let Some(watcher) = self.watchers.get(&key) else { return };
         let first = watcher.cursor;
-        // A part of the revision may be gone, and half of it must not be told.
-        if first < self.first_kept_change {
+        // Half of a revision must not be told. But who waits here is behind by no fault of its own: a mark alone, while nothing
+        // of what it has yet to read is dropped, does not cancel it.
+        if first < self.first_kept_change && !history.is_whole(first..self.first_kept_change) {
             return self.cancel_compacted(key, sink);
         }
         if !self.may_deliver(key, sink) {
@@ -128,6 +129,10 @@ impl WatchHub {
             watcher.cursor = current;
         }
         self.hand_out(&mut gathered, history, sink);
+        if current < self.first_kept_change && history.is_whole(current..self.first_kept_change) {
+            // No cohort reads below the mark.
+            return self.send_alone(&[key], current);
+        }
         self.find_place(key, sink);
     }
 

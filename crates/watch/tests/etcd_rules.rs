@@ -441,6 +441,34 @@ fn a_watcher_that_lags_and_catches_up_misses_and_repeats_nothing() {
 }
 
 #[test]
+fn a_compaction_while_watchers_wait_for_a_large_revision_cancels_none_as_long_as_nothing_is_dropped() {
+    let limits = WatchLimits { gathered_events: 3, steps_per_advance: 2, ..WatchLimits::default() };
+    let mut world = World::with_limits(limits);
+    world.history.keyspace = Some(Keyspace::empty());
+    let streams: Vec<StreamId> = (0..20).map(|_| world.open()).collect();
+    for stream in &streams {
+        world.create(*stream, &watch_range("a", "b"));
+        world.told(*stream);
+    }
+    let writes: Vec<_> = (0..10).map(|number| put(&format!("a{number}"), "1")).collect();
+    world.write(&writes);
+    world.advance();
+    let waiting = streams.iter().filter(|stream| world.told_words(**stream).is_empty()).count();
+    assert!(waiting > 10, "else the test tests nothing: {waiting}");
+    // Up-to-date watchers with all the room there is, that have not been served for want of steps.
+    world.write(&[put("a5", "2")]);
+    world.write(&[put("a6", "2")]);
+    world.history.compact(4);
+    world.settle();
+    for stream in streams {
+        let told = world.told(stream);
+        assert!(told.iter().all(|response| matches!(response.body, ResponseBody::Events { .. })), "{told:?}");
+        let last = told.last().map_or(0, |response| response.revision);
+        assert_eq!(last, 4, "{told:?}");
+    }
+}
+
+#[test]
 fn half_of_a_large_revision_is_never_told_if_a_compaction_drops_the_rest() {
     let limits = WatchLimits { gathered_events: 3, steps_per_advance: 2, ..WatchLimits::default() };
     let mut world = World::with_limits(limits);

@@ -4,7 +4,7 @@
 use crate::codec::{Reader, Wire, WireError};
 #[cfg(test)]
 use bytes::Bytes;
-use quorate_types::{ClusterId, DiskId, Incarnation, NodeId};
+use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot};
 use thiserror::Error;
 
 /// The version this build writes.
@@ -96,8 +96,15 @@ pub struct Hello {
     pub version_oldest: u64,
     /// Newest wire version the sender reads.
     pub version_newest: u64,
+    /// The sender's name for people.
+    pub name: String,
     /// Where clients reach the sender, for member lists.
     pub client_urls: Vec<String>,
+    /// Where members reach the sender: the receiver may not know yet that it is one.
+    pub peer_urls: Vec<String>,
+    /// The slot of the last change of members decided at the sender; 0 for none. A receiver that does not know the sender, and
+    /// knows no later change, is behind.
+    pub members_decided_at: Slot,
 }
 
 impl Wire for Hello {
@@ -111,7 +118,10 @@ impl Wire for Hello {
         self.protocol.encode(out);
         self.version_oldest.encode(out);
         self.version_newest.encode(out);
+        self.name.encode(out);
         self.client_urls.encode(out);
+        self.peer_urls.encode(out);
+        self.members_decided_at.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         Ok(Hello {
@@ -124,7 +134,10 @@ impl Wire for Hello {
             protocol: String::decode(input)?,
             version_oldest: u64::decode(input)?,
             version_newest: u64::decode(input)?,
+            name: String::decode(input)?,
             client_urls: Vec::decode(input)?,
+            peer_urls: Vec::decode(input)?,
+            members_decided_at: Slot::decode(input)?,
         })
     }
 }

@@ -189,6 +189,7 @@ impl Wire for MemberRole {
             MemberRole::Voter => 0,
             MemberRole::Learner => 1,
             MemberRole::Witness => 2,
+            MemberRole::Joining => 3,
         });
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
@@ -196,6 +197,7 @@ impl Wire for MemberRole {
             0 => Ok(MemberRole::Voter),
             1 => Ok(MemberRole::Learner),
             2 => Ok(MemberRole::Witness),
+            3 => Ok(MemberRole::Joining),
             kind => Err(WireError::UnknownKind { what: "member role", kind }),
         }
     }

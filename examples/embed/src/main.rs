@@ -16,10 +16,10 @@ async fn count_apples() -> Result<i64> {
     for id in (1..=3).map(NodeId) {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        members.push(Member { peer_urls: vec![url], ..Member::voter(id) });
-        listeners.push((id, listener));
+        members.push(Member { peer_urls: vec![url.clone()], ..Member::voter(id) });
+        listeners.push((id, listener, url));
     }
-    let run = |(me, listener): (NodeId, TcpListener)| -> Result<Running<Tallies>> {
+    let run = |(me, listener, url): (NodeId, TcpListener, String)| -> Result<Running<Tallies>> {
         let config = RuntimeConfig::<Raft, Tallies> {
             cluster: ClusterId(1),
             me,
@@ -27,11 +27,13 @@ async fn count_apples() -> Result<i64> {
             node: NodeConfig::new(Config::default()),
             duty: (),
             data_directory: directory.path().join(me.to_string()),
+            name: me.to_string(),
+            peer_urls: vec![url],
             client_urls: Vec::new(),
             queued_requests_max: 1024,
             queued_messages_max: 1024,
         };
-        Ok(start(config, vec![listener], Box::new(|_, _, _, _| {}))?)
+        Ok(start(config, vec![listener], Box::new(|_| {}))?)
     };
     let replicas = listeners.into_iter().map(run).collect::<Result<Vec<_>>>()?;
     for replica in &replicas {

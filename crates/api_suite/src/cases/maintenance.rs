@@ -2,7 +2,7 @@
 
 use super::compaction::compact;
 use crate::case::Case;
-use crate::differences::{HASH_AT_THE_COMPACTION_MARK, NO_MOVE_OF_LEADERSHIP};
+use crate::differences::HASH_AT_THE_COMPACTION_MARK;
 use crate::expect::{Failure, Outcome, equal, holds, present, refused};
 use crate::proto::etcdserverpb::{
     DefragmentRequest, HashKvRequest, HashKvResponse, HashRequest, MoveLeaderRequest, SnapshotRequest, StatusRequest,
@@ -211,32 +211,30 @@ async fn leader_and_follower(target: &Target) -> Result<(Target, Option<(Target,
     Ok((present("a leader", leader)?, follower))
 }
 
-/// Asks a member to hand leadership to another; `None` where nobody serves that.
-async fn move_leader(target: &Target, to: u64) -> Result<Option<Result<(), Status>>, Failure> {
-    let answer = target.maintenance().move_leader(MoveLeaderRequest { target_id: to }).await.map(|_| ());
-    if target.differing(&NO_MOVE_OF_LEADERSHIP, true, false) {
-        return Ok(Some(answer));
-    }
-    let code = answer.err().map(|status| status.code());
-    equal("moving leadership is not served", code, Some(Code::Unimplemented)).map(|()| None)
+/// The member that leads.
+pub(super) async fn leader(target: &Target) -> Result<Target, Failure> {
+    Ok(leader_and_follower(target).await?.0)
+}
+
+async fn move_leader(target: &Target, to: u64) -> Result<(), Status> {
+    target.maintenance().move_leader(MoveLeaderRequest { target_id: to }).await.map(|_| ())
 }
 
 async fn only_the_leader_moves_leadership(target: Target) -> Outcome {
     let (_, Some((follower, member))) = leader_and_follower(&target).await? else { return Ok(()) };
-    let Some(answer) = move_leader(&follower, member).await? else { return Ok(()) };
+    let answer = move_leader(&follower, member).await;
     refused("a follower", answer, Code::FailedPrecondition, "etcdserver: not leader")
 }
 
 async fn leadership_moves_to_members_only(target: Target) -> Outcome {
     let (leader, _) = leader_and_follower(&target).await?;
-    let Some(answer) = move_leader(&leader, 12_345).await? else { return Ok(()) };
+    let answer = move_leader(&leader, 12_345).await;
     refused("a stranger", answer, Code::FailedPrecondition, "etcdserver: bad leader transferee")
 }
 
 async fn leadership_moves_when_asked(target: Target) -> Outcome {
     let (leader, Some((follower, member))) = leader_and_follower(&target).await? else { return Ok(()) };
-    let Some(answer) = move_leader(&leader, member).await? else { return Ok(()) };
-    answer?;
+    move_leader(&leader, member).await?;
     // The old leader has heard of the new one; the others may need a moment.
     for _ in 0..50 {
         if status(&follower).await?.leader == member {

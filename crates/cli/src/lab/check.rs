@@ -1,6 +1,7 @@
 //! `quorate check`: is a recorded history what its store promised?
 
 use crate::endpoint::OutputFormat;
+use crate::exit::{no_verdict, usage};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use quorate_checker::{
@@ -13,9 +14,6 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-
-/// The history could not be read (EX_DATAERR of `sysexits.h`).
-const UNREADABLE: u8 = 65;
 
 /// What the history is held against.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -91,8 +89,8 @@ enum Written {
     Edn,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 what was asked holds; 1 it is violated; 2 unknown, the time, steps or memory allowed were not \
-                          enough; 64 wrong usage; 65 the history cannot be read.";
+const AFTER_HELP: &str = "Exit codes: 0 what was asked holds; 1 it is violated; 2 wrong usage, or the history cannot be read; 3 unknown, \
+                          the time, steps or memory allowed were not enough.";
 
 /// Arguments of `quorate check`.
 #[derive(Args)]
@@ -138,17 +136,11 @@ struct Finding {
 /// `quorate check`.
 pub fn check(arguments: CheckArguments) -> Result<ExitCode> {
     let from = Instant::now();
-    let recorded = match read(&arguments) {
-        Ok(recorded) => recorded,
-        Err(error) => {
-            eprintln!("quorate: {error:#}");
-            return Ok(ExitCode::from(UNREADABLE));
-        }
-    };
+    let recorded = read(&arguments).map_err(usage)?;
     if recorded.history.is_empty() {
         // A recorder that died must not pass for a store that works.
-        eprintln!("quorate: {} holds no operation: nothing was checked", arguments.history.display());
-        return Ok(ExitCode::from(UNREADABLE));
+        let file = arguments.history.display();
+        return Err(usage(anyhow::anyhow!("{file} holds no operation: nothing was checked")));
     }
     let verdict = judge(&arguments, &recorded, from);
     let mut levels = vec![(Level::Linearizable, outcome_of(&verdict))];
@@ -232,7 +224,7 @@ fn exit_code(levels: &[(Level, Outcome)]) -> ExitCode {
         return ExitCode::from(1);
     }
     if any(|outcome| matches!(outcome, Outcome::Unknown(_))) {
-        return ExitCode::from(2);
+        return no_verdict();
     }
     ExitCode::SUCCESS
 }

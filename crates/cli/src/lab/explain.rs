@@ -1,5 +1,6 @@
 //! `quorate decide` and `quorate explain`: runs in words.
 
+use crate::exit::usage;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use quorate_keyspace::Keyspace;
@@ -8,7 +9,7 @@ use quorate_raft::Raft;
 use quorate_simulator::Keep;
 use quorate_simulator::scenario::{self, Scenario};
 use quorate_simulator::swarm::{Options, run_seed};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// How much is told.
@@ -91,9 +92,10 @@ pub fn explain(arguments: ExplainArguments) -> Result<ExitCode> {
             None => ExitCode::SUCCESS,
         });
     }
-    let Some(path) = arguments.scenario else { bail!("a scenario file or --seed is needed") };
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let scenario = Scenario::parse(&text).with_context(|| path.display().to_string())?;
+    let Some(path) = &arguments.scenario else {
+        return Err(usage(anyhow::anyhow!("a scenario file or --seed is needed")));
+    };
+    let scenario = read_scenario(path).map_err(usage)?;
     println!("{}\n", scenario.title());
     let report = scenario.run();
     print!("{}", told(report.transcript.kept(), arguments.detail, !arguments.no_sources));
@@ -104,6 +106,11 @@ pub fn explain(arguments: ExplainArguments) -> Result<ExitCode> {
         }
         Some(failure) => bail!("{}, line {}: `{}`: {}", path.display(), failure.line, failure.text, failure.why),
     }
+}
+
+fn read_scenario(path: &Path) -> Result<Scenario> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Scenario::parse(&text).with_context(|| path.display().to_string())
 }
 
 fn told<'a>(happenings: impl Iterator<Item = &'a Happening>, detail: Telling, sources: bool) -> String {

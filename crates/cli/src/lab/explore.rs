@@ -1,6 +1,7 @@
 //! `quorate explore`: every schedule of a small cluster, within a bound.
 
 use crate::endpoint::OutputFormat;
+use crate::exit::{no_verdict, usage};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use quorate_explorer::{Bounds, Disks, Explorer, Progress, Report, targets};
@@ -55,7 +56,7 @@ pub struct ExploreArguments {
     output: OutputFormat,
 }
 
-/// `quorate explore`. Exit code 0 if nothing is broken and everything within the bound was seen, 1 if something is broken, 2 if the
+/// `quorate explore`. Exit code 0 if nothing is broken and everything within the bound was seen, 1 if something is broken, 3 if the
 /// search ended early.
 pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
     let members = Membership::of_voters(arguments.nodes);
@@ -63,11 +64,11 @@ pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
         (1..=arguments.proposers.min(arguments.nodes)).map(NodeId).zip(["a", "b", "c", "d", "e"]).collect();
     let report = match arguments.protocol {
         Explored::Paxos => {
-            let bounds = bounds(&arguments, &[])?;
+            let bounds = bounds(&arguments, &[]).map_err(usage)?;
             search(targets::paxos(members, quorate_paxos::Config::default(), &proposals, bounds))
         }
         Explored::Raft => {
-            let bounds = bounds(&arguments, &["election=2"])?;
+            let bounds = bounds(&arguments, &["election=2"]).map_err(usage)?;
             search(targets::raft(members, quorate_raft::Config::default(), &proposals, bounds))
         }
     };
@@ -88,7 +89,7 @@ pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
     Ok(match (&report.violation, report.complete) {
         (Some(_), _) => ExitCode::from(1),
         (None, true) => ExitCode::SUCCESS,
-        (None, false) => ExitCode::from(2),
+        (None, false) => no_verdict(),
     })
 }
 

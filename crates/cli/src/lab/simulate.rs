@@ -1,15 +1,16 @@
 //! `quorate sim`: one seed, or many.
 
+use super::campaign::{Ran, Settings, merge_files};
 use crate::endpoint::OutputFormat;
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use quorate_keyspace::Keyspace;
+use quorate_protocol::Replica;
 use quorate_raft::Raft;
 use quorate_simulator::Keep;
-use quorate_simulator::swarm::{
-    Campaign, CampaignReport, Options, Progress, Report, run_campaign, run_seed, shrink_seed,
-};
+use quorate_simulator::swarm::{Campaign, Options, Progress, Report, Shard, run_campaign, run_seed, shrink_seed};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -18,9 +19,12 @@ use std::time::Duration;
 
 /// Arguments of `quorate sim`.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct SimArguments {
+    #[command(subcommand)]
+    command: Option<SimCommand>,
     /// Run this seed and say what happened
-    #[arg(long, conflicts_with_all = ["seeds", "minutes", "jobs"])]
+    #[arg(long, conflicts_with_all = ["seeds", "minutes", "jobs", "shard", "report"])]
     seed: Option<u64>,
     /// Run these seeds: FIRST..LAST, both included
     #[arg(long, required_unless_present = "seed", value_parser = seed_range)]
@@ -28,6 +32,12 @@ pub struct SimArguments {
     /// Stop after so many minutes
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: Option<u64>,
+    /// Run one part of a campaign that is dealt to N machines: I/N, I from 0 to N-1
+    #[arg(long, value_name = "I/N", value_parser = shard_of, requires = "seeds")]
+    shard: Option<Shard>,
+    /// Write the report to this file too, as JSON: `quorate sim report` merges those of shards
+    #[arg(long, value_name = "FILE", requires = "seeds")]
+    report: Option<PathBuf>,
     /// On so many threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
@@ -42,6 +52,33 @@ pub struct SimArguments {
     output: OutputFormat,
 }
 
+#[derive(Subcommand)]
+enum SimCommand {
+    /// Merge the reports of a campaign's shards into one, and judge it
+    ///
+    /// Reports of other builds or settings, and two reports of one shard, are refused. Exit code 1 if a promise was broken, a
+    /// shard is missing, or something rare was never seen.
+    Report(ReportArguments),
+}
+
+#[derive(Args)]
+struct ReportArguments {
+    /// What `quorate sim --shard I/N --report FILE` wrote
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    output: OutputFormat,
+}
+
+fn shard_of(text: &str) -> Result<Shard> {
+    let Some((index, count)) = text.split_once('/') else { bail!("I/N is wanted, such as 0/8") };
+    let Some(shard) = Shard::new(index.parse()?, count.parse()?) else {
+        bail!("shards are numbered from 0: there is no shard {index} of {count}")
+    };
+    Ok(shard)
+}
+
 fn seed_range(text: &str) -> Result<Range<u64>> {
     let Some((first, last)) = text.split_once("..") else { bail!("FIRST..LAST is wanted, such as 1..1000") };
     let (first, last): (u64, u64) = (first.parse()?, last.trim_start_matches('=').parse()?);
@@ -53,6 +90,9 @@ fn seed_range(text: &str) -> Result<Range<u64>> {
 
 /// `quorate sim`. Exit code 1 if a promise was broken, or a campaign proved too little to count.
 pub fn sim(arguments: SimArguments) -> Result<ExitCode> {
+    if let Some(SimCommand::Report(arguments)) = arguments.command {
+        return merge_reports(&arguments);
+    }
     if let Some(seed) = arguments.seed {
         let options = Options { keep: Keep::Nothing, ..Options::default() };
         let report = run_seed::<Raft, Keyspace>(seed, &options);
@@ -65,10 +105,18 @@ pub fn sim(arguments: SimArguments) -> Result<ExitCode> {
         }
         return Ok(if report.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
+    run_many(arguments)
+}
+
+/// One machine's part of a campaign, which usually is all of it.
+fn run_many(arguments: SimArguments) -> Result<ExitCode> {
     let Some(seeds) = arguments.seeds else { bail!("--seed or --seeds is needed") };
-    let total = seeds.end - seeds.start;
+    let shard = arguments.shard.unwrap_or(Shard::WHOLE);
+    let settings = Settings::here(Raft::PROTOCOL, &seeds, shard.count(), arguments.minutes)?;
+    let total = shard.len(&seeds);
     let campaign = Campaign {
         seeds,
+        shard,
         limit: arguments.minutes.map(|minutes| Duration::from_secs(minutes * 60)),
         jobs: usize::from(arguments.jobs),
         stop_at_first: false,
@@ -83,11 +131,27 @@ pub fn sim(arguments: SimArguments) -> Result<ExitCode> {
     if shown {
         eprintln!();
     }
-    match arguments.output {
-        OutputFormat::Text => print_campaign(&report, total),
-        OutputFormat::Json => println!("{}", campaign_json(&report, total)),
+    let ran = Ran { settings, shards: BTreeSet::from([shard.index()]), report };
+    print(&ran, arguments.output)?;
+    if let Some(path) = &arguments.report {
+        ran.write(path)?;
     }
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if ran.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn merge_reports(arguments: &ReportArguments) -> Result<ExitCode> {
+    let ran = merge_files(&arguments.files)?;
+    print(&ran, arguments.output)?;
+    let is_whole = ran.missing_shards().is_empty();
+    Ok(if is_whole && ran.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(ran: &Ran, output: OutputFormat) -> Result<()> {
+    match output {
+        OutputFormat::Text => ran.print(),
+        OutputFormat::Json => println!("{}", ran.to_json()?),
+    }
+    Ok(())
 }
 
 /// Cuts a failing seed down to a scenario, shows it and writes it to a file.
@@ -155,57 +219,17 @@ fn seed_json(report: &Report) -> Value {
     })
 }
 
-fn print_campaign(report: &CampaignReport, total: u64) {
-    let hours = report.simulated.as_secs_f64() / 3600.0;
-    let seconds = report.elapsed.as_secs_f64().max(0.001);
-    println!(
-        "{} of {total} seeds run ({} with enough work to count as evidence) in {seconds:.1} s",
-        report.seeds, report.evidence
-    );
-    println!(
-        "{hours:.2} simulated hours, {} operations checked, {} events ({:.0} a second)",
-        report.operations,
-        report.events,
-        report.events as f64 / seconds
-    );
-    let faults: Vec<String> = report.faults.iter().map(|(fault, count)| format!("{count} {fault}")).collect();
-    println!("faults: {}", faults.join(", "));
-    for (mark, count) in report.marks.iter() {
-        println!("  {count:>8} times: {}", mark.name());
-    }
-    for mark in &report.missing_marks {
-        println!("NEVER SEEN: {}: this campaign is no evidence for what needs it", mark.name());
-    }
-    for failed in &report.failed {
-        println!(
-            "VIOLATION in seed {}: {}: {}\n  replay: {}",
-            failed.seed, failed.violation.property, failed.violation.text, failed.replay
-        );
-    }
-    println!("{} violations", report.failed.len());
-}
-
-fn campaign_json(report: &CampaignReport, total: u64) -> Value {
-    let failed: Vec<Value> = report
-        .failed
-        .iter()
-        .map(|failed| {
-            json!({
-                "seed": failed.seed, "property": failed.violation.property, "text": failed.violation.text, "replay": failed.replay,
-            })
-        })
-        .collect();
-    json!({
-        "protocol": report.protocol, "seeds": report.seeds, "seeds_wanted": total, "evidence": report.evidence,
-        "violations": failed, "missing_marks": report.missing_marks.iter().map(|mark| mark.name()).collect::<Vec<_>>(),
-        "simulated_hours": report.simulated.as_secs_f64() / 3600.0, "operations": report.operations, "events": report.events,
-        "faults": report.faults, "elapsed_seconds": report.elapsed.as_secs_f64(), "passed": report.passed(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shard_is_one_of_so_many_counted_from_0() {
+        assert_eq!(shard_of("7/8").unwrap(), Shard::new(7, 8).unwrap());
+        for wrong in ["8/8", "0/0", "1", "-1/2", "a/b", ""] {
+            assert!(shard_of(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_range_of_seeds_includes_both_ends() {

@@ -2,9 +2,12 @@
 
 use super::settings::Settings;
 use anyhow::{Result, bail, ensure};
-use quorate_service::{Founder, Plan, cluster_id, founding_membership, node_id};
+use quorate_service::{Entry, Founder, Plan, cluster_id, founding_membership, node_id};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How long a node that joins asks the members it was told of.
+const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one process will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,20 +40,32 @@ impl Settings {
         let listen_peer =
             urls("--listen-peer-urls", self.listen_peer_urls.as_deref().unwrap_or("http://127.0.0.1:2380"))?;
         let peer_urls = advertised("--initial-advertise-peer-urls", self.initial_advertise_peer_urls, &listen_peer)?;
-        refuse_joining(self.initial_cluster_state.as_deref())?;
+        let joins = is_joining(self.initial_cluster_state.as_deref())?;
         let token = self.initial_cluster_token.unwrap_or_else(|| "quorate-cluster".to_owned());
         let founders = founders(self.initial_cluster.as_deref(), &name, &peer_urls)?;
+        let entry = if joins {
+            ensure!(
+                founders.len() > 1,
+                "--initial-cluster-state existing: --initial-cluster must name all members, this one included"
+            );
+            Entry::Join { members: founders, patience: JOIN_PATIENCE }
+        } else {
+            let members = founding_membership(&founders, &token);
+            Entry::Found { cluster: cluster_id(&founders, &token), me: node_id(&peer_urls, &token), members }
+        };
         let (heartbeat_interval, election_timeout) = intervals(self.heartbeat_interval, self.election_timeout)?;
         let log_level = log_level(self.log_level.as_deref().unwrap_or("info"))?;
         let member = Plan {
             data_directory: self.data_dir.unwrap_or_else(|| PathBuf::from(format!("{name}.quorate"))),
-            cluster: cluster_id(&founders, &token),
-            me: node_id(&peer_urls, &token),
-            members: founding_membership(&founders, &token),
+            entry,
+            peer_urls,
             client_urls: advertised("--advertise-client-urls", self.advertise_client_urls, &listen_client)?,
             heartbeat_interval,
             election_timeout,
             quota_backend_bytes: limits.quota_backend_bytes,
+            learners_max: self.max_learners.unwrap_or(Plan::DEFAULT_LEARNERS_MAX),
+            strict_reconfiguration: self.strict_reconfig_check.unwrap_or(true),
+            low_space_bytes: self.low_space_bytes.unwrap_or(Plan::DEFAULT_LOW_SPACE_BYTES),
             tracing: log_level >= tracing::Level::DEBUG,
             server: limits.server(election_timeout),
             name,
@@ -137,14 +152,10 @@ fn advertised(setting: &str, given: Option<String>, listen: &[String]) -> Result
     }
 }
 
-fn refuse_joining(state: Option<&str>) -> Result<()> {
+fn is_joining(state: Option<&str>) -> Result<bool> {
     match state {
-        None | Some("new") => Ok(()),
-        Some("existing") => {
-            bail!(
-                "--initial-cluster-state existing: joining a running cluster is not there yet in this version; a restart with its data needs no such flag"
-            )
-        }
+        None | Some("new") => Ok(false),
+        Some("existing") => Ok(true),
         Some(other) => bail!("--initial-cluster-state {other}: new or existing is wanted"),
     }
 }
@@ -179,6 +190,7 @@ fn log_json(text: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_types::{ClusterId, Membership, NodeId};
 
     fn three(name: &str, port: u16) -> Settings {
         Settings {
@@ -189,6 +201,21 @@ mod tests {
         }
     }
 
+    fn founding(plan: &ServePlan) -> (ClusterId, NodeId, Membership) {
+        match &plan.member.entry {
+            Entry::Found { cluster, me, members } => (*cluster, *me, members.clone()),
+            Entry::Join { .. } => panic!("it founds"),
+        }
+    }
+
+    #[test]
+    fn a_node_that_joins_names_all_members_by_their_peer_urls() {
+        let joining = Settings { initial_cluster_state: Some("existing".to_owned()), ..three("b", 2) }.plan().unwrap();
+        let Entry::Join { members, .. } = joining.member.entry else { panic!("it joins") };
+        assert_eq!(members.len(), 3);
+        assert_eq!(joining.member.peer_urls, ["http://127.0.0.1:2"]);
+    }
+
     fn refusal(settings: Settings) -> String {
         settings.plan().unwrap_err().to_string()
     }
@@ -197,8 +224,9 @@ mod tests {
     fn without_settings_it_is_one_node_on_the_usual_port() {
         let plan = Settings::default().plan().unwrap();
         assert_eq!(plan.listen_client, ["127.0.0.1:2379"]);
-        assert_eq!(plan.member.members.members().len(), 1);
-        assert!(plan.member.members.is_voter(plan.member.me));
+        let (_, me, members) = founding(&plan);
+        assert_eq!(members.members().len(), 1);
+        assert!(members.is_voter(me));
     }
 
     #[test]
@@ -207,11 +235,12 @@ mod tests {
         let mut shuffled = three("b", 2);
         shuffled.initial_cluster = Some("c=http://127.0.0.1:3,b=http://127.0.0.1:2,a=http://127.0.0.1:1".to_owned());
         let b = shuffled.plan().unwrap();
-        assert_eq!(a.member.cluster, b.member.cluster);
-        assert_ne!(a.member.me, b.member.me);
-        assert_eq!(a.member.members.voters().collect::<Vec<_>>(), b.member.members.voters().collect::<Vec<_>>());
+        let ((cluster, a, members), (other_cluster, b, same)) = (founding(&a), founding(&b));
+        assert_eq!(cluster, other_cluster);
+        assert_ne!(a, b);
+        assert_eq!(members.voters().collect::<Vec<_>>(), same.voters().collect::<Vec<_>>());
         let other = Settings { initial_cluster_token: Some("other".to_owned()), ..three("a", 1) }.plan().unwrap();
-        assert_ne!(a.member.cluster, other.member.cluster);
+        assert_ne!(cluster, founding(&other).0);
     }
 
     #[test]
@@ -225,7 +254,7 @@ mod tests {
         let secret = Settings { listen_client_urls: Some("https://127.0.0.1:2379".to_owned()), ..Settings::default() };
         assert!(refusal(secret).contains("TLS is not there yet"));
         let joining = Settings { initial_cluster_state: Some("existing".to_owned()), ..Settings::default() };
-        assert!(refusal(joining).contains("not there yet"));
+        assert!(refusal(joining).contains("must name all members"));
         let other = Settings { protocol: Some("zab".to_owned()), ..Settings::default() };
         assert!(refusal(other).contains("raft only"));
     }

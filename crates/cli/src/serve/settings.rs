@@ -43,13 +43,23 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_INITIAL_CLUSTER", value_name = "MEMBERS")]
     pub initial_cluster: Option<String>,
 
-    /// `new` founds a cluster; `existing` would join one, which this version cannot do [default: new]
+    /// `new` founds a cluster; `existing` joins one that this node was added to, and lists all its members in
+    /// --initial-cluster. Ignored where there is data [default: new]
     #[arg(long, env = "QUORATE_INITIAL_CLUSTER_STATE", value_name = "STATE")]
     pub initial_cluster_state: Option<String>,
 
     /// Tells clusters with the same members apart [default: quorate-cluster]
     #[arg(long, env = "QUORATE_INITIAL_CLUSTER_TOKEN", value_name = "TOKEN")]
     pub initial_cluster_token: Option<String>,
+
+    /// Learners that may be added [default: 1]
+    #[arg(long, env = "QUORATE_MAX_LEARNERS", value_name = "COUNT")]
+    pub max_learners: Option<u64>,
+
+    /// Refuse changes of the members that too few started and connected ones could cope with [default: true]
+    #[arg(long, env = "QUORATE_STRICT_RECONFIG_CHECK", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub strict_reconfig_check: Option<bool>,
 
     /// Milliseconds between a leader's heartbeats [default: 100]
     #[arg(long, env = "QUORATE_HEARTBEAT_INTERVAL", value_name = "MS")]
@@ -62,6 +72,10 @@ pub struct Settings {
     /// History above so many bytes raises the NOSPACE alarm [default: 2147483648]
     #[arg(long, env = "QUORATE_QUOTA_BACKEND_BYTES", value_name = "BYTES")]
     pub quota_backend_bytes: Option<u64>,
+
+    /// Fewer free bytes than this on this node's disk raise the NOSPACE alarm; 0 for never [default: 201326592]
+    #[arg(long, env = "QUORATE_LOW_SPACE_BYTES", value_name = "BYTES")]
+    pub low_space_bytes: Option<u64>,
 
     /// The largest write request [default: 1572864]
     #[arg(long, env = "QUORATE_MAX_REQUEST_BYTES", value_name = "BYTES")]
@@ -124,9 +138,12 @@ const VARIABLES: &[&str] = &[
     "QUORATE_INITIAL_CLUSTER",
     "QUORATE_INITIAL_CLUSTER_STATE",
     "QUORATE_INITIAL_CLUSTER_TOKEN",
+    "QUORATE_MAX_LEARNERS",
+    "QUORATE_STRICT_RECONFIG_CHECK",
     "QUORATE_HEARTBEAT_INTERVAL",
     "QUORATE_ELECTION_TIMEOUT",
     "QUORATE_QUOTA_BACKEND_BYTES",
+    "QUORATE_LOW_SPACE_BYTES",
     "QUORATE_MAX_REQUEST_BYTES",
     "QUORATE_MAX_TXN_OPS",
     "QUORATE_MAX_REQUESTS_IN_FLIGHT",
@@ -185,9 +202,12 @@ impl Settings {
             initial_cluster: self.initial_cluster.or(weaker.initial_cluster),
             initial_cluster_state: self.initial_cluster_state.or(weaker.initial_cluster_state),
             initial_cluster_token: self.initial_cluster_token.or(weaker.initial_cluster_token),
+            max_learners: self.max_learners.or(weaker.max_learners),
+            strict_reconfig_check: self.strict_reconfig_check.or(weaker.strict_reconfig_check),
             heartbeat_interval: self.heartbeat_interval.or(weaker.heartbeat_interval),
             election_timeout: self.election_timeout.or(weaker.election_timeout),
             quota_backend_bytes: self.quota_backend_bytes.or(weaker.quota_backend_bytes),
+            low_space_bytes: self.low_space_bytes.or(weaker.low_space_bytes),
             max_request_bytes: self.max_request_bytes.or(weaker.max_request_bytes),
             max_txn_ops: self.max_txn_ops.or(weaker.max_txn_ops),
             max_requests_in_flight: self.max_requests_in_flight.or(weaker.max_requests_in_flight),

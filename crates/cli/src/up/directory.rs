@@ -1,5 +1,6 @@
 //! The data directory of a whole cluster, and what it remembers.
 
+use crate::exit::usage;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
@@ -42,7 +43,7 @@ pub fn prepare(directory: &Path, wanted: &Wanted, fresh: bool, yes: bool) -> Res
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let found: ClusterFile =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
-        return agree(directory, found, wanted);
+        return agree(directory, found, wanted).map_err(usage);
     }
     ensure!(
         is_empty(directory)?,

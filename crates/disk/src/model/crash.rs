@@ -23,7 +23,9 @@ impl ModelDisk {
             }
         } else {
             let survivors = pick(choose, pending.len() + 1);
-            pending[..survivors].iter().for_each(|change| change.apply(&mut self.synced_names));
+            for change in &pending[..survivors] {
+                change.apply(&mut self.synced_names);
+            }
         }
         self.names = self.synced_names.clone();
         self.forget_nameless_files();

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const PAGE_BYTES: usize = 4096;
+/// Small, since most files of a simulation are.
+const PAGE_BYTES: usize = 1024;
 
 /// A missing page reads as zeros; pages are shared between clones until one of them writes.
 #[derive(Clone, Debug, Default)]
@@ -40,15 +41,15 @@ impl Image {
     /// Up to `length` bytes at `offset`; fewer only at the end.
     pub(super) fn read(&self, offset: u64, length: usize) -> Bytes {
         let available = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut out = vec![0; length.min(available)];
-        let mut done = 0;
-        while done < out.len() {
-            let (page, start) = place(offset + done as u64);
-            let count = (out.len() - done).min(PAGE_BYTES - start);
-            if let Some(bytes) = self.pages.get(&page) {
-                out[done..done + count].copy_from_slice(&bytes[start..start + count]);
+        let length = length.min(available);
+        let mut out = Vec::with_capacity(length);
+        while out.len() < length {
+            let (page, start) = place(offset + out.len() as u64);
+            let count = (length - out.len()).min(PAGE_BYTES - start);
+            match self.pages.get(&page) {
+                Some(bytes) => out.extend_from_slice(&bytes[start..start + count]),
+                None => out.resize(out.len() + count, 0),
             }
-            done += count;
         }
         Bytes::from(out)
     }

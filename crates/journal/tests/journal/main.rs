@@ -9,3 +9,4 @@ mod damage;
 mod driver;
 mod opening;
 mod random;
+mod spare;

@@ -121,15 +121,18 @@ fn leb128_bytes(number: u64) -> u64 {
 
 /// What a whole stream held.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StreamParts {
-    pub(crate) meta: Bytes,
-    pub(crate) head: Bytes,
-    pub(crate) items: Vec<(u64, Bytes)>,
+pub struct StreamParts {
+    /// The machine's own part.
+    pub meta: Bytes,
+    /// The state machine's part that changes in place.
+    pub head: Bytes,
+    /// The items in ascending order of number. They share the memory of the pieces they came in.
+    pub items: Vec<(u64, Bytes)>,
 }
 
 /// Reads a stream that comes in pieces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StreamReader {
+pub struct StreamReader {
     /// Not yet read: less than one element.
     rest: Bytes,
     prelude: Option<(Bytes, Bytes)>,
@@ -142,7 +145,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// When the bytes are no such stream, whatever may follow.
-    pub(crate) fn push(&mut self, piece: Bytes) -> Result<(), WireError> {
+    pub fn push(&mut self, piece: Bytes) -> Result<(), WireError> {
         let mut bytes = piece;
         if !self.rest.is_empty() {
             bytes = Bytes::from([&self.rest[..], &bytes[..]].concat());
@@ -179,8 +182,9 @@ impl StreamReader {
         Ok(())
     }
 
-    /// What it held, if the stream ends here.
-    pub(crate) fn finish(self, item_count: u64) -> Option<StreamParts> {
+    /// What it held, if the stream ends here and no item has a number of `item_count` or above.
+    #[must_use]
+    pub fn finish(self, item_count: u64) -> Option<StreamParts> {
         let (meta, head) = self.prelude.filter(|_| self.rest.is_empty())?;
         let fits = self.items.last().is_none_or(|(last, _)| *last < item_count);
         fits.then_some(StreamParts { meta, head, items: self.items })

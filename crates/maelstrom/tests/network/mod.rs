@@ -109,6 +109,9 @@ fn place(name: &str, letter: char) -> Option<usize> {
     name.strip_prefix(letter)?.parse::<usize>().ok()?.checked_sub(1)
 }
 
+/// What a client asks next, given chance and how many it has asked.
+type NextRequest<'a> = &'a mut dyn FnMut(&mut Random, u64) -> Value;
+
 impl Network {
     pub fn new(seed: u64, storm: Storm) -> Network {
         // Half of the runs keep so little of the log that whoever was cut off needs a snapshot.
@@ -276,7 +279,7 @@ impl Network {
     }
 
     /// Does the next thing. Says whether there was one.
-    fn step(&mut self, next: &mut Option<&mut dyn FnMut(&mut Random, u64) -> Value>) -> bool {
+    fn step(&mut self, next: &mut Option<NextRequest>) -> bool {
         let Some(((at, _), event)) = self.events.pop_first() else { return false };
         self.now = at;
         match event {
@@ -321,7 +324,7 @@ impl Network {
 
     fn deliver(&mut self, line: &str) {
         let envelope: Value = serde_json::from_str(line).expect("lines are JSON");
-        let (src, dest) = (envelope["src"].as_str().unwrap(), envelope["dest"].as_str().unwrap());
+        let (src, dest) = (envelope["src"].as_str().expect("a name"), envelope["dest"].as_str().expect("a name"));
         if let Some(client) = place(dest, 'c') {
             let body = envelope["body"].clone();
             let waits = body["in_reply_to"] == json!(self.clients[client].last_msg_id);

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use quorate_machine::{ApplyContext, RestoreError, StateMachine};
+use quorate_types::NodeId;
 use quorate_wire::{Reader, WireError, put_u64};
 use std::collections::BTreeMap;
 
@@ -97,5 +98,11 @@ impl StateMachine for Counting {
             self.items.remove(number);
         }
         condemned.len() > TIDY_ITEMS
+    }
+    /// Said once; `room` takes it back.
+    fn low_space_command(&self, _: NodeId) -> Option<Bytes> {
+        let says = |item: &Bytes| item.as_ref() == b"low" || item.as_ref() == b"room";
+        let last = self.items.values().rev().find(|item| says(item));
+        last.is_none_or(|last| last.as_ref() == b"room").then(|| Bytes::from_static(b"low"))
     }
 }

@@ -47,11 +47,15 @@ pub(super) struct Node<R: Replica> {
     /// Snapshots that arrived and are not installed; they survive crashes.
     pub(super) received: BTreeMap<SnapshotId, Transfer<R>>,
     pub(super) install: Option<Install>,
+    /// It asked to be stopped for good, and was.
+    pub(super) retired: bool,
 }
 
 impl<R: Replica> Node<R> {
+    /// A founder, or somebody who is yet to join.
     pub(super) fn closed(subject: &Subject<R>, id: NodeId) -> Node<R> {
-        let start = Start::Found(subject.members.clone());
+        let founds = subject.members.contains(id);
+        let start = if founds { Start::Found(subject.members.clone()) } else { Start::Join };
         Node {
             setup: Setup { cluster: ClusterId(1), me: id, disk: DiskId(id.0), incarnation: Incarnation(0), start },
             replica: None,
@@ -68,6 +72,7 @@ impl<R: Replica> Node<R> {
             pinned: BTreeMap::new(),
             received: BTreeMap::new(),
             install: None,
+            retired: false,
         }
     }
 

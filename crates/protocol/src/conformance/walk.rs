@@ -1,6 +1,7 @@
 //! One random schedule.
 
 mod calm;
+mod members;
 mod snapshots;
 
 pub(super) use snapshots::{Install, Transfer};
@@ -23,6 +24,8 @@ const FLIGHTS_MOST: usize = 200;
 const SEEN_MOST: usize = 64;
 /// One check of garbage, crash images and damage per so many steps.
 const DEEP_CHECK_ONE_IN: usize = 16;
+/// Where members change, one input of so many asks for that.
+const CHANGE_ONE_IN: usize = 30;
 
 /// Which fault classes this seed has: each with even odds.
 struct Faults {
@@ -54,6 +57,8 @@ struct Walk<'a, R: Replica> {
     /// The safety state of a node that never ran.
     fresh: BTreeMap<NodeId, String>,
     next_request: u64,
+    /// Whoever was ever wished away.
+    left: BTreeSet<NodeId>,
     tally: Tally,
     steps: Option<Vec<String>>,
 }
@@ -103,20 +108,22 @@ impl<'a, R: Replica> Walk<'a, R> {
             read_floors: BTreeMap::new(),
             fresh: BTreeMap::new(),
             next_request: 0,
+            left: BTreeSet::new(),
             tally: Tally::default(),
             steps: logging.then(Vec::new),
         }
     }
 
     fn all(&mut self, steps: usize) -> Result<(), Broken> {
-        for member in self.subject.members.members() {
-            let node = Node::closed(self.subject, member.id);
+        let founders = self.subject.members.members().iter().map(|member| member.id);
+        for id in founders.chain(self.subject.newcomers.iter().copied()) {
+            let node = Node::closed(self.subject, id);
             match node.ghost(&self.subject.config, Vec::new()) {
-                Ok(fresh) => self.fresh.insert(member.id, (self.subject.safety)(&fresh)),
-                Err(error) => return broken("FreshIsRecovery", format!("{} does not open: {error}", member.id)),
+                Ok(fresh) => self.fresh.insert(id, (self.subject.safety)(&fresh)),
+                Err(error) => return broken("FreshIsRecovery", format!("{id} does not open: {error}")),
             };
-            self.nodes.insert(member.id, node);
-            self.restart(member.id)?;
+            self.nodes.insert(id, node);
+            self.restart(id)?;
         }
         for _ in 0..steps {
             self.env.now = self.env.now + Duration::from_micros(self.dice.below(5_000) as u64);
@@ -135,8 +142,8 @@ impl<'a, R: Replica> Walk<'a, R> {
     }
 
     fn random_node(&mut self) -> NodeId {
-        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
-        *self.dice.pick(&ids).expect("a subject has members")
+        let ids: Vec<NodeId> = self.nodes.iter().filter(|(_, node)| !node.retired).map(|(id, _)| *id).collect();
+        *self.dice.pick(&ids).expect("not everybody can leave")
     }
 
     fn random_action(&mut self) -> Result<(), Broken> {
@@ -174,6 +181,9 @@ impl<'a, R: Replica> Walk<'a, R> {
     }
 
     fn draw_input(&mut self, id: NodeId) -> Option<Input<R>> {
+        if !self.subject.newcomers.is_empty() && self.dice.one_in(CHANGE_ONE_IN) {
+            return self.draw_change(id);
+        }
         match self.dice.below(100) {
             0..60 => self.draw_delivery(id),
             60..72 => self.draw_timer(id),
@@ -315,7 +325,7 @@ impl<'a, R: Replica> Walk<'a, R> {
             Output::DropSnapshot { id: snapshot } => self.drop_snapshot(id, snapshot)?,
             Output::Trace(event) => self.tally.note_rule(event.rule.id, event.verdict),
             Output::Members { .. } => {}
-            Output::Retire { .. } => self.tally.note("retired"),
+            Output::Retire { .. } => self.stop_for_good(id)?,
             Output::Evidence { .. } => return broken("Evidence", format!("{id} accuses somebody who is correct")),
         }
         Ok(())
@@ -367,6 +377,9 @@ impl<'a, R: Replica> Walk<'a, R> {
         node.decided = slot;
         node.history.insert(slot, decision.clone());
         self.tally.note("decided");
+        if let Decision::Members(members) = &decision {
+            self.check_members(id, slot, members)?;
+        }
         if let Decision::Commands(commands) = &decision {
             if !self.proposed.values().any(|known| known == commands) {
                 return broken("Validity", format!("{id} decides {commands:?}, which nobody proposed"));

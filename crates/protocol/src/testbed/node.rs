@@ -2,7 +2,7 @@
 
 use super::snapshots::{Install, Received};
 use crate::{Decision, Event, Gate, Input, Outbox, ReadToken, Refusal, Refused, Replica, Setup, SnapshotId, Start};
-use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot, Ticket};
+use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -31,6 +31,8 @@ pub struct TestNode<R: Replica> {
     pub(super) refusals: Vec<(Refused, Refusal)>,
     pub(super) reads: Vec<(ReadToken, Slot)>,
     pub(super) events: Vec<Event>,
+    pub(super) reach: Membership,
+    pub(super) retired: Option<&'static str>,
     /// Inputs that what it asked for has brought about.
     pub(super) owed: VecDeque<Input<R>>,
     pub(super) last_snapshot: u64,
@@ -86,6 +88,14 @@ impl<R: Replica> TestNode<R> {
     pub fn reads(&self) -> &[(ReadToken, Slot)] {
         &self.reads
     }
+    /// Whom it last said it may have to speak to.
+    pub fn reach(&self) -> &Membership {
+        &self.reach
+    }
+    /// Why it asked to be stopped for good, if it did.
+    pub fn retired(&self) -> Option<&'static str> {
+        self.retired
+    }
     /// Guards reported and not yet taken by [`Testbed::take_events`].
     pub fn events(&self) -> &[Event] {
         &self.events
@@ -115,6 +125,8 @@ impl<R: Replica> TestNode<R> {
             refusals: Vec::new(),
             reads: Vec::new(),
             events: Vec::new(),
+            reach: Membership::default(),
+            retired: None,
             owed: VecDeque::new(),
             last_snapshot: 0,
             received: BTreeMap::new(),

@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use quorate_protocol::testbed::{Flight, Testbed};
-use quorate_protocol::{Durable, Env, Event, Input, Outbox, Output, ReadToken, Replica, Setup, Start, Verdict};
+use quorate_protocol::{Durable, Env, Event, Input, Outbox, Output, ReadToken, Refusal, Refused, Replica, RequestId};
+use quorate_protocol::{Setup, Start, Verdict};
 use quorate_raft::{Append, AppendOutcome, Config, Entry, Message, Payload, Raft, Record, Timer};
 use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket, Time};
 
@@ -107,8 +108,8 @@ impl Cluster {
     /// `id` campaigns with these voters, who have heard from no leader lately, and wins. Of what it sends as a leader
     /// nothing is delivered yet; the rest of the vote traffic is lost.
     pub fn elect(&mut self, id: u64, voters: &[u64]) {
-        for voter in voters {
-            self.bed.expire(NodeId(*voter), Timer::Stickiness);
+        for bound in voters.iter().chain([&id]) {
+            self.bed.expire(NodeId(*bound), Timer::Stickiness);
         }
         self.expire(id, Timer::Election);
         let ids: Vec<u64> = voters.iter().copied().chain([id]).collect();
@@ -139,6 +140,20 @@ impl Cluster {
         let footprint = quorate_protocol::Footprint::Everything;
         self.bed.input(NodeId(id), Input::Read { token, footprint });
         token
+    }
+
+    /// Asks a node to hand leadership over.
+    pub fn transfer(&mut self, id: u64, request: u64, to: u64) {
+        self.bed.input(NodeId(id), Input::Transfer { request: RequestId(request), to: NodeId(to) });
+    }
+
+    /// What a node refused so far, but for reads: request and reason.
+    pub fn refused_requests(&self, id: u64) -> Vec<(u64, Refusal)> {
+        let of = |(refused, why): &(Refused, Refusal)| match refused {
+            Refused::Request(request) => Some((request.0, why.clone())),
+            Refused::Read(_) => None,
+        };
+        self.bed.node(NodeId(id)).refusals().iter().filter_map(of).collect()
     }
 
     /// The terms in a node's log, from the first slot kept.
@@ -216,6 +231,16 @@ pub fn rejected(term: u64, prev_slot: u64, (hint_slot, hint_term): (u64, u64), r
 /// "Vote for me", with a log that ends at (slot, term).
 pub fn request_vote(term: u64, (last_slot, last_term): (u64, u64)) -> Message {
     Message::RequestVote { term, last_slot: Slot(last_slot), last_term, transfer: false }
+}
+
+/// "Vote for me: the leader wished it."
+pub fn request_vote_by_transfer(term: u64, (last_slot, last_term): (u64, u64)) -> Message {
+    Message::RequestVote { term, last_slot: Slot(last_slot), last_term, transfer: true }
+}
+
+/// "Stand now": the leader's log ends at (slot, term).
+pub fn timeout_now(term: u64, (last_slot, last_term): (u64, u64)) -> Message {
+    Message::TimeoutNow { term, last_slot: Slot(last_slot), last_term }
 }
 
 /// "Could I win?"

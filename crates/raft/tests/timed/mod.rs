@@ -1,10 +1,19 @@
-//! Raft nodes on virtual time: links that may be cut in one direction, disks with a delay, timers as asked for. One seed
-//! decides everything. For questions about time, which a testbed without any cannot answer.
+//! Raft nodes on virtual time: links that may be cut in one direction or be late, disks with a delay, timers as asked for, clocks
+//! that run fast or slow. One seed decides everything. For questions about time, which a testbed without any cannot answer.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
-use quorate_protocol::{Batch, Durable, Env, Gate, Input, LinkState, Outbox, Output, Replica, RequestId, Setup, Start};
+use quorate_protocol::{
+    Batch, Durable, Env, Footprint, Gate, Input, LinkState, Outbox, Output, ReadToken, Refusal, Refused, Replica,
+    RequestId, Setup, Start,
+};
 use quorate_raft::{Config, Message, Raft, Record, Timer};
 use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+const MILLION: u64 = 1_000_000;
+
+/// Names every request to hand over.
+const TRANSFER: RequestId = RequestId(7);
 
 /// What is under way.
 enum Due {
@@ -21,6 +30,9 @@ struct Write {
 
 struct Node {
     setup: Setup,
+    config: Config,
+    /// Ticks of its clock in a second of real time, in millionths of what is right.
+    rate_ppm: u64,
     raft: Option<Raft>,
     outbox: Outbox<Raft>,
     gate: Gate<Message>,
@@ -31,9 +43,13 @@ struct Node {
     applied_durable: Slot,
 }
 
+/// A read that waits, and what was decided anywhere when it came.
+struct Asked {
+    floor: Slot,
+}
+
 /// The cluster.
 pub struct World {
-    config: Config,
     nodes: BTreeMap<u64, Node>,
     due: BTreeMap<(u64, u64), Due>,
     cut: BTreeSet<(u64, u64)>,
@@ -43,13 +59,26 @@ pub struct World {
     random: u64,
     /// How many messages were sent so far.
     pub sent: u64,
+    /// One message in sixteen is late by up to this long, and half of those arrive twice.
+    pub late_ms: u64,
+    /// Every node reads this often.
+    pub read_every_us: Option<u64>,
+    asked: BTreeMap<ReadToken, Asked>,
+    decided: Slot,
+    /// How many reads were answered, and how many of them by a leader in one step, which takes a lease.
+    pub answered: u64,
+    pub leased: u64,
+    /// How many transfers were refused after they had begun.
+    pub transfers_in_vain: u64,
+    /// The first broken promise.
+    pub broken: Option<String>,
 }
 
-struct Still;
+struct OwnClock(Time);
 
-impl Env for Still {
+impl Env for OwnClock {
     fn now(&self) -> Time {
-        Time::ZERO
+        self.0
     }
     fn choose(&mut self, _: u64) -> u64 {
         0
@@ -59,8 +88,13 @@ impl Env for Still {
 impl World {
     /// Founded with so many voters, all open.
     pub fn of(count: u64, seed: u64, config: Config) -> World {
+        let nodes: Vec<(Config, u64)> = (0..count).map(|_| (config.clone(), MILLION)).collect();
+        World::of_each(&nodes, seed)
+    }
+
+    /// The same with the settings and the clock of each voter, which runs at so many millionths of the right rate.
+    pub fn of_each(nodes: &[(Config, u64)], seed: u64) -> World {
         let mut world = World {
-            config,
             nodes: BTreeMap::new(),
             due: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -69,13 +103,23 @@ impl World {
             count: 0,
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1),
             sent: 0,
+            late_ms: 0,
+            read_every_us: None,
+            asked: BTreeMap::new(),
+            decided: Slot::ZERO,
+            answered: 0,
+            leased: 0,
+            transfers_in_vain: 0,
+            broken: None,
         };
-        for id in 1..=count {
-            let start = Start::Found(Membership::of_voters(count));
+        for (id, (config, rate_ppm)) in (1..).zip(nodes) {
+            let start = Start::Found(Membership::of_voters(nodes.len() as u64));
             let (me, disk) = (NodeId(id), DiskId(id));
             let setup = Setup { cluster: ClusterId(1), me, disk, incarnation: Incarnation(0), start };
             let node = Node {
                 setup,
+                config: config.clone(),
+                rate_ppm: *rate_ppm,
                 raft: None,
                 outbox: Outbox::new(Ticket::NONE, false),
                 gate: Gate::new(Ticket::NONE),
@@ -158,7 +202,6 @@ impl World {
 
     /// It runs again.
     pub fn open(&mut self, id: u64) {
-        let config = self.config.clone();
         let node = self.node(id);
         let last = node.records.last().map_or(Ticket::NONE, |(ticket, _)| *ticket);
         node.setup.incarnation = Incarnation(node.setup.incarnation.0 + 1);
@@ -166,7 +209,7 @@ impl World {
         node.flushing = false;
         node.outbox = Outbox::new(last, false);
         let found = Durable { records: node.records.clone(), anchor: None, applied: node.applied_durable };
-        let raft = Raft::open(&node.setup, &config, found, &mut node.outbox).expect("undamaged records open");
+        let raft = Raft::open(&node.setup, &node.config, found, &mut node.outbox).expect("undamaged records open");
         node.raft = Some(raft);
         self.carry_out(id);
     }
@@ -182,20 +225,56 @@ impl World {
         self.input(id, Input::Link { peer: NodeId(peer), state: LinkState::Refused });
     }
 
+    /// Asks a node to hand leadership over.
+    pub fn transfer(&mut self, id: u64, to: u64) {
+        self.input(id, Input::Transfer { request: TRANSFER, to: NodeId(to) });
+    }
+
+    /// Whether a node may answer reads alone, by its own clock.
+    pub fn has_lease(&self, id: u64) -> bool {
+        self.raft(id).is_some_and(|raft| raft.has_lease(self.clock(id)))
+    }
+
+    /// A node reads. What it will be answered must have everything that was decided anywhere before.
+    pub fn read(&mut self, id: u64) {
+        self.count += 1;
+        let incarnation = self.nodes[&id].setup.incarnation;
+        let token = ReadToken { node: NodeId(id), incarnation, number: self.count };
+        self.asked.insert(token, Asked { floor: self.decided });
+        let (was_leader, answered) = (self.raft(id).is_some_and(Raft::is_leader), self.answered);
+        self.input(id, Input::Read { token, footprint: Footprint::Everything });
+        self.leased += u64::from(was_leader && self.answered > answered);
+    }
+
+    fn clock(&self, id: u64) -> Time {
+        let node = &self.nodes[&id];
+        // Each clock has an origin of its own.
+        Time(self.now_us * node.rate_ppm / 1000 + id * 7_000_000_000)
+    }
+
+    fn propose_and_read(&mut self, next_proposal: &mut u64, next_read: &mut Option<u64>) {
+        if self.now_us >= *next_proposal {
+            *next_proposal = self.now_us + 10_000;
+            for id in self.ids() {
+                if self.raft(id).is_some_and(Raft::is_leader) {
+                    self.propose(id);
+                }
+            }
+        }
+        if next_read.is_some_and(|next| self.now_us >= next) {
+            *next_read = self.read_every_us.map(|every| self.now_us + every);
+            self.ids().into_iter().for_each(|id| self.read(id));
+        }
+    }
+
     /// Lets so much time pass; whoever leads gets a proposal every ten milliseconds.
     pub fn pass_ms(&mut self, ms: u64) {
         let end = self.now_us + ms * 1000;
         let mut next_proposal = self.now_us;
+        let mut next_read = self.read_every_us.map(|_| self.now_us);
         while self.now_us < end {
-            if self.now_us >= next_proposal {
-                next_proposal = self.now_us + 10_000;
-                for id in self.ids() {
-                    if self.raft(id).is_some_and(Raft::is_leader) {
-                        self.propose(id);
-                    }
-                }
-            }
-            let until = end.min(next_proposal);
+            self.propose_and_read(&mut next_proposal, &mut next_read);
+            let until = end.min(next_proposal).min(next_read.unwrap_or(u64::MAX));
             match self.due.first_key_value() {
                 Some((&(at, number), _)) if at <= until => {
                     self.now_us = at;
@@ -264,19 +343,47 @@ impl World {
 
     fn send(&mut self, from: u64, to: u64, message: Message) {
         self.sent += 1;
-        if !self.cut.contains(&(from, to)) {
-            let delay = 300 + self.draw(1_500);
-            self.schedule(delay, Due::Arrival { from, to, message });
+        if self.cut.contains(&(from, to)) {
+            return;
         }
+        let delay = 300 + self.draw(1_500);
+        if self.late_ms > 0 && self.draw(16) == 0 {
+            let late = self.draw(self.late_ms * 1000);
+            self.schedule(delay + late, Due::Arrival { from, to, message: message.clone() });
+            if self.draw(2) == 0 {
+                return;
+            }
+        }
+        self.schedule(delay, Due::Arrival { from, to, message });
     }
 
     fn input(&mut self, id: u64, input: Input<Raft>) {
+        let mut env = OwnClock(self.clock(id));
         let node = self.node(id);
         let Some(raft) = node.raft.as_mut() else { return };
-        raft.step(&mut Still, input, &mut node.outbox);
-        raft.settle(&mut Still, &mut node.outbox);
+        raft.step(&mut env, input, &mut node.outbox);
+        raft.settle(&mut env, &mut node.outbox);
         raft.check_deep().expect("the invariants hold");
         self.carry_out(id);
+    }
+
+    /// `LeaseExclusive`: while a leader may answer alone, nobody leads a later term.
+    fn check_leases(&mut self, id: u64) {
+        let Some(term) = self.raft(id).filter(|raft| raft.is_leader()).map(Raft::term) else { return };
+        let earlier = |other: &u64| self.raft(*other).is_some_and(|raft| raft.term() < term);
+        if let Some(other) = self.ids().into_iter().find(|other| earlier(other) && self.has_lease(*other)) {
+            self.broken.get_or_insert(format!("{id} leads term {term} while {other} has a lease"));
+        }
+    }
+
+    fn read_answered(&mut self, token: ReadToken, slot: Slot) {
+        self.answered += 1;
+        if let Some(Asked { floor }) = self.asked.remove(&token)
+            && slot < floor
+        {
+            self.broken
+                .get_or_insert(format!("{token:?} is answered as of slot {slot}: {floor} was decided before it"));
+        }
     }
 
     fn carry_out(&mut self, id: u64) {
@@ -294,16 +401,24 @@ impl World {
                 }
                 Output::SetTimer { timer, at_least, at_most } => {
                     let (least, most) = (at_least.as_micros() as u64, at_most.as_micros() as u64);
-                    let after = least + self.draw(most - least + 1);
+                    let own = least + self.draw(most - least + 1);
+                    // Its clock must have got there.
+                    let after = (own * MILLION).div_ceil(self.nodes[&id].rate_ppm);
                     let arming = self.count + 1;
                     self.node(id).armed.insert(timer, arming);
                     self.schedule(after, Due::Firing { node: id, timer, arming });
                 }
                 Output::CancelTimer(timer) => drop(self.node(id).armed.remove(&timer)),
                 Output::Decide { slot, .. } => applied = Some(slot),
+                Output::ReadAt { token, slot } => self.read_answered(token, slot),
+                Output::Refuse { refused: Refused::Request(TRANSFER), why: Refusal::NotReady(why) } => {
+                    self.transfers_in_vain += u64::from(why.contains("did not take over"));
+                }
+                Output::Lead { .. } => self.check_leases(id),
                 _ => {}
             }
         }
+        self.decided = self.decided.max(applied.unwrap_or(Slot::ZERO));
         if let Some(through) = applied {
             let node = self.node(id);
             // Every tenth decision the store writes itself down.

@@ -16,16 +16,8 @@ const DEFINITIONS: [&str; 4] = [
 ];
 
 /// What is known and not served.
-const REFUSED: [&str; 8] = [
-    "etcdserverpb.Cluster/MemberAdd",
-    "etcdserverpb.Cluster/MemberRemove",
-    "etcdserverpb.Cluster/MemberUpdate",
-    "etcdserverpb.Cluster/MemberPromote",
-    "etcdserverpb.Maintenance/MoveLeader",
-    "etcdserverpb.Maintenance/Downgrade",
-    "etcdserverpb.Auth/AuthEnable",
-    "etcdserverpb.Auth/UserAdd",
-];
+const REFUSED: [&str; 3] =
+    ["etcdserverpb.Maintenance/Downgrade", "etcdserverpb.Auth/AuthEnable", "etcdserverpb.Auth/UserAdd"];
 
 fn is_refused(method: &str) -> bool {
     let is_served_auth = ["etcdserverpb.Auth/AuthStatus", "etcdserverpb.Auth/Authenticate"].contains(&method);

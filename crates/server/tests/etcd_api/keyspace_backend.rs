@@ -8,14 +8,15 @@ use bytes::Bytes;
 use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, LogPlace, Query, Reply, Request};
 use quorate_machine::{Consistency, StateMachine};
 use quorate_server::{
-    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, NodeCounts, NodeDetail, NodeStatus,
-    ServerConfig, WatchDesk, WatchEntrance,
+    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail,
+    NodeStatus, ServerConfig, WatchDesk, WatchEntrance,
 };
 use quorate_types::{Slot, Time};
 use tokio::sync::{Semaphore, mpsc};
 
 pub const CLUSTER_ID: u64 = 0xC0FFEE;
 pub const MEMBER_ID: u64 = 0xA1;
+pub const ADDED_ID: u64 = 0xA2;
 pub const TERM: u64 = 7;
 
 pub struct KeyspaceBackend {
@@ -168,6 +169,26 @@ impl Backend for KeyspaceBackend {
             is_learner: self.local().is_learner,
         };
         Ok(MemberList { header: self.header(), members: vec![member] })
+    }
+
+    async fn change_members(&self, change: MembershipChange) -> Result<(u64, MemberList), BackendError> {
+        let (id, added) = match change {
+            MembershipChange::Add { is_learner, .. } => (ADDED_ID, Some(is_learner)),
+            MembershipChange::Remove { id }
+            | MembershipChange::Promote { id, .. }
+            | MembershipChange::Update { id, .. } => (id, None),
+        };
+        let mut list = self.members(true).await?;
+        match added {
+            Some(is_learner) => list.members.push(Member { id, is_learner, ..Member::default() }),
+            None if id != MEMBER_ID => return Err(BackendError::MemberNotFound),
+            None => {}
+        }
+        Ok((id, list))
+    }
+
+    async fn move_leader(&self, to: u64) -> Result<(), BackendError> {
+        if to == MEMBER_ID { Ok(()) } else { Err(BackendError::BadLeaderTransferee) }
     }
 
     async fn status(&self) -> Result<NodeStatus, BackendError> {

@@ -1,6 +1,7 @@
 //! The front over a real loopback socket: generated gRPC clients and plain HTTP over a keyspace in memory.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+mod connections;
 mod every_method;
 mod http;
 mod keyspace_backend;

@@ -6,14 +6,17 @@ use std::time::Duration;
 use quorate_server::proto::etcdserverpb::auth_client::AuthClient;
 use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use quorate_server::proto::etcdserverpb::{AuthStatusRequest, AuthenticateRequest, MemberListRequest, StatusRequest};
+use quorate_server::proto::etcdserverpb::{
+    AuthStatusRequest, AuthenticateRequest, HashRequest, MemberAddRequest, MemberListRequest, MemberRemoveRequest,
+    MemberUpdateRequest, MoveLeaderRequest, StatusRequest,
+};
 use quorate_server::proto::grpc::health::v1::HealthCheckRequest;
 use quorate_server::proto::grpc::health::v1::health_check_response::ServingStatus;
 use quorate_server::proto::grpc::health::v1::health_client::HealthClient;
 use quorate_server::{ETCD_VERSION, ServerConfig};
 use tonic::Code;
 
-use crate::keyspace_backend::{CLUSTER_ID, MEMBER_ID, TERM};
+use crate::keyspace_backend::{ADDED_ID, CLUSTER_ID, MEMBER_ID, TERM};
 use crate::server::{Server, etcd_error, put, refusal};
 
 #[tokio::test]
@@ -37,6 +40,45 @@ async fn a_local_member_list_needs_no_leader_and_a_linearizable_one_does() {
     cluster.member_list(MemberListRequest { linearizable: false }).await.expect("answered from local knowledge");
     let refused = refusal(cluster.member_list(MemberListRequest { linearizable: true }).await);
     assert_eq!(refused, etcd_error(Code::Unavailable, "no leader"));
+}
+
+#[tokio::test]
+async fn members_are_changed_and_the_answers_list_them_without_a_revision() {
+    let server = Server::start().await;
+    let mut cluster = ClusterClient::new(server.channel().await);
+    let add = |url: &str| MemberAddRequest { peer_urls: vec![url.to_owned()], is_learner: true };
+    let answer = cluster.member_add(add("http://10.0.0.2:2380")).await.unwrap().into_inner();
+    let added = answer.member.unwrap();
+    assert_eq!((added.id, added.is_learner, answer.members.len()), (ADDED_ID, true, 2));
+    assert_eq!(answer.header.unwrap().revision, 0);
+    let invalid = etcd_error(Code::InvalidArgument, "given member URLs are invalid");
+    assert_eq!(refusal(cluster.member_add(add("10.0.0.2:2380")).await), invalid);
+    let update = MemberUpdateRequest { id: MEMBER_ID, peer_urls: Vec::new() };
+    assert_eq!(refusal(cluster.member_update(update).await), invalid);
+    let gone = cluster.member_remove(MemberRemoveRequest { id: 9 }).await;
+    assert_eq!(refusal(gone), etcd_error(Code::NotFound, "member not found"));
+    let mut maintenance = MaintenanceClient::new(server.channel().await);
+    let moved = maintenance.move_leader(MoveLeaderRequest { target_id: MEMBER_ID }).await.unwrap().into_inner();
+    assert_eq!(moved.header, None);
+    let moved = maintenance.move_leader(MoveLeaderRequest { target_id: 9 }).await;
+    assert_eq!(refusal(moved), etcd_error(Code::FailedPrecondition, "bad leader transferee"));
+}
+
+#[tokio::test]
+async fn a_learner_tells_its_status_and_its_members_and_refuses_the_rest() {
+    let server = Server::start().await;
+    server.backend.is_learner.store(true, Ordering::SeqCst);
+    let mut maintenance = MaintenanceClient::new(server.channel().await);
+    assert!(maintenance.status(StatusRequest {}).await.unwrap().into_inner().is_learner);
+    let refused = etcd_error(Code::FailedPrecondition, "rpc not supported for learner");
+    assert_eq!(refusal(maintenance.hash(HashRequest {}).await), refused);
+    let mut cluster = ClusterClient::new(server.channel().await);
+    cluster.member_list(MemberListRequest { linearizable: false }).await.expect("answered from local knowledge");
+    assert_eq!(refusal(cluster.member_list(MemberListRequest { linearizable: true }).await), refused);
+    assert_eq!(refusal(cluster.member_remove(MemberRemoveRequest { id: MEMBER_ID }).await), refused);
+    let mut health = HealthClient::new(server.channel().await);
+    let answer = health.check(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::Serving);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Many seeds, on several threads.
 
 use super::run::{Options, Report, SeedViolation, replay_command, run_seed};
+use super::shard::Shard;
 use super::subject::{Judged, Subject};
 use crate::marks::{Mark, Marks};
+use crate::random::Random;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +19,8 @@ const EVIDENCE_PERCENT_MIN: u64 = 90;
 pub struct Campaign {
     /// These seeds.
     pub seeds: Range<u64>,
+    /// Of those, this part.
+    pub shard: Shard,
     /// At most this long, on the clock on the wall.
     pub limit: Option<Duration>,
     /// On so many threads; at least one.
@@ -51,11 +55,13 @@ pub struct FailedSeed {
     pub replay: String,
 }
 
-/// What a campaign showed.
+/// What a campaign showed, or a part of one.
 #[derive(Clone, Debug)]
 pub struct CampaignReport {
     /// The protocol's name.
-    pub protocol: &'static str,
+    pub protocol: String,
+    /// Seeds that were to be run.
+    pub wanted: u64,
     /// Seeds run.
     pub seeds: u64,
     /// Of those, seeds in which enough happened to mean anything.
@@ -64,20 +70,24 @@ pub struct CampaignReport {
     pub failed: Vec<FailedSeed>,
     /// Rare things, over all seeds.
     pub marks: Marks,
-    /// Marks that a campaign of this size must have hit and has not.
-    pub missing_marks: Vec<Mark>,
+    /// Marks that are not asked for.
+    pub impossible_marks: Vec<Mark>,
     /// Single faults by kind, over all seeds.
-    pub faults: BTreeMap<&'static str, u64>,
+    pub faults: BTreeMap<String, u64>,
     /// Seeds by the classes of faults their storm had.
-    pub classes: BTreeMap<&'static str, u64>,
+    pub classes: BTreeMap<String, u64>,
     /// Events of all worlds.
     pub events: u64,
     /// Answered calls of all clients.
     pub operations: u64,
     /// Time in the worlds.
     pub simulated: Duration,
-    /// Time on the wall.
+    /// Over what every seed's trace hash was; in whatever order and on how many machines they ran, equal runs make it equal.
+    pub trace_digest: u64,
+    /// Time on the wall; of merged reports the longest.
     pub elapsed: Duration,
+    /// Time on the wall, for every thread.
+    pub thread_time: Duration,
 }
 
 impl CampaignReport {
@@ -86,24 +96,53 @@ impl CampaignReport {
     #[must_use]
     pub fn passed(&self) -> bool {
         self.failed.is_empty()
-            && self.missing_marks.is_empty()
+            && self.missing_marks().is_empty()
             && self.evidence * 100 >= self.seeds * EVIDENCE_PERCENT_MIN
     }
 
-    fn empty(protocol: &'static str) -> CampaignReport {
+    /// Marks that a campaign of this size must have hit and has not.
+    #[must_use]
+    pub fn missing_marks(&self) -> Vec<Mark> {
+        let is_due = |mark: &Mark| self.seeds >= mark.seeds_needed() && !self.impossible_marks.contains(mark);
+        self.marks.missing().filter(is_due).collect()
+    }
+
+    /// Adds another part of the same campaign, which shares no seed with this one. The sum is what one run of both would have
+    /// reported, but for the times.
+    pub fn merge(&mut self, other: CampaignReport) {
+        self.wanted += other.wanted;
+        self.seeds += other.seeds;
+        self.evidence += other.evidence;
+        self.failed.extend(other.failed);
+        self.failed.sort_by_key(|failed| failed.seed);
+        self.marks.add(&other.marks);
+        add_counts(&mut self.faults, other.faults);
+        add_counts(&mut self.classes, other.classes);
+        self.events += other.events;
+        self.operations += other.operations;
+        self.simulated += other.simulated;
+        self.trace_digest = self.trace_digest.wrapping_add(other.trace_digest);
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.thread_time += other.thread_time;
+    }
+
+    fn empty(protocol: &str, wanted: u64, impossible_marks: Vec<Mark>) -> CampaignReport {
         CampaignReport {
-            protocol,
+            protocol: protocol.to_owned(),
+            wanted,
             seeds: 0,
             evidence: 0,
             failed: Vec::new(),
             marks: Marks::default(),
-            missing_marks: Vec::new(),
+            impossible_marks,
             faults: BTreeMap::new(),
             classes: BTreeMap::new(),
             events: 0,
             operations: 0,
             simulated: Duration::ZERO,
+            trace_digest: 0,
             elapsed: Duration::ZERO,
+            thread_time: Duration::ZERO,
         }
     }
 
@@ -111,12 +150,11 @@ impl CampaignReport {
         self.seeds += 1;
         self.evidence += u64::from(report.is_evidence);
         self.marks.add(&report.marks);
-        for (fault, count) in &report.faults {
-            *self.faults.entry(fault).or_insert(0) += count;
-        }
-        for (class, _) in &report.plan.faults {
-            *self.classes.entry(class.name()).or_insert(0) += 1;
-        }
+        add_counts(&mut self.faults, report.faults.iter().map(|(fault, count)| ((*fault).to_owned(), *count)));
+        add_counts(&mut self.classes, report.plan.faults.iter().map(|(class, _)| (class.name().to_owned(), 1)));
+        // Which seed it was counts too: a sum alone would not see two that changed places.
+        self.trace_digest =
+            self.trace_digest.wrapping_add(Random::stream(report.trace_hash, "seed", report.seed).bits());
         self.events += report.events;
         self.operations += report.operations;
         self.simulated += report.simulated;
@@ -124,6 +162,12 @@ impl CampaignReport {
             let replay = replay_command(report.protocol, report.seed);
             self.failed.push(FailedSeed { seed: report.seed, violation: violation.clone(), replay });
         }
+    }
+}
+
+fn add_counts(sum: &mut BTreeMap<String, u64>, counts: impl IntoIterator<Item = (String, u64)>) {
+    for (name, count) in counts {
+        *sum.entry(name).or_insert(0) += count;
     }
 }
 
@@ -146,18 +190,21 @@ pub fn run_campaign<R: Subject, S: Judged>(
     mut progress: impl FnMut(&Progress<'_>),
 ) -> CampaignReport {
     let started = Instant::now();
-    let next = AtomicU64::new(campaign.seeds.start);
+    let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
-    let mut report = CampaignReport::empty(R::PROTOCOL);
+    let jobs = u32::try_from(campaign.jobs.max(1)).unwrap_or(u32::MAX);
+    let impossible = [R::IMPOSSIBLE_MARKS, &campaign.impossible_marks].concat();
+    let mut report = CampaignReport::empty(R::PROTOCOL, campaign.shard.len(&campaign.seeds), impossible);
     std::thread::scope(|scope| {
         let (results, incoming) = mpsc::channel();
-        for _ in 0..campaign.jobs.max(1) {
+        for _ in 0..jobs {
             let results = results.clone();
             let (next, stop) = (&next, &stop);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) && campaign.limit.is_none_or(|limit| started.elapsed() < limit) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= campaign.seeds.end || results.send(run_on_named_thread::<R, S>(seed)).is_err() {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(seed) = campaign.shard.seed(&campaign.seeds, place) else { break };
+                    if results.send(run_on_named_thread::<R, S>(seed)).is_err() {
                         break;
                     }
                 }
@@ -175,8 +222,6 @@ pub fn run_campaign<R: Subject, S: Judged>(
     });
     report.failed.sort_by_key(|failed| failed.seed);
     report.elapsed = started.elapsed();
-    let impossible = |mark: &Mark| R::IMPOSSIBLE_MARKS.contains(mark) || campaign.impossible_marks.contains(mark);
-    let missing = report.marks.missing().filter(|mark| report.seeds >= mark.seeds_needed() && !impossible(mark));
-    report.missing_marks = missing.collect();
+    report.thread_time = report.elapsed * jobs;
     report
 }

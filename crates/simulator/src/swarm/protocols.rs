@@ -35,6 +35,7 @@ impl Subject for Raft {
             },
             keep_log_entries: random.log_uniform(1, 1 << 16),
             snapshot_retry_heartbeats: u32::try_from(random.log_uniform(1, 16)).unwrap_or(1),
+            ..quorate_raft::Config::default()
         }
     }
 }

@@ -74,6 +74,8 @@ pub(super) struct Watchers {
     over_snapshot: u64,
     /// Nobody stalls any more.
     is_quiet: bool,
+    /// The world's changes up to which every hub has nothing more to do and every watcher is somewhere.
+    done_with: Option<u64>,
     random: Random,
 }
 
@@ -95,6 +97,7 @@ impl Watchers {
             compacted: 0,
             over_snapshot: 0,
             is_quiet: false,
+            done_with: None,
             random,
         }
     }
@@ -107,7 +110,7 @@ impl Watchers {
 
     /// After every event of the world.
     pub(super) fn look<R: Replica, S: Judged>(&mut self, world: &World<R, S>) -> Result<(), Finding> {
-        if self.watchers.is_empty() {
+        if self.watchers.is_empty() || self.done_with == Some(world.changes()) {
             return Ok(());
         }
         for id in world.nodes() {
@@ -123,7 +126,15 @@ impl Watchers {
             let installed = node.status().snapshots.installed;
             self.serve(id, life, installed, history, world.now())?;
         }
-        self.settle_down(world)
+        self.settle_down(world)?;
+        self.done_with = self.is_done().then(|| world.changes());
+        Ok(())
+    }
+
+    /// Whether another look at the same nodes would do nothing.
+    fn is_done(&self) -> bool {
+        let is_at = |watcher: &Watcher| self.desks.iter().any(|(id, desk)| watcher.is_at(*id, desk.life));
+        self.desks.values().all(|desk| desk.looked_at.is_some()) && self.watchers.iter().all(is_at)
     }
 
     /// One node has something new.
@@ -217,6 +228,7 @@ impl Watchers {
     /// Nobody stalls any more: every client is told everything, and it was what happened.
     pub(super) fn judge<R: Replica, S: Judged>(&mut self, world: &World<R, S>) -> Result<(), Finding> {
         self.is_quiet = true;
+        self.done_with = None;
         for desk in self.desks.values_mut() {
             desk.outlets.stalled.clear();
             desk.looked_at = None;

@@ -102,6 +102,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// A node that was opened begins its life.
     fn live(&mut self, id: NodeId, node: Node<R, S>, mut outputs: Vec<NodeOutput<R, S>>) {
+        self.changes += 1;
         let Some(host) = self.hosts.get_mut(&id) else { return };
         let status = node.status();
         host.life += 1;
@@ -172,6 +173,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// What only a running process has is gone.
     fn end_process(&mut self, id: NodeId) {
         let now = self.now;
+        self.changes += 1;
         let Some(host) = self.hosts.get_mut(&id) else { return };
         if let Some(status) = host.node.as_ref().map(Node::status) {
             self.marks.hit_times(Mark::DuplicateSkipped, status.machine.skipped_commands);

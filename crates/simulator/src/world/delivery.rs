@@ -29,11 +29,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.check_ghost(from, to, message);
         self.note_forward(from, message);
         let kind = kind_of(message);
-        let mut payload = Vec::new();
-        message.encode(&mut payload);
+        self.payload.clear();
+        message.encode(&mut self.payload);
         self.flights += 1;
         let life = self.hosts.get(&from).map_or(0, |host| host.life);
-        let frame = Bytes::from(encode_frame(&payload));
+        let frame = Bytes::from(encode_frame(&self.payload));
         let flight = Flight { from, to, kind, number: self.flights, life, frame };
         self.remember(&flight);
         let bytes = flight.frame.len() as u64;
@@ -229,6 +229,9 @@ fn kind_of<R: Replica>(message: &NodeMessage<R>) -> &'static str {
         NodeMessage::Protocol(message) => R::kind(message),
         NodeMessage::Machine(MachineMessage::Forward { .. }) => "forward",
         NodeMessage::Machine(MachineMessage::ForwardRefused { .. }) => "forward-refused",
+        NodeMessage::Machine(MachineMessage::Asks { .. }) => "asks",
+        NodeMessage::Machine(MachineMessage::AsksRefused { .. }) => "asks-refused",
+        NodeMessage::Machine(MachineMessage::AsksNotTaken { .. }) => "asks-not-taken",
         NodeMessage::Transfer(message) => message.kind(),
         NodeMessage::Machine(MachineMessage::Errands { .. }) => "errands",
         NodeMessage::Machine(MachineMessage::ErrandAnswers { .. }) => "errand-answers",

@@ -15,8 +15,9 @@ pub(super) enum WorldEvent<T> {
     Work { node: NodeId, life: u64 },
     /// A lane's flush completes.
     DiskStep { node: NodeId, life: u64, lane: Lane },
-    /// A timer comes due, if it was not set again since.
-    Deadline { node: NodeId, life: u64, timer: NodeTimer<T>, generation: u64 },
+    /// A timer comes due, if it was not set again since; of one that was, the next deadline is scheduled. Void if it is not
+    /// the turn that the host waits for.
+    Deadline { node: NodeId, life: u64, timer: NodeTimer<T>, turn: u64 },
     /// A node hears news of a connection.
     Hint { node: NodeId, peer: NodeId, state: LinkState },
     /// Several nodes crash at once, each to start again so much later; void if traps were forgotten since.

@@ -26,9 +26,12 @@ pub(super) enum Waiting<R: Replica, S: StateMachine> {
 /// A timer that is set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Armed {
+    /// Tells it from the same timer set before: its turn in the queue.
     pub(super) generation: u64,
     /// On the node's own clock.
     pub(super) due: Time,
+    /// On the world's.
+    pub(super) at: Time,
 }
 
 /// A write under way: everything before `next` was handed to the disk.
@@ -76,7 +79,9 @@ pub(super) struct Host<R: Replica, S: StateMachine> {
     /// Counts pauses, so that the end of one does not end the next.
     pub(super) pauses: u64,
     pub(super) timers: BTreeMap<NodeTimer<R::Timer>, Armed>,
-    pub(super) timer_generation: u64,
+    /// When the queue's event for each timer comes, and its turn. Most timers are set again long before they come due:
+    /// they get a new event only when the one in the queue comes, or if that would come too late.
+    pub(super) awaited: BTreeMap<NodeTimer<R::Timer>, (Time, u64)>,
     pub(super) clock: Clock,
     pub(super) processing: Latency,
     pub(super) disk: DiskModel,
@@ -127,7 +132,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
             paused: false,
             pauses: 0,
             timers: BTreeMap::new(),
-            timer_generation: 0,
+            awaited: BTreeMap::new(),
             clock: Clock::new(offset, i32::try_from(drift).unwrap_or(0)),
             processing: config.processing,
             disk: config.disk,
@@ -163,6 +168,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         self.work_scheduled = false;
         self.paused = false;
         self.timers.clear();
+        self.awaited.clear();
         self.store_write = None;
         self.journal_busy = false;
         self.held_lanes.clear();

@@ -9,7 +9,7 @@ use quorate_machine::StateMachine;
 use quorate_narrator::What;
 use quorate_node::{Lane, NodeInput, NodeOutput, NodeTimer, StopReason};
 use quorate_protocol::{Event, Replica, Verdict};
-use quorate_types::{NodeId, Slot};
+use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
 
 /// How often one rule gave each verdict.
@@ -53,6 +53,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if host.paused {
             return;
         }
+        self.changes += 1;
         let mut inputs = std::mem::take(&mut self.inputs);
         let mut outputs = std::mem::take(&mut self.outputs);
         let fired = host.take_batch(batching, &mut inputs);
@@ -73,13 +74,20 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.schedule_work(id);
     }
 
-    /// A deadline passed.
-    pub(super) fn deadline(&mut self, id: NodeId, life: u64, timer: NodeTimer<R::Timer>, generation: u64) {
+    /// A timer's event in the queue has come.
+    pub(super) fn deadline(&mut self, id: NodeId, life: u64, timer: NodeTimer<R::Timer>, turn: u64) {
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.life == life) else { return };
-        let current = host.timers.get(&timer).is_some_and(|armed| armed.generation == generation);
-        if current && !self.manual_timers {
-            self.events += 1;
-            self.enqueue(id, Waiting::Expired { timer, generation });
+        if host.awaited.get(&timer).is_none_or(|(_, awaited)| *awaited != turn) {
+            return;
+        }
+        host.awaited.remove(&timer);
+        match host.timers.get(&timer) {
+            Some(armed) if armed.generation == turn && !self.manual_timers => {
+                self.events += 1;
+                self.enqueue(id, Waiting::Expired { timer, generation: turn });
+            }
+            Some(armed) if armed.generation != turn => self.await_deadline(id, timer),
+            _ => {}
         }
     }
 
@@ -109,6 +117,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                     self.answer_errand(id, tag, result);
                     self.moment(id, Moment::Answered);
                 }
+                // Nobody here asks for other members or another leader yet.
+                NodeOutput::Asked { .. } => {}
                 NodeOutput::Lead { era, who, ready } => self.note_lead(id, Lead { era, who, ready }),
                 NodeOutput::Members(members) => {
                     let members = members.members().iter().map(|member| member.id).collect();
@@ -129,32 +139,35 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     fn set_timer(&mut self, id: NodeId, timer: NodeTimer<R::Timer>, at_least: Duration, at_most: Duration) {
         let now = self.now;
         let Some(host) = self.hosts.get_mut(&id) else { return };
-        host.timer_generation += 1;
         let due = host.clock.read(now) + host.timer_random.duration(at_least, at_most);
-        host.timers.insert(timer, Armed { generation: host.timer_generation, due });
-        self.schedule_deadline(id, timer);
+        self.arm(id, timer, due);
     }
 
-    /// Schedules the end of an armed timer.
-    fn schedule_deadline(&mut self, id: NodeId, timer: NodeTimer<R::Timer>) {
-        let Some(host) = self.hosts.get(&id).filter(|_| !self.manual_timers) else { return };
-        let Some(armed) = host.timers.get(&timer) else { return };
-        let event = WorldEvent::Deadline { node: id, life: host.life, timer, generation: armed.generation };
-        self.schedule(host.clock.when(self.now, armed.due), event);
+    /// A timer comes due when the node's own clock shows `due`.
+    fn arm(&mut self, id: NodeId, timer: NodeTimer<R::Timer>, due: Time) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let at = host.clock.when(self.now, due);
+        host.timers.insert(timer, Armed { generation: self.queue.reserve_turn(), due, at });
+        self.await_deadline(id, timer);
+    }
+
+    /// Sees to it that an armed timer's event comes in time.
+    fn await_deadline(&mut self, id: NodeId, timer: NodeTimer<R::Timer>) {
+        let Some(host) = self.hosts.get_mut(&id).filter(|_| !self.manual_timers) else { return };
+        let Some(Armed { generation, at, .. }) = host.timers.get(&timer).copied() else { return };
+        if host.awaited.get(&timer).is_none_or(|(earlier, _)| *earlier > at) {
+            host.awaited.insert(timer, (at, generation));
+            let event = WorldEvent::Deadline { node: id, life: host.life, timer, turn: generation };
+            self.queue.schedule_in_turn(at, generation, event);
+        }
     }
 
     /// After a change of its clock, or of how timers are driven, all armed timers of a node come due at another time.
     pub(super) fn schedule_deadlines_anew(&mut self, id: NodeId) {
         let Some(host) = self.hosts.get_mut(&id) else { return };
-        let armed: Vec<_> = host.timers.keys().copied().collect();
-        for timer in armed {
-            let Some(host) = self.hosts.get_mut(&id) else { return };
-            host.timer_generation += 1;
-            let generation = host.timer_generation;
-            if let Some(armed) = host.timers.get_mut(&timer) {
-                armed.generation = generation;
-            }
-            self.schedule_deadline(id, timer);
+        let armed: Vec<_> = host.timers.iter().map(|(timer, armed)| (*timer, armed.due)).collect();
+        for (timer, due) in armed {
+            self.arm(id, timer, due);
         }
     }
 

@@ -15,7 +15,7 @@ impl<R: Replica> Walk<'_, R> {
     /// Faults stop: something new must be decided everywhere.
     pub(super) fn heal(&mut self) -> Result<(), Broken> {
         self.log(|| "faults stop".to_owned());
-        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        let ids: Vec<NodeId> = self.nodes.iter().filter(|(_, node)| !node.retired).map(|(id, _)| *id).collect();
         for id in &ids {
             if self.nodes[id].replica.is_none() {
                 self.restart(*id)?;
@@ -25,7 +25,8 @@ impl<R: Replica> Walk<'_, R> {
         let target = self.subject.last_slot.map_or(newest, |last| last.min(newest));
         for round in 0..self.subject.heal_rounds {
             self.calm(&ids)?;
-            if self.nodes.values().all(|node| node.decided >= target) {
+            let members = self.decided_members();
+            if members.members().iter().all(|member| self.nodes[&member.id].decided >= target) {
                 self.tally.note("healed");
                 return Ok(());
             }

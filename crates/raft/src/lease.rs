@@ -1,0 +1,232 @@
+//! Lease reads (dissertation, 6.4.1): a leader that a quorum answered lately answers reads without asking again.
+//!
+//! # Why a lease keeps others from leading
+//! Whoever answers a leader's round promises to elect nobody for T (`election_timeout`) by its own clock: it neither grants a vote
+//! nor stands, whatever term it comes to know meanwhile. A quorum that answered round k heard of it after k was first sent, so until T
+//! after that no quorum can elect anybody: any two quorums meet. If clocks run wrong by at most a rate r, T on a voter's clock
+//! is at least T / (1 + r), and a span L on the leader's clock at most L / (1 - r), so the leader may use
+//! L = T (1 - r) / (1 + r) from the clock sample of the step that first sent the round.
+//!
+//! The promise is the stickiness of every Raft voter, made strict where leases are on (`election.rs`): it survives terms, for
+//! a vote request that comes twice, the second time after something else taught its term, would pass otherwise; it is kept after
+//! a restart for T, since the replica does not know whom it answered before; and a refused connection does not shorten it.
+//! One thing overrides it: a leader's own wish that somebody else stand. So a leader gives its lease up before it voices
+//! that wish, and has none for the rest of its term: the wish may be under way for long.
+//!
+//! # Changes of the members
+//! The lease is counted with the quorum in force when it is used. A leader that no longer needs the old members' consent (it
+//! found the joint configuration committed) may be replaced by a quorum of the new ones alone. Each of them that holds the
+//! joint entry heard of it from this leader after the entry was appended. If the round was first sent before that, the promise of whoever
+//! heard the entry outlives the lease; if later, the quorum that answered it was counted in both halves.
+//!
+//! # Order
+//! Inputs are dequeued, then the clock is sampled, then the lease is looked at, in every settle anew. A pause between that look and
+//! the answer is harmless: everything acknowledged before the read came is within the commit mark noted at that look.
+
+use crate::election::Position;
+use crate::leading::Leadership;
+use crate::replica::Raft;
+use crate::rules;
+use quorate_protocol::{Env, Event, Outbox};
+use quorate_types::{NodeId, Time};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// More rounds than a quorum leaves unanswered in health. What comes beyond is not remembered, so its answers extend nothing.
+const ROUNDS_REMEMBERED_MOST: usize = 64;
+
+const MILLION: u128 = 1_000_000;
+
+/// What reads without a round rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseReads {
+    /// By how much any member's clock may run too fast or too slow, in parts per million of real time, pauses of a virtual
+    /// machine that its clock does not see included. Quartz is within 100; 500 is what clock discipline corrects at most.
+    pub clock_rate_error_ppm: u32,
+}
+
+impl LeaseReads {
+    /// How long after its start a lease may be used, on the leader's clock: T (1 - r) / (1 + r).
+    #[must_use]
+    pub fn usable(&self, election_timeout: Duration) -> Duration {
+        let error = u128::from(self.clock_rate_error_ppm);
+        let nanos = election_timeout.as_nanos() * MILLION.saturating_sub(error) / (MILLION + error);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// For a driver to print when it starts: what must be true for reads to be linearizable.
+    #[must_use]
+    pub fn assumption(&self, election_timeout: Duration) -> String {
+        format!(
+            "lease reads are on: reads are linearizable only while every member's monotonic clock runs at the right rate within {} \
+             parts per million, pauses of virtual machines included, and every member has this setting and an election \
+             timeout of {election_timeout:?}; a leader uses a lease for {:?}",
+            self.clock_rate_error_ppm,
+            self.usable(election_timeout)
+        )
+    }
+}
+
+/// A leader's lease. Empty where leases are off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// When each round was first sent, by this node's clock. Rounds and times ascend.
+    rounds: VecDeque<(u64, Time)>,
+    /// It asked somebody to stand in this term: its followers' promises may be overridden at any time.
+    given_up: bool,
+}
+
+impl Lease {
+    /// Ends it for the rest of the term.
+    pub fn give_up(&mut self) {
+        self.given_up = true;
+        self.rounds.clear();
+    }
+
+    /// Whether it can be had again in this term.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// Whether rounds ascend up to `last`, times with them, and nothing is kept of what was given up.
+    #[must_use]
+    pub fn is_consistent(&self, last: u64) -> bool {
+        let ascends = self.rounds.iter().is_sorted() && self.rounds.iter().all(|(round, _)| *round <= last);
+        ascends && (!self.given_up || self.rounds.is_empty())
+    }
+
+    /// `round` is being sent for the first time, unless it is known.
+    fn note(&mut self, round: u64, now: Time, timeout: Duration) {
+        while self.rounds.front().is_some_and(|(_, sent)| now.since(*sent) >= timeout) {
+            self.rounds.pop_front();
+        }
+        // Round 0 is sent too and never counts: it is what a peer that answered nothing seems to have answered.
+        let is_new = round > self.rounds.back().map_or(0, |(known, _)| *known);
+        if is_new && !self.given_up && self.rounds.len() < ROUNDS_REMEMBERED_MOST {
+            self.rounds.push_back((round, now));
+        }
+    }
+
+    /// Forgets the rounds before the greatest one up to `answered`.
+    fn forget_before(&mut self, answered: u64) {
+        let upto = self.rounds.partition_point(|(round, _)| *round <= answered);
+        self.rounds.drain(..upto.saturating_sub(1));
+    }
+
+    /// The greatest round up to `answered` that is remembered, and when it was first sent.
+    fn start(&self, answered: u64) -> Option<(u64, Time)> {
+        let upto = self.rounds.partition_point(|(round, _)| *round <= answered);
+        upto.checked_sub(1).and_then(|last| self.rounds.get(last).copied())
+    }
+}
+
+impl Raft {
+    /// Whether this replica promises the leaders it hears, and every leader may rest reads on that.
+    pub(crate) fn keeps_leases(&self) -> bool {
+        self.config.lease_reads.is_some()
+    }
+
+    /// Whether this node leads and may, at `now` on its own clock, answer reads without a round. For people, metrics and tests:
+    /// an answer is out of date as soon as anything arrives or time passes.
+    #[must_use]
+    pub fn has_lease(&self, now: Time) -> bool {
+        self.lease_in_force(now).is_some()
+    }
+
+    /// The round a quorum answered and its age, if the lease it started runs at `now`.
+    pub(crate) fn lease_in_force(&self, now: Time) -> Option<(u64, Duration)> {
+        let leases = self.config.lease_reads?;
+        let Position::Leader(leadership) = &self.position else { return None };
+        let (round, sent) = leadership.lease.start(self.answered_by_quorum(leadership))?;
+        let age = now.since(sent);
+        (age < leases.usable(self.config.election_timeout)).then_some((round, age))
+    }
+
+    fn answered_by_quorum(&self, leadership: &Leadership) -> u64 {
+        let answered = |id: NodeId| leadership.answered_round(self.me, id);
+        self.configurations.quorum().agreed_value(answered)
+    }
+
+    /// What leaves in this step leaves not before its clock sample: the leases of its round begin there.
+    pub(crate) fn note_round_sent(&mut self, env: &dyn Env) {
+        if !self.keeps_leases() {
+            return;
+        }
+        let Position::Leader(leadership) = &self.position else { return };
+        let answered = self.answered_by_quorum(leadership);
+        let timeout = self.config.election_timeout;
+        if let Position::Leader(leadership) = &mut self.position {
+            leadership.lease.forget_before(answered);
+            leadership.lease.note(leadership.round, env.now(), timeout);
+        }
+    }
+
+    /// The leader is about to want somebody else to lead.
+    pub(crate) fn give_up_lease(&mut self, out: &mut Outbox<Raft>) {
+        let (keeps, term) = (self.keeps_leases(), self.term);
+        let Position::Leader(leadership) = &mut self.position else { return };
+        if !leadership.lease.is_given_up() {
+            leadership.lease.give_up();
+            if keeps {
+                out.trace(|| Event::refused(&rules::LEASE).with("term", term));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: Duration = Duration::from_millis(150);
+
+    #[test]
+    fn both_clocks_may_be_wrong_in_opposite_directions() {
+        let of = |clock_rate_error_ppm| LeaseReads { clock_rate_error_ppm }.usable(T);
+        assert_eq!(of(0), T);
+        assert_eq!(of(100_000), T * 9 / 11);
+        assert_eq!((of(1_000_000), of(u32::MAX)), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_lease_starts_when_its_round_was_first_sent() {
+        let mut lease = Lease::default();
+        let at = |ms: u64| Time(ms * 1_000_000);
+        lease.note(0, at(5), T);
+        lease.note(1, at(10), T);
+        lease.note(1, at(20), T);
+        lease.note(3, at(30), T);
+        assert_eq!(lease.start(0), None);
+        assert_eq!([lease.start(1), lease.start(2)], [Some((1, at(10))); 2]);
+        assert_eq!(lease.start(9), Some((3, at(30))));
+        lease.forget_before(3);
+        assert_eq!((lease.start(2), lease.start(3)), (None, Some((3, at(30)))));
+        assert!(lease.is_consistent(3) && !lease.is_consistent(2));
+    }
+
+    #[test]
+    fn what_is_older_than_an_election_timeout_or_too_much_is_not_kept() {
+        let mut lease = Lease::default();
+        let at = |ms: u64| Time(ms * 1_000_000);
+        (1..=100).for_each(|round| lease.note(round, at(1), T));
+        assert_eq!(lease.start(100), Some((ROUNDS_REMEMBERED_MOST as u64, at(1))));
+        lease.note(101, at(151), T);
+        assert_eq!(lease.rounds, [(101, at(151))]);
+    }
+
+    #[test]
+    fn what_was_given_up_does_not_come_back() {
+        let mut lease = Lease::default();
+        lease.note(1, Time(1), T);
+        lease.give_up();
+        lease.note(2, Time(2), T);
+        assert_eq!(lease.start(9), None);
+    }
+
+    #[test]
+    fn the_assumption_names_rate_and_times() {
+        let words = LeaseReads { clock_rate_error_ppm: 500 }.assumption(T);
+        assert!(words.contains("500 parts per million") && words.contains("150ms"), "{words}");
+    }
+}

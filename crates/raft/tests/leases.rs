@@ -1,0 +1,179 @@
+//! Reads under leases, on clocks that run fast and slow: linearizable as long as no clock is wrong by more than assumed, whatever
+//! else happens; and not if one is.
+
+mod timed;
+
+use quorate_raft::{Config, LeaseReads};
+use timed::World;
+
+const RIGHT: u64 = 1_000_000;
+
+/// Whatever may happen to a cluster with leases: links cut, messages late and repeated, nodes killed and opened at once, wrong
+/// hints, leadership handed over.
+struct Walk {
+    world: World,
+    transfers: u64,
+    terms: u64,
+}
+
+impl Walk {
+    /// Each clock is wrong by `drift_ppm`, in a direction of its own, where `assumed_ppm` is assumed.
+    fn new(count: u64, seed: u64, drift_ppm: u64, assumed_ppm: u32) -> Walk {
+        let lease_reads = Some(LeaseReads { clock_rate_error_ppm: assumed_ppm });
+        let config = Config { lease_reads, tenure_heartbeats: 15, ..Config::default() };
+        let nodes: Vec<(Config, u64)> = (0..count)
+            .map(|at| {
+                let rate = if (seed >> at) & 1 == 0 { RIGHT - drift_ppm } else { RIGHT + drift_ppm };
+                // Left alone, those whose clocks run fast lead: their timers run out first.
+                let priority = u8::from(seed % 2 == 1 && rate < RIGHT);
+                (Config { priority, ..config.clone() }, rate)
+            })
+            .collect();
+        let mut world = World::of_each(&nodes, seed);
+        world.late_ms = 120;
+        world.read_every_us = Some(2_500);
+        Walk { world, transfers: 0, terms: 0 }
+    }
+
+    fn run(mut self, steps: u64) -> Walk {
+        self.world.pass_ms(400);
+        for _ in 0..steps {
+            self.trouble();
+            let pause_ms = if self.world.draw(6) == 0 { 350 } else { self.world.draw(90) };
+            self.world.pass_ms(pause_ms);
+            if self.world.broken.is_some() {
+                break;
+            }
+        }
+        self.terms = self.world.term();
+        self
+    }
+
+    fn trouble(&mut self) {
+        let world = &mut self.world;
+        let ids = world.ids();
+        let count = ids.len() as u64;
+        let (one, other) = (world.draw(count) + 1, world.draw(count) + 1);
+        let leader = world.leader().unwrap_or(one);
+        match world.draw(12) {
+            0..=2 => {
+                // Nobody hears the leader any more; it may still hear others, or not.
+                let deaf = world.draw(2) == 0;
+                for id in ids.into_iter().filter(|id| *id != leader) {
+                    world.cut(leader, id);
+                    if deaf {
+                        world.cut(id, leader);
+                    }
+                }
+            }
+            3 => world.cut(one, other),
+            4 | 5 => {
+                // Whoever answered the leader just now forgets it.
+                world.crash(one);
+                world.open(one);
+            }
+            6 => {
+                world.transfer(leader, other);
+                self.transfers += 1;
+            }
+            7 => world.refused(one, leader),
+            8 | 9 => self.corner(leader),
+            _ => world.heal(),
+        }
+    }
+
+    /// One node hears the leader no more for long and would stand. Then all others, who answered the leader just now, hear
+    /// it no more either, and forget it or are told that it is gone.
+    fn corner(&mut self, leader: u64) {
+        let world = &mut self.world;
+        world.heal();
+        world.pass_ms(300);
+        let others: Vec<u64> = world.ids().into_iter().filter(|id| *id != leader).collect();
+        world.cut(leader, others[0]);
+        world.pass_ms(250);
+        let forgets = world.draw(2) == 0;
+        for id in others.into_iter().skip(1) {
+            world.cut(leader, id);
+            if forgets {
+                world.crash(id);
+                world.open(id);
+            } else {
+                world.refused(id, leader);
+            }
+        }
+    }
+}
+
+fn walks(count: u64, seeds: u64, drift_ppm: u64, assumed_ppm: u32) -> Vec<Walk> {
+    (0..seeds).map(|seed| Walk::new(count, seed, drift_ppm, assumed_ppm).run(60)).collect()
+}
+
+#[test]
+fn within_the_assumed_error_reads_are_linearizable_and_nobody_leads_beside_a_lease() {
+    for (count, drift_ppm) in [(3, 0), (3, 100_000), (5, 100_000)] {
+        let walks = walks(count, 40, drift_ppm, 100_000);
+        for (seed, walk) in walks.iter().enumerate() {
+            assert_eq!(walk.world.broken, None, "{count} nodes, seed {seed}, clocks wrong by {drift_ppm} ppm");
+        }
+        let sum = |of: fn(&Walk) -> u64| walks.iter().map(of).sum::<u64>();
+        let (answered, leased) = (sum(|walk| walk.world.answered), sum(|walk| walk.world.leased));
+        assert!(leased * 10 > answered && answered > leased, "{leased} of {answered} reads under a lease");
+        assert!(sum(|walk| walk.terms) > 200 && sum(|walk| walk.transfers) > 100, "the walks are calm");
+        assert!(sum(|walk| walk.world.transfers_in_vain) > 3, "every transfer went well");
+    }
+}
+
+/// The negative control: clocks wrong by more than assumed are found out, so the walks above would have found a flaw.
+#[test]
+fn clocks_wrong_by_more_than_assumed_are_found_out() {
+    let broken = walks(3, 40, 300_000, 1_000).iter().filter(|walk| walk.world.broken.is_some()).count();
+    assert!(broken >= 5, "{broken} of 40 walks found it");
+}
+
+/// In calm weather nobody is asked, and a read costs no message.
+#[test]
+fn in_health_every_read_at_the_leader_is_answered_under_its_lease() {
+    let config = Config { lease_reads: Some(LeaseReads { clock_rate_error_ppm: 500 }), ..Config::default() };
+    let mut world = World::of(3, 1, config);
+    world.pass_ms(500);
+    let leader = world.leader().expect("somebody leads");
+    let sent = world.sent;
+    (0..1_000).for_each(|_| world.pass_ms(1));
+    let without_reads = world.sent - sent;
+    let sent = world.sent;
+    for _ in 0..1_000 {
+        world.read(leader);
+        world.pass_ms(1);
+    }
+    assert_eq!((world.leased, world.answered), (1_000, 1_000));
+    assert!(world.sent - sent < without_reads * 21 / 20, "{} messages, {without_reads} without", world.sent - sent);
+    assert_eq!(world.broken, None);
+}
+
+/// `kill -9` with leases on: the promise is waited out, and little more.
+#[test]
+fn followers_told_that_the_leader_is_gone_wait_out_their_promise_and_little_more() {
+    let config = Config { lease_reads: Some(LeaseReads { clock_rate_error_ppm: 500 }), ..Config::default() };
+    let (timeout_ms, heartbeat_ms) = (150, 15);
+    let mut waits_ms: Vec<u64> = (0..40).map(|seed| gap_after_a_kill_ms(seed, config.clone())).collect();
+    waits_ms.sort_unstable();
+    assert!(waits_ms[0] >= timeout_ms - heartbeat_ms, "{waits_ms:?}");
+    assert!(waits_ms[29] < timeout_ms + 4 * heartbeat_ms, "three of four, the others split the vote: {waits_ms:?}");
+}
+
+fn gap_after_a_kill_ms(seed: u64, config: Config) -> u64 {
+    let mut world = World::of(3, seed, config);
+    world.pass_ms(900);
+    let old = world.leader().expect("somebody leads");
+    world.crash(old);
+    let mut waited_ms = 2;
+    world.pass_ms(waited_ms);
+    for follower in world.ids().into_iter().filter(|id| *id != old) {
+        world.refused(follower, old);
+    }
+    while world.leader().is_none() {
+        world.pass_ms(1);
+        waited_ms += 1;
+    }
+    waited_ms
+}
