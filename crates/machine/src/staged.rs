@@ -1,8 +1,8 @@
 //! A state that came from another node, made but not yet this node's own.
 
+use crate::command::decode_batch;
 use crate::image::{MachineImage, OpenMachineError, decode_meta, encode_meta};
 use crate::machine::{Machine, Out};
-use crate::command::decode_batch;
 use crate::output::{MachineError, MachineOutput};
 use crate::request::RequestError;
 use crate::roster::Roster;

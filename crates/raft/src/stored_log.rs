@@ -36,7 +36,10 @@ impl StoredLog {
         let base = replay.anchor.unwrap_or(Anchor { slot: Slot::ZERO, term: 0, configuration: founding });
         if !replay.entries.is_empty() && replay.first != base.slot.next() {
             let first = replay.first;
-            return inconsistent(format!("the log begins at slot {first}, and what is before it ends at {}", base.slot));
+            return inconsistent(format!(
+                "the log begins at slot {first}, and what is before it ends at {}",
+                base.slot
+            ));
         }
         let mut last_term = base.term;
         for (slot, entry) in (base.slot.0 + 1..).zip(&replay.entries) {
@@ -117,7 +120,11 @@ mod tests {
         assert_eq!((log.last(), log.last_term()), (Slot(3), 4));
         assert_eq!((log.term_at(Slot(0)), log.term_at(Slot(2)), log.term_at(Slot(4))), (Some(0), Some(1), None));
         assert_eq!(log.configuration(), (Slot(0), &Configuration::of(Membership::of_voters(3))));
-        assert_eq!(log.certainly_decided(NodeId(1), Slot(2)), Slot(2), "what is decided is known only as far as applied");
+        assert_eq!(
+            log.certainly_decided(NodeId(1), Slot(2)),
+            Slot(2),
+            "what is decided is known only as far as applied"
+        );
     }
 
     #[test]

@@ -230,9 +230,7 @@ impl DirectoryLock {
     pub fn share(directory: &Path) -> Result<Option<DirectoryLock>, DiskError> {
         let path = directory.join("LOCK");
         match File::open(&path) {
-            Ok(file) => {
-                DirectoryLock::lock(file, &path, rustix::fs::FlockOperation::NonBlockingLockShared).map(Some)
-            }
+            Ok(file) => DirectoryLock::lock(file, &path, rustix::fs::FlockOperation::NonBlockingLockShared).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(disk_error("open", &path, &error)),
         }

@@ -68,7 +68,9 @@ impl DeadMember {
         let journal = directory.join("journal");
         let survey = Journal::survey(&FileDisk::read_only(&journal))
             .map_err(|why| InspectError::NoMember { directory: directory.display().to_string(), why })?;
-        if let Some(Identity { protocol, .. }) = survey.identity.as_ref().filter(|found| found.protocol != Raft::PROTOCOL) {
+        if let Some(Identity { protocol, .. }) =
+            survey.identity.as_ref().filter(|found| found.protocol != Raft::PROTOCOL)
+        {
             let (directory, protocol) = (directory.display().to_string(), protocol.clone());
             return Err(InspectError::Protocol { directory, protocol });
         }

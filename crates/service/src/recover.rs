@@ -48,7 +48,9 @@ pub enum RecoverError {
     #[error("{0}")]
     NotOneCluster(String),
     /// Two survivors' logs cannot be of one history.
-    #[error("{0}: two survivors contradict each other, so at least one was tampered with or is damaged; nothing is done")]
+    #[error(
+        "{0}: two survivors contradict each other, so at least one was tampered with or is damaged; nothing is done"
+    )]
     Contradiction(String),
     /// Another survivor has more.
     #[error(
@@ -128,7 +130,8 @@ impl Survivors {
     /// When one cannot be read or its data would not let a node start, or they are not different members of one cluster.
     pub fn gather(chosen: &PathBuf, others: &[PathBuf]) -> Result<Survivors, RecoverError> {
         let read = |directory| DeadMember::read(directory);
-        let members: Vec<DeadMember> = [chosen].into_iter().chain(others).map(|at| read(at)).collect::<Result<_, _>>()?;
+        let members: Vec<DeadMember> =
+            [chosen].into_iter().chain(others).map(|at| read(at)).collect::<Result<_, _>>()?;
         let mut nodes = BTreeSet::new();
         for member in &members {
             if let Some(why) = member.problems.first() {
@@ -193,7 +196,8 @@ impl Survivors {
                 chosen_end: end(chosen),
             });
         }
-        let here: BTreeSet<NodeId> = self.members.iter().map(|member| Ok(ids(member)?.1)).collect::<Result<_, RecoverError>>()?;
+        let here: BTreeSet<NodeId> =
+            self.members.iter().map(|member| Ok(ids(member)?.1)).collect::<Result<_, RecoverError>>()?;
         let Configuration { outgoing, members } = chosen.log.configuration().1;
         let halves: Vec<Quorum> = outgoing.iter().chain([members]).map(Quorum::of).collect();
         if halves.iter().all(|half| !half.is_empty() && half.is_satisfied(|id| here.contains(&id))) {
@@ -252,7 +256,8 @@ impl Survivors {
             () if self.old_ids().contains(&me) => format!("member id {:x} was a member's of the old cluster", me.0),
             () => return Ok(()),
         };
-        let why = format!("{what}, so the lost members could talk to the new cluster: give another --initial-cluster-token");
+        let why =
+            format!("{what}, so the lost members could talk to the new cluster: give another --initial-cluster-token");
         Err(RecoverError::Identity(why))
     }
 
@@ -284,7 +289,8 @@ impl Survivors {
         let leases_ended = end_leases(&mut state, slot)?;
         let (revision, by) = (state.revision(), bump.get());
         let bumped = state.bump_revision(by).ok_or(RestoreError::Revision { revision, by })?;
-        let term = self.members.iter().map(|member| member.log.term).max().unwrap_or_default().saturating_add(TERM_DISTANCE);
+        let term =
+            self.members.iter().map(|member| member.log.term).max().unwrap_or_default().saturating_add(TERM_DISTANCE);
         let (records, anchor) = founded_behind_term(members, slot, term);
         let boot = boot_of(*cluster, *me, members)?;
         let state = Staged::of_new_cluster(state, slot);

@@ -74,10 +74,7 @@ impl SnapshotFile {
         let state = Staged::of_new_cluster(state, applied);
         let (records, anchor) = founded_behind(members, applied);
         let boot = boot_of(*cluster, *me, members)?;
-        write_founder(
-            plan,
-            &Restoration { boot: &boot, state: &state, records: &records, anchor: &anchor },
-        )?;
+        write_founder(plan, &Restoration { boot: &boot, state: &state, records: &records, anchor: &anchor })?;
         Ok(revision)
     }
 }
