@@ -170,7 +170,10 @@ fn print_log(member: &DeadMember) {
     let vote = log.voted_for.map_or_else(|| "nobody".to_owned(), |node| format!("{:x}", node.0));
     println!("\nLog");
     println!("  term {}, voted for {vote}", log.term);
-    println!("  slots {} to {}, the last of term {}", log.base.slot.0 + 1, log.last(), log.last_term());
+    match log.entries.len() {
+        0 => println!("  no entries behind slot {}, which is of term {}", log.base.slot, log.base.term),
+        _ => println!("  slots {} to {}, the last of term {}", log.base.slot.next(), log.last(), log.last_term()),
+    }
     let certain = member.certainly_decided();
     println!(
         "  certainly decided through slot {certain}; of the {} behind it nobody knows by these disks alone",

@@ -104,12 +104,9 @@ fn plan_of(arguments: &RecoverArguments, token: &str) -> Result<Plan> {
 
 /// So that neither the cluster's id nor the member's was anybody's.
 fn random_token() -> Result<String> {
-    use std::io::Read;
-    let mut drawn = [0; 8];
-    let mut source =
-        std::fs::File::open("/dev/urandom").context("cannot draw a token; give --initial-cluster-token")?;
-    source.read_exact(&mut drawn).context("cannot draw a token; give --initial-cluster-token")?;
-    Ok(format!("recovered-{:016x}", u64::from_le_bytes(drawn)))
+    let drawn = getrandom::u64();
+    let drawn = drawn.map_err(|error| anyhow!("cannot draw a token ({error}): give --initial-cluster-token"))?;
+    Ok(format!("recovered-{drawn:016x}"))
 }
 
 fn show(survivors: &Survivors, cuts: bool) {
