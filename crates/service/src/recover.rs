@@ -15,7 +15,7 @@ use quorate_quorum::Quorum;
 use quorate_raft::{Configuration, Payload, founded_behind_term};
 use quorate_types::{ClusterId, NodeId, Slot};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The new cluster's terms begin so far above every term that a survivor saw.
@@ -128,10 +128,9 @@ impl Survivors {
     ///
     /// # Errors
     /// When one cannot be read or its data would not let a node start, or they are not different members of one cluster.
-    pub fn gather(chosen: &PathBuf, others: &[PathBuf]) -> Result<Survivors, RecoverError> {
-        let read = |directory| DeadMember::read(directory);
-        let members: Vec<DeadMember> =
-            [chosen].into_iter().chain(others).map(|at| read(at)).collect::<Result<_, _>>()?;
+    pub fn gather(chosen: &Path, others: &[PathBuf]) -> Result<Survivors, RecoverError> {
+        let directories = [chosen].into_iter().chain(others.iter().map(PathBuf::as_path));
+        let members: Vec<DeadMember> = directories.map(DeadMember::read).collect::<Result<_, InspectError>>()?;
         let mut nodes = BTreeSet::new();
         for member in &members {
             if let Some(why) = member.problems.first() {
@@ -251,10 +250,12 @@ impl Survivors {
     }
 
     fn check_identity(&self, cluster: ClusterId, me: NodeId) -> Result<(), RecoverError> {
-        let what = match () {
-            () if cluster == self.ids().0 => format!("cluster id {:x} is the old cluster's", cluster.0),
-            () if self.old_ids().contains(&me) => format!("member id {:x} was a member's of the old cluster", me.0),
-            () => return Ok(()),
+        let what = if cluster == self.ids().0 {
+            format!("cluster id {:x} is the old cluster's", cluster.0)
+        } else if self.old_ids().contains(&me) {
+            format!("member id {:x} was a member's of the old cluster", me.0)
+        } else {
+            return Ok(());
         };
         let why =
             format!("{what}, so the lost members could talk to the new cluster: give another --initial-cluster-token");
