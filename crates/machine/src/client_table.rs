@@ -6,7 +6,6 @@
 use crate::client_command::{ClientBounds, ClientId};
 use crate::sessions::mix;
 use bytes::Bytes;
-use quorate_types::ClusterId;
 use quorate_wire::{Reader, Wire, WireError, put_u64};
 use std::collections::BTreeMap;
 
@@ -260,7 +259,7 @@ impl Wire for ClientTable {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use quorate_types::Slot;
+    use quorate_types::{ClusterId, Slot};
     use std::collections::BTreeSet;
 
     const BOUNDS: ClientBounds = ClientBounds { sessions_max: 3, window: 4, reply_bytes_max: 8, kept_bytes_max: 20 };

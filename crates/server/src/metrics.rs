@@ -12,7 +12,7 @@ use crate::front::Front;
 
 /// Methods counted each on its own, with the type that Go's interceptors name; all others share one row. A fixed list, so that no
 /// client can make it grow. A stream counts as handled when it is open.
-const COUNTED_METHODS: [(&str, &str, &str); 30] = [
+const COUNTED_METHODS: [(&str, &str, &str); 33] = [
     ("etcdserverpb.KV", "Range", "unary"),
     ("etcdserverpb.KV", "Put", "unary"),
     ("etcdserverpb.KV", "DeleteRange", "unary"),
@@ -41,6 +41,9 @@ const COUNTED_METHODS: [(&str, &str, &str); 30] = [
     ("etcdserverpb.Maintenance", "Snapshot", "server_stream"),
     ("etcdserverpb.Auth", "AuthStatus", "unary"),
     ("etcdserverpb.Auth", "Authenticate", "unary"),
+    ("quorate.v1.Session", "Open", "unary"),
+    ("quorate.v1.Session", "Call", "unary"),
+    ("quorate.v1.Session", "Close", "unary"),
     ("grpc.health.v1.Health", "Check", "unary"),
     ("grpc.health.v1.Health", "Watch", "server_stream"),
 ];
@@ -68,7 +71,6 @@ const CODE_NAMES: [&str; 17] = [
 ];
 
 /// Counts since start, kept by the front itself. Relaxed throughout: each is read alone.
-#[derive(Default)]
 pub(crate) struct FrontCounts {
     methods: [MethodCounts; COUNTED_METHODS.len() + 1],
     pub(crate) health_successes: AtomicU64,
@@ -92,6 +94,18 @@ impl CountedMethod {
     pub(crate) fn find(service: &str, method: &str) -> Self {
         let row = COUNTED_METHODS.iter().position(|row| (row.0, row.1) == (service, method));
         Self(row.unwrap_or(COUNTED_METHODS.len()))
+    }
+}
+
+impl Default for FrontCounts {
+    fn default() -> Self {
+        Self {
+            methods: std::array::from_fn(|_| MethodCounts::default()),
+            health_successes: AtomicU64::default(),
+            health_failures: AtomicU64::default(),
+            requests_refused: AtomicU64::default(),
+            connections_accepted: AtomicU64::default(),
+        }
     }
 }
 
