@@ -362,7 +362,8 @@ mod tests {
     fn the_bounds_are_those_of_the_latest_opening_but_a_window_is_a_promise() {
         let mut table = table_of(3, BOUNDS);
         call(&mut table, 1, 1, 1, b"12345678");
-        let window = table.open(id(4), ClientBounds { sessions_max: 0, window: 0, reply_bytes_max: 0, kept_bytes_max: 0 });
+        let window =
+            table.open(id(4), ClientBounds { sessions_max: 0, window: 0, reply_bytes_max: 0, kept_bytes_max: 0 });
         assert_eq!((window, table.len(), table.expired()), (1, 1, 3));
         assert_eq!(call(&mut table, 4, 1, 1, b"1"), Verdict::First);
         assert_eq!(call(&mut table, 4, 1, 1, b""), kept(b"1"));

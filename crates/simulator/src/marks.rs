@@ -93,11 +93,15 @@ pub enum Mark {
     WatcherCompacted,
     /// A watcher stood at a node that installed a snapshot.
     WatcherOverSnapshot,
+    /// A client that had an answer asked again in its session and was told the same.
+    RetryRecalled,
+    /// A client's session had made room for others.
+    SessionExpired,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 45] = [
+    pub const ALL: [Mark; 47] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -143,6 +147,8 @@ impl Mark {
         Mark::WatcherCaughtUp,
         Mark::WatcherCompacted,
         Mark::WatcherOverSnapshot,
+        Mark::RetryRecalled,
+        Mark::SessionExpired,
     ];
 
     /// A campaign of fewer seeds is not blamed for not having seen it.
@@ -210,6 +216,8 @@ impl Mark {
             Mark::SnapshotInstalled => "snapshot-installed",
             Mark::SnapshotAbandoned => "snapshot-abandoned",
             Mark::WatcherOverSnapshot => "watcher-over-snapshot",
+            Mark::RetryRecalled => "retry-recalled",
+            Mark::SessionExpired => "session-expired",
             Mark::WatcherCompacted => "watcher-compacted",
             Mark::WatcherCaughtUp => "watcher-caught-up",
             Mark::LeaseRenewedUnderNext => "lease-renewed-under-next",

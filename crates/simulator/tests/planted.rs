@@ -26,7 +26,7 @@ fn a_raft_that_votes_and_acknowledges_before_it_is_durable_is_found_by_the_ghost
 fn a_raft_that_sends_too_early_is_found_by_crashes_alone() {
     let found = (0..2000).find_map(|seed| {
         // Leases and watches would only make the runs longer: the moment is rare.
-        let plan = Plan { ghost: Chance::NEVER, leases: None, watchers: 0, ..Plan::of_seed(seed) };
+        let plan = Plan { ghost: Chance::NEVER, leases: None, sessions: None, watchers: 0, ..Plan::of_seed(seed) };
         if !plan.has(FaultClass::Crash) || plan.voters < 3 {
             return None;
         }

@@ -127,6 +127,14 @@ impl History {
         operation
     }
 
+    /// A write that was asked for in several copies came to its end, all together.
+    pub(super) fn ended_over_copies(&mut self, ended: Ended) {
+        if ended.ending == Ending::Answered {
+            self.answered += 1;
+        }
+        self.ended.push(ended);
+    }
+
     /// A call ended. Says whether it was served, and how it ended; `None` if it is none of these calls.
     pub(crate) fn returned<S: Judged>(&mut self, result: OperationResult<S::Reply>) -> Option<(bool, Ending)> {
         let (process, asked) = self.calls.remove(&result.operation)?;

@@ -309,7 +309,13 @@ fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<()
             Meaning::Delete { revision, existed } => Some((call, *revision, *existed)),
             Meaning::Swapped { revision, succeeded } => Some((call, *revision, *succeeded)),
             Meaning::Found { revision, .. } | Meaning::Revoked { revision } => Some((call, *revision, false)),
-            Meaning::Compacted | Meaning::Granted | Meaning::Renewed | Meaning::NoLease | Meaning::Refused(_) => None,
+            Meaning::Compacted
+            | Meaning::Granted
+            | Meaning::Renewed
+            | Meaning::NoLease
+            | Meaning::Opened { .. }
+            | Meaning::Closed
+            | Meaning::Refused(_) => None,
         })
         .collect();
     let mut by_call = answered.clone();

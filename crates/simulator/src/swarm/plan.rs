@@ -7,6 +7,7 @@ use crate::network::Link;
 use crate::random::{Chance, Random};
 use crate::transcript::Keep;
 use crate::world::{Batching, Checks, DiskModel, WorldConfig};
+use quorate_machine::ClientBounds;
 use quorate_types::{ClusterId, Membership};
 use std::time::Duration;
 
@@ -155,6 +156,15 @@ pub struct Leases {
     pub ttl_seconds_max: u64,
 }
 
+/// How clients use sessions of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// How many clients have one at a time.
+    pub clients: u64,
+    /// How much is kept for them: often less than they would need.
+    pub bounds: ClientBounds,
+}
+
 /// Everything a seed decides beforehand. What happens when is drawn on the way, from the same seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -186,6 +196,8 @@ pub struct Plan {
     pub watchers: u64,
     /// How clients use leases, in half of all seeds.
     pub leases: Option<Leases>,
+    /// Clients with sessions of their own, in half of all seeds.
+    pub sessions: Option<Sessions>,
     /// How often the log says what is left of a lease that nobody renews.
     pub lease_checkpoints_every: Duration,
     /// How long a client waits between an answer and its next call.
@@ -213,7 +225,8 @@ impl Plan {
     #[must_use]
     pub fn of_seed(seed: u64) -> Plan {
         let plan = Plan::draw(&mut Random::stream(seed, "plan", 0));
-        plan.with_leases(&mut Random::stream(seed, "lease-plan", 0))
+        let plan = plan.with_leases(&mut Random::stream(seed, "lease-plan", 0));
+        plan.with_sessions(&mut Random::stream(seed, "session-plan", 0))
     }
 
     fn draw(random: &mut Random) -> Plan {
@@ -248,6 +261,7 @@ impl Plan {
             mix: draw_mix(random),
             watchers: 0,
             leases: None,
+            sessions: None,
             lease_checkpoints_every: Duration::ZERO,
             think: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(1, 64)).unwrap_or(1)),
             longest_call: patience * u32::try_from(random.log_uniform(1, 20)).unwrap_or(4),
@@ -271,6 +285,18 @@ impl Plan {
         self.lease_checkpoints_every = Duration::from_millis(random.log_uniform(50, 5_000));
         self.leases = random.happens(Chance::percent(50)).then_some(Leases { clients, ttl_seconds_max });
         self.watchers = if random.happens(Chance::percent(50)) { random.between(1, 4) } else { 0 };
+        self
+    }
+
+    fn with_sessions(mut self, random: &mut Random) -> Plan {
+        let clients = random.between(1, 4);
+        let bounds = ClientBounds {
+            sessions_max: random.between(1, clients * 2),
+            window: random.log_uniform(5, 64),
+            reply_bytes_max: random.log_uniform(16, 1 << 10),
+            kept_bytes_max: random.log_uniform(16, 1 << 10),
+        };
+        self.sessions = random.happens(Chance::percent(50)).then_some(Sessions { clients, bounds });
         self
     }
 

@@ -62,6 +62,8 @@ impl Subject for Paxos {
         Mark::LeaseRenewedUnderNext,
         Mark::SnapshotInstalled,
         Mark::SnapshotAbandoned,
+        Mark::RetryRecalled,
+        Mark::SessionExpired,
     ];
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {

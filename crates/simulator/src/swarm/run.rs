@@ -5,6 +5,7 @@ use super::callers::Callers;
 use super::judge::Finding;
 use super::lessees::Lessees;
 use super::plan::Plan;
+use super::sessioners::Sessioners;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
 use super::watchers::Watchers;
@@ -149,6 +150,7 @@ enum Alarm {
     Storm(StormAlarm),
     Caller(usize),
     Lessee(usize),
+    Sessioner(usize),
 }
 
 struct Run<R: Subject, S: Judged> {
@@ -158,6 +160,7 @@ struct Run<R: Subject, S: Judged> {
     storm: Storm,
     callers: Callers,
     lessees: Lessees,
+    sessioners: Sessioners,
     watchers: Watchers,
     alarms: Vec<Alarm>,
     /// Once the faults are over: who stays broken for ever.
@@ -173,9 +176,11 @@ impl<R: Subject, S: Judged> Run<R, S> {
         }
         let mut callers = Callers::new(&plan, Random::stream(seed, "callers", 0));
         callers.history.trust_clocks(plan.clock_error_percent_max());
+        let sessioners = Sessioners::new(&plan, &mut callers.history, Random::stream(seed, "sessioners", 0));
         Run {
             seed,
             world,
+            sessioners,
             storm: Storm::new(Random::stream(seed, "storm", 0)),
             callers,
             watchers: Watchers::new(&plan, Random::stream(seed, "watchers", 0)),
@@ -198,6 +203,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         let mut marks = self.world.marks();
         self.callers.history.mark(&mut marks);
         self.watchers.mark(&mut marks);
+        self.sessioners.mark(&mut marks);
         Report {
             seed: self.seed,
             protocol: R::PROTOCOL,
@@ -224,6 +230,9 @@ impl<R: Subject, S: Judged> Run<R, S> {
         for lessee in 0..self.lessees.count() {
             self.remind(Duration::ZERO, Alarm::Lessee(lessee));
         }
+        for sessioner in 0..self.sessioners.count() {
+            self.remind(Duration::ZERO, Alarm::Sessioner(sessioner));
+        }
         // What is decided once must not be decided before anything goes wrong.
         let calm = if R::SLOTS.is_some() { Duration::ZERO } else { self.plan.calm };
         let calm_ends = Time::ZERO + calm;
@@ -233,6 +242,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.run_until(calm_ends + self.plan.storm);
         self.callers.stop();
         self.lessees.stop();
+        self.sessioners.stop(&self.world, &mut self.callers.history);
         self.storm.end();
         let left_down = if self.plan.leave_minority_down { self.choose_minority() } else { Vec::new() };
         self.left_down = Some(left_down.clone());
@@ -291,6 +301,12 @@ impl<R: Subject, S: Judged> Run<R, S> {
                         self.remind(again, Alarm::Lessee(lessee));
                     }
                 }
+                Some(Alarm::Sessioner(sessioner)) => {
+                    let history = &mut self.callers.history;
+                    if let Some(again) = self.sessioners.act(sessioner, &mut self.world, history) {
+                        self.remind(again, Alarm::Sessioner(sessioner));
+                    }
+                }
                 Some(Alarm::Storm(alarm)) => {
                     let reminders = self.storm.alarm(&self.plan, &mut self.world, alarm);
                     self.remind_storm(reminders);
@@ -300,8 +316,13 @@ impl<R: Subject, S: Judged> Run<R, S> {
         }
         while !self.world.results().is_empty() {
             for result in self.world.take_results() {
-                if let Some((after, caller)) = self.callers.returned::<S>(result) {
-                    self.remind(after, Alarm::Caller(caller));
+                match self.sessioners.returned::<S>(result, &mut self.callers.history) {
+                    Ok(found) => self.report(found),
+                    Err(result) => {
+                        if let Some((after, caller)) = self.callers.returned::<S>(result) {
+                            self.remind(after, Alarm::Caller(caller));
+                        }
+                    }
                 }
             }
         }

@@ -3,7 +3,7 @@
 use crate::marks::Mark;
 use crate::random::Random;
 use bytes::Bytes;
-use quorate_machine::{DutyConfig, StateMachine};
+use quorate_machine::{ClientId, DutyConfig, StateMachine};
 use quorate_protocol::Replica;
 use std::time::Duration;
 
@@ -80,6 +80,13 @@ pub enum Meaning {
     },
     /// There is no such lease, or its end is settled.
     NoLease,
+    /// A client has a session.
+    Opened {
+        /// Its name.
+        client: ClientId,
+    },
+    /// A client has it no more.
+    Closed,
     /// The state machine refused, in words. Nothing the campaign asks for may be refused.
     Refused(String),
 }
@@ -174,6 +181,8 @@ pub trait Judged: StateMachine {
             Meaning::Renewed => "renewed".to_owned(),
             Meaning::Revoked { revision } => format!("revoked, revision {revision}"),
             Meaning::NoLease => "no such lease".to_owned(),
+            Meaning::Opened { client } => format!("session of slot {}", client.slot),
+            Meaning::Closed => "closed".to_owned(),
             Meaning::Refused(why) => why,
         }
     }
