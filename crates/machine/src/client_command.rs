@@ -38,9 +38,11 @@ pub struct ClientBounds {
     pub kept_bytes_max: u64,
 }
 
+/// A put's reply takes some ten bytes: room for those of every session's whole window. Every checkpoint writes them all, so they must
+/// be few.
 impl Default for ClientBounds {
     fn default() -> ClientBounds {
-        ClientBounds { sessions_max: 10_000, window: 64, reply_bytes_max: 64 << 10, kept_bytes_max: 64 << 20 }
+        ClientBounds { sessions_max: 10_000, window: 64, reply_bytes_max: 64 << 10, kept_bytes_max: 4 << 20 }
     }
 }
 

@@ -305,6 +305,14 @@ pub struct NodeCounts {
     pub alarms: Option<u64>,
     /// Bytes of history above which the NOSPACE alarm is raised.
     pub quota_backend_bytes: Option<u64>,
+    /// Clients with a session.
+    pub client_sessions: Option<u64>,
+    /// Bytes of replies kept for them.
+    pub kept_reply_bytes: Option<u64>,
+    /// Sessions of clients that made room for others since the log began.
+    pub expired_sessions: Option<u64>,
+    /// Requests in clients' sessions that were answered with a kept reply since start.
+    pub recalled_replies: Option<u64>,
     /// What this member's disk has left.
     pub disk_free_bytes: Option<u64>,
 }

@@ -186,6 +186,16 @@ fn write_optional_metrics(text: &mut MetricsText, status: &NodeStatus) {
         ("etcd_mvcc_put_total", "Total number of puts seen by this member.", counts.puts),
         ("etcd_mvcc_delete_total", "Total number of deletes seen by this member.", counts.deletes),
         ("etcd_mvcc_txn_total", "Total number of txns seen by this member.", counts.transactions),
+        (
+            "quorate_client_sessions_expired_total",
+            "Clients' sessions that made room for others.",
+            counts.expired_sessions,
+        ),
+        (
+            "quorate_replies_recalled_total",
+            "Requests in clients' sessions that had been applied before and were answered with the kept reply.",
+            counts.recalled_replies,
+        ),
     ];
     for (name, help, count) in counters {
         if let Some(count) = count {
@@ -206,6 +216,8 @@ fn write_optional_metrics(text: &mut MetricsText, status: &NodeStatus) {
         ),
         ("quorate_leases", "Leases there are.", counts.leases),
         ("quorate_alarms", "Alarms that are raised.", counts.alarms),
+        ("quorate_client_sessions", "Clients that have a session.", counts.client_sessions),
+        ("quorate_kept_reply_bytes", "Bytes of replies kept for clients' sessions.", counts.kept_reply_bytes),
         ("quorate_disk_free_bytes", "What the member's disk has left.", counts.disk_free_bytes),
         ("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", counts.quota_backend_bytes),
     ];

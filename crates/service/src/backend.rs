@@ -278,6 +278,10 @@ impl Backend for KeyspaceBackend {
                 transactions: Some(self.live.transactions.load(Ordering::Relaxed)),
                 leases: Some(self.live.leases.load(Ordering::Relaxed)),
                 alarms: Some(self.live.alarms.load(Ordering::Relaxed)),
+                client_sessions: Some(status.node.machine.client_sessions as u64),
+                kept_reply_bytes: Some(status.node.machine.kept_reply_bytes),
+                expired_sessions: Some(status.node.machine.expired_sessions),
+                recalled_replies: Some(status.node.machine.recalled_replies),
                 disk_free_bytes: status.node.free_bytes,
                 ..NodeCounts::default()
             },

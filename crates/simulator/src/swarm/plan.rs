@@ -163,6 +163,9 @@ pub struct Sessions {
     pub clients: u64,
     /// How much is kept for them: often less than they would need.
     pub bounds: ClientBounds,
+    /// Whether every copy of a request gets a number of its own, as from a client that has no session and asks again. Never by a
+    /// seed of its own accord: it is for showing that the judge sees what comes of it.
+    pub renumber_copies: bool,
 }
 
 /// Everything a seed decides beforehand. What happens when is drawn on the way, from the same seed.
@@ -296,7 +299,8 @@ impl Plan {
             reply_bytes_max: random.log_uniform(16, 1 << 10),
             kept_bytes_max: random.log_uniform(16, 1 << 10),
         };
-        self.sessions = random.happens(Chance::percent(50)).then_some(Sessions { clients, bounds });
+        self.sessions =
+            random.happens(Chance::percent(50)).then_some(Sessions { clients, bounds, renumber_copies: false });
         self
     }
 

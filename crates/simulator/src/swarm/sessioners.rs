@@ -11,7 +11,7 @@ use super::subject::{Judged, Meaning, Subject};
 use crate::act::Ask;
 use crate::latency::Latency;
 use crate::marks::{Mark, Marks};
-use crate::random::{Chance, Random};
+use crate::random::Random;
 use crate::world::{OperationId, OperationResult, Outcome, World};
 use bytes::Bytes;
 use quorate_machine::{ClientBounds, ClientCommand, ClientId, client_payload};
@@ -64,6 +64,7 @@ enum Copy {
 pub(super) struct Sessioners {
     all: Vec<Sessioner>,
     bounds: ClientBounds,
+    renumber_copies: bool,
     pause: Latency,
     /// Under way, with whose they are.
     copies: BTreeMap<OperationId, (usize, Copy)>,
@@ -86,6 +87,7 @@ impl Sessioners {
         Sessioners {
             all: (0..count).map(sessioner).collect(),
             bounds: plan.sessions.map_or_else(ClientBounds::default, |sessions| sessions.bounds),
+            renumber_copies: plan.sessions.is_some_and(|sessions| sessions.renumber_copies),
             pause: Latency::between(plan.patience / 64, plan.patience / 4),
             copies: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -162,7 +164,12 @@ impl Sessioners {
 
     /// A copy of what is wanted, to any node, whatever became of the earlier ones.
     fn send_wanted<R: Subject, S: Judged>(&mut self, at: usize, world: &mut World<R, S>) {
-        let who = &self.all[at];
+        let who = &mut self.all[at];
+        if self.renumber_copies
+            && let Some(open) = &mut who.session
+        {
+            open.sequence += 1;
+        }
         let Some(Open { client, sequence, acked_below, wanted: Some(wanted) }) = who.session.clone() else { return };
         let words = format!("put {} once as {sequence}", wanted.value.escape_ascii());
         let payload = S::put(&who.key, &wanted.value);
