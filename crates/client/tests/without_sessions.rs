@@ -1,4 +1,5 @@
 //! Against servers that cannot help: etcd and others that know no sessions, and nobody at all.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 use quorate_client::{CallError, Session, Settings};
 use std::net::SocketAddr;

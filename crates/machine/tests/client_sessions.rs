@@ -1,4 +1,5 @@
 //! Clients' sessions at whole machines: asked again of other nodes, over crashes and snapshots, and applied once.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 mod appending;
 

@@ -2,9 +2,11 @@
 
 mod flawed;
 mod ledger;
+mod misremembering;
 
-use flawed::{AppliesTwice, Flawed, Flawless, MisremembersReplies, ReadsAlone, SendsTooEarly};
+use flawed::{AppliesTwice, Flawed, Flawless, ReadsAlone, SendsTooEarly};
 use ledger::Ledger;
+use misremembering::MisremembersReplies;
 use quorate_keyspace::Keyspace;
 use quorate_paxos::Paxos;
 use quorate_raft::Raft;

@@ -1,8 +1,7 @@
 //! Wrong code on purpose, wrapped around right code: what the simulator must find.
 
 use bytes::Bytes;
-use quorate_keyspace::{Keyspace, Reply};
-use quorate_machine::{ApplyContext, KeptReplies, RestoreError, StateMachine};
+use quorate_machine::{ApplyContext, RestoreError, StateMachine};
 use quorate_protocol::{Durable, Env, Input, OpenError, Outbox, Output, ReadToken, Replica, Setup, Status, Violation};
 use quorate_simulator::swarm::{Judged, Meaning, Pace, Subject, Versioned};
 use quorate_simulator::{Mark, Random};
@@ -228,74 +227,6 @@ impl<S: Judged> Judged for AppliesTwice<S> {
     }
     fn revision(&self) -> u64 {
         self.0.revision()
-    }
-    fn contents_at(&self, revision: u64) -> Result<Vec<Versioned>, String> {
-        self.0.contents_at(revision)
-    }
-}
-
-/// A keyspace whose kept replies come back with the revision after the one they had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MisremembersReplies(Keyspace);
-
-impl StateMachine for MisremembersReplies {
-    type Query = quorate_keyspace::Query;
-    type Reply = Reply;
-    type Duty = ();
-
-    const KEPT_REPLIES: Option<KeptReplies<Reply>> = Some(KeptReplies {
-        encode: |reply| match reply {
-            Reply::Put { revision, prev_kv } => {
-                quorate_wire::encode_to_bytes(&Reply::Put { revision: revision + 1, prev_kv: prev_kv.clone() })
-            }
-            other => quorate_wire::encode_to_bytes(other),
-        },
-        decode: quorate_wire::decode_exact,
-        opened: |client, window| Reply::SessionOpened { client, window },
-        closed: || Reply::SessionClosed,
-    });
-
-    fn empty() -> Self {
-        MisremembersReplies(Keyspace::empty())
-    }
-    fn apply(&mut self, context: &ApplyContext, payload: &Bytes) -> Reply {
-        self.0.apply(context, payload)
-    }
-    fn query(&self, query: &quorate_keyspace::Query) -> Reply {
-        self.0.query(query)
-    }
-    fn digest(&self) -> u64 {
-        self.0.digest()
-    }
-    fn head(&self) -> Bytes {
-        self.0.head()
-    }
-    fn item_count(&self) -> u64 {
-        self.0.item_count()
-    }
-    fn item(&self, number: u64) -> Option<Bytes> {
-        self.0.item(number)
-    }
-    fn restore(head: Bytes, items: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Self, RestoreError> {
-        Ok(MisremembersReplies(Keyspace::restore(head, items)?))
-    }
-}
-
-impl Judged for MisremembersReplies {
-    fn put(key: &Bytes, value: &Bytes) -> Bytes {
-        Keyspace::put(key, value)
-    }
-    fn delete(key: &Bytes) -> Bytes {
-        Keyspace::delete(key)
-    }
-    fn get(key: Option<&Bytes>) -> quorate_keyspace::Query {
-        <Keyspace as Judged>::get(key)
-    }
-    fn meaning(reply: &Reply) -> Meaning {
-        Keyspace::meaning(reply)
-    }
-    fn revision(&self) -> u64 {
-        Judged::revision(&self.0)
     }
     fn contents_at(&self, revision: u64) -> Result<Vec<Versioned>, String> {
         self.0.contents_at(revision)
