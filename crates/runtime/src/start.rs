@@ -134,6 +134,7 @@ where
     let new_disk = DiskId(draw("cannot draw a disk id")?);
     let (seed, start) = (draw("cannot draw a seed")?, draw("cannot draw a name for this start")?);
     let addresses = addresses_of(&config.start);
+    let agreements = R::agreements(&config.node.protocol);
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
     let (node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
@@ -162,6 +163,7 @@ where
         client_urls: config.client_urls,
         peer_urls: config.peer_urls,
         members_decided_at: node.roster().decided_at(),
+        agreements,
     };
     let sampler = tokio::task::spawn_local(tell_free_space(config.data_directory.clone(), events.clone()));
     let context = Rc::new(PeerContext {
