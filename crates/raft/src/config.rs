@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn an_election_timeout_must_be_alike_only_where_leases_rest_on_it() {
-        let hasty = |lease_reads| Config { election_timeout: Duration::from_millis(151), lease_reads, ..Config::default() };
+        let hasty =
+            |lease_reads| Config { election_timeout: Duration::from_millis(151), lease_reads, ..Config::default() };
         let calm = |lease_reads| Config { lease_reads, ..Config::default() };
         let on = |clock_rate_error_ppm| Some(LeaseReads { clock_rate_error_ppm });
         assert_eq!(hasty(None).agreements(), calm(None).agreements());

@@ -396,7 +396,10 @@ mod tests {
         let refusal = judge(&ours, &off, &mut known).unwrap_err();
         assert!(!refusal.is_fatal(), "the other one may be the one to change");
         let words = refusal.to_string();
-        assert!(words.starts_with("it has election-timeout not set, this node 1s; it has lease-reads false"), "{words}");
+        assert!(
+            words.starts_with("it has election-timeout not set, this node 1s; it has lease-reads false"),
+            "{words}"
+        );
         let hasty = with(hello(2, 1, 200), &[("lease-reads", "true"), ("election-timeout", "500ms")]);
         let words = judge(&ours, &hasty, &mut known).unwrap_err().to_string();
         assert!(words.starts_with("it has election-timeout 500ms, this node 1s:"), "{words}");

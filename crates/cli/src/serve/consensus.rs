@@ -104,8 +104,7 @@ mod tests {
         let off = Settings { lease_reads: Some(false), ..alone };
         assert!(refusal(off).contains("means nothing without --lease-reads"));
         for error in [700_000, 1_000_000, u32::MAX] {
-            let wild =
-                Settings { lease_reads: Some(true), clock_rate_error_ppm: Some(error), ..Settings::default() };
+            let wild = Settings { lease_reads: Some(true), clock_rate_error_ppm: Some(error), ..Settings::default() };
             assert!(refusal(wild).contains("less than two heartbeats"), "{error}");
         }
     }
