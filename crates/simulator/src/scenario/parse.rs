@@ -3,7 +3,7 @@
 use super::acts;
 use super::script::{Call, Expectation, Line, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
 use super::words::{Parsed, bounded, duration, node, number};
-use crate::act::Ask;
+use crate::act::{Act, Ask};
 use crate::swarm::Plan;
 use bytes::Bytes;
 use quorate_node::Consistency;
@@ -220,7 +220,13 @@ fn picked(words: &[&str]) -> Parsed<Picked> {
 
 /// Every node a step names must exist.
 fn check_nodes(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let nodes = scenario.node_count();
+    let joiner = |line: &Line| match &line.step {
+        Step::Act(acts) => {
+            acts.iter().filter_map(|act| if let Act::StartJoining(node) = act { Some(node.0) } else { None }).max()
+        }
+        _ => None,
+    };
+    let nodes = scenario.steps.iter().filter_map(joiner).max().unwrap_or(0).max(scenario.node_count());
     for line in &scenario.steps {
         let is_for_raft = matches!(line.step, Step::Aftermath { .. })
             || matches!(line.step, Step::Call { call: Call::Ask(Ask::Put { .. }), .. });

@@ -80,7 +80,7 @@ impl Callers {
         let ask = self.draw_call::<S>(caller);
         let Some(who) = self.callers.get(caller) else { return };
         let nodes: Vec<NodeId> = world.nodes().collect();
-        let node = if self.random.happens(Chance::percent(70)) {
+        let node = if self.random.happens(Chance::percent(70)) && !world.is_removed(who.home) {
             who.home
         } else {
             self.random.pick(&nodes).copied().unwrap_or(who.home)

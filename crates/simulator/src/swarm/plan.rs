@@ -1,13 +1,14 @@
 //! What a seed decides before a run begins.
 
 use super::settings::draw_node;
+use super::steering::Steering;
 use super::subject::Subject;
 use crate::latency::Latency;
 use crate::network::Link;
 use crate::random::{Chance, Random};
 use crate::transcript::Keep;
 use crate::world::{Batching, Checks, DiskModel, WorldConfig};
-use quorate_types::{ClusterId, Membership};
+use quorate_types::{ClusterId, Membership, NodeId};
 use std::time::Duration;
 
 /// How wrong the rate of a clock may be.
@@ -200,6 +201,8 @@ pub struct Plan {
     pub damage_anywhere: bool,
     /// Whether a minority stays broken for ever when the storm is over.
     pub leave_minority_down: bool,
+    /// What is asked about the cluster itself, and who should lead.
+    pub steering: Steering,
     /// Whether nodes explain what they do. It must not matter.
     pub tracing: bool,
     /// How often a claim is checked against the synced-only disks.
@@ -213,7 +216,8 @@ impl Plan {
     #[must_use]
     pub fn of_seed(seed: u64) -> Plan {
         let plan = Plan::draw(&mut Random::stream(seed, "plan", 0));
-        plan.with_leases(&mut Random::stream(seed, "lease-plan", 0))
+        let plan = plan.with_leases(&mut Random::stream(seed, "lease-plan", 0));
+        plan.with_steering(&mut Random::stream(seed, "steering-plan", 0))
     }
 
     fn draw(random: &mut Random) -> Plan {
@@ -255,6 +259,7 @@ impl Plan {
             storm: patience * u32::try_from(random.between(20, 60)).unwrap_or(20),
             damage_anywhere: random.happens(Chance::percent(15)),
             leave_minority_down: random.happens(Chance::percent(30)),
+            steering: Steering::default(),
             tracing: random.happens(Chance::percent(25)),
             ghost: draw_ghost(random),
             deep: *random
@@ -274,11 +279,26 @@ impl Plan {
         self
     }
 
+    fn with_steering(mut self, random: &mut Random) -> Plan {
+        let drift_ppm = if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX * 10_000 } else { 0 };
+        let clocks = u32::try_from(drift_ppm).ok().filter(|_| !self.has(FaultClass::Clock));
+        self.steering = Steering::draw(random, self.voters, self.patience, clocks);
+        // Some of what a campaign must have seen is only seen where nodes explain themselves.
+        self.tracing |= random.happens(Chance::percent(30));
+        self
+    }
+
+    /// By how much clocks run wrong, in parts per million.
+    fn clock_drift_ppm_max(&self) -> u32 {
+        let drift = if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX * 10_000 } else { 0 };
+        u32::try_from(drift).unwrap_or(0).max(self.steering.guidance.lease_clock_error_ppm.unwrap_or(0))
+    }
+
     /// By how many percent a clock of this plan may be wrong about how much time has passed, but for times in which it
     /// stands still; `None` if clocks jump.
     pub(crate) fn clock_error_percent_max(&self) -> Option<u64> {
         let jumps = self.has(FaultClass::Clock);
-        (!jumps).then_some(if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX } else { 0 })
+        (!jumps).then_some(u64::from(self.clock_drift_ppm_max().div_ceil(10_000)))
     }
 
     /// Whether the storm has this class.
@@ -290,17 +310,22 @@ impl Plan {
     /// The world of this plan, before the storm.
     #[must_use]
     pub fn world<R: Subject>(&self, random: &mut Random, keep: Keep) -> WorldConfig<R> {
+        let node = draw_node::<R>(random, self);
+        let guided = |id| (NodeId(id), R::guided(node.protocol.clone(), NodeId(id), &self.steering.guidance));
+        let protocols = (1..=self.voters + self.steering.spares).map(guided).collect();
         WorldConfig {
             cluster: ClusterId(1),
             members: Membership::of_voters(self.voters),
-            node: draw_node(random, self),
+            node,
+            protocols,
+            members_change: R::IS_STEERED && self.steering.members.is_some(),
             usual_link: self.calm_link,
             links: Vec::new(),
             disk: self.disk,
             processing: self.processing,
             batching: self.batching,
             clock_offset_max: Duration::from_secs(3600),
-            clock_drift_ppm_max: if self.has(FaultClass::Drift) { 100_000 } else { 0 },
+            clock_drift_ppm_max: self.clock_drift_ppm_max(),
             hints: Chance::percent(50),
             archive: self.has(FaultClass::Replay),
             doorman: true,

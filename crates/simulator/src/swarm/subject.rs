@@ -1,10 +1,12 @@
 //! What a protocol and a state machine must say about themselves to be simulated at random.
 
+use super::steering::Guidance;
 use crate::marks::Mark;
 use crate::random::Random;
 use bytes::Bytes;
 use quorate_machine::{DutyConfig, StateMachine};
 use quorate_protocol::Replica;
+use quorate_types::{NodeId, Slot};
 use std::time::Duration;
 
 /// How fast a drawn world is, for choosing timeouts.
@@ -23,8 +25,21 @@ pub trait Subject: Replica {
     /// Rare things that cannot happen in this protocol, so that no campaign is blamed for not having seen them.
     const IMPOSSIBLE_MARKS: &'static [Mark];
 
+    /// Whether its leaders can be told whom to hand over to, and its members change.
+    const IS_STEERED: bool = false;
+
     /// Settings for a cluster of this pace: legal ones, tiny limits and bad ratios included.
     fn draw_config(random: &mut Random, pace: Pace) -> Self::Config;
+
+    /// The settings of one node, where a seed says who should lead and what reads rest on.
+    fn guided(config: Self::Config, _node: NodeId, _guidance: &Guidance) -> Self::Config {
+        config
+    }
+
+    /// The sets of voters of which each must agree here, by majority, and the slot that brought them; 0 if it founded them.
+    fn halves(&self) -> (Slot, Vec<Vec<NodeId>>) {
+        (Slot::ZERO, vec![self.status().membership.voters().collect()])
+    }
 }
 
 /// A key with what it held.

@@ -10,7 +10,7 @@ use quorate_disk::model::ModelDisk;
 use quorate_machine::StateMachine;
 use quorate_node::{Lane, Node, NodeInput, NodeTimer};
 use quorate_protocol::{Env, Replica, Start};
-use quorate_types::{NodeId, Slot, Time};
+use quorate_types::{Membership, NodeId, Slot, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -98,6 +98,8 @@ pub(super) struct Host<R: Replica, S: StateMachine> {
     /// The replica that the synced disks open, as of so many flushes.
     pub(super) ghost: Option<(u64, R)>,
     pub(super) lead: Option<Lead>,
+    /// Whom it may have to speak to, as it said last.
+    pub(super) reach: Membership,
     pub(super) seen: Seen,
     /// The highest era known to be durable here, over all incarnations.
     pub(super) durable_era: u64,
@@ -145,6 +147,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
             flushes: 0,
             ghost: None,
             lead: None,
+            reach: Membership::default(),
             seen: Seen::default(),
             durable_era: 0,
             checkpointed: Slot::ZERO,
@@ -173,6 +176,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         self.journal_busy = false;
         self.held_lanes.clear();
         self.lead = None;
+        self.reach = Membership::default();
         self.seen = Seen::default();
     }
 

@@ -1,10 +1,11 @@
 //! What must always hold, whatever the faults.
 
 use super::World;
+use super::config::WorldConfig;
 use super::host::Host;
 use crate::marks::Mark;
 use quorate_machine::StateMachine;
-use quorate_node::{BootError, Node, NodeConfig, NodeMessage};
+use quorate_node::{BootError, Node, NodeMessage};
 use quorate_protocol::{Replica, Role};
 use quorate_types::{ClusterId, DiskId, NodeId, Slot, Time};
 use std::collections::BTreeMap;
@@ -89,6 +90,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if self.promises.last_leader.replace(id).is_some_and(|before| before != id) {
             self.mark(Mark::LeaderChange);
         }
+        self.note_new_leader(id);
         let first = *self.promises.leaders.entry(era).or_insert(id);
         if first != id {
             let detail = format!("both {first} and {id} lead in era {era}");
@@ -167,7 +169,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if host.is_damaged() {
             return;
         }
-        let opened = host.open_ghost(self.config.cluster, &self.config.node);
+        let opened = host.open_ghost(self.config.cluster, &self.config);
         self.marks.hit(Mark::GhostAsked);
         let why = match opened {
             Ok(ghost) if ghost.vouches(to, claim) => return,
@@ -186,11 +188,12 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
     }
 
     /// The replica that the synced-only disks would open; opened anew only when something became durable since.
-    fn open_ghost(&mut self, cluster: ClusterId, config: &NodeConfig<R>) -> Result<&R, BootError> {
+    fn open_ghost(&mut self, cluster: ClusterId, config: &WorldConfig<R>) -> Result<&R, BootError> {
         let is_current = self.ghost.as_ref().is_some_and(|(at, _)| *at == self.flushes);
         if !is_current {
             let boot = self.boot(cluster, DiskId(0));
-            let ghost = Node::<R, S>::ghost(&boot, config, &self.journal.synced(), &self.store.synced())?;
+            let ghost =
+                Node::<R, S>::ghost(&boot, &config.settings_of(self.id), &self.journal.synced(), &self.store.synced())?;
             self.ghost = Some((self.flushes, ghost));
         }
         Ok(&self.ghost.as_ref().expect("it was just opened").1)
