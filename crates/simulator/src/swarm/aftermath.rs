@@ -29,11 +29,14 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         self.world.stop_recording();
         if self.has_quorum() {
             let Some(core) = self.await_answers() else { return };
-            let is_live = self.check_live(&core) && self.check_members(&core) && self.check_leases_end(&core);
-            if is_live && self.world.broken_promise().is_none() {
-                judge::judge(self.world, self.history, &core);
+            // What was asked before may have been carried out since, against members of whom some stay down for ever.
+            if self.has_quorum() {
+                let is_live = self.check_live(&core) && self.check_members(&core) && self.check_leases_end(&core);
+                if is_live && self.world.broken_promise().is_none() {
+                    judge::judge(self.world, self.history, &core);
+                }
+                return;
             }
-            return;
         }
         let over = self.world.now() + self.longest_call + self.patience * 2;
         self.run_until(over);

@@ -130,10 +130,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             (Wanted::Members(Wish::Add { role: MemberRole::Learner, .. }), Ok(())) if asked.is_news => {
                 self.mark(Mark::LearnerAdded);
             }
-            (Wanted::Members(Wish::Add { id: added, .. }), Ok(())) if self.is_removed(added) && !asked.is_news => {
-                let detail = format!("{id} says that {added} is a member, which was removed before that was asked");
-                self.report_broken("RemovedForGood", Some(id), detail);
-            }
+            // A node that has not heard of a removal may still say that the member is there: ids never come twice, so nobody
+            // who asks for a new one can be misled (decision 0020). That none comes back is judged by what is decided.
             (Wanted::Members(Wish::Add { .. }), Err(AskError::IdTaken)) => self.mark(Mark::RemovedIdRefused),
             _ => {}
         }
