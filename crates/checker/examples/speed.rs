@@ -1,4 +1,4 @@
-//! How long checks take: `cargo run --release -p quorate-checker --example speed`, for some: `-- "a register"`.
+//! How long checks take: `cargo run --release -p quorate-checker --example speed`, for some: `-- "a register"`, with more seeds: `-- "" 100`.
 
 #[path = "../tests/generator/mod.rs"]
 mod generator;
@@ -14,27 +14,36 @@ fn main() {
     let busy = |object| Shape { operations: 2_000, clients: 50, longest: 100, ..Shape::of(object) };
     let lossy = |object| Shape { lost_one_in: 50, ..busy(object) };
     let plain = Shape { deletes: false, ..busy(Object::Register) };
-    measure("a register without deletes, 50 clients, 2,000 operations", &plain, SEEDS);
-    measure("  a register without deletes, one in 50 without an answer", &Shape { lost_one_in: 50, ..plain }, SEEDS);
+    measure("a register without deletes, 50 clients, 2,000 operations", &plain, seeds());
+    measure("  a register without deletes, one in 50 without an answer", &Shape { lost_one_in: 50, ..plain }, seeds());
     for object in [Object::Register, Object::List, Object::Counter, Object::Lock, Object::Fifo, Object::Bag] {
-        measure(&format!("{object}, 1 key, 50 clients, 2,000 operations"), &busy(object), SEEDS);
-        measure(&format!("  {object}, one in 50 without an answer"), &lossy(object), SEEDS);
+        measure(&format!("{object}, 1 key, 50 clients, 2,000 operations"), &busy(object), seeds());
+        measure(&format!("  {object}, one in 50 without an answer"), &lossy(object), seeds());
     }
     for values in [2, 5, 20] {
         let few = Shape { values, ..busy(Object::Register) };
-        measure(&format!("a register of {values} values, 50 clients, 2,000 operations"), &few, SEEDS);
+        measure(&format!("a register of {values} values, 50 clients, 2,000 operations"), &few, seeds());
         let lossy = Shape { lost_one_in: 50, ..few };
-        measure(&format!("  a register of {values} values, one in 50 without an answer"), &lossy, SEEDS);
+        measure(&format!("  a register of {values} values, one in 50 without an answer"), &lossy, seeds());
+    }
+    for object in [Object::Fifo, Object::Bag] {
+        let few = Shape { values: 20, ..busy(object) };
+        measure(&format!("{object} of 20 different items, 50 clients, 2,000 operations"), &few, seeds());
     }
     let store = Shape { keys: 10, clients: 20, ..busy(Object::Store) };
-    measure("a store, 10 keys, 20 clients, 2,000 transactions", &store, SEEDS);
-    measure("  and with revisions", &Shape { revisions: true, ..store.clone() }, SEEDS);
-    measure("  and 50 clients, one in 50 without an answer", &Shape { clients: 50, lost_one_in: 50, ..store }, SEEDS);
+    measure("a store, 10 keys, 20 clients, 2,000 transactions", &store, seeds());
+    measure("  and with revisions", &Shape { revisions: true, ..store.clone() }, seeds());
+    measure("  and 50 clients, one in 50 without an answer", &Shape { clients: 50, lost_one_in: 50, ..store }, seeds());
     let many = Shape { operations: 100_000, keys: 100, clients: 100, ..Shape::of(Object::Register) };
     measure("registers, 100 keys, 100 clients, 100,000 operations", &many, 3);
     measure("  and one in 100 without an answer", &Shape { lost_one_in: 100, ..many }, 3);
     let one = Shape { operations: 100_000, clients: 50, ..Shape::of(Object::Register) };
     measure("a register, 1 key, 50 clients, 100,000 operations", &one, 3);
+}
+
+/// How many seeds, [`SEEDS`] if the second argument does not say.
+fn seeds() -> u64 {
+    std::env::args().nth(2).and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS)
 }
 
 fn measure(name: &str, shape: &Shape, seeds: u64) {
@@ -67,8 +76,9 @@ fn measure(name: &str, shape: &Shape, seeds: u64) {
     let (worst, worst_stale) = (legal.iter().max().copied(), stale.iter().max().copied());
     legal.sort();
     println!(
-        "{name}: median {:?}, worst {:?}; spoilt in the middle: worst {:?} (with explanation), {accepted} still legal; {unknown} unknown",
+        "{name}: median {:?}, p99 {:?}, worst {:?}; spoilt in the middle: worst {:?} (with explanation), {accepted} still legal; {unknown} unknown",
         legal[legal.len() / 2],
+        legal[legal.len() * 99 / 100],
         worst.unwrap_or_default(),
         worst_stale.unwrap_or_default()
     );

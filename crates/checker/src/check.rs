@@ -48,6 +48,14 @@ pub enum UnknownReason {
         /// The budget.
         most: usize,
     },
+    /// Too many operations of one part ran at the same time.
+    #[error("{found} operations at the same time are more than the {most} that can be searched")]
+    TooManyAtOnce {
+        /// How many there are.
+        found: usize,
+        /// What there can be.
+        most: usize,
+    },
     /// The caller said to stop.
     #[error("was stopped before it was done")]
     Stopped,

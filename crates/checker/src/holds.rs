@@ -79,11 +79,17 @@ impl Holds {
     }
 
     /// Whether `operation` can take effect under no fact of the chain that begins with this one.
-    pub(crate) fn excludes<M: Model>(&self, model: &M, names: &[u64], first: usize, operation: &M::Operation) -> bool {
+    pub(crate) fn excludes<M: Model>(
+        &self,
+        model: &M,
+        name: impl Fn(usize) -> u64,
+        first: usize,
+        operation: &M::Operation,
+    ) -> bool {
         let mut at = Some(first);
         for _ in 0..LONGEST_CHAIN {
             let Some(fact) = at else { return true };
-            if !model.excludes(operation, names[fact]) {
+            if !model.excludes(operation, name(fact)) {
                 return false;
             }
             at = self.holds[fact].next;

@@ -42,19 +42,22 @@
 //! ```
 
 mod check;
+mod configuration;
 mod explain;
 mod format;
 mod history;
 mod holds;
 mod levels;
-mod memory;
 mod model;
+mod moment;
 mod objects;
+mod plan;
 mod search;
 mod shrink;
+mod slots;
 mod timeline;
 mod transaction;
-mod waiting;
+mod visited;
 mod witness;
 
 pub use check::{Budget, UnknownReason, Verdict, check, check_while};

@@ -98,7 +98,9 @@ pub trait Model {
     /// lead nowhere long before they end.
     fn needs(&self, _operation: &Self::Operation, _facts: &mut Vec<u64>) {}
 
-    /// The facts that `operation` may bring about. Those that never hold again once they ended may be left out.
+    /// The facts that `operation` may bring about. All that are needed must be named: what does not hold, and nothing that is
+    /// left brings, is taken to be lost. Only where [`Model::holds`] is always true may those be left out that never hold again once
+    /// they ended.
     fn brings(&self, _operation: &Self::Operation, _facts: &mut Vec<u64>) {}
 
     /// Some of the facts that hold in `before` and not in `after`.

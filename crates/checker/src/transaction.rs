@@ -145,6 +145,15 @@ impl Transaction {
         self.success.iter().chain(&self.failure)
     }
 
+    /// The steps that were done if it took effect and answered; `None` if the answer does not say which.
+    pub(crate) fn certainly_done(&self) -> Option<&[Step]> {
+        match self.succeeded {
+            Some(true) => Some(&self.success),
+            Some(false) => Some(&self.failure),
+            None => self.compares.is_empty().then_some(&self.success[..]),
+        }
+    }
+
     pub(crate) fn describe(&self, formatter: &mut fmt::Formatter<'_>, answered: bool) -> fmt::Result {
         let show = |steps: &[Step]| -> String {
             let steps: Vec<String> = steps.iter().map(|step| Told(step, answered).to_string()).collect();

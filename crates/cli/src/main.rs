@@ -4,8 +4,10 @@ mod bench;
 mod client;
 mod endpoint;
 mod exit;
+mod inspect;
 mod lab;
 mod maelstrom;
+mod recover;
 mod serve;
 mod snapshot;
 mod up;
@@ -41,6 +43,10 @@ enum Command {
     Restore(Box<snapshot::RestoreArguments>),
     /// Look into a saved snapshot
     Snapshot(snapshot::SnapshotArguments),
+    /// Look into the data directory of a member that does not run; changes nothing
+    Inspect(inspect::InspectArguments),
+    /// Make a new cluster of what is left when a majority is gone for good; explains, and refuses by default
+    Recover(Box<recover::RecoverArguments>),
     /// Put load on any etcd v3 endpoint and measure it
     Bench(Box<bench::BenchArguments>),
     /// Let single-decree Paxos agree on one value, and tell how
@@ -89,6 +95,8 @@ fn main() -> ExitCode {
         Command::Member(arguments) => client::member(arguments),
         Command::Restore(arguments) => snapshot::restore(*arguments),
         Command::Snapshot(arguments) => snapshot::snapshot(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Recover(arguments) => recover::run(*arguments),
         Command::Bench(arguments) => bench::run(*arguments),
         Command::Decide(arguments) => lab::decide(arguments),
         Command::Sim(arguments) => lab::sim(arguments),

@@ -59,6 +59,9 @@ fn what_failed_and_what_is_wrong_ends_with_1() {
         &["snapshot", "status", "no.snapshot"],
         &["restore", "no.snapshot", "--data-dir", "new"],
         &["restore", "missing.snapshot", "--data-dir", "new"],
+        &["inspect", "missing"],
+        &["inspect", "."],
+        &["recover", "missing"],
     ];
     expect(1, directory.path(), failed);
 }
@@ -91,6 +94,13 @@ fn what_makes_no_sense_ends_with_2_whatever_the_command() {
         &["restore", "no.snapshot", "--mark-compacted"],
         &["restore", "no.snapshot", "--initial-cluster", "other=http://127.0.0.1:2380"],
         &["snapshot", "status"],
+        &["inspect"],
+        &["inspect", ".", "--entries", "5..3"],
+        &["inspect", ".", "--with-tail"],
+        &["inspect", ".", "--keys", "a", "--get", "a"],
+        &["recover"],
+        &["recover", ".", "--bump-revision", "0"],
+        &["recover", ".", "--i-accept-data-loss", "7"],
     ];
     expect(2, directory.path(), wrong);
 }

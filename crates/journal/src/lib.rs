@@ -51,8 +51,10 @@ mod open;
 mod scan;
 mod segment_reader;
 mod spare;
+mod survey;
 
 pub use config::{Expected, Identity, JournalConfig};
 pub use error::{AppendError, CompletionError, JournalError};
 pub use journal::{Journal, SegmentInfo, Write};
 pub use open::{Found, Opened, TornTail};
+pub use survey::{SegmentSurvey, Survey};

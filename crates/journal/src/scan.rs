@@ -107,11 +107,11 @@ pub(crate) fn scan(disk: &dyn Disk, expected: &Expected) -> Result<Scan, Journal
     })
 }
 
-fn reader_of(disk: &dyn Disk, number: u64) -> Result<SegmentReader<'_>, DiskError> {
+pub(crate) fn reader_of(disk: &dyn Disk, number: u64) -> Result<SegmentReader<'_>, DiskError> {
     SegmentReader::new(disk, segment_file(number))
 }
 
-fn read_segment_header(reader: &mut SegmentReader, number: u64) -> Result<SegmentHeader, JournalError> {
+pub(crate) fn read_segment_header(reader: &mut SegmentReader, number: u64) -> Result<SegmentHeader, JournalError> {
     let file = reader.file().to_owned();
     let header = match SegmentHeader::parse(&reader.bytes(0, SECTOR_BYTES)?) {
         Parsed::Valid(header) => header,
@@ -173,17 +173,17 @@ fn newer(candidate: Option<Mark>, than: Option<Mark>) -> bool {
 }
 
 /// Following the flushes.
-struct Walk {
+pub(crate) struct Walk {
     identity: Identity,
     /// After the last good flush.
-    end: End,
-    incarnation: Incarnation,
-    records: Vec<(Ticket, Bytes)>,
+    pub(crate) end: End,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) records: Vec<(Ticket, Bytes)>,
 }
 
 /// Why no further flush was found, at the walk's end.
 #[derive(Clone, Copy, Debug)]
-struct Stop {
+pub(crate) struct Stop {
     what: &'static str,
     /// Where a later flush could stand.
     later_flushes_from: u64,
@@ -196,7 +196,7 @@ enum Step {
 
 impl Walk {
     /// Before the oldest segment's first flush; whatever came earlier is compacted away.
-    fn from(oldest: &SegmentHeader) -> Walk {
+    pub(crate) fn from(oldest: &SegmentHeader) -> Walk {
         Walk {
             identity: oldest.identity.clone(),
             end: End {
@@ -212,7 +212,7 @@ impl Walk {
 
     /// A segment continues where the one before it stopped. If it says that one went on, then that was cut or
     /// damaged, at `stop`.
-    fn enter_segment(&mut self, header: &SegmentHeader, stop: Option<Stop>) -> Result<(), JournalError> {
+    pub(crate) fn enter_segment(&mut self, header: &SegmentHeader, stop: Option<Stop>) -> Result<(), JournalError> {
         let file = segment_file(header.segment);
         if header.identity.disk != self.identity.disk {
             return Err(JournalError::WrongDisk { file, found: header.identity.disk, expected: self.identity.disk });
@@ -234,7 +234,7 @@ impl Walk {
     }
 
     /// Follows the flushes of one segment.
-    fn follow(&mut self, reader: &mut SegmentReader, segment: &SegmentHeader) -> Result<Stop, JournalError> {
+    pub(crate) fn follow(&mut self, reader: &mut SegmentReader, segment: &SegmentHeader) -> Result<Stop, JournalError> {
         let mut previous = segment.previous;
         loop {
             match self.read_flush(reader, previous)? {

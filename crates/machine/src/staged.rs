@@ -1,14 +1,16 @@
 //! A state that came from another node, made but not yet this node's own.
 
+use crate::command::decode_batch;
 use crate::image::{MachineImage, OpenMachineError, decode_meta, encode_meta};
 use crate::machine::{Machine, Out};
-use crate::output::MachineOutput;
+use crate::output::{MachineError, MachineOutput};
 use crate::request::RequestError;
 use crate::roster::Roster;
-use crate::sessions::{Sessions, mix};
-use crate::state_machine::StateMachine;
+use crate::sessions::{Admission, Sessions, mix};
+use crate::state_machine::{ApplyContext, StateMachine};
 use crate::transfer::{Arrival, View};
 use bytes::Bytes;
+use quorate_protocol::Decision;
 use quorate_types::Slot;
 
 /// State, sessions, members and applied mark of a snapshot. It takes the machine's place with [`Machine::install`].
@@ -50,6 +52,44 @@ impl<S: StateMachine> Staged<S> {
     #[must_use]
     pub fn of_new_cluster(state: S, applied: Slot) -> Staged<S> {
         Staged { state, sessions: Sessions::default(), roster: Roster::default(), applied }
+    }
+
+    /// What was decided for the next slot, as a machine without clients and lead takes it: for tools that look at what a stopped
+    /// node would come to.
+    ///
+    /// # Errors
+    /// When the slot does not follow the last one, or its bytes are no batch. Nothing of it is applied then.
+    pub fn decide(&mut self, slot: Slot, decision: Decision) -> Result<(), MachineError> {
+        let expected = self.applied.next();
+        if slot != expected {
+            return Err(MachineError::OutOfOrder { decided: slot, expected });
+        }
+        match decision {
+            Decision::Commands(batch) => {
+                let commands = decode_batch(batch).map_err(|why| MachineError::Undecodable { slot, why })?;
+                for (index, command) in (0u32..).zip(&commands) {
+                    if self.sessions.admit(command) == Admission::First {
+                        self.state.apply(&ApplyContext { slot, index, stamp: command.stamp }, &command.payload);
+                    }
+                }
+            }
+            Decision::Members(members) => self.roster.decided(slot, members),
+            Decision::Nothing => {}
+        }
+        self.applied = slot;
+        Ok(())
+    }
+
+    /// How many nodes and clients have a session in it.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The members as last decided in it.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// The state alone.

@@ -307,9 +307,9 @@ pub(crate) fn write_founding_checkpoint<S: StateMachine>(
 }
 
 /// Cluster, node and disk.
-type Owner = (ClusterId, NodeId, DiskId);
+pub(crate) type Owner = (ClusterId, NodeId, DiskId);
 
-fn decode_store_meta(meta: Bytes) -> Result<(Owner, Option<Bytes>, Bytes), WireError> {
+pub(crate) fn decode_store_meta(meta: Bytes) -> Result<(Owner, Option<Bytes>, Bytes), WireError> {
     let mut reader = Reader::new(meta);
     let owner = (ClusterId::decode(&mut reader)?, NodeId::decode(&mut reader)?, DiskId::decode(&mut reader)?);
     let anchor = Option::<Bytes>::decode(&mut reader)?;

@@ -109,7 +109,7 @@
 //! | `read.rs`, `lease.rs` | ReadIndex, at the leader and forwarded; reads that rest on clocks |
 //! | `transfer.rs`, `priority.rs` | leadership handed over: asked for, from a sick disk, to a preferred member |
 //! | `durability.rs` | what is on disk, what waits for it, what a message claims |
-//! | `recovery.rs` | opening from records |
+//! | `recovery.rs`, `stored_log.rs`, `restored.rs` | opening from records; looking at them; writing those of a new cluster |
 //! | `log.rs`, `entry.rs` | the log, its entries and the configurations it brings |
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
@@ -139,6 +139,7 @@ mod restored;
 pub mod rules;
 mod snapshot;
 mod status;
+mod stored_log;
 mod transfer;
 
 pub use config::Config;
@@ -148,4 +149,5 @@ pub use log::Log;
 pub use message::{Append, AppendOutcome, Message, ReadAnswer};
 pub use record::{Anchor, Record};
 pub use replica::{Raft, Timer};
-pub use restored::founded_behind;
+pub use restored::{founded_behind, founded_behind_term};
+pub use stored_log::StoredLog;

@@ -19,20 +19,20 @@ use quorate_types::{Membership, NodeId, Slot, Ticket};
 
 /// What the records tell so far.
 #[derive(Default)]
-struct Replay {
-    founded: Option<Membership>,
-    term: u64,
-    voted_for: Option<NodeId>,
-    anchor: Option<Anchor>,
+pub(crate) struct Replay {
+    pub(crate) founded: Option<Membership>,
+    pub(crate) term: u64,
+    pub(crate) voted_for: Option<NodeId>,
+    pub(crate) anchor: Option<Anchor>,
     /// The anchor came with this snapshot.
-    snapshot: Option<SnapshotId>,
+    pub(crate) snapshot: Option<SnapshotId>,
     /// Entries without gaps, the first of them in `first`.
-    entries: Vec<Entry>,
-    first: Slot,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) first: Slot,
     landmarks: Landmarks,
 }
 
-fn inconsistent<T>(why: String) -> Result<T, OpenError> {
+pub(crate) fn inconsistent<T>(why: String) -> Result<T, OpenError> {
     Err(OpenError::Inconsistent { why })
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn open(
 }
 
 impl Replay {
-    fn take(&mut self, ticket: Ticket, record: Record) -> Result<(), OpenError> {
+    pub(crate) fn take(&mut self, ticket: Ticket, record: Record) -> Result<(), OpenError> {
         match record {
             Record::Founded { membership } => match &self.founded {
                 Some(known) if *known != membership => inconsistent("the cluster was founded twice".to_owned()),

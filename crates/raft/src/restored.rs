@@ -15,10 +15,17 @@ const TERM_BEFORE: u64 = 1;
 /// behind an anchor like any other, and whoever lacks it gets a snapshot. `slot` must not be 0.
 #[must_use]
 pub fn founded_behind(membership: &Membership, slot: Slot) -> (Vec<Record>, Anchor) {
-    let anchor = Anchor { slot, term: TERM_BEFORE, configuration: Configuration::of(membership.clone()) };
+    founded_behind_term(membership, slot, TERM_BEFORE)
+}
+
+/// The same, behind a log whose terms were known: the new cluster's are above `term`, so that a term never means two things to
+/// whoever compares what both clusters said.
+#[must_use]
+pub fn founded_behind_term(membership: &Membership, slot: Slot, term: u64) -> (Vec<Record>, Anchor) {
+    let anchor = Anchor { slot, term, configuration: Configuration::of(membership.clone()) };
     let records = vec![
         Record::Founded { membership: membership.clone() },
-        Record::TermVote { term: TERM_BEFORE, voted_for: None },
+        Record::TermVote { term, voted_for: None },
         Record::Anchor(anchor.clone()),
     ];
     (records, anchor)

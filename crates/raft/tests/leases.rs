@@ -4,6 +4,8 @@
 mod timed;
 
 use quorate_raft::{Config, LeaseReads};
+use quorate_types::{Member, MemberRole, Membership, NodeId};
+use std::collections::BTreeSet;
 use timed::World;
 
 const RIGHT: u64 = 1_000_000;
@@ -12,16 +14,22 @@ const RIGHT: u64 = 1_000_000;
 /// hints, leadership handed over.
 struct Walk {
     world: World,
+    /// Whether members come and go too.
+    changes: bool,
     transfers: u64,
     terms: u64,
+    /// Answers under a lease while the leader's configuration was joint.
+    leased_jointly: u64,
+    /// Every member that ever was in force at a leader.
+    seen: BTreeSet<Membership>,
 }
 
 impl Walk {
     /// Each clock is wrong by `drift_ppm`, in a direction of its own, where `assumed_ppm` is assumed.
-    fn new(count: u64, seed: u64, drift_ppm: u64, assumed_ppm: u32) -> Walk {
+    fn new((count, newcomers): (u64, u64), seed: u64, drift_ppm: u64, assumed_ppm: u32) -> Walk {
         let lease_reads = Some(LeaseReads { clock_rate_error_ppm: assumed_ppm });
         let config = Config { lease_reads, tenure_heartbeats: 15, ..Config::default() };
-        let nodes: Vec<(Config, u64)> = (0..count)
+        let mut nodes: Vec<(Config, u64)> = (0..count + newcomers)
             .map(|at| {
                 let rate = if (seed >> at) & 1 == 0 { RIGHT - drift_ppm } else { RIGHT + drift_ppm };
                 // Left alone, those whose clocks run fast lead: their timers run out first.
@@ -29,15 +37,21 @@ impl Walk {
                 (Config { priority, ..config.clone() }, rate)
             })
             .collect();
+        let joining = nodes.split_off(usize::try_from(count).expect("it is small"));
         let mut world = World::of_each(&nodes, seed);
+        joining.into_iter().for_each(|(config, rate_ppm)| world.join(config, rate_ppm));
         world.late_ms = 120;
         world.read_every_us = Some(2_500);
-        Walk { world, transfers: 0, terms: 0 }
+        let changes = newcomers > 0;
+        Walk { world, changes, transfers: 0, terms: 0, leased_jointly: 0, seen: BTreeSet::new() }
     }
 
     fn run(mut self, steps: u64) -> Walk {
         self.world.pass_ms(400);
         for _ in 0..steps {
+            if self.changes && self.world.draw(2) == 0 {
+                self.change_members();
+            }
             self.trouble();
             let pause_ms = if self.world.draw(6) == 0 { 350 } else { self.world.draw(90) };
             self.world.pass_ms(pause_ms);
@@ -47,6 +61,31 @@ impl Walk {
         }
         self.terms = self.world.term();
         self
+    }
+
+    /// Somebody comes, goes or is replaced. Then the step goes on anywhere in the change: reads are asked for all the while.
+    fn change_members(&mut self) {
+        let world = &mut self.world;
+        let Some(leader) = world.leader() else { return };
+        let mut members = world.raft(leader).expect("it leads").configuration().members.clone();
+        self.seen.insert(members.clone());
+        for _ in 0..=world.draw(2) {
+            let id = NodeId(world.draw(world.ids().len() as u64) + 1);
+            let role = match world.draw(5) {
+                0 | 1 => None,
+                2 => Some(MemberRole::Joining),
+                _ => Some(MemberRole::Voter),
+            };
+            let others = members.members().iter().filter(|member| member.id != id).cloned();
+            members = Membership::new(others.chain(role.map(|role| Member { role, ..Member::voter(id) })));
+        }
+        world.reconfigure(leader, members);
+        for _ in 0..world.draw(8) {
+            world.pass_ms(1);
+            let joint =
+                world.leader().is_some_and(|id| world.raft(id).is_some_and(|raft| raft.configuration().is_joint()));
+            self.leased_jointly += u64::from(joint && world.leader().is_some_and(|id| world.has_lease(id)));
+        }
     }
 
     fn trouble(&mut self) {
@@ -105,7 +144,7 @@ impl Walk {
 }
 
 fn walks(count: u64, seeds: u64, drift_ppm: u64, assumed_ppm: u32) -> Vec<Walk> {
-    (0..seeds).map(|seed| Walk::new(count, seed, drift_ppm, assumed_ppm).run(60)).collect()
+    (0..seeds).map(|seed| Walk::new((count, 0), seed, drift_ppm, assumed_ppm).run(60)).collect()
 }
 
 #[test]
@@ -121,6 +160,25 @@ fn within_the_assumed_error_reads_are_linearizable_and_nobody_leads_beside_a_lea
         assert!(sum(|walk| walk.terms) > 200 && sum(|walk| walk.transfers) > 100, "the walks are calm");
         assert!(sum(|walk| walk.world.transfers_in_vain) > 3, "every transfer went well");
     }
+}
+
+#[test]
+fn leases_hold_while_members_come_and_go() {
+    let (mut leased, mut leased_jointly, mut memberships) = (0, 0, 0);
+    for (founders, newcomers) in [(3, 3), (2, 2), (1, 2)] {
+        for seed in 0..25 {
+            let walk = Walk::new((founders, newcomers), seed, 100_000, 100_000).run(60);
+            assert_eq!(walk.world.broken, None, "{founders} founders and {newcomers} more, seed {seed}");
+            leased += walk.world.leased;
+            leased_jointly += walk.leased_jointly;
+            memberships += walk.seen.len();
+        }
+    }
+    assert!(
+        leased > 1_000 && leased_jointly > 10,
+        "{leased} reads under a lease, {leased_jointly} looks at joint ones"
+    );
+    assert!(memberships > 200, "{memberships} memberships");
 }
 
 /// The negative control: clocks wrong by more than assumed are found out, so the walks above would have found a flaw.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub struct FileDisk {
     directory: PathBuf,
     open: RefCell<BTreeMap<String, File>>,
+    is_writable: bool,
     /// Since it was opened.
     read_bytes: Cell<u64>,
 }
@@ -29,7 +30,18 @@ impl FileDisk {
     /// When it cannot be created or opened.
     pub fn open(directory: &Path) -> Result<FileDisk, DiskError> {
         create_directory(directory)?;
-        Ok(FileDisk { directory: directory.to_owned(), open: RefCell::new(BTreeMap::new()), read_bytes: Cell::new(0) })
+        Ok(FileDisk::of(directory, true))
+    }
+
+    /// The directory as it is, on a read-only mount too. Nothing is created or changed, and every operation is refused.
+    #[must_use]
+    pub fn read_only(directory: &Path) -> FileDisk {
+        FileDisk::of(directory, false)
+    }
+
+    fn of(directory: &Path, is_writable: bool) -> FileDisk {
+        let (directory, open) = (directory.to_owned(), RefCell::new(BTreeMap::new()));
+        FileDisk { directory, open, is_writable, read_bytes: Cell::new(0) }
     }
 
     fn with_file<T>(
@@ -43,7 +55,7 @@ impl FileDisk {
         if !open.contains_key(name) {
             let file = OpenOptions::new()
                 .read(true)
-                .write(true)
+                .write(self.is_writable)
                 .open(&path)
                 .map_err(|error| disk_error("open", &path, &error))?;
             open.insert(name.to_owned(), file);
@@ -102,6 +114,14 @@ impl Disk for FileDisk {
     }
 
     fn perform(&mut self, operation: &Operation) -> Result<(), DiskError> {
+        if !self.is_writable {
+            return Err(DiskError {
+                what: "write to",
+                file: self.directory.display().to_string(),
+                why: "it was opened for reading only".to_owned(),
+                kind: DiskErrorKind::Permission,
+            });
+        }
         match operation {
             Operation::Create { file, reserve_bytes } => self.create(file, *reserve_bytes),
             Operation::Write { file, offset, parts } => self.with_file("write", file, |file| {
@@ -199,7 +219,25 @@ impl DirectoryLock {
             .truncate(false)
             .open(&path)
             .map_err(|error| disk_error("open", &path, &error))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        DirectoryLock::lock(file, &path, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Keeps every node out of a directory that is only read, without changing it; several readers may. Nothing to hold where no
+    /// node ever ran.
+    ///
+    /// # Errors
+    /// When the lock cannot be opened, or ([`DiskErrorKind::Name`]) a process is using the directory.
+    pub fn share(directory: &Path) -> Result<Option<DirectoryLock>, DiskError> {
+        let path = directory.join("LOCK");
+        match File::open(&path) {
+            Ok(file) => DirectoryLock::lock(file, &path, rustix::fs::FlockOperation::NonBlockingLockShared).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(disk_error("open", &path, &error)),
+        }
+    }
+
+    fn lock(file: File, path: &Path, how: rustix::fs::FlockOperation) -> Result<DirectoryLock, DiskError> {
+        match rustix::fs::flock(&file, how) {
             Ok(()) => Ok(DirectoryLock { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DiskError {
                 what: "lock",
@@ -207,7 +245,7 @@ impl DirectoryLock {
                 why: "another process is using this data directory".to_owned(),
                 kind: DiskErrorKind::Name,
             }),
-            Err(error) => Err(disk_error("lock", &path, &error.into())),
+            Err(error) => Err(disk_error("lock", path, &error.into())),
         }
     }
 }
@@ -250,7 +288,23 @@ mod tests {
         let held = DirectoryLock::take(directory.path()).unwrap();
         let refused = DirectoryLock::take(directory.path()).unwrap_err();
         assert!(refused.why.contains("another process"));
+        assert!(DirectoryLock::share(directory.path()).unwrap_err().why.contains("another process"));
         drop(held);
         DirectoryLock::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn readers_share_a_directory_keep_nodes_out_and_change_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(DirectoryLock::share(directory.path()).unwrap().is_none(), "no node ever ran here");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        drop(DirectoryLock::take(directory.path()).unwrap());
+        let readers = [(); 2].map(|()| DirectoryLock::share(directory.path()).unwrap().unwrap());
+        assert!(DirectoryLock::take(directory.path()).unwrap_err().why.contains("another process"));
+        drop(readers);
+        let mut disk = FileDisk::read_only(&directory.path().join("none"));
+        assert_eq!(disk.list().unwrap_err().kind, DiskErrorKind::Name);
+        assert_eq!(disk.perform(&Operation::FlushDirectory).unwrap_err().kind, DiskErrorKind::Permission);
+        assert!(!directory.path().join("none").exists());
     }
 }

@@ -14,7 +14,7 @@ use quorate_node::{
     StopReason,
 };
 use quorate_protocol::{Env, LinkState, Replica};
-use quorate_types::{Membership, NodeId, Time};
+use quorate_types::{Membership, NodeId, Slot, Time};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use thiserror::Error;
@@ -27,8 +27,8 @@ const ROUND_INPUTS_MAX: usize = 1024;
 /// News from this process's own tasks and threads.
 pub(crate) enum Internal<R: Replica> {
     Message { from: NodeId, message: NodeMessage<R> },
-    Link { peer: NodeId, state: LinkState },
-    Met { facts: MemberFacts, peer_urls: Vec<String> },
+    Link { peer: NodeId, dialler: u64, state: LinkState },
+    Met { facts: MemberFacts, peer_urls: Vec<String>, members_decided_at: Slot },
     DiskDone { lane: Lane, write: u64 },
     DiskFailed(DiskError),
     FreeSpace { free_bytes: u64 },
@@ -100,6 +100,13 @@ pub(crate) struct NodeLoop<R: Replica, S: StateMachine> {
     pub(crate) observer: Observer<S>,
 }
 
+/// A node that said it knows of a change of the members which is not decided here yet. This node is told of the changes in between
+/// one by one, and must be able to answer its guide all the while, also where those know nothing of it or of its address.
+struct Guide {
+    address: String,
+    members_decided_at: Slot,
+}
+
 /// Who waits for what kind of answer.
 enum Expecting<S: StateMachine> {
     Reply(Reply<S>),
@@ -116,6 +123,10 @@ struct Driver<R: Replica, S: StateMachine> {
     replies: HashMap<u64, Expecting<S>>,
     next_tag: u64,
     peers: BTreeMap<NodeId, PeerSender<R>>,
+    /// How many diallers there have been.
+    diallers: u64,
+    /// Those who know more of the members than this node, as they said themselves.
+    guides: BTreeMap<NodeId, Guide>,
     /// What each member said of itself.
     met: BTreeMap<NodeId, MemberFacts>,
     /// Since when there is a connection to each.
@@ -146,6 +157,8 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             replies: HashMap::new(),
             next_tag: 0,
             peers: BTreeMap::new(),
+            diallers: 0,
+            guides: BTreeMap::new(),
             met: BTreeMap::new(),
             connected: BTreeMap::new(),
             lead: (0, None),
@@ -205,15 +218,18 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
     fn take_internal(&mut self, driver: &mut Driver<R, S>, news: Internal<R>) {
         let input = match news {
             Internal::Message { from, message } => NodeInput::Message { from, message },
-            Internal::Link { peer, state } => {
+            Internal::Link { peer, dialler, state } => {
+                if driver.peers.get(&peer).is_none_or(|sender| sender.dialler() != dialler) {
+                    return; // Of an address that is not dialled any more.
+                }
                 match state {
                     LinkState::Up => driver.connected.insert(peer, driver.env.now),
                     LinkState::Down | LinkState::Refused => driver.connected.remove(&peer),
                 };
                 NodeInput::Link { peer, state }
             }
-            Internal::Met { facts, peer_urls } => {
-                self.dial_back(driver, facts.id, &peer_urls);
+            Internal::Met { facts, peer_urls, members_decided_at } => {
+                self.dial_back(driver, facts.id, &peer_urls, members_decided_at);
                 driver.met.insert(facts.id, facts.clone());
                 NodeInput::Met(facts)
             }
@@ -329,12 +345,20 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
     fn connect(&mut self, driver: &mut Driver<R, S>, members: &Membership) {
         let me = self.context.hello.node;
         driver.learns = members.get(me).map_or(members.members().is_empty(), |member| !member.counts());
-        driver.peers.retain(|id, _| members.contains(*id));
-        driver.connected.retain(|id, _| members.contains(*id));
+        let roster = self.node.roster();
+        driver.guides.retain(|id, guide| match members.contains(*id) {
+            true => guide.members_decided_at > roster.decided_at(),
+            false => !roster.is_removed(*id),
+        });
+        let Driver { peers, connected, guides, .. } = driver;
+        let is_wanted = |id: NodeId| members.contains(id) || guides.contains_key(&id);
+        peers.retain(|id, _| is_wanted(*id));
+        connected.retain(|id, _| is_wanted(*id));
         for id in members.others(me) {
+            let from_guide = driver.guides.get(&id).map(|guide| guide.address.clone());
             let from_membership =
                 members.get(id).and_then(|member| member.peer_urls.first()).and_then(|url| address_of(url));
-            match from_membership.or_else(|| self.addresses.get(&id).cloned()) {
+            match from_guide.or(from_membership).or_else(|| self.addresses.get(&id).cloned()) {
                 Some(address) => self.dial(driver, id, address),
                 None => tracing::warn!(peer = %id, "no peer URL is known for this member"),
             }
@@ -345,17 +369,20 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
     fn dial(&self, driver: &mut Driver<R, S>, id: NodeId, address: String) {
         if driver.peers.get(&id).is_none_or(|peer| peer.address() != address) {
             driver.connected.remove(&id);
-            driver.peers.insert(id, PeerSender::spawn(Rc::clone(&self.context), id, address));
+            driver.diallers += 1;
+            driver.peers.insert(id, PeerSender::spawn(Rc::clone(&self.context), id, address, driver.diallers));
         }
     }
 
-    /// Someone was let in who is no member as far as known here: a member that this node has not heard of yet, since it is joining
-    /// or behind. What it asks can only be answered over a connection to it.
-    fn dial_back(&self, driver: &mut Driver<R, S>, id: NodeId, peer_urls: &[String]) {
-        if driver.peers.contains_key(&id) {
+    /// Someone was met. If it knows more of the members, or is none as far as known here (this node is joining, or behind), then
+    /// what it asks can only be answered where it says it is.
+    fn dial_back(&self, driver: &mut Driver<R, S>, id: NodeId, peer_urls: &[String], members_decided_at: Slot) {
+        let knows_more = members_decided_at > self.node.roster().decided_at();
+        if driver.peers.contains_key(&id) && !knows_more {
             return;
         }
         if let Some(address) = peer_urls.first().and_then(|url| address_of(url)) {
+            driver.guides.insert(id, Guide { address: address.clone(), members_decided_at });
             self.dial(driver, id, address);
         }
     }

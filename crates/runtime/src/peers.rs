@@ -59,10 +59,10 @@ impl<R: Replica> PeerContext<R> {
     /// Checks a hello and, if it is welcome, tells the loop what it says of its sender.
     async fn admit(&self, theirs: &Hello) -> Result<(), HelloRefusal> {
         self.judge(theirs)?;
-        let Hello { node: id, disk, name, client_urls, peer_urls, .. } = theirs.clone();
+        let Hello { node: id, disk, name, client_urls, peer_urls, members_decided_at, .. } = theirs.clone();
         let facts = MemberFacts { id, disk, name, client_urls };
         // If the loop is gone, so is everybody who could care.
-        let _ = self.events.send(Internal::Met { facts, peer_urls }).await;
+        let _ = self.events.send(Internal::Met { facts, peer_urls, members_decided_at }).await;
         Ok(())
     }
 }
@@ -72,17 +72,20 @@ pub(crate) struct PeerSender<R: Replica> {
     queue: mpsc::Sender<NodeMessage<R>>,
     bulk: mpsc::Sender<NodeMessage<R>>,
     address: String,
+    dialler: u64,
     dropped: u64,
 }
 
 impl<R: Replica> PeerSender<R> {
-    /// Starts dialling `address` (host:port) and keeps at it for as long as this value lives.
-    pub(crate) fn spawn(context: Rc<PeerContext<R>>, peer: NodeId, address: String) -> PeerSender<R> {
+    /// Starts dialling `address` (host:port) and keeps at it for as long as this value lives. Its news of the link bear the
+    /// number `dialler`: one that was replaced may have some on the way.
+    pub(crate) fn spawn(context: Rc<PeerContext<R>>, peer: NodeId, address: String, dialler: u64) -> PeerSender<R> {
         let (queue, inbox) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let (bulk, bulk_inbox) = mpsc::channel(QUEUE_BULK_MAX);
         tokio::task::spawn_local(send_bulk(Rc::clone(&context), peer, address.clone(), bulk_inbox));
-        tokio::task::spawn_local(keep_dialling(context, peer, address.clone(), inbox));
-        PeerSender { queue, bulk, address, dropped: 0 }
+        let link = Link { context, peer, dialler };
+        tokio::task::spawn_local(keep_dialling(link, address.clone(), inbox));
+        PeerSender { queue, bulk, address, dialler, dropped: 0 }
     }
 
     /// Queues a message, or drops it if the queue is full.
@@ -98,31 +101,47 @@ impl<R: Replica> PeerSender<R> {
         &self.address
     }
 
+    /// The number that its news of the link bear.
+    pub(crate) fn dialler(&self) -> u64 {
+        self.dialler
+    }
+
     /// Messages dropped because the queue was full.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 }
 
-async fn keep_dialling<R: Replica>(
+/// What the task that dials one peer tells the loop about.
+struct Link<R: Replica> {
     context: Rc<PeerContext<R>>,
     peer: NodeId,
-    address: String,
-    mut inbox: mpsc::Receiver<NodeMessage<R>>,
-) {
+    dialler: u64,
+}
+
+impl<R: Replica> Link<R> {
+    async fn report(&self, state: LinkState) {
+        let (peer, dialler) = (self.peer, self.dialler);
+        // If the loop is gone, so is everybody who could care.
+        let _ = self.context.events.send(Internal::Link { peer, dialler, state }).await;
+    }
+}
+
+async fn keep_dialling<R: Replica>(link: Link<R>, address: String, mut inbox: mpsc::Receiver<NodeMessage<R>>) {
+    let (context, peer) = (&link.context, link.peer);
     let mut pause = REDIAL_MIN;
     let mut last_complaint = String::new();
     loop {
-        match dial(&context, peer, &address).await {
+        match dial(context, peer, &address).await {
             Ok(stream) => {
                 pause = REDIAL_MIN;
                 last_complaint.clear();
                 // Whatever queued up while nobody listened is old: the protocols re-send what still matters.
                 while inbox.try_recv().is_ok() {}
                 tracing::info!(%peer, %address, "connected to peer");
-                report(&context, peer, LinkState::Up).await;
+                link.report(LinkState::Up).await;
                 let ended = write_messages(stream, None, &mut inbox).await;
-                report(&context, peer, LinkState::Down).await;
+                link.report(LinkState::Down).await;
                 match ended {
                     Ok(()) => return,
                     Err(error) => tracing::info!(%peer, %address, %error, "connection to peer lost"),
@@ -132,7 +151,7 @@ async fn keep_dialling<R: Replica>(
                 let state =
                     if error.kind() == io::ErrorKind::ConnectionRefused { LinkState::Refused } else { LinkState::Down };
                 complain(&mut last_complaint, peer, &address, &error.to_string());
-                report(&context, peer, state).await;
+                link.report(state).await;
             }
             Err(DialError::Refused { why, fatal }) => {
                 complain(&mut last_complaint, peer, &address, &why);
@@ -178,11 +197,6 @@ fn complain(last: &mut String, peer: NodeId, address: &str, why: &str) {
         tracing::warn!(%peer, address, why, "cannot talk to peer; trying on");
         why.clone_into(last);
     }
-}
-
-async fn report<R: Replica>(context: &PeerContext<R>, peer: NodeId, state: LinkState) {
-    // If the loop is gone, so is everybody who could care.
-    let _ = context.events.send(Internal::Link { peer, state }).await;
 }
 
 enum DialError {

@@ -188,8 +188,10 @@ where
 /// The cluster and the node that the data in this directory belong to, or nothing where there are none yet.
 ///
 /// # Errors
-/// When the directory cannot be used, or the journal in it says nothing of itself.
+/// When the directory is in use or cannot be used, or the journal in it says nothing of itself.
 pub fn founded_as(data_directory: &Path) -> Result<Option<(ClusterId, NodeId)>, StartError> {
+    // One that is in use is refused for that, whatever it holds.
+    let _lock = DirectoryLock::take(data_directory)?;
     let disk = FileDisk::open(&data_directory.join("journal"))?;
     let identity = Journal::identity_on(&disk).map_err(BootError::Journal)?;
     Ok(identity.map(|identity| (identity.cluster, identity.node)))

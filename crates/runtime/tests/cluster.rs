@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use quorate_machine::{ApplyContext, Consistency, RestoreError, StateMachine};
-use quorate_node::NodeConfig;
+use quorate_node::{MemberChange, NodeConfig};
 use quorate_protocol::Start;
 use quorate_raft::{Config, Raft};
 use quorate_runtime::{NodeHandle, Running, RuntimeConfig, start};
-use quorate_types::{ClusterId, Member, Membership, NodeId};
+use quorate_types::{ClusterId, Member, MemberRole, Membership, NodeId};
+use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -74,20 +75,66 @@ fn run(me: u64, members: &Membership, listener: TcpListener, directory: &Path) -
     node.checkpoint.after_slots = 5;
     node.transfer.bytes_per_second = 2 << 20;
     node.transfer.chunk_bytes = 64 << 10;
+    let (start, peer_urls) =
+        (Start::Found(members.clone()), members.get(NodeId(me)).expect("a member").peer_urls.clone());
+    start_node(me, start, peer_urls, node, listener, directory)
+}
+
+/// Sends appends of one entry, and no second one before the first is answered.
+fn run_step_by_step(
+    me: u64,
+    founders: Option<&Membership>,
+    listener: TcpListener,
+    directory: &Path,
+) -> Running<Keeping> {
+    let raft = Config { append_entries: 1, window_messages: 1, ..Config::default() };
+    let start = founders.map_or(Start::Join, |founders| Start::Found(founders.clone()));
+    let peer_urls = vec![url_of(&listener)];
+    start_node(me, start, peer_urls, NodeConfig::new(raft), listener, directory)
+}
+
+fn start_node(
+    me: u64,
+    entry: Start,
+    peer_urls: Vec<String>,
+    node: NodeConfig<Raft>,
+    listener: TcpListener,
+    directory: &Path,
+) -> Running<Keeping> {
     let config = RuntimeConfig::<Raft, Keeping> {
         cluster: ClusterId(7),
         me: NodeId(me),
-        start: Start::Found(members.clone()),
+        start: entry,
         node,
         duty: (),
         data_directory: directory.join(me.to_string()),
         name: me.to_string(),
         client_urls: Vec::new(),
-        peer_urls: members.get(NodeId(me)).expect("a member").peer_urls.clone(),
+        peer_urls,
         queued_requests_max: 1024,
         queued_messages_max: 1024,
     };
     start(config, vec![listener], Box::new(|_| {})).expect("it starts")
+}
+
+fn url_of(listener: &TcpListener) -> String {
+    format!("http://{}", listener.local_addr().expect("bound"))
+}
+
+async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+/// A member at this address, to vote as soon as it has caught up.
+fn joining(id: u64, peer_url: String) -> MemberChange {
+    let member = Member { role: MemberRole::Joining, peer_urls: vec![peer_url], ..Member::voter(NodeId(id)) };
+    MemberChange::Add { member, learners_max: 1, strict: false }
+}
+
+async fn votes(handle: &NodeHandle<Keeping>, id: u64) {
+    while !handle.status().await.expect("it runs").node.roster.members().is_voter(NodeId(id)) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn write(handle: &NodeHandle<Keeping>, payload: Bytes) -> u64 {
@@ -144,12 +191,71 @@ async fn a_late_member(directory: &Path) {
     }
 }
 
-#[test]
-fn a_member_that_comes_late_gets_a_snapshot_over_its_own_connection_and_a_backup_is_whole() {
+/// The log begins with members that are all gone. Whoever takes it from its beginning hears of those first, and of the leader that
+/// sends it only at the end.
+async fn a_log_of_strangers(directory: &Path) {
+    let listeners = [listen().await, listen().await, listen().await];
+    let urls = listeners.each_ref().map(url_of);
+    let [first, second, third] = listeners;
+    let founders = Membership::new([Member { peer_urls: vec![urls[0].clone()], ..Member::voter(NodeId(1)) }]);
+    let first = run_step_by_step(1, Some(&founders), first, directory);
+    write(&first.handle, Bytes::from_static(b"one")).await;
+    first.handle.change_members(joining(2, urls[1].clone())).await.expect("it is added");
+    let second = run_step_by_step(2, None, second, directory);
+    votes(&first.handle, 2).await;
+    write(&second.handle, Bytes::from_static(b"two")).await;
+    first.handle.move_leader(NodeId(2)).await.expect("it takes over");
+    second.handle.change_members(MemberChange::Remove { id: NodeId(1), strict: false }).await.expect("it goes");
+    first.ended.await.expect("it retires");
+    second.handle.change_members(joining(3, urls[2].clone())).await.expect("it is added");
+    let third = run_step_by_step(3, None, third, directory);
+    votes(&second.handle, 3).await;
+    assert_eq!(write(&third.handle, Bytes::from_static(b"three")).await, 3);
+}
+
+/// Nobody listens any more where a member was: the last word of that comes when it is reached elsewhere already.
+async fn a_member_that_moved(directory: &Path) {
+    let (listeners, members) = members().await;
+    let mut listeners = listeners.into_iter();
+    let mut next = || listeners.next().expect("three");
+    let first = run_step_by_step(1, Some(&members), next(), directory);
+    let second = run_step_by_step(2, Some(&members), next(), directory);
+    drop(next());
+    write(&second.handle, Bytes::from_static(b"one")).await;
+    let elsewhere = listen().await;
+    let peer_urls = vec![url_of(&elsewhere)];
+    let third = run_step_by_step(3, Some(&members), elsewhere, directory);
+    // By now it is dialled in vain every half second.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    first.handle.change_members(MemberChange::Relocate { id: NodeId(3), peer_urls }).await.expect("it moved");
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    for node in [&first, &second] {
+        let connected = node.handle.status().await.expect("it runs").connected;
+        assert!(connected.contains_key(&NodeId(3)), "it is connected: {connected:?}");
+    }
+    assert_eq!(third.handle.read((), Consistency::Linearizable).await, Ok(1));
+}
+
+fn within_a_minute<F: Future<Output = ()>>(scene: impl FnOnce(std::path::PathBuf) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let directory = tempfile::tempdir().expect("a directory");
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let scene = a_late_member(directory.path());
+        let scene = scene(directory.path().to_owned());
         tokio::time::timeout(Duration::from_secs(60), scene).await.expect("a minute is enough");
     });
+}
+
+#[test]
+fn a_member_that_comes_late_gets_a_snapshot_over_its_own_connection_and_a_backup_is_whole() {
+    within_a_minute(|directory| async move { a_late_member(&directory).await });
+}
+
+#[test]
+fn a_newcomer_can_answer_a_leader_that_the_beginning_of_the_log_does_not_know() {
+    within_a_minute(|directory| async move { a_log_of_strangers(&directory).await });
+}
+
+#[test]
+fn a_member_that_moved_is_not_taken_for_gone_because_nobody_listens_where_it_was() {
+    within_a_minute(|directory| async move { a_member_that_moved(&directory).await });
 }

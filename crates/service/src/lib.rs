@@ -13,23 +13,29 @@
 //! | `backend.rs`, `membership.rs` | what the front asks, put to the node |
 //! | `snapshot_file.rs` | [`SnapshotFile`]: a saved snapshot, verified and read |
 //! | `restore.rs` | a new cluster's data directory out of one |
+//! | `dead_member.rs` | [`DeadMember`]: what a stopped member's directory holds, read without changing it |
+//! | `recover.rs` | [`Survivors`]: a new cluster out of what is left of one that lost its majority |
 //! | `local_cluster.rs` | [`LocalCluster`]: several members in this process |
 
 mod backend;
+mod dead_member;
 mod entry;
 mod identity;
 mod local_cluster;
 mod member;
 mod membership;
 mod plan;
+mod recover;
 mod restore;
 mod snapshot_file;
 
+pub use dead_member::{DeadMember, InspectError};
 pub use identity::{Founder, cluster_id, founding_membership, node_id};
 pub use local_cluster::{LocalCluster, Reservation};
 pub use member::{Member, MemberError};
 pub use plan::{Entry, Plan};
 pub use quorate_runtime::StopCause;
 pub use quorate_server::{ServerConfig, WatchLimits};
+pub use recover::{RecoverError, Recovered, Survivors, Tail};
 pub use restore::{RestoreError, RevisionBump};
 pub use snapshot_file::{SnapshotFile, SnapshotFileError, SnapshotSummary};

@@ -3,12 +3,13 @@
 use crate::plan::{Entry, Plan};
 use crate::snapshot_file::SnapshotFile;
 use quorate_disk::DiskError;
+use quorate_keyspace::Keyspace;
 use quorate_machine::Staged;
 use quorate_node::{Boot, BootError, NodeConfig, Restoration, write_restored};
 use quorate_protocol::Start;
 use quorate_raft::{Config as RaftConfig, Raft, founded_behind};
 use quorate_runtime::{DirectoryLock, FileDisk};
-use quorate_types::{DiskId, Slot};
+use quorate_types::{ClusterId, DiskId, Membership, NodeId, Slot};
 use std::num::NonZeroU64;
 use thiserror::Error;
 
@@ -16,7 +17,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum RestoreError {
     /// There is something in the data directory.
-    #[error("the data directory {directory} is not empty: a snapshot is restored into a new one")]
+    #[error("the data directory {directory} is not empty: a new cluster's member begins in a new one")]
     NotEmpty {
         /// Which.
         directory: String,
@@ -72,22 +73,31 @@ impl SnapshotFile {
         let applied = header.applied.max(Slot(1));
         let state = Staged::of_new_cluster(state, applied);
         let (records, anchor) = founded_behind(members, applied);
-        let _lock = DirectoryLock::take(&plan.data_directory)?;
-        let mut journal = FileDisk::open(&plan.data_directory.join("journal"))?;
-        let mut store = FileDisk::open(&plan.data_directory.join("store"))?;
-        let new_disk = getrandom::u64().map(DiskId).map_err(|error| RestoreError::System {
-            what: "cannot draw a disk id",
-            source: std::io::Error::other(error.to_string()),
-        })?;
-        let boot = Boot { cluster: *cluster, me: *me, start: Start::Found(members.clone()), new_disk };
-        let restoration = Restoration::<Raft, _> { boot: &boot, state: &state, records: &records, anchor: &anchor };
-        let config = NodeConfig::new(RaftConfig::default());
-        write_restored(&restoration, &config, &mut journal, &mut store).map_err(RestoreError::Write)?;
+        let boot = boot_of(*cluster, *me, members)?;
+        write_founder(plan, &Restoration { boot: &boot, state: &state, records: &records, anchor: &anchor })?;
         Ok(revision)
     }
 }
 
-fn refuse_used(plan: &Plan) -> Result<(), RestoreError> {
+/// A founder's first boot, on a disk of its own.
+pub(crate) fn boot_of(cluster: ClusterId, me: NodeId, members: &Membership) -> Result<Boot, RestoreError> {
+    let new_disk = getrandom::u64().map(DiskId).map_err(|error| RestoreError::System {
+        what: "cannot draw a disk id",
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    Ok(Boot { cluster, me, start: Start::Found(members.clone()), new_disk })
+}
+
+/// Writes the plan's data directory, which must have been found empty.
+pub(crate) fn write_founder(plan: &Plan, restoration: &Restoration<'_, Raft, Keyspace>) -> Result<(), RestoreError> {
+    let _lock = DirectoryLock::take(&plan.data_directory)?;
+    let mut journal = FileDisk::open(&plan.data_directory.join("journal"))?;
+    let mut store = FileDisk::open(&plan.data_directory.join("store"))?;
+    let config = NodeConfig::new(RaftConfig::default());
+    write_restored(restoration, &config, &mut journal, &mut store).map_err(RestoreError::Write)
+}
+
+pub(crate) fn refuse_used(plan: &Plan) -> Result<(), RestoreError> {
     let directory = &plan.data_directory;
     let mut entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,

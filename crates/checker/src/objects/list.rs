@@ -58,7 +58,7 @@ impl Model for GrowingList {
         }
     }
 
-    /// A fact is a length. No length comes back.
+    /// A fact is a length. No length comes back; who brings it is not said, so nothing is said of whether it holds.
     fn needs(&self, operation: &ListOperation, facts: &mut Vec<u64>) {
         if let ListOperation::Read(length) = operation {
             facts.push(*length as u64);

@@ -73,6 +73,31 @@ impl Model for Lock {
         }
     }
 
+    /// A fact is who has it, or that it is free.
+    fn needs(&self, operation: &LockOperation, facts: &mut Vec<u64>) {
+        match *operation {
+            LockOperation::Acquire { answered: true, .. } => facts.push(FREE),
+            LockOperation::Release { client, answered: true, .. } => facts.push(held_by(client)),
+            _ => {}
+        }
+    }
+
+    fn brings(&self, operation: &LockOperation, facts: &mut Vec<u64>) {
+        facts.push(match *operation {
+            LockOperation::Acquire { client, .. } => held_by(client),
+            LockOperation::Release { .. } | LockOperation::Expire { .. } => FREE,
+        });
+    }
+
+    fn ended(&self, before: &LockState, after: &LockState, facts: &mut Vec<u64>) {
+        let ended = fact(before);
+        facts.extend((ended != fact(after)).then_some(ended));
+    }
+
+    fn holds(&self, state: &LockState, wanted: u64) -> bool {
+        fact(state) == wanted
+    }
+
     /// Tokens only grow.
     fn height(&self, state: &LockState) -> u64 {
         state.next_token
@@ -84,6 +109,17 @@ impl Model for Lock {
             _ => u64::MAX,
         }
     }
+}
+
+/// That nobody has it.
+const FREE: u64 = 0;
+
+fn held_by(client: u64) -> u64 {
+    client.saturating_add(1)
+}
+
+fn fact(state: &LockState) -> u64 {
+    state.holder.map_or(FREE, |(client, _)| held_by(client))
 }
 
 fn acquired(state: &LockState, client: u64, token: Option<u64>) -> Option<LockState> {

@@ -1,28 +1,29 @@
 //! Many keys under transactions, with etcd's revisions.
 
+mod grown;
+
 use super::numbers::Numbers;
 use super::{Groups, Part};
 use crate::history::{Entry, History, Operation};
 use crate::model::{Call, Model};
 use crate::transaction::{Compare, Relation, Step, Target, Transaction};
+use grown::{EMPTY, Grown};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A store of one part of the keys.
-///
-/// A list is, as for lists by themselves, how far it has come towards the longest read of it.
 pub(crate) struct Store {
     keys: usize,
     /// Whether anything that was seen depends on revisions. If not they are left at zero, so that states that nobody can tell
     /// apart are one.
     counts_revisions: bool,
-    /// For each key the elements of the longest read.
-    longest: Vec<Vec<u32>>,
+    /// For each key what its list can grow to.
+    lists: Vec<Grown>,
 }
 
 /// What one key holds. All zero: it does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Held {
-    /// A value by number, or for a list how many elements.
+    /// A value by number, or a list's state, see [`Grown`].
     value: u32,
     created: u64,
     modified: u64,
@@ -68,14 +69,14 @@ enum NumberedStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Seen {
     Nothing,
-    /// The first so many elements of the longest read.
-    First(u32),
-    /// What is no prefix of the longest read.
+    /// A list in this state.
+    State(u32),
+    /// What no list can be beside the longest read.
     Another,
 }
 
 /// A key that does not exist.
-const ABSENT: u32 = 0;
+const ABSENT: u32 = EMPTY;
 
 /// An element that nobody read.
 const UNREAD: u32 = 0;
@@ -128,7 +129,12 @@ impl Model for Store {
     }
 
     fn changes_nothing(&self, operation: &Transacted) -> bool {
-        operation.success.iter().chain(&operation.failure).all(|step| step.only_reads())
+        let (then, otherwise) = (operation.success.iter(), operation.failure.iter());
+        match operation.succeeded {
+            Some(true) => then.cloned().all(NumberedStep::only_reads),
+            Some(false) => otherwise.cloned().all(NumberedStep::only_reads),
+            None => then.chain(otherwise).cloned().all(NumberedStep::only_reads),
+        }
     }
 
     fn overwrites(&self, operation: &Transacted) -> bool {
@@ -142,7 +148,7 @@ impl Model for Store {
             && keys().len() == self.keys
     }
 
-    /// A fact is a key and what it holds. A length that a list had never comes back.
+    /// A fact is a key and what it holds.
     fn needs(&self, operation: &Transacted, facts: &mut Vec<u64>) {
         let compared = operation.compares.iter().filter(|_| operation.succeeded == Some(true));
         facts.extend(compared.filter_map(|(key, relation, target)| match (relation, target) {
@@ -160,17 +166,24 @@ impl Model for Store {
         let before_writes = steps.iter().take_while(|step| step.only_reads());
         facts.extend(before_writes.filter_map(|step| match *step {
             NumberedStep::Get { key, found: Some(value) } => Some(fact(key, value)),
-            NumberedStep::List { key, found: Seen::First(length) } => Some(fact(key, length)),
+            NumberedStep::List { key, found: Seen::State(state) } => Some(fact(key, state)),
             _ => None,
         }));
     }
 
     fn brings(&self, operation: &Transacted, facts: &mut Vec<u64>) {
-        facts.extend(operation.success.iter().chain(&operation.failure).filter_map(|step| match *step {
-            NumberedStep::Put { key, value } => Some(fact(key, value)),
-            NumberedStep::Delete { key, .. } => Some(fact(key, ABSENT)),
-            _ => None,
-        }));
+        let then = operation.success.iter().filter(|_| operation.succeeded != Some(false));
+        let otherwise = operation.failure.iter().filter(|_| operation.succeeded != Some(true));
+        for step in then.chain(otherwise) {
+            match *step {
+                NumberedStep::Put { key, value } => facts.push(fact(key, value)),
+                NumberedStep::Delete { key, .. } => facts.push(fact(key, ABSENT)),
+                NumberedStep::Append { key, element } => {
+                    facts.extend(self.lists[key].led_to(element).iter().map(|state| fact(key, *state)));
+                }
+                NumberedStep::Get { .. } | NumberedStep::List { .. } => {}
+            }
+        }
     }
 
     fn ended(&self, before: &StoreState, after: &StoreState, facts: &mut Vec<u64>) {
@@ -262,17 +275,12 @@ impl Doing<'_> {
                 existed.is_none_or(|existed| existed == exists)
             }
             NumberedStep::Append { key, element } => {
-                let (length, longest) = (self.held(key).value, &self.store.longest[key]);
-                let (fits, length) = match longest.get(length as usize) {
-                    Some(expected) => (*expected == element, length + 1),
-                    None => (true, longest.len() as u32 + 1),
-                };
-                self.write(key, length);
-                fits
+                let next = self.store.lists[key].append(self.held(key).value, element);
+                next.inspect(|next| self.write(key, *next)).is_some()
             }
             NumberedStep::List { key, found } => match found {
                 Seen::Nothing => true,
-                Seen::First(length) => length == self.held(key).value,
+                Seen::State(state) => state == self.held(key).value,
                 Seen::Another => false,
             },
         }
@@ -388,11 +396,7 @@ pub(crate) fn model_of(entries: &[&Entry]) -> (Store, Vec<Call<Transacted>>) {
     });
     let calls = calls.collect();
     let counts_revisions = transactions.iter().any(|(transaction, entry)| needs_revisions(transaction, entry));
-    let longest = numbering
-        .longest
-        .iter()
-        .map(|list| list.iter().map(|element| numbering.elements[element.as_slice()]).collect());
-    (Store { keys: numbering.keys.len(), counts_revisions, longest: longest.collect() }, calls)
+    (Store { keys: numbering.keys.len(), counts_revisions, lists: numbering.lists }, calls)
 }
 
 /// Keys, values and list elements by number.
@@ -400,43 +404,63 @@ struct Numbering<'a> {
     keys: Numbers<'a>,
     /// Ascending as the values, so that numbers compare as values do.
     values: BTreeMap<&'a [u8], u32>,
-    elements: BTreeMap<&'a [u8], u32>,
+    elements: Numbers<'a>,
+    /// For each key the longest read that certainly was.
     longest: Vec<&'a [Vec<u8>]>,
+    lists: Vec<Grown>,
 }
 
 impl<'a> Numbering<'a> {
     fn of(transactions: &'a [(Transaction, &Entry)]) -> Numbering<'a> {
         let mut keys = Numbers::from(0);
-        let mut longest: Vec<&[Vec<u8>]> = Vec::new();
         let mut values: BTreeSet<&[u8]> = BTreeSet::new();
-        for (transaction, entry) in transactions {
+        for (transaction, _) in transactions {
             transaction.keys().for_each(|key| _ = keys.number(key));
-            longest.resize(keys.len(), &[]);
             for compare in &transaction.compares {
                 if let Target::Value(value) = &compare.target {
                     values.insert(value);
                 }
             }
             for step in transaction.steps() {
-                let key = keys.number(step.key()) as usize;
-                match step {
-                    Step::Put { value, .. } | Step::Get { found: Some(Some(value)), .. } => _ = values.insert(value),
-                    Step::List { found: Some(found), .. }
-                        if entry.ret.is_some() && found.len() > longest[key].len() =>
-                    {
-                        longest[key] = found;
-                    }
-                    _ => {}
+                if let Step::Put { value, .. } | Step::Get { found: Some(Some(value)), .. } = step {
+                    values.insert(value);
                 }
             }
         }
-        let mut elements = BTreeMap::new();
-        for element in longest.iter().flat_map(|list| list.iter()) {
-            let next = elements.len() as u32 + UNREAD + 1;
-            elements.entry(element.as_slice()).or_insert(next);
-        }
         let values = values.into_iter().zip(ABSENT + 1..).collect();
-        Numbering { keys, values, elements, longest }
+        let longest = vec![&[][..]; keys.len()];
+        let mut numbering = Numbering { keys, values, elements: Numbers::from(UNREAD + 1), longest, lists: Vec::new() };
+        numbering.note_lists(transactions);
+        numbering
+    }
+
+    /// Takes note of what was read of lists.
+    fn note_lists(&mut self, transactions: &'a [(Transaction, &Entry)]) {
+        let mut perhaps: Vec<(usize, &[Vec<u8>])> = Vec::new();
+        for (transaction, _) in transactions.iter().filter(|(_, entry)| entry.ret.is_some()) {
+            let done = transaction.certainly_done();
+            for step in done.map_or_else(|| transaction.steps().collect(), |done| done.iter().collect::<Vec<_>>()) {
+                let Step::List { key, found: Some(found) } = step else { continue };
+                let key = self.key(key);
+                if done.is_none() {
+                    perhaps.push((key, found));
+                } else if found.len() > self.longest[key].len() {
+                    self.longest[key] = found;
+                }
+            }
+        }
+        for longest in self.longest.clone() {
+            let grown = Grown::of(self.numbers(longest));
+            self.lists.push(grown);
+        }
+        for (key, found) in perhaps {
+            let read = self.numbers(found);
+            self.lists[key].add(&read);
+        }
+    }
+
+    fn numbers(&mut self, elements: &'a [Vec<u8>]) -> Vec<u32> {
+        elements.iter().map(|element| self.elements.number(element)).collect()
     }
 
     fn key(&mut self, key: &'a [u8]) -> usize {
@@ -473,14 +497,19 @@ impl<'a> Numbering<'a> {
             Step::Put { value, .. } => NumberedStep::Put { key, value: self.values[value.as_slice()] },
             Step::Delete { existed, .. } => NumberedStep::Delete { key, existed: existed.filter(|_| answered) },
             Step::Append { value, .. } => {
-                let element = self.elements.get(value.as_slice()).copied().unwrap_or(UNREAD);
+                let element = self.elements.known(value).unwrap_or(UNREAD);
                 NumberedStep::Append { key, element }
             }
             Step::List { found, .. } => {
                 let seen = match found.as_ref().filter(|_| answered) {
                     None => Seen::Nothing,
-                    Some(found) if self.longest[key].starts_with(found) => Seen::First(found.len() as u32),
-                    Some(_) => Seen::Another,
+                    // Most are, and this is cheap.
+                    Some(found) if self.longest[key].starts_with(found) => Seen::State(found.len() as u32),
+                    Some(found) => {
+                        let read: Vec<u32> =
+                            found.iter().map(|element| self.elements.known(element).unwrap_or(UNREAD)).collect();
+                        self.lists[key].state_of(&read).map_or(Seen::Another, Seen::State)
+                    }
                 };
                 NumberedStep::List { key, found: seen }
             }

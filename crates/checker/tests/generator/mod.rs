@@ -1,7 +1,10 @@
 //! Histories that are legal by construction: clients overlap, and each operation takes effect at one instant on a real object.
 
+mod transactions;
+
 use quorate_checker::{Compare, Entry, Object, Operation, Relation, Step, Target, Transaction};
 use std::collections::{BTreeMap, VecDeque};
+use transactions::Mixed;
 
 /// Numbers that look random and are the same every time (SplitMix64).
 pub struct Numbers(pub u64);
@@ -37,6 +40,8 @@ pub struct Shape {
     pub revisions: bool,
     /// Whether registers see deletes, and compare-and-sets that find another value.
     pub deletes: bool,
+    /// Whether a store is asked for everything that it has, see [`Mixed`]. Keys with an odd number hold lists then.
+    pub mixed: bool,
 }
 
 impl Shape {
@@ -51,6 +56,7 @@ impl Shape {
             longest: 20,
             revisions: false,
             deletes: true,
+            mixed: false,
         }
     }
 }
@@ -81,10 +87,16 @@ pub fn generate(shape: &Shape, seed: u64) -> Vec<Entry> {
     let mut planned = plan(shape, &mut numbers);
     planned.sort_by_key(|one| (one.effect.unwrap_or(u64::MAX), one.entry.call));
     let mut world = World { revision: 1, ..World::default() };
+    let mut mixed = Mixed::new();
     let mut entries = Vec::new();
     for (sequence, mut one) in planned.into_iter().enumerate() {
         let happens = one.effect.is_some();
-        if let Some(operation) = world.perform(shape, &one.entry, sequence as u64, happens, &mut numbers) {
+        let sequence = sequence as u64;
+        let operation = match shape.mixed {
+            true => Some(mixed.perform(shape, &one.entry, sequence, happens, &mut numbers)),
+            false => world.perform(shape, &one.entry, sequence, happens, &mut numbers),
+        };
+        if let Some(operation) = operation {
             one.entry.operation = operation;
             entries.push(one.entry);
         }

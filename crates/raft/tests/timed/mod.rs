@@ -15,6 +15,9 @@ const MILLION: u64 = 1_000_000;
 /// Names every request to hand over.
 const TRANSFER: RequestId = RequestId(7);
 
+/// Names every change of the members.
+const CHANGE: RequestId = RequestId(8);
+
 /// What is under way.
 enum Due {
     Arrival { from: u64, to: u64, message: Message },
@@ -114,25 +117,33 @@ impl World {
         };
         for (id, (config, rate_ppm)) in (1..).zip(nodes) {
             let start = Start::Found(Membership::of_voters(nodes.len() as u64));
-            let (me, disk) = (NodeId(id), DiskId(id));
-            let setup = Setup { cluster: ClusterId(1), me, disk, incarnation: Incarnation(0), start };
-            let node = Node {
-                setup,
-                config: config.clone(),
-                rate_ppm: *rate_ppm,
-                raft: None,
-                outbox: Outbox::new(Ticket::NONE, false),
-                gate: Gate::new(Ticket::NONE),
-                records: Vec::new(),
-                writes: VecDeque::new(),
-                flushing: false,
-                armed: BTreeMap::new(),
-                applied_durable: Slot::ZERO,
-            };
-            world.nodes.insert(id, node);
-            world.open(id);
+            world.admit(id, start, config.clone(), *rate_ppm);
         }
         world
+    }
+
+    /// One more node, that knows nobody until it is added.
+    pub fn join(&mut self, config: Config, rate_ppm: u64) {
+        self.admit(self.nodes.len() as u64 + 1, Start::Join, config, rate_ppm);
+    }
+
+    fn admit(&mut self, id: u64, start: Start, config: Config, rate_ppm: u64) {
+        let (me, disk) = (NodeId(id), DiskId(id));
+        let node = Node {
+            setup: Setup { cluster: ClusterId(1), me, disk, incarnation: Incarnation(0), start },
+            config,
+            rate_ppm,
+            raft: None,
+            outbox: Outbox::new(Ticket::NONE, false),
+            gate: Gate::new(Ticket::NONE),
+            records: Vec::new(),
+            writes: VecDeque::new(),
+            flushing: false,
+            armed: BTreeMap::new(),
+            applied_durable: Slot::ZERO,
+        };
+        self.nodes.insert(id, node);
+        self.open(id);
     }
 
     /// Every id.
@@ -228,6 +239,13 @@ impl World {
     /// Asks a node to hand leadership over.
     pub fn transfer(&mut self, id: u64, to: u64) {
         self.input(id, Input::Transfer { request: TRANSFER, to: NodeId(to) });
+    }
+
+    /// Asks a node to change the members from those it has in force.
+    pub fn reconfigure(&mut self, id: u64, members: Membership) {
+        let Some(raft) = self.raft(id) else { return };
+        let based_on = raft.configuration().members.clone();
+        self.input(id, Input::Reconfigure { request: CHANGE, based_on, members });
     }
 
     /// Whether a node may answer reads alone, by its own clock.

@@ -1,0 +1,135 @@
+//! A log's contents in words.
+
+use bytes::Bytes;
+use quorate_keyspace::{Operation, Request};
+use quorate_machine::decode_batch;
+use quorate_raft::{Configuration, Entry, Payload};
+use quorate_types::{MemberRole, Membership, Slot};
+use quorate_wire::decode_exact;
+use std::time::SystemTime;
+
+/// Keys and values longer than this are shown in part.
+const SHOWN_BYTES: usize = 60;
+
+/// One entry on one line.
+pub fn entry_line(slot: Slot, entry: &Entry, is_decided: bool) -> String {
+    let known = if is_decided { "decided" } else { "unknown" };
+    format!("slot {slot}, term {}, {known}: {}", entry.term, payload(&entry.payload))
+}
+
+/// What an entry says.
+pub fn payload(payload: &Payload) -> String {
+    match payload {
+        Payload::NoOp => "a leader's first entry, without commands".to_owned(),
+        Payload::Members(found) => format!("members: {}", configuration(found)),
+        Payload::Command(batch) => match decode_batch(batch.clone()) {
+            Ok(commands) => commands.iter().map(|command| request(&command.payload)).collect::<Vec<_>>().join("; "),
+            Err(why) => format!("{} bytes that are no batch of commands: {why}", batch.len()),
+        },
+    }
+}
+
+fn request(payload: &Bytes) -> String {
+    match decode_exact::<Request>(payload.clone()) {
+        Ok(Request::Put(put)) => {
+            let lease = if put.lease == 0 { String::new() } else { format!(" with lease {:x}", put.lease) };
+            format!("put {} = {}{lease}", text(&put.key), text(&put.value))
+        }
+        Ok(Request::DeleteRange(delete)) => format!("delete {}", range(&delete.key, &delete.range_end)),
+        Ok(Request::Txn(txn)) => format!(
+            "if {} comparisons hold [{}] else [{}]",
+            txn.compares.len(),
+            operations(&txn.success),
+            operations(&txn.failure)
+        ),
+        Ok(Request::Compact { revision }) => format!("compact at revision {revision}"),
+        Ok(Request::LeaseGrant { id, ttl_seconds }) => format!("grant lease {id:x} for {ttl_seconds} s"),
+        Ok(Request::LeaseRevoke { id }) => format!("revoke lease {id:x}"),
+        Ok(Request::LeaseExpire { id, .. }) => format!("expire lease {id:x}"),
+        Ok(Request::LeaseCheckpoint(leases)) => format!("note the time that {} leases have left", leases.len()),
+        Ok(Request::Alarm(alarm)) => {
+            format!("{:?} alarm {:?} of member {:x}", alarm.action, alarm.alarm.kind, alarm.alarm.member)
+        }
+        Err(why) => format!("{} bytes that are no command: {why}", payload.len()),
+    }
+}
+
+fn operations(operations: &[Operation]) -> String {
+    let words = |operation: &Operation| match operation {
+        Operation::Range(read) => format!("get {}", range(&read.key, &read.range_end)),
+        Operation::Put(put) => format!("put {} = {}", text(&put.key), text(&put.value)),
+        Operation::DeleteRange(delete) => format!("delete {}", range(&delete.key, &delete.range_end)),
+        Operation::Txn(txn) => format!("if {} comparisons hold ...", txn.compares.len()),
+    };
+    operations.iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
+fn range(key: &[u8], range_end: &[u8]) -> String {
+    if range_end.is_empty() { text(key) } else { format!("{} to {}", text(key), text(range_end)) }
+}
+
+/// Bytes for people: printable ASCII as it is, the rest escaped, long ones cut.
+pub fn text(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SHOWN_BYTES)];
+    let cut = if shown.len() < bytes.len() { format!("... ({} bytes)", bytes.len()) } else { String::new() };
+    format!("{}{cut}", shown.escape_ascii())
+}
+
+/// The end of the range of all keys that begin so.
+pub fn behind_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    // No key is behind: to the end of all keys.
+    vec![0]
+}
+
+/// The members, and while they change the old ones too.
+pub fn configuration(found: &Configuration) -> String {
+    match &found.outgoing {
+        Some(outgoing) => format!("joint: from {} to {}", members(outgoing), members(&found.members)),
+        None => members(&found.members),
+    }
+}
+
+fn members(members: &Membership) -> String {
+    let words = members.members().iter().map(|member| {
+        let role = if member.role == MemberRole::Voter { "" } else { " (does not vote)" };
+        format!("{:x} {}{role} at {}", member.id.0, member.name, member.peer_urls.join("+"))
+    });
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { "not known here".to_owned() } else { words.join(", ") }
+}
+
+/// When, and how long ago.
+pub fn age(written: Option<SystemTime>) -> String {
+    match written.and_then(|written| SystemTime::now().duration_since(written).ok()) {
+        Some(ago) if ago.as_secs() < 120 => format!("{} seconds ago", ago.as_secs()),
+        Some(ago) if ago.as_secs() < 7_200 => format!("{} minutes ago", ago.as_secs() / 60),
+        Some(ago) => format!("{} hours ago", ago.as_secs() / 3_600),
+        None => "at a time that the file system does not tell".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_a_prefix_end_where_no_more_begin_so() {
+        assert_eq!(behind_prefix(b"ab"), b"ac");
+        assert_eq!(behind_prefix(b"a\xff"), b"b");
+        assert_eq!(behind_prefix(b"\xff"), b"\0");
+    }
+
+    #[test]
+    fn damage_in_a_batch_is_told_and_no_panic() {
+        assert!(payload(&Payload::Command(Bytes::from_static(b"\xff\xff"))).contains("no batch"));
+        assert_eq!(text(b"a\x00"), "a\\x00");
+        assert!(text(&[b'x'; 100]).ends_with("... (100 bytes)"));
+    }
+}
