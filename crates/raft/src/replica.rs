@@ -217,12 +217,6 @@ impl Raft {
         self.configurations.in_force()
     }
 
-    /// The slot since which they must, or a later one up to which the log is compacted.
-    #[must_use]
-    pub fn configuration_since(&self) -> Slot {
-        self.configurations.in_force_since().unwrap_or(self.log.base())
-    }
-
     /// The configuration that was in force behind `slot`, or the earliest known, and every later one in the log.
     pub fn configurations_since(&self, slot: Slot) -> impl Iterator<Item = &Configuration> {
         let later = self.configurations.appended().filter(move |(_, at)| *at > slot);

@@ -2,9 +2,10 @@
 
 use super::history::History;
 use super::judge;
-use super::subject::{Judged, Subject};
+use super::subject::{Judged, Standing, Subject};
 use crate::world::World;
 use quorate_types::{MemberRole, NodeId, Slot, Time};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Within so many times its patience after the storm, a cluster must serve at every live node. A Raft with sensible settings
@@ -29,7 +30,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         self.world.stop_recording();
         if self.has_quorum() {
             let Some(core) = self.await_answers() else { return };
-            // What was asked before may have been carried out since, against members of whom some stay down for ever.
+            // What was asked before may have been carried out since: of the members there are now, too many may stay down for ever.
             if self.has_quorum() {
                 let is_live = self.check_live(&core) && self.check_members(&core) && self.check_leases_end(&core);
                 if is_live && self.world.broken_promise().is_none() {
@@ -45,16 +46,18 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         }
     }
 
-    /// Whether enough run of everybody who may have to agree. Whoever knows no less than the newest decided change is asked; one of
-    /// them may go by a configuration that will never be, and then less is demanded than could be.
+    /// Whether somebody who runs can get things decided, by the members that it goes by, with the votes of those who run. Who has the
+    /// newest log of these is elected sooner or later, and its members count from then on: a wish that reached its log, though
+    /// perhaps nobody else's, may leave a cluster without a majority, and one that reached only logs which may be outvoted may not.
     fn has_quorum(&self) -> bool {
-        let decided_at = self.world.members_decided_at();
         let running: Vec<NodeId> = self.members_running();
-        let halves = running.iter().filter_map(|node| Some(self.world.node(*node)?.replica().halves()));
-        let halves: Vec<Vec<NodeId>> =
-            halves.filter(|(since, _)| *since >= decided_at).flat_map(|(_, halves)| halves).collect();
-        let runs = |half: &Vec<NodeId>| half.iter().filter(|node| running.contains(node)).count() * 2 > half.len();
-        !halves.is_empty() && halves.iter().all(runs)
+        let stands = |node: &NodeId| Some((*node, self.world.node(*node)?.replica().standing()));
+        let standings: BTreeMap<NodeId, Standing> = running.iter().filter_map(stands).collect();
+        standings.iter().any(|(node, own)| {
+            let agrees = |voter: &&NodeId| standings.get(*voter).is_some_and(|other| other.log_end <= own.log_end);
+            let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
+            own.halves.iter().any(|half| half.contains(node)) && own.halves.iter().all(carried)
+        })
     }
 
     /// Those who are not known to be members no more, and run.

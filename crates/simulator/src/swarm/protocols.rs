@@ -1,12 +1,12 @@
 //! The protocols of this workspace, as subjects.
 
 use super::steering::Guidance;
-use super::subject::{Pace, Subject};
+use super::subject::{Pace, Standing, Subject};
 use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
 use quorate_paxos::{AcceptedTo, Paxos};
 use quorate_raft::{LeaseReads, Raft};
-use quorate_types::{NodeId, Slot};
+use quorate_types::NodeId;
 use std::time::Duration;
 
 impl Subject for Raft {
@@ -52,10 +52,13 @@ impl Subject for Raft {
         }
     }
 
-    fn halves(&self) -> (Slot, Vec<Vec<NodeId>>) {
+    fn standing(&self) -> Standing {
         let configuration = self.configuration();
         let both = configuration.outgoing.iter().chain([&configuration.members]);
-        (self.configuration_since(), both.map(|half| half.voters().collect()).collect())
+        Standing {
+            halves: both.map(|half| half.voters().collect()).collect(),
+            log_end: (self.log().last_term(), self.log().last()),
+        }
     }
 }
 

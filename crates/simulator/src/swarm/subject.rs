@@ -36,10 +36,19 @@ pub trait Subject: Replica {
         config
     }
 
-    /// The sets of voters of which each must agree here, by majority, and the slot that brought them; 0 if it founded them.
-    fn halves(&self) -> (Slot, Vec<Vec<NodeId>>) {
-        (Slot::ZERO, vec![self.status().membership.voters().collect()])
+    /// What this replica would need to decide anything new, going by what it has.
+    fn standing(&self) -> Standing {
+        Standing { halves: vec![self.status().membership.voters().collect()], log_end: (0, Slot::ZERO) }
     }
+}
+
+/// What decides whether a replica can get anything decided, if some of the others are gone for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The sets of voters of which each must agree, by majority.
+    pub halves: Vec<Vec<NodeId>>,
+    /// Nobody agrees to one whose log ends before its own: the era of its last entry, and its slot.
+    pub log_end: (u64, Slot),
 }
 
 /// A key with what it held.

@@ -85,6 +85,16 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
+    /// The latest era in which anybody led; 0 if nobody ever did.
+    pub(super) fn latest_era_led(&self) -> u64 {
+        self.promises.leaders.last_key_value().map_or(0, |(era, _)| *era)
+    }
+
+    /// The latest era in which this node led.
+    pub(super) fn latest_era_of(&self, id: NodeId) -> Option<u64> {
+        self.promises.leaders.iter().rev().find(|(_, leader)| **leader == id).map(|(era, _)| *era)
+    }
+
     /// `ElectionSafety`: one leader per era, in every protocol that has leaders.
     fn leads(&mut self, id: NodeId, era: u64) {
         if self.promises.last_leader.replace(id).is_some_and(|before| before != id) {

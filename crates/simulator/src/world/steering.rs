@@ -28,6 +28,10 @@ struct Asked {
     wanted: Wanted,
     /// Success would tell that something changed: that was not so already when it was asked.
     is_news: bool,
+    /// Whom it wants among the members had been removed before.
+    names_removed: bool,
+    /// The latest era that somebody led when it was asked.
+    era: u64,
 }
 
 /// What is known of all asks and of the members.
@@ -82,8 +86,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// A client asks a node that another one lead. Does nothing if the node is down.
     pub fn ask_for_leader(&mut self, node: NodeId, to: NodeId) {
         let is_news = self.leader().is_some_and(|leader| leader != to);
+        let asked = Asked { node, wanted: Wanted::Lead(to), is_news, names_removed: false, era: self.latest_era_led() };
         let words = format!("make {to} the leader");
-        self.ask(Asked { node, wanted: Wanted::Lead(to), is_news }, words, |tag| NodeInput::MoveLeader { tag, to });
+        self.ask(asked, words, |tag| NodeInput::MoveLeader { tag, to });
     }
 
     /// A client asks a node for other members. Does nothing if the node is down.
@@ -97,7 +102,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if self.is_running(node) {
             self.steering.leavers.extend(wish.leaver());
         }
-        let asked = Asked { node, wanted: Wanted::Members(wish), is_news };
+        let names_removed = match wish {
+            Wish::Add { id, .. } | Wish::Promote { id, .. } => self.is_removed(id),
+            Wish::Remove { .. } => false,
+        };
+        let era = self.latest_era_led();
+        let asked = Asked { node, wanted: Wanted::Members(wish), is_news, names_removed, era };
         self.ask(asked, words, |tag| NodeInput::ChangeMembers { tag, change });
     }
 
@@ -125,15 +135,38 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         };
         let answer = result.as_ref().map_or_else(ToString::to_string, |()| "done".to_owned());
         self.note(Some(id), What::ClientReturn { operation, ending, answer });
+        if result.is_ok() {
+            self.check_done(id, asked);
+        }
         match (asked.wanted, result) {
             (Wanted::Lead(_), Ok(())) if asked.is_news => self.mark(Mark::TransferFinished),
             (Wanted::Members(Wish::Add { role: MemberRole::Learner, .. }), Ok(())) if asked.is_news => {
                 self.mark(Mark::LearnerAdded);
             }
-            // A node that has not heard of a removal may still say that the member is there: ids never come twice, so nobody
-            // who asks for a new one can be misled (decision 0020). That none comes back is judged by what is decided.
             (Wanted::Members(Wish::Add { .. }), Err(AskError::IdTaken)) => self.mark(Mark::RemovedIdRefused),
             _ => {}
+        }
+    }
+
+    /// `AskedIsDone`: an ask that is answered with success was so at some time since it was asked, whatever the asked node may have
+    /// missed.
+    fn check_done(&mut self, id: NodeId, asked: Asked) {
+        self.note_roster(id);
+        let false_word = match asked.wanted {
+            Wanted::Members(Wish::Add { id: member, .. } | Wish::Promote { id: member, .. }) if asked.names_removed => {
+                Some(format!("{member} is a member, which was removed before that was asked"))
+            }
+            Wanted::Members(wish) => {
+                let leaver = wish.leaver().filter(|leaver| !self.is_removed(*leaver));
+                leaver.map(|leaver| format!("{leaver} is removed, which nobody knows decided"))
+            }
+            Wanted::Lead(to) => {
+                let late = self.latest_era_of(to).is_some_and(|era| era >= asked.era);
+                (!late).then(|| format!("{to} leads, whom others had followed before that was asked"))
+            }
+        };
+        if let Some(word) = false_word {
+            self.report_broken("AskedIsDone", Some(id), format!("{id} says that {word}"));
         }
     }
 
