@@ -344,6 +344,11 @@ pub enum Ask {
         /// Which.
         lease: u64,
     },
+    /// Say that the disk of a member has room again.
+    ClearLowSpace {
+        /// Whose.
+        member: NodeId,
+    },
     /// Read one key, or all.
     Read {
         /// Which; `None` for all.

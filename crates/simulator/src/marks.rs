@@ -119,11 +119,15 @@ pub enum Mark {
     RemovedRefused,
     /// A removed id was to be added again, and was refused.
     RemovedIdRefused,
+    /// A write was refused because a disk was nearly full.
+    RefusedForSpace,
+    /// A lease ended by time while a node led that had joined.
+    LeaseExpiredUnderJoiner,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 58] = [
+    pub const ALL: [Mark; 60] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -182,6 +186,8 @@ impl Mark {
         Mark::Retired,
         Mark::RemovedRefused,
         Mark::RemovedIdRefused,
+        Mark::RefusedForSpace,
+        Mark::LeaseExpiredUnderJoiner,
     ];
 
     /// A campaign of fewer seeds is not blamed for not having seen it.
@@ -195,6 +201,7 @@ impl Mark {
             | Mark::CopyRefused
             | Mark::TornTailRepaired
             | Mark::WriteFaulted
+            | Mark::LeaseExpiredUnderJoiner
             | Mark::RemovedIdRefused
             | Mark::RemovedRefused
             | Mark::SnapshotToJoiner
@@ -266,6 +273,8 @@ impl Mark {
             Mark::Retired => "retired",
             Mark::RemovedRefused => "removed-refused",
             Mark::RemovedIdRefused => "removed-id-refused",
+            Mark::RefusedForSpace => "refused-for-space",
+            Mark::LeaseExpiredUnderJoiner => "lease-expired-under-joiner",
             Mark::WatcherCompacted => "watcher-compacted",
             Mark::WatcherCaughtUp => "watcher-caught-up",
             Mark::LeaseRenewedUnderNext => "lease-renewed-under-next",

@@ -9,6 +9,7 @@ mod keyspace;
 mod lease_book;
 mod lessees;
 mod operator;
+mod partial_links;
 mod plan;
 mod protocols;
 mod rehearsal;

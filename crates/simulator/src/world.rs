@@ -10,6 +10,7 @@ mod delivery;
 mod disks;
 mod doorman;
 mod event;
+mod free_space;
 mod host;
 mod processing;
 mod promises;
@@ -359,6 +360,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                 }
             }
             WorldEvent::Resume { node, pause } => self.resume_after(node, pause),
+            WorldEvent::LookAtSpace { node, life } => self.look_at_space(node, life),
             WorldEvent::Alarm(token) => self.alarms.push(token),
         }
     }

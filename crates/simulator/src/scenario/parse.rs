@@ -134,6 +134,9 @@ fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
         }
         ["revoke", who, lease, "as", name] => (who, Call::Ask(Ask::Revoke { lease: number(lease)? }), name),
         ["keep-alive", who, lease, "as", name] => (who, Call::Ask(Ask::KeepAlive { lease: number(lease)? }), name),
+        ["clear-low-space", who, member, "as", name] => {
+            (who, Call::Ask(Ask::ClearLowSpace { member: node(member)? }), name)
+        }
         ["get", who, key, "as", name] => (who, read(Some(key), Consistency::Linearizable), name),
         ["peek", who, key, "as", name] => (who, read(Some(key), Consistency::Local), name),
         ["get-all", who, "as", name] => (who, read(None, Consistency::Linearizable), name),
@@ -141,7 +144,7 @@ fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
         ["propose", who, value, "as", name] => (who, Call::Propose { value: (*value).to_owned() }, name),
         [
             "put" | "delete" | "swap" | "compact" | "get" | "peek" | "get-all" | "peek-all" | "propose" | "grant"
-            | "attach" | "revoke" | "keep-alive",
+            | "attach" | "revoke" | "keep-alive" | "clear-low-space",
             ..,
         ] => {
             return Err("a call ends with `as NAME`, as in `put n1 key value as first`".to_owned());

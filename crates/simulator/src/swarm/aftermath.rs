@@ -100,8 +100,8 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         if self.run_while(deadline, |after| joins(after).is_some()) || self.world.broken_promise().is_some() {
             return true;
         }
-        let detail = format!("faults are over and {:?} joins and runs, but has no vote yet", joins(&self));
-        self.world.report_broken("PromotedInTheEnd", joins(&self), detail);
+        let detail = format!("faults are over and {:?} joins and runs, but has no vote yet", joins(self));
+        self.world.report_broken("PromotedInTheEnd", joins(self), detail);
         false
     }
 

@@ -85,7 +85,11 @@ impl Callers {
         } else {
             self.random.pick(&nodes).copied().unwrap_or(who.home)
         };
-        let operation = self.history.ask(world, node, who.process, ask);
+        let process = who.process;
+        if self.history.refused_for_space() > 0 && self.random.happens(Chance::percent(10)) {
+            self.history.clear_low_space(world, node);
+        }
+        let operation = self.history.ask(world, node, process, ask);
         self.owners.insert(operation, caller);
     }
 

@@ -2,7 +2,7 @@
 
 use super::plan::{FaultClass, Plan};
 use super::steering::Steering;
-use crate::act::{Act, Wish};
+use crate::act::{Act, Moment, Wish};
 use crate::random::{Chance, Random, nanos};
 use crate::world::World;
 use quorate_machine::StateMachine;
@@ -20,6 +20,8 @@ pub(super) enum OperatorAlarm {
     Members,
     /// A new node is switched on.
     SwitchOn(NodeId),
+    /// A leader that was cut off before it was asked is linked with the others again.
+    Reunite,
 }
 
 /// Reminders to set: after how long, of what.
@@ -33,9 +35,13 @@ pub(super) struct Operators {
     patience: Duration,
     /// Disks are lost or damaged: whoever is removed besides those would be missed.
     disks_break: bool,
+    /// There is a storm: changes may be met by faults of their own.
+    is_stormy: bool,
     /// The greatest id that was ever asked to join, and the greatest there is.
     last_spare: u64,
     spares_end: u64,
+    /// Who is asked next: a leader that was cut off.
+    asks_at: Option<NodeId>,
     counts: BTreeMap<&'static str, u64>,
     over: bool,
 }
@@ -48,8 +54,10 @@ impl Operators {
             steering: if is_steered { plan.steering.clone() } else { Steering::default() },
             patience: plan.patience,
             disks_break: breaking.into_iter().any(|class| plan.has(class)),
+            is_stormy: !plan.faults.is_empty(),
             last_spare: plan.voters,
             spares_end: plan.voters + plan.steering.spares,
+            asks_at: None,
             counts: BTreeMap::new(),
             over: false,
         }
@@ -86,12 +94,21 @@ impl Operators {
                 world.act(&Act::StartJoining(node));
                 Vec::new()
             }
+            OperatorAlarm::Reunite => {
+                world.act(&Act::Heal);
+                Vec::new()
+            }
             OperatorAlarm::Transfer => {
                 self.transfer(world);
                 self.steering.transfers.map(|gap| (self.gap(gap), alarm)).into_iter().collect()
             }
             OperatorAlarm::Members => {
-                let mut errands = self.change_members(doomed, world);
+                let mut errands = self.meet_with_a_fault(world);
+                // Now and then several at once, at different nodes: one at a time is the leader's rule, not theirs.
+                let changes = if self.random.happens(Chance::percent(20)) { self.random.between(2, 3) } else { 1 };
+                for _ in 0..changes {
+                    errands.extend(self.change_members(doomed, world));
+                }
                 errands.extend(self.steering.members.map(|gap| (self.gap(gap), alarm)));
                 errands
             }
@@ -109,8 +126,36 @@ impl Operators {
         world.act(&Act::MoveLeader { node, to });
     }
 
+    /// What hurts most in the middle of a change: the leader or everybody crashes at a drawn moment, or the leader is cut off with a
+    /// minority and appends what it is asked where it can never be committed.
+    fn meet_with_a_fault<R: Replica, S: StateMachine>(&mut self, world: &mut World<R, S>) -> Errands {
+        if !self.is_stormy || !self.random.happens(Chance::percent(30)) {
+            return Vec::new();
+        }
+        let Some(leader) = world.leader() else { return Vec::new() };
+        let mut everyone: Vec<NodeId> = world.nodes().collect();
+        if self.random.happens(Chance::percent(60)) {
+            self.count("crash-in-change");
+            let moment = *self.random.pick(&Moment::ALL).unwrap_or(&Moment::Sent);
+            let victims = if self.random.happens(Chance::percent(40)) { everyone } else { vec![leader] };
+            let victims = victims.into_iter().map(|node| (node, self.up_to_patiences(4))).collect();
+            world.act(&Act::CrashAt { watched: leader, moment, victims });
+            return Vec::new();
+        }
+        self.count("cut-off-in-change");
+        everyone.retain(|node| *node != leader);
+        self.random.shuffle(&mut everyone);
+        let friends = usize::try_from(self.random.below(everyone.len().div_ceil(2) as u64)).unwrap_or(0);
+        let rest = everyone.split_off(friends);
+        everyone.push(leader);
+        world.act(&Act::Partition(vec![everyone, rest]));
+        self.asks_at = Some(leader);
+        vec![(self.up_to_patiences(8), OperatorAlarm::Reunite)]
+    }
+
     fn change_members<R: Replica, S: StateMachine>(&mut self, doomed: &[NodeId], world: &mut World<R, S>) -> Errands {
-        let Some(node) = self.someone(world) else { return Vec::new() };
+        let cut_off = self.asks_at.take().filter(|node| world.is_running(*node));
+        let Some(node) = cut_off.or_else(|| self.someone(world)) else { return Vec::new() };
         let (wish, errands) = match self.random.below(10) {
             0..=3 => self.draw_newcomer(world),
             4..=6 => (self.draw_removal(doomed, world), Vec::new()),

@@ -29,6 +29,8 @@ pub enum FaultClass {
     Damage,
     /// Links are cut, both ways or one way.
     Partition,
+    /// Some links stay: a leader in a corner, a hub, a chain.
+    PartialLinks,
     /// A link is cut and opened again and again.
     Flapping,
     /// A link becomes much worse than the others.
@@ -69,13 +71,14 @@ pub enum FaultClass {
 
 impl FaultClass {
     /// All of them.
-    pub const ALL: [FaultClass; 24] = [
+    pub const ALL: [FaultClass; 25] = [
         FaultClass::Loss,
         FaultClass::Repetition,
         FaultClass::Overtaking,
         FaultClass::Stragglers,
         FaultClass::Damage,
         FaultClass::Partition,
+        FaultClass::PartialLinks,
         FaultClass::Flapping,
         FaultClass::BadLink,
         FaultClass::Clog,
@@ -106,6 +109,7 @@ impl FaultClass {
             FaultClass::Stragglers => "stragglers",
             FaultClass::Damage => "damage",
             FaultClass::Partition => "partition",
+            FaultClass::PartialLinks => "partial-links",
             FaultClass::Crash => "crash",
             FaultClass::Pause => "pause",
             FaultClass::SlowNode => "slow-node",
@@ -156,6 +160,15 @@ pub struct Leases {
     pub ttl_seconds_max: u64,
 }
 
+/// How nodes hear of the space that their disks have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceNews {
+    /// How often.
+    pub every: Duration,
+    /// Below this it is said through the log, and nothing that grows is taken until an operator says that there is room.
+    pub low_bytes: u64,
+}
+
 /// Everything a seed decides beforehand. What happens when is drawn on the way, from the same seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -171,6 +184,8 @@ pub struct Plan {
     pub calm_link: Link,
     /// Every disk unless a fault slows it.
     pub disk: DiskModel,
+    /// What nodes hear of their disks' space, in half of all seeds, and in more where disks fill up.
+    pub space_news: Option<SpaceNews>,
     /// From input to attention.
     pub processing: Latency,
     /// Inputs per settle.
@@ -217,6 +232,7 @@ impl Plan {
     pub fn of_seed(seed: u64) -> Plan {
         let plan = Plan::draw(&mut Random::stream(seed, "plan", 0));
         let plan = plan.with_leases(&mut Random::stream(seed, "lease-plan", 0));
+        let plan = plan.with_space_news(&mut Random::stream(seed, "space-plan", 0));
         plan.with_steering(&mut Random::stream(seed, "steering-plan", 0))
     }
 
@@ -241,6 +257,7 @@ impl Plan {
                 write: Latency::between(Duration::ZERO, flush / 20),
                 flush: Latency::between(flush / 4, flush),
             },
+            space_news: None,
             processing: Latency::between(
                 Duration::ZERO,
                 patience / u32::try_from(random.log_uniform(200, 10_000)).unwrap_or(200),
@@ -279,6 +296,14 @@ impl Plan {
         self
     }
 
+    fn with_space_news(mut self, random: &mut Random) -> Plan {
+        let every = self.patience * u32::try_from(random.log_uniform(1, 10)).unwrap_or(1);
+        let low_bytes = random.log_uniform(1 << 12, 1 << 17);
+        let percent = if self.has(FaultClass::DiskFull) { 80 } else { 50 };
+        self.space_news = random.happens(Chance::percent(percent)).then_some(SpaceNews { every, low_bytes });
+        self
+    }
+
     fn with_steering(mut self, random: &mut Random) -> Plan {
         let drift_ppm = if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX * 10_000 } else { 0 };
         let clocks = u32::try_from(drift_ppm).ok().filter(|_| !self.has(FaultClass::Clock));
@@ -310,7 +335,10 @@ impl Plan {
     /// The world of this plan, before the storm.
     #[must_use]
     pub fn world<R: Subject>(&self, random: &mut Random, keep: Keep) -> WorldConfig<R> {
-        let node = draw_node::<R>(random, self);
+        let mut node = draw_node::<R>(random, self);
+        // What is decided once must not be that a disk is full.
+        let space_news = self.space_news.filter(|_| R::SLOTS.is_none());
+        node.low_space_bytes = space_news.map_or(0, |news| news.low_bytes);
         let guided = |id| (NodeId(id), R::guided(node.protocol.clone(), NodeId(id), &self.steering.guidance));
         let protocols = (1..=self.voters + self.steering.spares).map(guided).collect();
         WorldConfig {
@@ -322,6 +350,7 @@ impl Plan {
             usual_link: self.calm_link,
             links: Vec::new(),
             disk: self.disk,
+            free_space_every: space_news.map(|news| news.every),
             processing: self.processing,
             batching: self.batching,
             clock_offset_max: Duration::from_secs(3600),

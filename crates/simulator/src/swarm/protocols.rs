@@ -97,6 +97,8 @@ impl Subject for Paxos {
         Mark::Retired,
         Mark::RemovedRefused,
         Mark::RemovedIdRefused,
+        Mark::RefusedForSpace,
+        Mark::LeaseExpiredUnderJoiner,
     ];
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {

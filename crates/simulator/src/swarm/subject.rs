@@ -104,6 +104,10 @@ pub enum Meaning {
     },
     /// There is no such lease, or its end is settled.
     NoLease,
+    /// Nothing that grows is taken, for a disk is nearly full. Nothing was changed.
+    NoSpace,
+    /// A disk is not called full any more.
+    Cleared,
     /// The state machine refused, in words. Nothing the campaign asks for may be refused.
     Refused(String),
 }
@@ -163,6 +167,16 @@ pub trait Judged: StateMachine {
         Vec::new()
     }
 
+    /// The command that says that a member's disk has room again, if there is one.
+    fn clear_low_space(_member: NodeId) -> Option<Bytes> {
+        None
+    }
+
+    /// Whose disks are said to be nearly full.
+    fn low_space(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
     /// The history that watchers are served from, if it can be watched.
     fn history(&self) -> Option<&dyn quorate_watch::History> {
         None
@@ -198,6 +212,8 @@ pub trait Judged: StateMachine {
             Meaning::Renewed => "renewed".to_owned(),
             Meaning::Revoked { revision } => format!("revoked, revision {revision}"),
             Meaning::NoLease => "no such lease".to_owned(),
+            Meaning::NoSpace => "no space".to_owned(),
+            Meaning::Cleared => "cleared".to_owned(),
             Meaning::Refused(why) => why,
         }
     }

@@ -130,6 +130,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.check_after_settle(id);
             self.spread_hints(id, LinkState::Up);
         }
+        let life = self.hosts.get(&id).map_or(0, |host| host.life);
+        self.look_at_space(id, life);
     }
 
     /// It stops and does not lie, which is right if its disks were damaged, or have no room.

@@ -72,6 +72,8 @@ pub struct WorldConfig<R: Replica> {
     pub links: Vec<(NodeId, NodeId, Link)>,
     /// Every node's disks.
     pub disk: DiskModel,
+    /// How often a node hears what its disks have left; `None`: never.
+    pub free_space_every: Option<Duration>,
     /// From an input waiting to a node taking it.
     pub processing: Latency,
     /// How many inputs a node takes at a time.
@@ -117,6 +119,7 @@ impl<R: Replica> WorldConfig<R> {
             usual_link: Link::perfect(Latency::exactly(one_way)),
             links: Vec::new(),
             disk: DiskModel::INSTANT,
+            free_space_every: None,
             processing: Latency::ZERO,
             batching: Batching::Everything,
             clock_offset_max: Duration::ZERO,

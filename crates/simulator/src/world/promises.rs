@@ -90,9 +90,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.promises.leaders.last_key_value().map_or(0, |(era, _)| *era)
     }
 
-    /// The latest era in which this node led.
+    /// The latest era in which this node led or leads; what it does in the batch that made it the leader counts too.
     pub(super) fn latest_era_of(&self, id: NodeId) -> Option<u64> {
-        self.promises.leaders.iter().rev().find(|(_, leader)| **leader == id).map(|(era, _)| *era)
+        let leads = self.status(id).filter(|status| status.role == Role::Leader).map(|status| status.era);
+        let led = self.promises.leaders.iter().rev().find(|(_, leader)| **leader == id).map(|(era, _)| *era);
+        leads.max(led)
     }
 
     /// `ElectionSafety`: one leader per era, in every protocol that has leaders.

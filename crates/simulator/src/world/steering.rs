@@ -61,6 +61,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.steering.roster.decided_at()
     }
 
+    /// Whether this node was there from the beginning.
+    #[must_use]
+    pub fn is_founder(&self, id: NodeId) -> bool {
+        self.config.members.contains(id)
+    }
+
     /// Whether this id was a member and never can be again.
     #[must_use]
     pub fn is_removed(&self, id: NodeId) -> bool {
