@@ -41,12 +41,21 @@
 //! replicas said about the guards they evaluated.
 
 mod action;
+mod book;
 mod bounds;
+mod catalogue;
+mod counterexample;
+mod explorer;
 mod report;
 mod search;
+mod seen;
+mod state;
 pub mod targets;
+mod task;
 
-pub use action::Action;
-pub use bounds::{Bounds, Disks, Order, TimerBound};
-pub use report::{Counterexample, Progress, Report};
-pub use search::Explorer;
+pub use action::{Action, Step};
+pub use bounds::{Bounds, Disks, TimerBound};
+pub use counterexample::Counterexample;
+pub use explorer::Explorer;
+pub use report::{Progress, Report, Size};
+pub use task::Explorable;

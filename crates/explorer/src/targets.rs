@@ -4,7 +4,7 @@ use crate::{Bounds, Explorer};
 use bytes::Bytes;
 use quorate_paxos::{Config, Message, Paxos, check_chosen_is_safe};
 use quorate_protocol::Decision;
-use quorate_protocol::testbed::{Flight, Testbed};
+use quorate_protocol::testbed::{TestNode, Testbed};
 use quorate_raft::{Config as RaftConfig, Raft};
 use quorate_types::{Membership, NodeId, Slot};
 
@@ -33,7 +33,7 @@ pub fn paxos(
         .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value));
     explorer
         .forgetting(can_change_nothing)
-        .always("I6 ChosenSafe", |cluster| {
+        .always_with_messages("I6 ChosenSafe", |cluster| {
             let replicas = cluster.ids().filter_map(|id| cluster.node(id).replica());
             let messages = cluster.flights().iter().map(|flight| &flight.message);
             check_chosen_is_safe(replicas, messages).map_err(|violation| violation.detail)
@@ -44,12 +44,12 @@ pub fn paxos(
             Some(Decision::Commands(_)) | None => Ok(()),
         })
         .sometimes("decided", |cluster| !cluster.chosen().is_empty())
-        .sometimes("decided everywhere", |cluster| cluster.ids().all(|id| knows_durably(cluster, id)))
+        .sometimes("decided everywhere", |cluster| cluster.ids().all(|id| knows_durably(cluster.node(id))))
 }
 
-fn knows_durably(cluster: &Testbed<Paxos>, id: NodeId) -> bool {
+fn knows_durably(node: &TestNode<Paxos>) -> bool {
     // A decision is handed out once its record is durable, and again after every restart.
-    cluster.node(id).decided().contains_key(&Paxos::SLOT)
+    node.decided().contains_key(&Paxos::SLOT)
 }
 
 /// Whether delivering this message, now or at any later time, changes no replica and sends nothing that could.
@@ -59,12 +59,12 @@ fn knows_durably(cluster: &Testbed<Paxos>, id: NodeId) -> bool {
 /// - A promise for a ballot whose phase 1 is over: no round is used twice, so it never comes back. Its report names a round not above
 ///   its ballot's, which the proposer knows durably.
 /// - A refusal of a ballot that is over, naming no higher round.
-fn can_change_nothing(cluster: &Testbed<Paxos>, flight: &Flight<Paxos>) -> bool {
-    let knows = knows_durably(cluster, flight.to);
-    let Some(receiver) = cluster.node(flight.to).replica() else { return false };
-    match &flight.message {
+fn can_change_nothing(receiver: &TestNode<Paxos>, sender: Option<&TestNode<Paxos>>, message: &Message) -> bool {
+    let knows = knows_durably(receiver);
+    let Some(receiver) = receiver.replica() else { return false };
+    match message {
         Message::Chosen { .. } | Message::Accepted { .. } => knows,
-        Message::Prepare { .. } | Message::Accept { .. } => knows && knows_durably(cluster, flight.from),
+        Message::Prepare { .. } | Message::Accept { .. } => knows && sender.is_some_and(knows_durably),
         Message::Promise { ballot, .. } => knows || receiver.preparing() != Some(*ballot),
         Message::Nack { ballot, promised } => {
             let proposing = receiver.proposing().map(|proposal| proposal.ballot);

@@ -4,7 +4,7 @@ use quorate_explorer::{Bounds, Disks, Report, targets};
 use quorate_raft::{Config, Raft, Timer};
 use quorate_types::{Membership, NodeId};
 
-fn explore(proposals: &[(NodeId, &'static str)], bounds: Bounds<Raft>) -> Report {
+fn explore(proposals: &[(NodeId, &'static str)], bounds: Bounds<Raft>) -> Report<Raft> {
     targets::raft(Membership::of_voters(3), Config::default(), proposals, bounds).explore()
 }
 

@@ -13,7 +13,7 @@ fn stalling() -> Bounds<Paxos> {
     Bounds { disks: Disks::StallBeforeCrash, ..Bounds::default() }
 }
 
-fn explore(proposals: &[(NodeId, &'static str)], config: Config, bounds: Bounds<Paxos>) -> Report {
+fn explore(proposals: &[(NodeId, &'static str)], config: Config, bounds: Bounds<Paxos>) -> Report<Paxos> {
     with_marks(targets::paxos(Membership::of_voters(3), config, proposals, bounds)).explore()
 }
 
@@ -37,7 +37,7 @@ fn with_marks(explorer: Explorer<Paxos>) -> Explorer<Paxos> {
         })
 }
 
-fn covers(report: &Report, marks: &[&str]) {
+fn covers(report: &Report<Paxos>, marks: &[&str]) {
     assert!(report.complete && report.violation.is_none(), "{report}");
     for mark in marks {
         assert!(report.happened(mark), "{mark} never happened: {report}");

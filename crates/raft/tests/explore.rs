@@ -10,7 +10,7 @@ fn explorer(voters: u64, config: Config, proposals: &[(NodeId, &'static str)], b
     targets::raft(Membership::of_voters(voters), config, proposals, bounds)
 }
 
-fn covers(report: &Report, marks: &[&str]) {
+fn covers(report: &Report<Raft>, marks: &[&str]) {
     assert!(report.complete && report.violation.is_none(), "{report}");
     for mark in marks {
         assert!(report.happened(mark), "{mark} never happened: {report}");
@@ -65,6 +65,7 @@ fn a_deposed_leader_that_gets_late_answers_releases_no_stale_read() {
     let bounds = Bounds { max_depth: 12, ..stalling() }.with_timer_at(deposed, Timer::ReadRetry, 1);
     let report = Explorer::new(cluster, bounds)
         .settled()
+        .remembering_refusals()
         .read(deposed)
         .always("no read below what was decided before it came", move |cluster| {
             let stale = cluster.node(deposed).reads().iter().find(|(_, slot)| *slot < decided);
