@@ -1,7 +1,10 @@
-//! What a search costs: `measure raft 3 crashes=1 duplicates=1 election=2 proposals=1 states=10000000 threads=2`.
+//! What a search costs: `measure raft 3 crashes=1 duplicates=1 election=2 proposals=1 states=10000000 threads=2`; with
+//! `led=1` node 1 leads already, `transfer=1` asks it to hand over to node 2, `leave=1` to let the last node leave.
 
 use quorate_explorer::{Bounds, Disks, Explorable, Explorer, targets};
-use quorate_protocol::Replica;
+use quorate_protocol::testbed::Testbed;
+use quorate_protocol::{Input, Replica, RequestId};
+use quorate_raft::{Raft, Timer};
 use quorate_types::{Membership, NodeId};
 use std::time::{Duration, Instant};
 
@@ -19,8 +22,18 @@ fn main() {
         (1..=setting("proposals", 1)).map(NodeId).zip(VALUES).collect();
     match words.first().map(String::as_str) {
         Some("raft") => {
-            let bounds = bounds(&setting);
-            measure(targets::raft(members, quorate_raft::Config::default(), &proposals, bounds));
+            let led = setting("led", 0) > 0;
+            let cluster = raft_cluster(members.clone(), led);
+            let mut explorer = targets::raft_from(cluster, &proposals, bounds(&setting));
+            if setting("transfer", 0) > 0 {
+                explorer = explorer.wish(NodeId(1), Input::Transfer { request: RequestId(1_000), to: NodeId(2) });
+            }
+            if setting("leave", 0) > 0 {
+                let rest = Membership::new(members.members().iter().filter(|member| member.id.0 < nodes).cloned());
+                let wish = Input::Reconfigure { request: RequestId(1_001), based_on: members, members: rest };
+                explorer = explorer.wish(NodeId(1), wish);
+            }
+            measure(targets::with_raft_marks(explorer));
         }
         Some("paxos") => {
             let bounds = bounds(&setting);
@@ -28,6 +41,20 @@ fn main() {
         }
         _ => panic!("raft or paxos is wanted"),
     }
+}
+
+/// Fresh, or with node 1 leading and nobody sticking to it any more.
+fn raft_cluster(members: Membership, led: bool) -> Testbed<Raft> {
+    let mut cluster = Testbed::with_members(members, quorate_raft::Config::default()).merging_equal_disks();
+    if led {
+        cluster.run(1_000, |_| true);
+        cluster.expire(NodeId(1), Timer::Election);
+        cluster.run(1_000, |_| true);
+        for id in cluster.ids().skip(1).collect::<Vec<_>>() {
+            cluster.expire(id, Timer::Stickiness);
+        }
+    }
+    cluster
 }
 
 fn bounds<R: Replica>(setting: &dyn Fn(&str, u64) -> u64) -> Bounds<R> {

@@ -3,6 +3,7 @@
 use crate::action::{Step, describe, perform};
 use crate::book::Book;
 use crate::bounds::Disks;
+use crate::script::Script;
 use crate::state::State;
 use crate::task::Task;
 use quorate_narrator::sentence;
@@ -23,6 +24,9 @@ pub struct Counterexample<R: Replica> {
     pub steps: Vec<Step<R>>,
     /// The same in words.
     pub actions: Vec<String>,
+    /// The same as a scenario script, on which the simulator breaks the same promise; or what the language of scenarios has no words
+    /// for. Right for a search that began with a fresh cluster whose founding writes were completed.
+    pub script: Result<String, String>,
     /// The actions, numbered, each with the guards the replicas evaluated; then what is broken.
     pub text: String,
 }
@@ -45,6 +49,7 @@ pub(crate) fn counterexample<R: Replica>(
     let steps = steps(book, root, way);
     take_sentences(&mut traced);
     let mut stalled = BTreeSet::new();
+    let mut script = Script::begin(traced.take_flights());
     let (mut actions, mut text) = (Vec::new(), String::new());
     for step in &steps {
         let words = describe(&traced, &step.action);
@@ -57,13 +62,15 @@ pub(crate) fn counterexample<R: Replica>(
             text.push_str(&format!("     then {completed} writes complete and the disk stalls\n"));
         }
         let stalling = (task.bounds.disks == Disks::StallBeforeCrash).then_some(&mut stalled);
-        perform(&mut traced, step, stalling);
+        let outcome = perform(&mut traced, step, stalling);
+        script.add(step, &outcome, traced.take_flights());
         for sentence in take_sentences(&mut traced) {
             text.push_str(&format!("     {sentence}\n"));
         }
     }
     text.push_str(&format!("{violation}\n"));
-    Counterexample { property: violation.invariant.to_owned(), detail: violation.detail, steps, actions, text }
+    let script = script.finish(&task.ids, &violation);
+    Counterexample { property: violation.invariant.to_owned(), detail: violation.detail, steps, actions, script, text }
 }
 
 /// The steps of a way, found by expanding its states again.

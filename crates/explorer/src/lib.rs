@@ -47,6 +47,7 @@ mod catalogue;
 mod counterexample;
 mod explorer;
 mod report;
+mod script;
 mod search;
 mod seen;
 mod state;

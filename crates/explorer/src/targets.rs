@@ -5,7 +5,7 @@ use bytes::Bytes;
 use quorate_paxos::{Config, Message, Paxos, check_chosen_is_safe};
 use quorate_protocol::Decision;
 use quorate_protocol::testbed::{TestNode, Testbed};
-use quorate_raft::{Config as RaftConfig, Raft};
+use quorate_raft::{Config as RaftConfig, Configuration, Raft};
 use quorate_types::{Membership, NodeId, Slot};
 
 /// Single-decree Paxos: these members, and these values proposed at these nodes, each once at any moment.
@@ -100,13 +100,29 @@ pub fn raft_from(cluster: Testbed<Raft>, proposals: &[(NodeId, &'static str)], b
     proposals
         .iter()
         .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value))
-        .always("Election Safety", one_leader_per_term)
-        .always("Log Matching", logs_match)
-        .always("Leader Completeness", newest_leader_has_every_decision)
-        .always("Durable Quorum", decided_is_durable_at_a_majority)
+        .always("ElectionSafety", one_leader_per_term)
+        .always("LogMatching", logs_match)
+        .always("LeaderCompleteness", newest_leader_has_every_decision)
+        .always("DurableQuorum", decided_is_durable_at_a_majority)
         .sometimes("a leader", |cluster| running(cluster).any(|(_, raft)| raft.is_leader()))
         .sometimes("a command decided", |cluster| {
             cluster.chosen().values().any(|decision| matches!(decision, Decision::Commands(_)))
+        })
+}
+
+/// Marks of what leaders can be asked to do.
+#[must_use]
+pub fn with_raft_marks(explorer: Explorer<Raft>) -> Explorer<Raft> {
+    explorer
+        .sometimes("leadership is being handed over", |cluster| {
+            running(cluster).any(|(_, raft)| raft.handing_over_to().is_some())
+        })
+        .sometimes("two lead at once", |cluster| running(cluster).filter(|(_, raft)| raft.is_leader()).count() > 1)
+        .sometimes("a joint configuration", |cluster| {
+            running(cluster).any(|(_, raft)| raft.configuration().is_joint())
+        })
+        .sometimes("a change decided", |cluster| {
+            cluster.chosen().values().any(|decision| matches!(decision, Decision::Members(_)))
         })
 }
 
@@ -149,7 +165,12 @@ fn decided_is_durable_at_a_majority(cluster: &Testbed<Raft>) -> Result<(), Strin
         })
     };
     let holders: Vec<NodeId> = cluster.ids().filter(holds).collect();
-    if holders.len() * 2 > cluster.ids().count() {
+    // While members change, whoever decided it counted with a configuration that some replica knows: the one behind the
+    // slot or a later one of its log.
+    let counted_with = running(cluster).flat_map(|(_, raft)| raft.configurations_since(*slot));
+    let mut known = counted_with.filter(|configuration| !configuration.quorum().is_empty()).peekable();
+    let satisfied = |configuration: &Configuration| configuration.quorum().is_satisfied(|id| holders.contains(&id));
+    if known.peek().is_none() || known.any(satisfied) {
         return Ok(());
     }
     Err(format!("slot {slot} is decided, and durable at {holders:?} only"))
