@@ -18,8 +18,7 @@ fn main() {
     };
     let nodes: u64 = words.get(1).map_or(3, |text| text.parse().expect("a number of nodes"));
     let members = Membership::of_voters(nodes);
-    let proposals: Vec<(NodeId, &'static str)> =
-        (1..=setting("proposals", 1)).map(NodeId).zip(VALUES).collect();
+    let proposals: Vec<(NodeId, &'static str)> = (1..=setting("proposals", 1)).map(NodeId).zip(VALUES).collect();
     match words.first().map(String::as_str) {
         Some("raft") => {
             let led = setting("led", 0) > 0;

@@ -26,10 +26,18 @@ const NONE: u32 = u32::MAX - 1;
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    Deliver { flight: u32, copy: bool },
-    Lose { flight: u32 },
+    Deliver {
+        flight: u32,
+        copy: bool,
+    },
+    Lose {
+        flight: u32,
+    },
     /// One of the deeds of the node at this place.
-    Deed { place: usize, deed: usize },
+    Deed {
+        place: usize,
+        deed: usize,
+    },
 }
 
 /// A state that follows, not yet built: most of them were seen before.
@@ -50,7 +58,10 @@ pub(crate) struct Successor {
 enum Effect {
     Nothing,
     /// Position among the moves of single nodes.
-    Move { place: usize, at: u32 },
+    Move {
+        place: usize,
+        at: u32,
+    },
     /// Position among the joint moves of this state.
     Joint(u32),
 }

@@ -65,7 +65,12 @@ impl<R: Replica> Script<R> {
                 self.let_go("copy", flight);
             }
             Action::Lose(flight) => {
-                self.line(&format!("note a {} from {} to {} is lost", R::kind(&flight.message), flight.from, flight.to));
+                self.line(&format!(
+                    "note a {} from {} to {} is lost",
+                    R::kind(&flight.message),
+                    flight.from,
+                    flight.to
+                ));
             }
             Action::Expire(id, timer) => self.line(&format!("fire {id} {}", timer_name::<R>(*timer))),
             Action::Complete(..) => self.cannot_say("writes that complete at any later time"),
@@ -93,9 +98,8 @@ impl<R: Replica> Script<R> {
             return None;
         };
         let kind = R::kind(&flight.message);
-        let like_it = |held: &&Flight<R>| {
-            (held.from, held.to) == (flight.from, flight.to) && R::kind(&held.message) == kind
-        };
+        let like_it =
+            |held: &&Flight<R>| (held.from, held.to) == (flight.from, flight.to) && R::kind(&held.message) == kind;
         let before = self.held[..at].iter().filter(like_it).count();
         let alone = before == 0 && self.held[at + 1..].iter().filter(like_it).count() == 0;
         let number = if alone { String::new() } else { format!(" {}", before + 1) };

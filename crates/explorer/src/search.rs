@@ -8,8 +8,8 @@ use crate::report::{Progress, Report, Size};
 use crate::seen::{Seen, held};
 use crate::state::State;
 use crate::task::{Explorable, Task};
-use quorate_protocol::testbed::Testbed;
 use quorate_protocol::Violation;
+use quorate_protocol::testbed::Testbed;
 use std::collections::VecDeque;
 use std::mem::size_of;
 use std::sync::Mutex;
@@ -67,11 +67,7 @@ struct Worker<'a, R: Explorable> {
 }
 
 /// Searches.
-pub(crate) fn run<R: Explorable>(
-    task: &Task<R>,
-    traced: Testbed<R>,
-    progress: Option<(usize, Listener)>,
-) -> Report<R> {
+pub(crate) fn run<R: Explorable>(task: &Task<R>, traced: Testbed<R>, progress: Option<(usize, Listener)>) -> Report<R> {
     let catalogue = Catalogue::empty();
     let count = task.bounds.threads.max(1);
     let mut workers: Vec<Worker<R>> = (0..count).map(|number| Worker::new(task, &catalogue, number, count)).collect();
@@ -224,7 +220,8 @@ impl<'a, R: Explorable> Worker<'a, R> {
         }
         self.book.successors(state, successors);
         if is_last {
-            if !successors.is_empty() {
+            let leads_on = |next: &Successor| next.violation.is_some() || !shared.seen.contains(next.fingerprint);
+            if successors.iter().any(leads_on) {
                 shared.cut_short.store(true, Ordering::Relaxed);
             }
             return;

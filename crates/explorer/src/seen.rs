@@ -23,6 +23,12 @@ impl Seen {
         held(&self.shards[high as usize % SHARDS]).insert([high, low])
     }
 
+    /// Whether a state was noted.
+    pub(crate) fn contains(&self, fingerprint: u128) -> bool {
+        let (high, low) = ((fingerprint >> 64) as u64, fingerprint as u64);
+        held(&self.shards[high as usize % SHARDS]).contains(&[high, low])
+    }
+
     /// About how many bytes it takes: 16 for a fingerprint and one for the table, in a table that has room.
     pub(crate) fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| held(shard).capacity() * 8 / 7 * 17).sum()

@@ -118,9 +118,7 @@ pub fn with_raft_marks(explorer: Explorer<Raft>) -> Explorer<Raft> {
             running(cluster).any(|(_, raft)| raft.handing_over_to().is_some())
         })
         .sometimes("two lead at once", |cluster| running(cluster).filter(|(_, raft)| raft.is_leader()).count() > 1)
-        .sometimes("a joint configuration", |cluster| {
-            running(cluster).any(|(_, raft)| raft.configuration().is_joint())
-        })
+        .sometimes("a joint configuration", |cluster| running(cluster).any(|(_, raft)| raft.configuration().is_joint()))
         .sometimes("a change decided", |cluster| {
             cluster.chosen().values().any(|decision| matches!(decision, Decision::Members(_)))
         })

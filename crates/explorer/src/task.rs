@@ -27,7 +27,8 @@ pub(crate) type Property<R> = Box<dyn Fn(&Testbed<R>) -> Result<(), String> + Se
 pub(crate) type Predicate<R> = Box<dyn Fn(&Testbed<R>) -> bool + Send + Sync>;
 pub(crate) type Filter<R> = Box<dyn Fn(&Flight<R>) -> bool + Send + Sync>;
 /// Of the receiver, the sender if there is such a node, and the message.
-pub(crate) type Forgetting<R> = Box<dyn Fn(&TestNode<R>, Option<&TestNode<R>>, &<R as Replica>::Message) -> bool + Send + Sync>;
+pub(crate) type Forgetting<R> =
+    Box<dyn Fn(&TestNode<R>, Option<&TestNode<R>>, &<R as Replica>::Message) -> bool + Send + Sync>;
 
 /// What a search is to do.
 pub(crate) struct Task<R: Replica> {
@@ -55,11 +56,7 @@ impl<R: Replica> Task<R> {
     pub(crate) const CRASH: u32 = 2;
 
     /// Everything that can be spent within the bounds.
-    pub(crate) fn all_spendings(
-        ids: &[NodeId],
-        bounds: &Bounds<R>,
-        wishes: &[Wish<R>],
-    ) -> Vec<Spending<R::Timer>> {
+    pub(crate) fn all_spendings(ids: &[NodeId], bounds: &Bounds<R>, wishes: &[Wish<R>]) -> Vec<Spending<R::Timer>> {
         let timers = ids.iter().flat_map(|id| {
             let bounded = |timer: &R::Timer| bounds.timers.iter().any(|bound| bound.speaks_of(*id, *timer));
             let timers = R::TIMERS.iter().map(|(_, timer)| *timer).filter(bounded);

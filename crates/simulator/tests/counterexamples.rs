@@ -46,7 +46,12 @@ fn script_config() -> Config {
 #[test]
 fn a_candidate_that_takes_a_no_for_a_yes_breaks_the_same_promise_in_the_simulator() {
     let (found, broken, scenario) = found_and_replayed::<HearsOnlyYes>();
-    assert_eq!((found.property.as_str(), broken), ("ElectionSafety", Some("ElectionSafety")), "{found}{:?}", found.script);
+    assert_eq!(
+        (found.property.as_str(), broken),
+        ("ElectionSafety", Some("ElectionSafety")),
+        "{found}{:?}",
+        found.script
+    );
     let ours = scenario.run();
     assert!(
         ours.failure.is_none_or(|failure| !failure.why.contains("is broken")),
@@ -57,7 +62,12 @@ fn a_candidate_that_takes_a_no_for_a_yes_breaks_the_same_promise_in_the_simulato
 #[test]
 fn a_vote_sent_before_it_is_durable_breaks_the_same_promise_in_the_simulator() {
     let (found, broken, scenario) = found_and_replayed::<SendsTooEarly>();
-    assert_eq!((found.property.as_str(), broken), ("DurabilityGhost", Some("DurabilityGhost")), "{found}{:?}", found.script);
+    assert_eq!(
+        (found.property.as_str(), broken),
+        ("DurabilityGhost", Some("DurabilityGhost")),
+        "{found}{:?}",
+        found.script
+    );
     let ours = scenario.run();
     assert!(ours.failure.is_none_or(|failure| !failure.why.contains("is broken")), "not without the flaw");
 }

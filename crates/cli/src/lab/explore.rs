@@ -76,9 +76,9 @@ pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
     let proposals: Vec<(NodeId, &'static str)> =
         (1..=arguments.proposers.min(arguments.nodes)).map(NodeId).zip(["a", "b", "c", "d", "e"]).collect();
     match arguments.protocol {
-        Explored::Paxos if arguments.transfer || arguments.leave => {
-            Err(usage(anyhow::anyhow!("--transfer and --leave are for --protocol raft: Paxos has no leader and no other members")))
-        }
+        Explored::Paxos if arguments.transfer || arguments.leave => Err(usage(anyhow::anyhow!(
+            "--transfer and --leave are for --protocol raft: Paxos has no leader and no other members"
+        ))),
         Explored::Paxos => {
             let bounds = bounds(&arguments, &[]).map_err(usage)?;
             let explorer = targets::paxos(members, quorate_paxos::Config::default(), &proposals, bounds);

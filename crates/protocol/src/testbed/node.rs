@@ -1,7 +1,9 @@
 //! One member of the testbed.
 
 use super::snapshots::{Install, Received};
-use crate::{Decision, Event, Gate, Input, OpenError, Outbox, ReadToken, Refusal, Refused, Replica, Setup, SnapshotId, Start};
+use crate::{
+    Decision, Event, Gate, Input, OpenError, Outbox, ReadToken, Refusal, Refused, Replica, Setup, SnapshotId, Start,
+};
 use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
