@@ -159,7 +159,7 @@ impl<'a, R: Replica> Book<'a, R> {
         let spent = self.file_spent(Spent::nothing(&self.task.bounds));
         let mut root = State { link: 0, nodes, decided, spent, flights: Vec::new() };
         launched.into_iter().for_each(|flight| root.launch(flight));
-        self.sweep(&mut root);
+        self.sweep(&mut root, None);
         root
     }
 
@@ -317,7 +317,7 @@ impl<'a, R: Replica> Book<'a, R> {
                 .wrapping_sub(self.spent.fingerprint(state.spent));
         }
         let mut next = Successor { fingerprint, violation: None, what, variant, effect, decided, spent };
-        if self.task.forgetting.is_some() {
+        if self.task.forgets() {
             let mut built = std::mem::take(&mut self.scratch);
             self.build(state, &next, &mut built);
             next.fingerprint = self.fingerprint(&built);
@@ -347,7 +347,11 @@ impl<'a, R: Replica> Book<'a, R> {
                 joint.launched.iter().for_each(|flight| built.launch(*flight));
             }
         }
-        self.sweep(built);
+        match next.effect {
+            Effect::Nothing => {}
+            Effect::Move { place, .. } => self.sweep(built, Some(place)),
+            Effect::Joint(_) => self.sweep(built, None),
+        }
     }
 
     /// The step that leads to a successor, in full.
@@ -526,19 +530,31 @@ impl<'a, R: Replica> Book<'a, R> {
         (merged, None)
     }
 
-    /// Forgets the messages that can change nothing any more.
-    fn sweep(&mut self, state: &mut State) {
-        let Some(forgetting) = &self.task.forgetting else { return };
+    /// Forgets the messages that can change nothing any more; where only the node at one place has changed, only its own.
+    fn sweep(&mut self, state: &mut State, changed: Option<usize>) {
+        let task = self.task;
+        if !task.forgets() {
+            return;
+        }
         let (nodes, flights, known) = (&self.nodes, &self.flights, &mut self.forgotten);
         let State { nodes: numbers, flights: in_flight, .. } = state;
         in_flight.retain(|flight| {
             let FlightPart { from, to, flight: Flight { message, .. } } = &**flights.get(*flight);
-            let (receiver, sender) = (numbers[*to], from.map_or(NONE, |place| numbers[place]));
-            let forgotten = known.entry((receiver, sender, *flight)).or_insert_with(|| {
-                let sender = from.map(|place| &*nodes.get(numbers[place]).node);
-                forgetting(&nodes.get(receiver).node, sender, message)
+            if changed.is_some_and(|place| place != *to && Some(place) != *from) {
+                return true;
+            }
+            let receiver = numbers[*to];
+            let alone = task.forgetting.as_ref().is_some_and(|forgetting| {
+                let judge = || forgetting(&nodes.get(receiver).node, message);
+                *known.entry((receiver, NONE, *flight)).or_insert_with(judge)
             });
-            !*forgotten
+            let between = task.forgetting_between.as_ref().filter(|_| !alone).is_some_and(|forgetting| {
+                let sender = from.map(|place| numbers[place]);
+                let node = sender.map(|sender| &*nodes.get(sender).node);
+                let judge = || forgetting(&nodes.get(receiver).node, node, message);
+                *known.entry((receiver, sender.unwrap_or(UNKNOWN), *flight)).or_insert_with(judge)
+            });
+            !alone && !between
         });
     }
 }

@@ -4,7 +4,7 @@ use crate::action::{Wish, complete_all};
 use crate::bounds::{Bounds, Disks};
 use crate::report::{Progress, Report};
 use crate::search;
-use crate::task::{Explorable, Filter, Forgetting, Predicate, Property, Task};
+use crate::task::{Explorable, Filter, Forgetting, ForgettingBetween, Predicate, Property, Task};
 use bytes::Bytes;
 use quorate_protocol::testbed::{Flight, TestNode, Testbed};
 use quorate_protocol::{Batch, Footprint, Input, ReadToken, Replica, RequestId};
@@ -27,6 +27,7 @@ pub struct Explorer<R: Replica> {
     sometimes: Vec<(&'static str, Predicate<R>)>,
     passes: Option<Filter<R>>,
     forgetting: Option<Forgetting<R>>,
+    forgetting_between: Option<ForgettingBetween<R>>,
     keeps_refusals: bool,
     progress: Option<(usize, Listener)>,
 }
@@ -49,6 +50,7 @@ impl<R: Explorable> Explorer<R> {
             sometimes: Vec::new(),
             passes: None,
             forgetting: None,
+            forgetting_between: None,
             keeps_refusals: false,
             progress: None,
         }
@@ -141,15 +143,25 @@ impl<R: Explorable> Explorer<R> {
     }
 
     /// Takes messages out of flight that can change nothing any more, whatever happens: two states that
-    /// differ only in such messages are one. The predicate sees the receiver, the sender if there is such a node, and the
-    /// message. The caller answers for it: wherever the predicate holds of a message, delivering it
-    /// in this state or in any that follows must change no replica and send nothing. The report stays complete.
+    /// differ only in such messages are one. The predicate sees the receiver and the message. The caller answers for it:
+    /// wherever the predicate holds of a message, delivering it in this state or in any that follows must change no replica and send
+    /// nothing. The report stays complete.
     #[must_use]
     pub fn forgetting(
         mut self,
-        spent: impl Fn(&TestNode<R>, Option<&TestNode<R>>, &R::Message) -> bool + Send + Sync + 'static,
+        spent: impl Fn(&TestNode<R>, &R::Message) -> bool + Send + Sync + 'static,
     ) -> Explorer<R> {
         self.forgetting = Some(Box::new(spent));
+        self
+    }
+
+    /// The same, by what the sender knows too, if there is such a node; what is answered may then mean nothing to it either.
+    #[must_use]
+    pub fn forgetting_between(
+        mut self,
+        spent: impl Fn(&TestNode<R>, Option<&TestNode<R>>, &R::Message) -> bool + Send + Sync + 'static,
+    ) -> Explorer<R> {
+        self.forgetting_between = Some(Box::new(spent));
         self
     }
 
@@ -176,6 +188,7 @@ impl<R: Explorable> Explorer<R> {
             sometimes: self.sometimes,
             passes: self.passes,
             forgetting: self.forgetting,
+            forgetting_between: self.forgetting_between,
             keeps_refusals: self.keeps_refusals,
             spendings,
         };
@@ -187,7 +200,7 @@ impl<R: Explorable> Explorer<R> {
         if self.bounds.disks == Disks::StallBeforeCrash {
             assumptions.push("a write that completes late can be matched by late messages");
         }
-        if self.forgetting.is_some() {
+        if self.forgetting.is_some() || self.forgetting_between.is_some() {
             assumptions.push("the messages taken out of flight could change nothing any more");
         }
         assumptions

@@ -3,9 +3,9 @@
 use crate::{Bounds, Explorer};
 use bytes::Bytes;
 use quorate_paxos::{Config, Message, Paxos, check_chosen_is_safe};
-use quorate_protocol::Decision;
 use quorate_protocol::testbed::{TestNode, Testbed};
-use quorate_raft::{Config as RaftConfig, Configuration, Raft};
+use quorate_protocol::{Decision, Replica, Role};
+use quorate_raft::{AppendOutcome, Config as RaftConfig, Configuration, Message as RaftMessage, Raft};
 use quorate_types::{Membership, NodeId, Slot};
 
 /// Single-decree Paxos: these members, and these values proposed at these nodes, each once at any moment.
@@ -32,7 +32,7 @@ pub fn paxos(
         .iter()
         .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value));
     explorer
-        .forgetting(can_change_nothing)
+        .forgetting_between(can_change_nothing)
         .always_with_messages("I6 ChosenSafe", |cluster| {
             let replicas = cluster.ids().filter_map(|id| cluster.node(id).replica());
             let messages = cluster.flights().iter().map(|flight| &flight.message);
@@ -100,6 +100,7 @@ pub fn raft_from(cluster: Testbed<Raft>, proposals: &[(NodeId, &'static str)], b
     proposals
         .iter()
         .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value))
+        .forgetting(is_a_stale_answer)
         .always("ElectionSafety", one_leader_per_term)
         .always("LogMatching", logs_match)
         .always("LeaderCompleteness", newest_leader_has_every_decision)
@@ -108,6 +109,30 @@ pub fn raft_from(cluster: Testbed<Raft>, proposals: &[(NodeId, &'static str)], b
         .sometimes("a command decided", |cluster| {
             cluster.chosen().values().any(|decision| matches!(decision, Decision::Commands(_)))
         })
+}
+
+/// Whether this message is an answer that its receiver drops, now and at any later time. It rests on the term that the receiver has
+/// on disk, which never goes down, and not on the one it has in memory, which a crash may take back.
+///
+/// - An answer of an earlier term than that one is dropped.
+/// - A granted pre-vote names the term it was asked for, one above that of whoever asked: nobody asks for the term it has.
+/// - A vote for that very term counts for a candidate of it only. Whoever is none will not become one: candidates raise the term.
+/// - An answer to an append of that very term means something to its leader only, and whoever neither leads it nor stands in it
+///   will not lead it. That an append was of an earlier term means nothing to anybody who has that term.
+fn is_a_stale_answer(receiver: &TestNode<Raft>, message: &RaftMessage) -> bool {
+    let Some(term) = receiver.recovered().map(Raft::term) else { return false };
+    let Some(raft) = receiver.replica() else { return false };
+    let stands = raft.status().role == Role::Candidate;
+    match message {
+        RaftMessage::VoteResponse { term: named, pre: true, granted: true } => *named <= term,
+        RaftMessage::VoteResponse { term: named, pre: true, granted: false } => *named < term,
+        RaftMessage::VoteResponse { term: named, pre: false, .. } => *named < term || (*named == term && !stands),
+        RaftMessage::AppendResponse { term: named, outcome: AppendOutcome::StaleTerm } => *named <= term,
+        RaftMessage::AppendResponse { term: named, .. } => {
+            *named < term || (*named == term && !stands && !raft.is_leader())
+        }
+        _ => false,
+    }
 }
 
 /// Marks of what leaders can be asked to do.

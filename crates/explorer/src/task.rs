@@ -26,8 +26,10 @@ impl<R> Explorable for R where
 pub(crate) type Property<R> = Box<dyn Fn(&Testbed<R>) -> Result<(), String> + Send + Sync>;
 pub(crate) type Predicate<R> = Box<dyn Fn(&Testbed<R>) -> bool + Send + Sync>;
 pub(crate) type Filter<R> = Box<dyn Fn(&Flight<R>) -> bool + Send + Sync>;
+/// Of the receiver and the message.
+pub(crate) type Forgetting<R> = Box<dyn Fn(&TestNode<R>, &<R as Replica>::Message) -> bool + Send + Sync>;
 /// Of the receiver, the sender if there is such a node, and the message.
-pub(crate) type Forgetting<R> =
+pub(crate) type ForgettingBetween<R> =
     Box<dyn Fn(&TestNode<R>, Option<&TestNode<R>>, &<R as Replica>::Message) -> bool + Send + Sync>;
 
 /// What a search is to do.
@@ -45,6 +47,7 @@ pub(crate) struct Task<R: Replica> {
     pub(crate) sometimes: Vec<(&'static str, Predicate<R>)>,
     pub(crate) passes: Option<Filter<R>>,
     pub(crate) forgetting: Option<Forgetting<R>>,
+    pub(crate) forgetting_between: Option<ForgettingBetween<R>>,
     pub(crate) keeps_refusals: bool,
     /// Everything that can be spent; deeds name positions here.
     pub(crate) spendings: Vec<Spending<R::Timer>>,
@@ -64,6 +67,11 @@ impl<R: Replica> Task<R> {
         });
         let wishes = (0..wishes.len() as u32).map(Spending::Wish);
         [Spending::Duplicate, Spending::Drop, Spending::Crash].into_iter().chain(timers).chain(wishes).collect()
+    }
+
+    /// Whether messages are taken out of flight that can change nothing any more.
+    pub(crate) fn forgets(&self) -> bool {
+        self.forgetting.is_some() || self.forgetting_between.is_some()
     }
 
     pub(crate) fn place(&self, id: NodeId) -> Option<usize> {

@@ -62,6 +62,13 @@ impl<R: Replica> TestNode<R> {
     pub fn records(&self) -> impl Iterator<Item = &R::Record> {
         self.records.iter().map(|(_, record)| record)
     }
+    /// What opens from the durable records alone, if [`Testbed::recovered`] was asked, or a fingerprint taken that sees it, since they last
+    /// changed.
+    ///
+    /// [`Testbed::recovered`]: super::Testbed::recovered
+    pub fn recovered(&self) -> Option<&R> {
+        self.ghost.get()?.as_deref().ok()
+    }
     /// The snapshot whose installation is under way.
     pub fn installing(&self) -> Option<SnapshotId> {
         self.install.map(|install| install.id)
