@@ -220,7 +220,10 @@ impl<'a, R: Replica> Book<'a, R> {
                 self.follow(state, base, deliver(true), (place, flight), spent, into);
             }
             if let Some(spent) = dropped {
-                self.note(state, without, What::Lose { flight }, 0, Effect::Nothing, (state.decided, spent), into);
+                let (what, effect) = (What::Lose { flight }, Effect::Nothing);
+                let (fingerprint, decided) = (without, state.decided);
+                let lost = Successor { fingerprint, violation: None, what, variant: 0, effect, decided, spent };
+                self.note(state, lost, into);
             }
         }
         for place in 0..state.nodes.len() {
@@ -265,11 +268,8 @@ impl<'a, R: Replica> Book<'a, R> {
             let Some(spent) = left else { continue };
             let (decided, disagreement) = self.merge(state.decided, delta);
             let effect = Effect::Move { place, at: first + variant };
-            let base = base.wrapping_add(change);
-            self.note(state, base, what, variant, effect, (decided, spent), into);
-            if let Some(last) = into.last_mut() {
-                last.violation = violation.or(disagreement);
-            }
+            let (fingerprint, violation) = (base.wrapping_add(change), violation.or(disagreement));
+            self.note(state, Successor { fingerprint, violation, what, variant, effect, decided, spent }, into);
         }
     }
 
@@ -293,37 +293,51 @@ impl<'a, R: Replica> Book<'a, R> {
         }
     }
 
-    /// Adds one successor. `base` is its fingerprint but for what is decided, spent and swept.
-    #[allow(clippy::too_many_arguments)]
-    fn note(
-        &mut self,
-        state: &State,
-        base: u128,
-        what: What,
-        variant: u32,
-        effect: Effect,
-        (decided, spent): (u32, u32),
-        into: &mut Vec<Successor>,
-    ) {
-        let mut fingerprint = base;
-        if decided != state.decided {
-            fingerprint = fingerprint
-                .wrapping_add(self.decided.fingerprint(decided))
-                .wrapping_sub(self.decided.fingerprint(state.decided));
+    /// Adds one successor, whose fingerprint is right but for what is decided, spent and swept.
+    fn note(&mut self, state: &State, mut next: Successor, into: &mut Vec<Successor>) {
+        let mut change = 0u128;
+        if next.decided != state.decided {
+            let (before, after) = (self.decided.fingerprint(state.decided), self.decided.fingerprint(next.decided));
+            change = change.wrapping_add(after).wrapping_sub(before);
         }
-        if spent != state.spent {
-            fingerprint = fingerprint
-                .wrapping_add(self.spent.fingerprint(spent))
-                .wrapping_sub(self.spent.fingerprint(state.spent));
+        if next.spent != state.spent {
+            let (before, after) = (self.spent.fingerprint(state.spent), self.spent.fingerprint(next.spent));
+            change = change.wrapping_add(after).wrapping_sub(before);
         }
-        let mut next = Successor { fingerprint, violation: None, what, variant, effect, decided, spent };
-        if self.task.forgets() {
-            let mut built = std::mem::take(&mut self.scratch);
-            self.build(state, &next, &mut built);
-            next.fingerprint = self.fingerprint(&built);
-            self.scratch = built;
+        if let Effect::Move { place, at } = next.effect
+            && self.task.forgets()
+        {
+            change = change.wrapping_sub(self.swept(state, next.what, place, at));
         }
+        next.fingerprint = next.fingerprint.wrapping_add(change);
         into.push(next);
+    }
+
+    /// What the messages add to a fingerprint that this move makes worthless.
+    fn swept(&mut self, state: &State, what: What, place: usize, at: u32) -> u128 {
+        let moved = self.moves[at as usize].node;
+        // Taken for a moment, so that the book can be asked.
+        let launched = std::mem::take(&mut self.moves[at as usize].launched);
+        let mut arrives = match what {
+            What::Deliver { flight, copy: false } => Some(flight),
+            _ => None,
+        };
+        let node = |at: usize| if at == place { moved } else { state.nodes[at] };
+        let mut swept = 0u128;
+        for (position, flight) in state.flights.iter().chain(&launched).copied().enumerate() {
+            if arrives == Some(flight) {
+                arrives = None;
+                continue;
+            }
+            let (from, to) = (self.flights.get(flight).from, self.flights.get(flight).to);
+            let is_new = position >= state.flights.len();
+            let concerns = is_new || to == place || from == Some(place);
+            if concerns && self.is_forgotten(node(to), from.map(node), flight) {
+                swept = swept.wrapping_add(self.flights.fingerprint(flight));
+            }
+        }
+        self.moves[at as usize].launched = launched;
+        swept
     }
 
     /// Builds a successor of a state; its link is the caller's to set.
@@ -532,30 +546,33 @@ impl<'a, R: Replica> Book<'a, R> {
 
     /// Forgets the messages that can change nothing any more; where only the node at one place has changed, only its own.
     fn sweep(&mut self, state: &mut State, changed: Option<usize>) {
-        let task = self.task;
-        if !task.forgets() {
+        if !self.task.forgets() {
             return;
         }
-        let (nodes, flights, known) = (&self.nodes, &self.flights, &mut self.forgotten);
-        let State { nodes: numbers, flights: in_flight, .. } = state;
+        let mut in_flight = std::mem::take(&mut state.flights);
         in_flight.retain(|flight| {
-            let FlightPart { from, to, flight: Flight { message, .. } } = &**flights.get(*flight);
-            if changed.is_some_and(|place| place != *to && Some(place) != *from) {
-                return true;
-            }
-            let receiver = numbers[*to];
-            let alone = task.forgetting.as_ref().is_some_and(|forgetting| {
-                let judge = || forgetting(&nodes.get(receiver).node, message);
-                *known.entry((receiver, NONE, *flight)).or_insert_with(judge)
-            });
-            let between = task.forgetting_between.as_ref().filter(|_| !alone).is_some_and(|forgetting| {
-                let sender = from.map(|place| numbers[place]);
-                let node = sender.map(|sender| &*nodes.get(sender).node);
-                let judge = || forgetting(&nodes.get(receiver).node, node, message);
-                *known.entry((receiver, sender.unwrap_or(UNKNOWN), *flight)).or_insert_with(judge)
-            });
-            !alone && !between
+            let (from, to) = (self.flights.get(*flight).from, self.flights.get(*flight).to);
+            let concerns = changed.is_none_or(|place| place == to || Some(place) == from);
+            !concerns || !self.is_forgotten(state.nodes[to], from.map(|place| state.nodes[place]), *flight)
         });
+        state.flights = in_flight;
+    }
+
+    /// Whether this message can change nothing any more.
+    fn is_forgotten(&mut self, receiver: u32, sender: Option<u32>, flight: u32) -> bool {
+        let (task, nodes, flights) = (self.task, &self.nodes, &self.flights);
+        let message = || &flights.get(flight).flight.message;
+        let alone = task.forgetting.as_ref().is_some_and(|forgetting| {
+            let judge = || forgetting(&nodes.get(receiver).node, message());
+            *self.forgotten.entry((receiver, NONE, flight)).or_insert_with(judge)
+        });
+        let between = task.forgetting_between.as_ref().filter(|_| !alone);
+        alone
+            || between.is_some_and(|forgetting| {
+                let node = sender.map(|sender| &*nodes.get(sender).node);
+                let judge = || forgetting(&nodes.get(receiver).node, node, message());
+                *self.forgotten.entry((receiver, sender.unwrap_or(UNKNOWN), flight)).or_insert_with(judge)
+            })
     }
 }
 
