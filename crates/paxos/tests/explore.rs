@@ -62,6 +62,17 @@ fn two_proposers_and_a_message_that_arrives_twice() {
     );
 }
 
+/// Both at once: the quarter of a million states nearest to the beginning, of two million in all (docs/exploring.md).
+#[test]
+fn two_proposers_with_a_crash_and_a_message_that_arrives_twice() {
+    let bounds = Bounds { max_crashes: 1, max_duplicates: 1, max_states: 250_000, threads: 2, ..stalling() };
+    let report = explore(&TWO_PROPOSERS, Config::default(), bounds);
+    assert!(report.violation.is_none(), "{report}");
+    for mark in ["x decided", "y decided", "two values accepted at once", "a value adopted"] {
+        assert!(report.happened(mark), "{mark} never happened: {report}");
+    }
+}
+
 #[test]
 fn two_proposers_one_of_which_tries_a_second_ballot() {
     let bounds = stalling().with_timer_at(NodeId(1), Timer::Retry, 1);
