@@ -5,12 +5,12 @@
 //! with the last action: carried out, it fails there.
 //!
 //! It is for a search that began with a fresh cluster. What the language has no words for (a choice that a replica drew, part of the
-//! writes of one flush, a change of members) makes it refuse, and say what that was.
+//! writes of one flush, most changes of members) makes it refuse, and say what that was.
 
 use crate::action::{Action, Outcome, Step, timer_name};
 use quorate_protocol::testbed::Flight;
 use quorate_protocol::{Input, Replica, Violation};
-use quorate_types::NodeId;
+use quorate_types::{Membership, NodeId};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -122,6 +122,11 @@ impl<R: Replica> Script<R> {
                 }
             }
             Input::Read { .. } => self.line(&format!("get {id} key as {name}")),
+            Input::Transfer { to, .. } => self.line(&format!("move-leader {id} {to}")),
+            Input::Reconfigure { based_on, members, .. } => match one_removed(based_on, members) {
+                Some(removed) => self.line(&format!("members {id} remove {removed}")),
+                None => self.cannot_say("a change of members that does more than remove one"),
+            },
             other => self.cannot_say(&format!("a client's wish for {other:?}")),
         }
     }
@@ -152,4 +157,11 @@ impl<R: Replica> Script<R> {
         text.push_str(&self.lines);
         Ok(text)
     }
+}
+
+/// The member that is missing from the second, if that is all the difference.
+fn one_removed(before: &Membership, after: &Membership) -> Option<NodeId> {
+    let removed = before.members().iter().map(|member| member.id).find(|id| after.get(*id).is_none())?;
+    let rest = Membership::new(before.members().iter().filter(|member| member.id != removed).cloned());
+    (rest == *after).then_some(removed)
 }

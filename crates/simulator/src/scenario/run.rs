@@ -69,7 +69,7 @@ impl Scenario {
     /// Carries a script out on a replica and a state machine of the caller's, whatever protocol it names, with the script's
     /// settings and these of the protocol; says which promise was broken. It ends there, or at the first step that fails.
     #[must_use]
-    pub fn replay_with<R: Replica, S: Judged>(&self, config: R::Config) -> Option<BrokenPromise> {
+    pub fn replay_with<R: Subject, S: Judged>(&self, config: R::Config) -> Option<BrokenPromise> {
         let world: World<R, S> = World::new(self.config(NodeConfig::new(config)), self.seed);
         Stage::new(self, world, self.times()).carry_out(self).0.broken_promise().cloned()
     }
