@@ -130,7 +130,8 @@ fn leadership_is_handed_over_and_anybody_crashes_at_any_moment() {
 fn a_member_leaves_and_anybody_crashes_at_any_moment() {
     let leader = NodeId(1);
     let rest = Membership::of_voters(2);
-    let bounds = Bounds { max_crashes: 1, max_states: 400_000, ..stalling() }.with_timer_at(NodeId(2), Timer::Election, 1);
+    let bounds =
+        Bounds { max_crashes: 1, max_states: 400_000, ..stalling() }.with_timer_at(NodeId(2), Timer::Election, 1);
     let wish = Input::Reconfigure { request: RequestId(1_000), based_on: Membership::of_voters(3), members: rest };
     let explorer = targets::raft_from(led(3), &[], bounds).wish(leader, wish);
     let report = targets::with_raft_marks(explorer).explore();
