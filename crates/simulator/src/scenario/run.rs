@@ -5,7 +5,7 @@ use super::script::{Call, Expectation, LogMark, Picked, Protocol, Scenario, Stan
 use crate::network::{Fate, FilterRule, Flight};
 use crate::random::Chance;
 use crate::swarm::{Aftermath, History, Judged, Plan, Subject, new_world};
-use crate::world::{BrokenPromise, DiskModel, OperationId, Outcome, World, WorldConfig};
+use crate::world::{BrokenPromise, Checks, DiskModel, OperationId, Outcome, World, WorldConfig};
 use crate::{Keep, Latency, Transcript};
 use bytes::Bytes;
 use quorate_keyspace::Keyspace;
@@ -67,10 +67,12 @@ impl Scenario {
     }
 
     /// Carries a script out on a replica and a state machine of the caller's, whatever protocol it names, with the script's
-    /// settings and these of the protocol; says which promise was broken. It ends there, or at the first step that fails.
+    /// settings, these of the protocol, and these checks; says which promise was broken. It ends there, or at the first step
+    /// that fails.
     #[must_use]
-    pub fn replay_with<R: Subject, S: Judged>(&self, config: R::Config) -> Option<BrokenPromise> {
-        let world: World<R, S> = World::new(self.config(NodeConfig::new(config)), self.seed);
+    pub fn replay_with<R: Subject, S: Judged>(&self, config: R::Config, checks: Checks) -> Option<BrokenPromise> {
+        let config = WorldConfig { checks, ..self.config(NodeConfig::new(config)) };
+        let world: World<R, S> = World::new(config, self.seed);
         Stage::new(self, world, self.times()).carry_out(self).0.broken_promise().cloned()
     }
 
