@@ -24,19 +24,20 @@ pub(crate) struct Aftermath<'a, R: Subject, S: Judged> {
 
 impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     /// Repairs everything but `left_down`, which is broken for ever, and demands of whoever runs then what is to be demanded; the
-    /// first finding is reported to the world. Of fewer than a majority only that what was answered agrees with itself.
-    pub(crate) fn examine(mut self, left_down: &[NodeId]) {
+    /// first finding is reported to the world. Of fewer than a majority only that what was answered agrees with itself. Says whether
+    /// more than that was demanded.
+    pub(crate) fn examine(mut self, left_down: &[NodeId]) -> bool {
         self.world.repair(left_down);
         self.world.stop_recording();
         if self.has_quorum() {
-            let Some(core) = self.await_answers() else { return };
+            let Some(core) = self.await_answers() else { return true };
             // What was asked before may have been carried out since: of the members there are now, too many may stay down for ever.
             if self.has_quorum() {
-                let is_live = self.check_live(&core) && self.check_members(&core) && self.check_leases_end(&core);
-                if is_live && self.world.broken_promise().is_none() {
+                let is_live = self.check_live(&core) && self.check_members(&core) && self.check_transfer(&core);
+                if is_live && self.check_leases_end(&core) && self.world.broken_promise().is_none() {
                     judge::judge(self.world, self.history, &core);
                 }
-                return;
+                return true;
             }
         }
         let over = self.every_call_over();
@@ -44,6 +45,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         if self.world.broken_promise().is_none() {
             judge::judge_answers(self.world, self.history);
         }
+        false
     }
 
     /// Whether somebody who runs can get things decided, by the members that it goes by, with the votes of those who run. Who has the
@@ -106,6 +108,31 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         }
         let detail = format!("faults are over and {:?} joins and runs, but has no vote yet", joins(self));
         self.world.report_broken("PromotedInTheEnd", joins(self), detail);
+        false
+    }
+
+    /// `TransferInTheEnd`: somebody else who votes and runs comes to lead when asked to.
+    fn check_transfer(&mut self, core: &[NodeId]) -> bool {
+        let members = self.world.members().clone();
+        let leader = self.world.leader();
+        let heir = core.iter().copied().find(|node| Some(*node) != leader && members.is_voter(*node));
+        let Some(heir) = heir.filter(|_| R::IS_STEERED) else { return true };
+        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        while self.world.now() < deadline && self.world.broken_promise().is_none() {
+            self.world.ask_for_leader(heir, heir);
+            let asked = |after: &Self| after.world.leader() != Some(heir) && after.world.asks_waiting() > 0;
+            self.run_while(deadline, asked);
+            if self.world.leader() == Some(heir) {
+                return true;
+            }
+            let again = self.world.now() + self.patience / 4;
+            self.run_until(again);
+        }
+        if self.world.broken_promise().is_some() {
+            return true;
+        }
+        let detail = format!("faults are over and {heir}, which votes and runs, does not come to lead when asked to");
+        self.world.report_broken("TransferInTheEnd", Some(heir), detail);
         false
     }
 

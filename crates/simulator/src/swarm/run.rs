@@ -165,6 +165,8 @@ struct Run<R: Subject, S: Judged> {
     alarms: Vec<Alarm>,
     /// Once the faults are over: who stays broken for ever.
     left_down: Option<Vec<NodeId>>,
+    /// Unless so many were lost that this could not be demanded.
+    serves_in_the_end: bool,
     random: Random,
 }
 
@@ -186,6 +188,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             lessees: Lessees::new(&plan, Random::stream(seed, "lessees", 0)),
             alarms: Vec::new(),
             left_down: None,
+            serves_in_the_end: true,
             random: Random::stream(seed, "run", 0),
             plan,
         }
@@ -216,6 +219,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
                 .iter()
                 .chain(self.operators.counts())
                 .map(|(what, count)| (*what, *count))
+                .chain((!self.serves_in_the_end).then_some(("majority-lost", 1)))
                 .collect(),
             marks,
             is_evidence: operations >= ANSWERS_FOR_EVIDENCE,
@@ -251,7 +255,8 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.left_down = Some(left_down.clone());
         let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
         let history = &mut self.callers.history;
-        Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
+        self.serves_in_the_end =
+            Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
         if self.world.broken_promise().is_none() {
             let watched = self.watchers.judge(&self.world);
             self.report(watched);
