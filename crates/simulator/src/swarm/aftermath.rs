@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Within so many times its patience after the storm, a cluster must serve at every live node. A Raft with sensible settings
 /// needs ten; drawn ones have windows and batches so small that a laggard may take longer to catch up.
-const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
+pub(super) const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
 
 /// A world in which nothing goes wrong any more, and what its clients know.
 pub(crate) struct Aftermath<'a, R: Subject, S: Judged> {
@@ -48,15 +48,18 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         false
     }
 
-    /// Whether somebody who runs can get things decided, by the members that it goes by, with the votes of those who run. Who has the
+    /// Whether somebody who runs can get things decided, by the members that it goes by, with the votes of those it reaches. Who has the
     /// newest log of these is elected sooner or later, and its members count from then on: a wish that reached its log, though
     /// perhaps nobody else's, may leave a cluster without a majority, and one that reached only logs which may be outvoted may not.
-    fn has_quorum(&self) -> bool {
+    pub(super) fn has_quorum(&self) -> bool {
         let running: Vec<NodeId> = self.members_running();
         let stands = |node: &NodeId| Some((*node, self.world.node(*node)?.replica().standing()));
         let standings: BTreeMap<NodeId, Standing> = running.iter().filter_map(stands).collect();
         standings.iter().any(|(node, own)| {
-            let agrees = |voter: &&NodeId| standings.get(*voter).is_some_and(|other| other.log_end <= own.log_end);
+            let reaches = |other: NodeId| !self.world.is_blocked(*node, other) && !self.world.is_blocked(other, *node);
+            let agrees = |voter: &&NodeId| {
+                reaches(**voter) && standings.get(*voter).is_some_and(|other| other.log_end <= own.log_end)
+            };
             let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
             own.halves.iter().any(|half| half.contains(node)) && own.halves.iter().all(carried)
         })
@@ -204,6 +207,10 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     }
 
     fn not_live(&mut self, what: &str, core: &[NodeId]) -> bool {
+        self.not_live_for("LiveAfterHeal", &format!("faults are over and {what}"), core)
+    }
+
+    pub(super) fn not_live_for(&mut self, property: &'static str, what: &str, core: &[NodeId]) -> bool {
         let states: Vec<String> = core
             .iter()
             .map(|node| match self.world.node(*node) {
@@ -223,13 +230,13 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
                 }
             })
             .collect();
-        let detail = format!("faults are over and {what}; {}", states.join("; "));
-        self.world.report_broken("LiveAfterHeal", None, detail);
+        let detail = format!("{what}; {}", states.join("; "));
+        self.world.report_broken(property, None, detail);
         false
     }
 
     /// Runs while `needed`, up to `deadline`. Says whether it is no longer needed.
-    fn run_while(&mut self, deadline: Time, needed: impl Fn(&Self) -> bool) -> bool {
+    pub(super) fn run_while(&mut self, deadline: Time, needed: impl Fn(&Self) -> bool) -> bool {
         self.take_results();
         while needed(self) {
             if self.world.next_at().is_none_or(|next| next > deadline) || !self.world.step() {
@@ -240,7 +247,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         true
     }
 
-    fn run_until(&mut self, until: Time) {
+    pub(super) fn run_until(&mut self, until: Time) {
         self.run_while(until, |_| true);
         if self.world.broken_promise().is_none() {
             self.world.run_until(until);

@@ -5,7 +5,7 @@ use super::callers::Callers;
 use super::judge::Finding;
 use super::lessees::Lessees;
 use super::operator::{Errands, OperatorAlarm, Operators};
-use super::plan::Plan;
+use super::plan::{FaultClass, Plan};
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
 use super::watchers::Watchers;
@@ -251,6 +251,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.lessees.stop();
         self.storm.end();
         self.operators.end();
+        self.live_on_partial_links();
         let left_down = if self.plan.leave_minority_down { self.choose_minority() } else { Vec::new() };
         self.left_down = Some(left_down.clone());
         let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
@@ -260,6 +261,24 @@ impl<R: Subject, S: Judged> Run<R, S> {
         if self.world.broken_promise().is_none() {
             let watched = self.watchers.judge(&self.world);
             self.report(watched);
+        }
+    }
+
+    /// After a storm that left some links only, where nobody asks for other leaders: what must be served on some links, everything
+    /// else repaired.
+    fn live_on_partial_links(&mut self) {
+        let steering = &self.plan.steering;
+        let asks_nothing = steering.members.is_none() && steering.transfers.is_none();
+        let is_settled = asks_nothing && steering.guidance.priorities.is_empty();
+        let is_asked = R::IS_STEERED && is_settled && self.plan.has(FaultClass::PartialLinks);
+        if !is_asked || self.world.broken_promise().is_some() {
+            return;
+        }
+        self.world.repair(&[]);
+        if self.storm.leave_some_links(&mut self.world) {
+            let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
+            let history = &mut self.callers.history;
+            Aftermath { world: &mut self.world, history, patience, longest_call }.check_on_partial_links();
         }
     }
 
