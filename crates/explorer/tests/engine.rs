@@ -21,12 +21,15 @@ fn reached(explorer: Explorer<Paxos>) -> BTreeSet<String> {
                 let paxos = cluster.replica(id);
                 (paxos.promised(), paxos.accepted().cloned(), paxos.chosen().cloned(), paxos.last_round())
             };
-            collected.lock().unwrap().insert(format!("{:?}", cluster.ids().map(of).collect::<Vec<_>>()));
+            collected
+                .lock()
+                .expect("no search panicked")
+                .insert(format!("{:?}", cluster.ids().map(of).collect::<Vec<_>>()));
             Ok(())
         })
         .explore();
     assert!(report.complete, "{report}");
-    Arc::into_inner(states).expect("the search is over").into_inner().unwrap()
+    Arc::into_inner(states).expect("the search is over").into_inner().expect("no search panicked")
 }
 
 #[test]

@@ -63,7 +63,9 @@ fn next<R: Replica>(cluster: &Testbed<R>, left: &Left<R::Timer>) -> Vec<(Testbed
         if *most > 0 && cluster.node(*id).armed().contains(timer) {
             let mut left = left.clone();
             left.timers[at].2 -= 1;
-            add(&left, &|next| drop(next.expire(*id, *timer)));
+            add(&left, &|next| {
+                let _armed = next.expire(*id, *timer);
+            });
         }
     }
     for (at, (id, value)) in left.proposals.iter().enumerate() {
@@ -102,12 +104,12 @@ fn reached<R: Explorable>(root: Testbed<R>, left: &Left<R::Timer>, threads: usiz
     });
     let report = explorer
         .always("collected", move |cluster| {
-            collected.lock().unwrap().insert(replicas(cluster));
+            collected.lock().expect("no search panicked").insert(replicas(cluster));
             Ok(())
         })
         .explore();
     assert!(report.complete && report.violation.is_none(), "{report}");
-    Arc::into_inner(reached).expect("the search is over").into_inner().unwrap()
+    Arc::into_inner(reached).expect("the search is over").into_inner().expect("no search panicked")
 }
 
 fn settled<R: Replica>(nodes: u64, config: R::Config) -> Testbed<R> {

@@ -48,12 +48,15 @@ fn reached(explorer: Explorer<Raft>) -> BTreeSet<String> {
                 let raft = cluster.replica(id);
                 (raft.term(), raft.voted_for(), raft.is_leader(), raft.log().clone(), raft.commit(), raft.durable())
             };
-            collected.lock().unwrap().insert(format!("{:?}", cluster.ids().map(of).collect::<Vec<_>>()));
+            collected
+                .lock()
+                .expect("no search panicked")
+                .insert(format!("{:?}", cluster.ids().map(of).collect::<Vec<_>>()));
             Ok(())
         })
         .explore();
     assert!(report.complete, "{report}");
-    Arc::into_inner(states).expect("the search is over").into_inner().unwrap()
+    Arc::into_inner(states).expect("the search is over").into_inner().expect("no search panicked")
 }
 
 #[test]

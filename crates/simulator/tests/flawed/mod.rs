@@ -1,5 +1,7 @@
 //! Wrong code on purpose, wrapped around right code: what the simulator must find.
 
+#![allow(dead_code, reason = "every test file includes it and plants its own flaws")]
+
 use bytes::Bytes;
 use quorate_machine::{ApplyContext, RestoreError, StateMachine};
 use quorate_protocol::{Durable, Env, Input, OpenError, Outbox, Output, ReadToken, Replica, Setup, Status, Violation};
