@@ -1,7 +1,6 @@
 //! What the explorer finds opens as a script, and the simulator breaks the same promise on it: with bugs planted from outside, on whole
 //! nodes with journals and machines.
 
-#[expect(dead_code, reason = "other tests plant more than these")]
 mod flawed;
 
 use flawed::{Flaw, Flawed, Flawless, SendsTooEarly};
