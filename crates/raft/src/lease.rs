@@ -71,9 +71,9 @@ impl LeaseReads {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// When each round was first sent, by this node's clock. Rounds and times ascend.
-    rounds: VecDeque<(u64, Time)>,
+    pub(crate) rounds: VecDeque<(u64, Time)>,
     /// It asked somebody to stand in this term: its followers' promises may be overridden at any time.
-    given_up: bool,
+    pub(crate) given_up: bool,
 }
 
 impl Lease {

@@ -8,6 +8,7 @@ use crate::handle::NodeHandle;
 use crate::hello::KnownDisks;
 use crate::node_loop::{NodeLoop, StopCause, address_of};
 use crate::peers::{PeerContext, accept_peers};
+use crate::recording::{Recorder, Recording};
 use quorate_disk::DiskError;
 use quorate_journal::Journal;
 use quorate_machine::{DutyConfig, StateMachine};
@@ -48,6 +49,8 @@ pub struct RuntimeConfig<R: Replica, S: StateMachine> {
     pub queued_requests_max: usize,
     /// News from peers and disks that may wait; more push back on the sockets.
     pub queued_messages_max: usize,
+    /// Writes the run down, where it is to be.
+    pub recorder: Option<Recorder<R>>,
 }
 
 /// Why a node does not start.
@@ -136,12 +139,13 @@ where
     let addresses = addresses_of(&config.start);
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
-    let (node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
+    let (mut node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
     known_disks.note(config.me, status.disk, status.incarnation, start).map_err(system("cannot write known-disks"))?;
     tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, applied = status.applied.0,
         opened_in_ms = u64::try_from(opened_at.elapsed().as_millis()).unwrap_or(u64::MAX), "node open");
 
+    let recording = Recording::start(config.recorder, &mut node).map_err(system("cannot record"))?;
     let (events, internal) = mpsc::channel(config.queued_messages_max);
     let (requests, clients) = mpsc::channel(config.queued_requests_max);
     let journal = DiskLane::spawn(Lane::Journal, journal_disk, events.clone())
@@ -172,7 +176,7 @@ where
     });
     let accept = |listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context)));
     let acceptors: Vec<_> = peer_listeners.into_iter().map(accept).collect();
-    let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer };
+    let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer, recording };
     let ended = tokio::task::spawn_local(async move {
         let cause = node_loop.run(outputs).await;
         sampler.abort();

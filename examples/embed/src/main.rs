@@ -32,6 +32,7 @@ async fn count_apples() -> Result<i64> {
             client_urls: Vec::new(),
             queued_requests_max: 1024,
             queued_messages_max: 1024,
+            recorder: None,
         };
         Ok(start(config, vec![listener], Box::new(|_| {}))?)
     };

@@ -18,7 +18,7 @@ use Uses::{All, Only};
 const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 31] = [
+const ARROWS: [(&str, Uses); 32] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -40,6 +40,7 @@ const ARROWS: [(&str, Uses); 31] = [
     ("node", Only(&["types", "wire", "disk", "protocol", "journal", "store", "machine"])),
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),
+    ("recorder", Only(&["types", "wire", "protocol"])),
     ("runtime", All),
     ("server", Only(&["types", "machine", "keyspace", "watch"])),
     ("service", All),

@@ -67,6 +67,7 @@ impl Settings {
             strict_reconfiguration: self.strict_reconfig_check.unwrap_or(true),
             low_space_bytes: self.low_space_bytes.unwrap_or(Plan::DEFAULT_LOW_SPACE_BYTES),
             tracing: log_level >= tracing::Level::DEBUG,
+            recording: None,
             server: limits.server(election_timeout),
             name,
         };
