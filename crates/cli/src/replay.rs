@@ -8,7 +8,7 @@ mod keys;
 use crate::endpoint::OutputFormat;
 use crate::exit::usage;
 use crate::serve::PROGRAM;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use files::{Recordings, read_recordings};
 use gather::{Gather, gather};
@@ -65,7 +65,9 @@ pub fn run(arguments: ReplayArguments) -> Result<ExitCode> {
     let Recordings { mut lives, mut problems } = read_recordings(&arguments.directories).map_err(usage)?;
     if let Some(wanted) = &arguments.node {
         lives.retain(|life| is_called(life, wanted));
-        ensure_some(&lives, || format!("no recording is of a member {wanted}"))?;
+        if lives.is_empty() {
+            return Err(usage(anyhow!("--node {wanted}: no recording is of a member of that name or id")));
+        }
     }
     if lives.is_empty() {
         for problem in &problems {
@@ -107,10 +109,6 @@ pub fn run(arguments: ReplayArguments) -> Result<ExitCode> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn ensure_some(lives: &[Life], words: impl FnOnce() -> String) -> Result<()> {
-    if lives.is_empty() { Err(usage(anyhow!(words()))) } else { Ok(()) }
-}
-
 fn begin_of(life: &Life) -> Time {
     Time(life.header().clock.wall_ns)
 }
@@ -145,7 +143,7 @@ fn question_of(text: &str, lives: &[Life], begin: Time) -> Result<Question> {
                 )));
             }
             let slot = keys::slot_of(what.as_bytes(), lives, at)
-                .with_context(|| format!("no recorded command writes the key {what} up to then"))?;
+                .with_context(|| format!("no recorded command writes the key {what}"))?;
             Ok(Question { slot, at })
         }
     }
@@ -158,7 +156,7 @@ fn replay(life: &Life, incident: &mut Incident, detail: Telling) -> Result<(), L
         Ok(_) => state.end_words(),
         Err(_) => "the replay stopped here".to_owned(),
     };
-    state.end(incident, end);
+    state.end(incident, end, played.is_ok());
     played.map(|_| ())
 }
 
@@ -169,10 +167,4 @@ fn words_of(error: &LifeError) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-/// Recordings lie in directories.
-fn check_is_directory(path: &std::path::Path) -> Result<()> {
-    ensure!(path.is_dir(), "{} is no directory", path.display());
-    Ok(())
 }

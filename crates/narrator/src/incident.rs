@@ -19,6 +19,7 @@ use quorate_protocol::{Event, Role, Status};
 use quorate_types::{NodeId, Slot, Time};
 use stalls::Stalls;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use told::Timeline;
 use why::SlotMarks;
 
@@ -35,6 +36,8 @@ pub struct LifeSpan {
     pub to: Time,
     /// How the recording ends, in words.
     pub end: String,
+    /// It was replayed to its end.
+    pub is_whole: bool,
     /// Replayed calls.
     pub calls: u64,
     /// Outputs that were the same as recorded.
@@ -74,6 +77,8 @@ pub(crate) struct Present {
     pub(crate) since: Time,
 }
 
+/// A write that takes so long belongs into the timeline.
+const LONG_WRITE: Duration = Duration::from_millis(200);
 /// Commit marks are remembered so exactly.
 const MARK_EVERY_NS: u64 = 10_000_000;
 
@@ -156,7 +161,8 @@ impl Incident {
         self.end_reign(node, at);
         self.stalls.life_ended(node, at);
         if let Some(present) = self.present.get_mut(&node) {
-            *present = Present { is_up: false, since: at, status: present.status.take(), ..Present::default() };
+            (present.is_up, present.since) = (false, at);
+            present.journal.clear();
         }
         self.lives.push(life);
     }
@@ -270,8 +276,20 @@ impl Incident {
 
     /// What is told of the window, in order of time.
     #[must_use]
-    pub fn told(&self) -> Vec<&Told> {
-        self.timeline.within(self.window)
+    pub fn told(&self) -> Vec<Told> {
+        let mut told = self.timeline.within(self.window);
+        let is_told = |stall: &Stall| match stall.kind {
+            StallKind::StoodStill => true,
+            StallKind::Write { .. } => stall.duration() >= LONG_WRITE,
+            StallKind::NobodyLed | StallKind::Commit { .. } => false,
+        };
+        for stall in self.stalls(usize::MAX).iter().filter(|stall| is_told(stall)) {
+            let words = format!("{}, for {}", self.stall_words(stall), wall::brief(stall.duration()));
+            let (at, node) = (stall.from, stall.node);
+            told.push(Told { at, node, mark: '*', words, times: 1, until: at, event: None });
+        }
+        told.sort_by_key(|told| told.at);
+        told
     }
 
     /// The longest waits of the window, longest first, at most `most`.

@@ -169,11 +169,7 @@ fn encode_input<R: Recordable>(input: Input<R>, shorten: &mut dyn FnMut(Bytes) -
         Input::Link { peer, state } => {
             out.push(8);
             peer.encode(out);
-            out.push(match state {
-                LinkState::Up => 0,
-                LinkState::Down => 1,
-                LinkState::Refused => 2,
-            });
+            encode_link(state, out);
         }
         Input::SnapshotPinned { id, to, through } => {
             out.push(9);
@@ -223,13 +219,7 @@ fn decode_input<R: Recordable>(input: &mut Reader) -> Result<Input<R>, WireError
         7 => Input::Transfer { request: Wire::decode(input)?, to: Wire::decode(input)? },
         8 => {
             let peer = Wire::decode(input)?;
-            let state = match input.byte("link state")? {
-                0 => LinkState::Up,
-                1 => LinkState::Down,
-                2 => LinkState::Refused,
-                kind => return Err(WireError::UnknownKind { what: "link state", kind }),
-            };
-            Input::Link { peer, state }
+            Input::Link { peer, state: decode_link(input)? }
         }
         9 => {
             Input::SnapshotPinned { id: Wire::decode(input)?, to: Wire::decode(input)?, through: Wire::decode(input)? }
@@ -244,6 +234,23 @@ fn decode_input<R: Recordable>(input: &mut Reader) -> Result<Input<R>, WireError
         kind => return Err(WireError::UnknownKind { what: "input", kind }),
     };
     expander.done(decoded)
+}
+
+fn encode_link(state: LinkState, out: &mut Vec<u8>) {
+    out.push(match state {
+        LinkState::Up => 0,
+        LinkState::Down => 1,
+        LinkState::Refused => 2,
+    });
+}
+
+fn decode_link(input: &mut Reader) -> Result<LinkState, WireError> {
+    match input.byte("link state")? {
+        0 => Ok(LinkState::Up),
+        1 => Ok(LinkState::Down),
+        2 => Ok(LinkState::Refused),
+        kind => Err(WireError::UnknownKind { what: "link state", kind }),
+    }
 }
 
 fn encode_footprint(footprint: Footprint, shorten: &mut dyn FnMut(Bytes) -> Bytes, out: &mut Vec<u8>) {

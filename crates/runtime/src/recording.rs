@@ -405,3 +405,95 @@ fn earlier_files(directory: &Path, header: &SegmentHeader) -> io::Result<VecDequ
     files.sort();
     Ok(files.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_protocol::{Durable, Gate, Outbox, Setup, Start};
+    use quorate_raft::{Config, Raft};
+    use quorate_recorder::{NamedSegment, SceneKind, Segment, lives};
+    use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Ticket};
+
+    fn picture(incarnation: u64) -> Box<Picture<Raft>> {
+        let start = Start::Found(Membership::of_voters(3));
+        let incarnation = Incarnation(incarnation);
+        let setup = Setup { cluster: ClusterId(1), me: NodeId(2), disk: DiskId(3), incarnation, start };
+        let mut out = Outbox::new(Ticket::NONE, false);
+        let replica = Raft::open(&setup, &Config::default(), Durable::nothing(), &mut out).expect("it opens");
+        Box::new(Picture { setup, replica, gate: Gate::new(Ticket::NONE), last_ticket: out.last_ticket() })
+    }
+
+    fn plan(directory: &Path, bytes_max: u64) -> RecordingPlan {
+        let (name, program) = ("two".to_owned(), "a test".to_owned());
+        RecordingPlan { directory: directory.to_owned(), bytes_max, with_values: false, name, program }
+    }
+
+    /// Lets the thread's part write these, and says whether it asked for a picture in the end.
+    fn write(plan: RecordingPlan, handed_over: Vec<HandOver<Raft>>) -> bool {
+        let (queue, inbox) = sync_channel(handed_over.len());
+        handed_over.into_iter().for_each(|one| queue.try_send(one).expect("there is room"));
+        drop(queue);
+        let wants_picture = AtomicBool::new(false);
+        write_all(plan, &inbox, &wants_picture).expect("the directory can be written");
+        wants_picture.into_inner()
+    }
+
+    fn begin(incarnation: u64, lost: u64) -> HandOver<Raft> {
+        HandOver::Picture { lost, clock: read_clocks(Time::ZERO), picture: picture(incarnation) }
+    }
+
+    fn facts(count: usize) -> HandOver<Raft> {
+        HandOver::Notes(vec![Heard::Fact { at: Time(5), fact: Fact::Stopped { why: "x".repeat(100) } }; count])
+    }
+
+    fn read(directory: &Path) -> Vec<NamedSegment> {
+        let mut paths: Vec<PathBuf> =
+            std::fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("readable").path()).collect();
+        paths.sort();
+        let named = |path: PathBuf| NamedSegment {
+            file: path.display().to_string(),
+            segment: Segment::read(std::fs::read(path).expect("readable").into()).expect("whole"),
+        };
+        paths.into_iter().map(named).collect()
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_a_gap_that_says_how_much() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        write(plan(directory.path(), 1 << 20), vec![begin(1, 0), facts(3), begin(1, 77), facts(2)]);
+        let lives = lives(read(directory.path()));
+        let (mut gaps, mut facts) = (Vec::new(), 0);
+        lives[0]
+            .replay::<Raft>(|scene| match scene.kind {
+                SceneKind::Gap { notes } => gaps.push(notes),
+                SceneKind::Fact(_) => facts += 1,
+                _ => {}
+            })
+            .expect("what is there is right");
+        assert_eq!((gaps, facts), (vec![Some(77)], 5));
+    }
+
+    #[test]
+    fn a_full_segment_asks_for_a_picture_and_the_oldest_make_room() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let bytes_max = 64 * 1024;
+        assert!(!write(plan(directory.path(), bytes_max), vec![begin(1, 0), facts(1)]));
+        for incarnation in 2..30 {
+            assert!(write(plan(directory.path(), bytes_max), vec![begin(incarnation, 0), facts(100)]));
+        }
+        let kept = read(directory.path());
+        let bytes: u64 = kept.iter().map(|named| std::fs::metadata(&named.file).expect("it is there").len()).sum();
+        assert!(bytes <= bytes_max && bytes >= bytes_max / 2, "{bytes} bytes are kept");
+        assert_eq!(kept.last().map(|named| named.segment.header.incarnation), Some(Incarnation(29)));
+    }
+
+    #[test]
+    fn the_same_life_is_not_recorded_twice() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        assert!(refuse_twice(directory.path(), &picture(4)).is_ok());
+        write(plan(directory.path(), 1 << 20), vec![begin(4, 0)]);
+        let error = refuse_twice(directory.path(), &picture(4)).expect_err("it is there");
+        assert!(error.to_string().contains("start 4"), "{error}");
+        assert!(refuse_twice(directory.path(), &picture(5)).is_ok());
+    }
+}

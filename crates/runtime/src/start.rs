@@ -128,8 +128,7 @@ where
     S: StateMachine,
 {
     let lock = DirectoryLock::take(&config.data_directory)?;
-    let mut journal_disk = FileDisk::open(&config.data_directory.join("journal"))?;
-    let mut store_disk = FileDisk::open(&config.data_directory.join("store"))?;
+    let [mut journal_disk, mut store_disk] = open_disks(&config.data_directory)?;
     let system = |what| move |source| StartError::System { what, source };
     let mut known_disks =
         KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
@@ -199,6 +198,11 @@ pub fn founded_as(data_directory: &Path) -> Result<Option<(ClusterId, NodeId)>, 
     let disk = FileDisk::open(&data_directory.join("journal"))?;
     let identity = Journal::identity_on(&disk).map_err(BootError::Journal)?;
     Ok(identity.map(|identity| (identity.cluster, identity.node)))
+}
+
+/// The journal's and the store's.
+fn open_disks(data_directory: &Path) -> Result<[FileDisk; 2], DiskError> {
+    Ok([FileDisk::open(&data_directory.join("journal"))?, FileDisk::open(&data_directory.join("store"))?])
 }
 
 fn draw(what: &'static str) -> Result<u64, StartError> {

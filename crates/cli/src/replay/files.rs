@@ -1,6 +1,5 @@
 //! Recordings on disk.
 
-use super::check_is_directory;
 use anyhow::{Context, Result, ensure};
 use quorate_recorder::{EXTENSION, Life, NamedSegment, Segment, lives};
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ pub struct Recordings {
 pub fn read_recordings(directories: &[PathBuf]) -> Result<Recordings> {
     let mut paths = Vec::new();
     for directory in directories {
-        check_is_directory(directory)?;
+        ensure!(directory.is_dir(), "{} is no directory", directory.display());
         for entry in sorted_entries(directory)? {
             if entry.is_dir() {
                 paths.extend(sorted_entries(&entry)?.into_iter().filter(|path| is_segment(path)));

@@ -75,8 +75,8 @@ impl Gather {
     }
 
     /// The life is told.
-    pub fn end(self, incident: &mut Incident, end: String) {
-        if self.end.is_none() {
+    pub fn end(self, incident: &mut Incident, end: String, is_whole: bool) {
+        if is_whole && self.end.is_none() {
             tell(incident, self.to, self.node, What::Note { text: format!("{} is heard of no more here", self.node) });
         }
         incident.ends(LifeSpan {
@@ -85,6 +85,7 @@ impl Gather {
             from: self.from,
             to: self.to,
             end,
+            is_whole,
             calls: self.calls,
             outputs: self.outputs,
             program: self.program,
@@ -217,7 +218,10 @@ fn of_output(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft
         }
         Output::Lead { era, who, ready, .. } if state.lead != Some((*era, *who, *ready)) => {
             state.lead = Some((*era, *who, *ready));
-            tell(incident, wall, node, What::Lead { era: *era, who: *who, ready: *ready });
+            // Whom it follows, its guards have said in an outline already.
+            let is_routine = state.detail == Telling::Outline && *who != Some(node);
+            let what = What::Lead { era: *era, who: *who, ready: *ready };
+            incident.happened(&Happening { at: wall, node: Some(node), what }, is_routine);
         }
         Output::Members { members, .. } => {
             let ids: Vec<NodeId> = members.members().iter().map(|member| member.id).collect();

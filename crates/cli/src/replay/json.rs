@@ -17,7 +17,7 @@ pub fn incident(incident: &Incident, problems: &[String]) -> Value {
             let clients = incident.clients_of(life.node);
             json!({
                 "node": id(life.node), "name": incident.name_of(life.node), "incarnation": life.incarnation,
-                "from": time(life.from), "to": time(life.to), "end": life.end, "program": life.program,
+                "from": time(life.from), "to": time(life.to), "end": life.end, "replayed_to_its_end": life.is_whole, "program": life.program,
                 "calls": life.calls, "outputs_as_recorded": life.outputs,
                 "clients": {
                     "writes": clients.writes, "reads": clients.reads,
@@ -45,7 +45,7 @@ pub fn incident(incident: &Incident, problems: &[String]) -> Value {
         "longest_waits": stalls(incident),
         "answer": answer,
         "different_states_behind_slots": incident.disagreements().iter().map(|slot| slot.0).collect::<Vec<_>>(),
-        "events": incident.told().into_iter().map(|told| event(incident, told)).collect::<Vec<_>>(),
+        "events": incident.told().iter().map(|told| event(incident, told)).collect::<Vec<_>>(),
         "problems": problems,
     })
 }

@@ -10,34 +10,31 @@ use quorate_types::{Slot, Time};
 use quorate_wire::decode_exact;
 use std::collections::BTreeSet;
 
-/// The last slot up to this time in whose batch a command may write the key, by any member's recording. A slot counts from the moment
-/// its batch was first seen: it need not be committed.
+/// The last slot up to this time in whose batch a command may write the key, by any member's recording; or, if there is none, the
+/// first one later. A slot counts from the moment its batch was first seen: it need not be committed.
 pub fn slot_of(key: &[u8], lives: &[Life], until: Option<Time>) -> Option<Slot> {
-    lives.iter().filter_map(|life| last_slot_in(key, life, until)).max()
+    let found: Vec<(Slot, Time)> = lives.iter().flat_map(|life| slots_in(key, life)).collect();
+    let by_then =
+        found.iter().filter(|(_, seen)| until.is_none_or(|until| *seen <= until)).map(|(slot, _)| *slot).max();
+    by_then.or_else(|| found.iter().map(|(slot, _)| *slot).min())
 }
 
-fn last_slot_in(key: &[u8], life: &Life, until: Option<Time>) -> Option<Slot> {
+fn slots_in(key: &[u8], life: &Life) -> Vec<(Slot, Time)> {
     let mut writing: BTreeSet<BatchMark> = BTreeSet::new();
-    let mut last = None;
+    let mut found = Vec::new();
     // What is wrong with a recording is said when it is told.
-    let _ = life.replay::<Raft>(|scene| {
-        if until.is_some_and(|until| scene.wall > until) {
-            return;
+    let _ = life.replay::<Raft>(|scene| match &scene.kind {
+        SceneKind::Values(batches) => {
+            writing.extend(batches.iter().filter(|batch| writes(batch, key)).map(|batch| BatchMark::of(batch)));
         }
-        match &scene.kind {
-            SceneKind::Values(batches) => {
-                writing.extend(batches.iter().filter(|batch| writes(batch, key)).map(|batch| BatchMark::of(batch)));
-            }
-            SceneKind::Moment(moment) => {
-                let Doing::Said(outputs) = &moment.doing else { return };
-                for output in outputs {
-                    last = last.max(slot_said(output, &writing));
-                }
-            }
-            _ => {}
+        SceneKind::Moment(moment) => {
+            let Doing::Said(outputs) = &moment.doing else { return };
+            let slots = outputs.iter().filter_map(|output| slot_said(output, &writing));
+            found.extend(slots.map(|slot| (slot, scene.wall)));
         }
+        _ => {}
     });
-    last
+    found
 }
 
 /// The last slot of such a batch that this output appends or decides.

@@ -45,7 +45,11 @@ impl Incident {
             time_of_day(to),
             brief(to.since(from))
         );
-        let _ = writeln!(out, "replayed {calls} calls: all {outputs} outputs as recorded");
+        let until = match self.lives.iter().filter(|life| !life.is_whole).count() {
+            0 => String::new(),
+            stopped => format!(", up to where the replay of {stopped} of {} recordings had to stop", self.lives.len()),
+        };
+        let _ = writeln!(out, "replayed {calls} calls: all {outputs} outputs as recorded{until}");
         for slot in &self.disagreements {
             let _ = writeln!(out, "!! MEMBERS HAVE DIFFERENT STATES behind slot {slot}");
         }

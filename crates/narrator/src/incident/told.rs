@@ -44,6 +44,7 @@ impl Timeline {
             What::Guard(event) => {
                 (mark_of(event.verdict), sentence(node.unwrap_or_default(), event), Some(event.clone()))
             }
+            What::Note { text } => ('*', text.clone(), None),
             what => ('*', plain_words(node, what), None),
         };
         let key = (node, words);
@@ -61,14 +62,12 @@ impl Timeline {
         self.told.push(Told { at, node, mark, words, times: 1, until: at, event });
     }
 
-    pub(crate) fn within(&self, window: (Time, Time)) -> Vec<&Told> {
-        let mut told: Vec<&Told> = self.told.iter().filter(|told| told.at >= window.0 && told.at <= window.1).collect();
-        told.sort_by_key(|told| told.at);
-        told
+    pub(crate) fn within(&self, window: (Time, Time)) -> Vec<Told> {
+        self.told.iter().filter(|told| told.at >= window.0 && told.at <= window.1).cloned().collect()
     }
 }
 
-pub(crate) fn mark_of(verdict: Verdict) -> char {
+fn mark_of(verdict: Verdict) -> char {
     match verdict {
         Verdict::Allowed => '+',
         Verdict::Refused => '-',
