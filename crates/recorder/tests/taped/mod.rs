@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const SECRET: &str = "a secret that no recording may hold";
 
 /// A segment is over after so many bytes of notes.
-const SEGMENT_BYTES: u64 = 24 * 1024;
+const SEGMENT_BYTES: u64 = 6 * 1024;
 
 struct Dice(u64);
 
