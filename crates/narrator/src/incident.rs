@@ -15,6 +15,7 @@ pub use told::Told;
 pub use why::{Answer, Question};
 
 use crate::happening::{Happening, What};
+use crate::sentence::sentence;
 use quorate_protocol::{Event, Role, Status};
 use quorate_types::{NodeId, Slot, Time};
 use stalls::Stalls;
@@ -47,7 +48,7 @@ pub struct LifeSpan {
 }
 
 /// A member led for so long, as it said itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reign {
     /// Who.
     pub node: NodeId,
@@ -57,7 +58,14 @@ pub struct Reign {
     pub from: Time,
     /// To here.
     pub to: Time,
+    /// What its guards said when it began, with ids.
+    pub began: String,
+    /// And when it ended.
+    pub ended: String,
 }
+
+/// What a guard says and an output shows belong together if they are no further apart.
+const SAME_MOMENT_NS: u64 = 1_000_000;
 
 /// A write under way: when it began, and how many bytes it is.
 type WriteBegun = (Time, u64);
@@ -72,6 +80,8 @@ pub(crate) struct Present {
     pub(crate) words: BTreeMap<(&'static str, bool), (Time, Event)>,
     /// Writes to the journal, by number.
     pub(crate) journal: BTreeMap<u64, WriteBegun>,
+    /// What its guards last said that is not routine.
+    pub(crate) last_said: Option<(Time, String)>,
     /// It runs, and is recorded.
     pub(crate) is_up: bool,
     pub(crate) since: Time,
@@ -158,7 +168,7 @@ impl Incident {
     pub fn ends(&mut self, life: LifeSpan) {
         let (node, at) = (life.node, life.to);
         self.freeze(node, at);
-        self.end_reign(node, at);
+        self.end_reign(node, at, "its recording ends".to_owned());
         self.stalls.life_ended(node, at);
         if let Some(present) = self.present.get_mut(&node) {
             (present.is_up, present.since) = (false, at);
@@ -176,15 +186,20 @@ impl Incident {
                 let key = (event.rule.id, event.verdict == quorate_protocol::Verdict::Allowed);
                 if let Some(present) = self.present.get_mut(&node) {
                     present.words.insert(key, (happening.at, event.clone()));
+                    if !is_routine {
+                        present.last_said = Some((happening.at, sentence(node, event)));
+                    }
                 }
                 if event.rule.id.ends_with(".commit") && event.verdict == quorate_protocol::Verdict::Allowed {
                     self.note_decision(node, happening.at, event);
                 }
             }
             What::Lead { era, who, ready } => {
-                self.end_reign(node, happening.at);
+                let said = self.just_said(node, happening.at);
+                self.end_reign(node, happening.at, said.clone());
                 if *who == Some(node) && *ready {
-                    self.reigns.push(Reign { node, era: *era, from: happening.at, to: Time(u64::MAX) });
+                    let (from, to, ended) = (happening.at, Time(u64::MAX), String::new());
+                    self.reigns.push(Reign { node, era: *era, from, to, began: said, ended });
                 }
             }
             What::Applied { slot, digest, .. } => self.compare_digest(node, *slot, *digest),
@@ -331,10 +346,16 @@ impl Incident {
         }
     }
 
-    fn end_reign(&mut self, node: NodeId, at: Time) {
+    fn just_said(&self, node: NodeId, at: Time) -> String {
+        let said = self.present.get(&node).and_then(|present| present.last_said.as_ref());
+        let just = said.filter(|(said_at, _)| at.0.saturating_sub(said_at.0) <= SAME_MOMENT_NS);
+        just.map(|(_, words)| words.clone()).unwrap_or_default()
+    }
+
+    fn end_reign(&mut self, node: NodeId, at: Time, ended: String) {
         let open = self.reigns.iter_mut().rev().find(|reign| reign.node == node && reign.to == Time(u64::MAX));
         if let Some(reign) = open {
-            reign.to = at;
+            (reign.to, reign.ended) = (at, ended);
         }
     }
 

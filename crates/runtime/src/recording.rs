@@ -124,6 +124,7 @@ impl<R: Replica> Recording<R> {
         let Some(Recorder { plan, spawn }) = recorder else { return Ok(Recording { active: None }) };
         std::fs::create_dir_all(&plan.directory)?;
         refuse_twice(&plan.directory, &node.picture())?;
+        tracing::info!(directory = %plan.directory.display(), values = plan.with_values, "this run is recorded");
         let (queue, inbox) = sync_channel(QUEUED_MAX);
         let wants_picture = Arc::new(AtomicBool::new(false));
         let thread = spawn(plan, inbox, Arc::clone(&wants_picture))?;

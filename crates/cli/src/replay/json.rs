@@ -33,6 +33,7 @@ pub fn incident(incident: &Incident, problems: &[String]) -> Value {
             json!({
                 "node": id(reign.node), "name": incident.name_of(reign.node), "era": reign.era,
                 "from": time(reign.from), "to": time(reign.to),
+                "began": incident.with_names(&reign.began), "ended": incident.with_names(&reign.ended),
             })
         })
         .collect();

@@ -116,6 +116,11 @@ impl Incident {
                 reign.era,
                 brief(end.since(begin))
             );
+            for (words, before) in [(&reign.began, ""), (&reign.ended, "until ")] {
+                if !words.is_empty() {
+                    let _ = writeln!(out, "  {:width$}    {before}{}", "", self.with_names(words));
+                }
+            }
             covered = covered.max(end);
         }
         if covered < to {

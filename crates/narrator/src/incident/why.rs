@@ -154,11 +154,13 @@ impl Incident {
         }
         because.extend(self.quotes(leader, present, at));
         let held = if holders.is_empty() { "nobody".to_owned() } else { holders.join(", ") };
+        let appended = self.slot.get(&leader).and_then(|marks| marks.appended).filter(|appended| !appended.before);
+        let since = appended
+            .map_or(String::new(), |appended| format!(" had it in its log for {},", brief(at.since(appended.at))));
         let short = format!(
-            "{name} led era {} and knew slot {slot} durable at {held}: {} of {voters} voters, and {} are needed.",
+            "{name} led era {},{since} and knew slot {slot} durable at {held}: at {} of {voters} voters.",
             status.era,
             holders.len(),
-            voters / 2 + 1
         );
         (short, because)
     }
