@@ -105,6 +105,8 @@ pub struct Incident {
     pub(crate) present: BTreeMap<NodeId, Present>,
     /// Each member as it was at the time asked about.
     pub(crate) asked: BTreeMap<NodeId, Present>,
+    /// Each member as it was at the end of the window, if it is recorded further.
+    pub(crate) closing: BTreeMap<NodeId, Present>,
     pub(crate) slot: BTreeMap<NodeId, SlotMarks>,
     /// Commit marks, thinned.
     pub(crate) commits: Vec<(Time, Slot)>,
@@ -141,6 +143,7 @@ impl Incident {
             stalls: Stalls::default(),
             present: BTreeMap::new(),
             asked: BTreeMap::new(),
+            closing: BTreeMap::new(),
             slot: BTreeMap::new(),
             commits: Vec::new(),
             disagreements: BTreeSet::new(),
@@ -359,12 +362,15 @@ impl Incident {
         }
     }
 
-    /// The state of a member at the time asked about is the one before anything later is told of it.
+    /// The state of a member at a time is the one before anything later is told of it.
     fn freeze(&mut self, node: NodeId, at: Time) {
-        let Some(asked_at) = self.question.and_then(|question| question.at) else { return };
-        if at > asked_at && !self.asked.contains_key(&node) {
-            let present = self.present.get(&node).cloned().unwrap_or_default();
-            self.asked.insert(node, present);
+        let present = self.present.get(&node);
+        if at > self.window.1 && !self.closing.contains_key(&node) {
+            self.closing.insert(node, present.cloned().unwrap_or_default());
+        }
+        let asked_at = self.question.and_then(|question| question.at);
+        if asked_at.is_some_and(|asked_at| at > asked_at) && !self.asked.contains_key(&node) {
+            self.asked.insert(node, present.cloned().unwrap_or_default());
         }
     }
 

@@ -48,6 +48,8 @@ pub enum Event {
 /// All nodes.
 pub struct Fleet {
     directory: PathBuf,
+    /// Where every node records its run, if it does.
+    record: Option<PathBuf>,
     children: Vec<Child>,
     /// Process ids of those that run.
     running: Vec<Option<u32>>,
@@ -57,11 +59,11 @@ pub struct Fleet {
 
 impl Fleet {
     /// Nothing runs yet.
-    pub fn new(directory: PathBuf, plans: Vec<NodePlan>) -> Fleet {
+    pub fn new(directory: PathBuf, plans: Vec<NodePlan>, record: Option<PathBuf>) -> Fleet {
         let (exited, exits) = mpsc::unbounded_channel();
         let running = vec![None; plans.len()];
         let children = plans.into_iter().enumerate().map(|(index, plan)| Child { index, plan }).collect();
-        Fleet { directory, children, running, exits, exited }
+        Fleet { directory, record, children, running, exits, exited }
     }
 
     /// Starts every node.
@@ -91,8 +93,12 @@ impl Fleet {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUORATE_")) {
             command.env_remove(name);
         }
+        if let Some(record) = &self.record {
+            command.arg("serve").arg("--record").arg(record);
+        } else {
+            command.arg("serve");
+        }
         let mut process = command
-            .arg("serve")
             .args(["--name", &plan.name, "--data-dir"])
             .arg(self.directory.join(&plan.name))
             .args(["--listen-client-urls", &url(plan.client_port)])

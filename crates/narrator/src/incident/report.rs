@@ -203,7 +203,8 @@ impl Incident {
     /// Each leader's last view of its peers.
     fn peers(&self, out: &mut String) {
         let width = self.name_width();
-        for (node, present) in &self.present {
+        for (node, last) in &self.present {
+            let present = self.closing.get(node).unwrap_or(last);
             let Some(status) = present.status.as_ref().filter(|status| !status.peers.is_empty()) else { continue };
             let _ = writeln!(
                 out,
