@@ -93,10 +93,9 @@ impl Fleet {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUORATE_")) {
             command.env_remove(name);
         }
+        command.arg("serve");
         if let Some(record) = &self.record {
-            command.arg("serve").arg("--record").arg(record);
-        } else {
-            command.arg("serve");
+            command.arg("--record").arg(record);
         }
         let mut process = command
             .args(["--name", &plan.name, "--data-dir"])
