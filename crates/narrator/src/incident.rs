@@ -85,6 +85,8 @@ pub(crate) struct Present {
     /// It runs, and is recorded.
     pub(crate) is_up: bool,
     pub(crate) since: Time,
+    /// When anything was told of it last.
+    pub(crate) seen: Time,
 }
 
 /// A write that takes so long belongs into the timeline.
@@ -164,7 +166,7 @@ impl Incident {
         self.freeze(node, at);
         let slot = self.slot.remove(&node).unwrap_or_default();
         self.slot.insert(node, slot);
-        self.present.insert(node, Present { is_up: true, since: at, ..Present::default() });
+        self.present.insert(node, Present { is_up: true, since: at, seen: at, ..Present::default() });
     }
 
     /// A member's recording ends; what was open is closed.
@@ -262,7 +264,7 @@ impl Incident {
         }
     }
 
-    /// A timer fired this long after its latest moment, or nothing at all happened for so long: the process did not run.
+    /// Nothing at all happened in a member from one moment to another, though a timer was due in between.
     pub fn stood_still(&mut self, node: NodeId, from: Time, to: Time) {
         self.stalls.stood_still(node, from, to);
     }
@@ -371,6 +373,9 @@ impl Incident {
         let asked_at = self.question.and_then(|question| question.at);
         if asked_at.is_some_and(|asked_at| at > asked_at) && !self.asked.contains_key(&node) {
             self.asked.insert(node, present.cloned().unwrap_or_default());
+        }
+        if let Some(present) = self.present.get_mut(&node) {
+            present.seen = present.seen.max(at);
         }
     }
 

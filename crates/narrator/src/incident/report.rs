@@ -4,9 +4,12 @@ use super::wall::{brief, date, time_of_day};
 use super::{Incident, LifeSpan, Stall, StallKind};
 use quorate_types::{NodeId, Slot, Time};
 use std::fmt::Write;
+use std::time::Duration;
 
 /// How many of the longest stalls are shown.
 pub(crate) const STALLS_SHOWN: usize = 8;
+/// A shorter time without a leader is that of a change or of an end.
+const LEADERLESS_LEAST: Duration = Duration::from_millis(20);
 /// Columns of the picture of progress.
 const COLUMNS: u64 = 60;
 const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -103,7 +106,7 @@ impl Incident {
         let mut covered = from;
         let reigns = self.reigns();
         for reign in reigns.iter().filter(|reign| reign.to >= from && reign.from <= to) {
-            if reign.from > covered {
+            if reign.from.since(covered) >= LEADERLESS_LEAST {
                 let _ = writeln!(out, "  {:width$}  nobody for {}", "-", brief(reign.from.since(covered)));
             }
             let (begin, end) = (reign.from.max(from), reign.to.min(to));
@@ -123,7 +126,7 @@ impl Incident {
             }
             covered = covered.max(end);
         }
-        if covered < to {
+        if to.since(covered) >= LEADERLESS_LEAST {
             let _ = writeln!(out, "  {:width$}  nobody for {}", "-", brief(to.since(covered)));
         }
     }
@@ -152,7 +155,7 @@ impl Incident {
         };
         let picture: String = columns.iter().map(level).collect();
         let last = known.unwrap_or(Slot::ZERO);
-        let each = brief(std::time::Duration::from_nanos(width_ns));
+        let each = brief(Duration::from_nanos(width_ns));
         let _ = writeln!(
             out,
             "\nCommitted: {total} slots, up to slot {last}; each column is {each}, the highest {most} slots"
@@ -196,7 +199,9 @@ impl Incident {
             StallKind::Write { lane, bytes, completed: false } => {
                 format!("{who}'s {lane}: a write of {bytes} bytes that did not complete")
             }
-            StallKind::StoodStill => format!("{who}'s process did nothing: suspended, starved, or its host was"),
+            StallKind::StoodStill => {
+                format!("{who}'s process did nothing, though a timer was due: suspended or starved, or its host was")
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use quorate_types::{NodeId, Slot, Time};
 
 /// Words of guards older than this explain nothing.
 const LATELY_NS: u64 = 5_000_000_000;
-/// A member that said nothing for so long is remarked on.
-const SILENCE_NS: u64 = 500_000_000;
+/// A member that said or did nothing for so long is remarked on.
+const SILENCE_NS: u64 = 300_000_000;
 /// So many words of guards are quoted.
 const QUOTES_MOST: usize = 4;
 
@@ -198,6 +198,10 @@ impl Incident {
                     }
                     (true, true) => "; it had it durably, and the answer had not come through".to_owned(),
                 };
+                let silent = at.since(own.seen);
+                if u64::try_from(silent.as_nanos()).unwrap_or(u64::MAX) >= SILENCE_NS {
+                    words += &format!("; nothing at all happened in it for {}", brief(silent));
+                }
             }
         }
         words
