@@ -105,6 +105,7 @@ fn a_slot_that_waits_for_disks_is_explained_by_the_writes_under_way() {
         because.contains("n3 was known to hold slot 7 (replicate); nothing was heard of it for 680 ms"),
         "{because}"
     );
+    assert!(because.contains("nothing at all happened in it for 599 ms"), "{because}");
     assert!(because.contains("there is no recording of it"), "{because}");
     assert!(answer.then.iter().any(|line| line.contains("n1: received at 18:02:20.100")), "{:?}", answer.then);
 }

@@ -3,7 +3,7 @@
 use super::Telling;
 use quorate_narrator::incident::{Clients, Incident, LifeSpan};
 use quorate_narrator::{Happening, What};
-use quorate_protocol::{Input, Output, Recordable, Replica};
+use quorate_protocol::{Input, Output, Recordable, Replica, Role, Status};
 use quorate_raft::{Raft, Timer};
 use quorate_recorder::{Doing, Fact, Life, Moment, RecordedLane, Scene, SceneKind, SegmentEnd};
 use quorate_types::{NodeId, Slot, Time};
@@ -31,8 +31,10 @@ pub struct Gather {
     members: Vec<NodeId>,
     /// The last moment of each timer that runs, on the node's clock.
     timers: BTreeMap<Timer, Time>,
-    /// The scene before, on both clocks.
-    before: Option<(Time, Time)>,
+    /// The latest scene, on both clocks.
+    latest: Option<(Time, Time)>,
+    /// When the latest scene at another moment was, by the wall clock.
+    quiet_since: Time,
     flights: u64,
 }
 
@@ -55,7 +57,8 @@ impl Gather {
             lead: None,
             members: Vec::new(),
             timers: BTreeMap::new(),
-            before: None,
+            latest: None,
+            quiet_since: begin,
             flights: 0,
         }
     }
@@ -94,15 +97,26 @@ impl Gather {
 
     fn timer(&mut self, incident: &mut Incident, at: Time, wall: Time, timer: Timer) {
         let Some(latest) = self.timers.remove(&timer) else { return };
-        let late = at.since(latest);
-        if late > LATE {
-            incident.stood_still(self.node, Time(wall.0.saturating_sub(nanos(late))), wall);
+        if at.since(latest) > LATE {
+            incident.stood_still(self.node, self.quiet_since, wall);
         }
     }
-}
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    fn tell_lead(&mut self, incident: &mut Incident, wall: Time, lead: (u64, Option<NodeId>, bool), is_routine: bool) {
+        if self.lead != Some(lead) {
+            self.lead = Some(lead);
+            let (era, who, ready) = lead;
+            let what = What::Lead { era, who, ready };
+            incident.happened(&Happening { at: wall, node: Some(self.node), what }, is_routine);
+        }
+    }
+
+    /// A recording that begins in the middle, or goes on behind a gap, may begin with a leader.
+    fn goes_on(&mut self, incident: &mut Incident, wall: Time, status: Status) {
+        let leads = status.role == Role::Leader;
+        self.tell_lead(incident, wall, (status.era, status.leader, leads), true);
+        incident.marks(self.node, wall, status);
+    }
 }
 
 fn tell(incident: &mut Incident, at: Time, node: NodeId, what: What) {
@@ -112,13 +126,18 @@ fn tell(incident: &mut Incident, at: Time, node: NodeId, what: What) {
 /// Takes in one scene.
 pub fn gather(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft>) {
     let (node, wall) = (state.node, scene.wall);
-    if let Some((at, wall_before)) = state.before
-        && scene.at.since(at) > SILENCE
-        && !matches!(scene.kind, SceneKind::Begins(_) | SceneKind::Gap { .. })
-    {
-        incident.stood_still(node, wall_before, wall);
+    let begins_anew = matches!(scene.kind, SceneKind::Begins(_) | SceneKind::Gap { .. });
+    match state.latest {
+        Some((at, latest_wall)) if scene.at > at && !begins_anew => {
+            state.quiet_since = latest_wall;
+            if scene.at.since(at) > SILENCE {
+                incident.stood_still(node, latest_wall, wall);
+            }
+        }
+        Some((at, _)) if scene.at <= at => {}
+        _ => state.quiet_since = wall,
     }
-    state.before = Some((scene.at, wall));
+    state.latest = Some((scene.at, wall));
     state.to = state.to.max(wall);
     (state.calls, state.outputs) = (scene.node.calls(), scene.node.outputs());
     match &scene.kind {
@@ -131,7 +150,7 @@ pub fn gather(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raf
                 let text = format!("the recording of {node} begins here; what was before is no longer kept");
                 tell(incident, wall, node, What::Note { text });
             }
-            incident.marks(node, wall, scene.node.replica().status());
+            state.goes_on(incident, wall, scene.node.replica().status());
         }
         SceneKind::Gap { notes } => {
             incident.begins(node, wall);
@@ -141,7 +160,7 @@ pub fn gather(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raf
                 "{how_many} calls of {node} are missing before this: the recorder could not keep up, or a segment is gone"
             );
             tell(incident, wall, node, What::Note { text });
-            incident.marks(node, wall, scene.node.replica().status());
+            state.goes_on(incident, wall, scene.node.replica().status());
         }
         SceneKind::Moment(moment) => of_moment(state, incident, scene, moment),
         SceneKind::Fact(fact) => of_fact(state, incident, wall, fact),
@@ -216,12 +235,10 @@ fn of_output(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft
         Output::CancelTimer(timer) => {
             state.timers.remove(timer);
         }
-        Output::Lead { era, who, ready, .. } if state.lead != Some((*era, *who, *ready)) => {
-            state.lead = Some((*era, *who, *ready));
+        Output::Lead { era, who, ready, .. } => {
             // Whom it follows, its guards have said in an outline already.
             let is_routine = state.detail == Telling::Outline && *who != Some(node);
-            let what = What::Lead { era: *era, who: *who, ready: *ready };
-            incident.happened(&Happening { at: wall, node: Some(node), what }, is_routine);
+            state.tell_lead(incident, wall, (*era, *who, *ready), is_routine);
         }
         Output::Members { members, .. } => {
             let ids: Vec<NodeId> = members.members().iter().map(|member| member.id).collect();

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use quorate_protocol::{
-    Batch, Durable, Env, Gate, Input, LinkState, Outbox, Output, Picture, ReadToken, Recordable, Replica, RequestId,
-    Setup, Start, Tape, Taped,
+    Batch, Durable, Env, Gate, Input, LinkState, Outbox, Output, Picture, ReadToken, Replica, RequestId, Setup, Start,
+    Tape, Taped,
 };
 use quorate_raft::{Config, Message, Raft, Timer};
 use quorate_recorder::{ClockReading, Fact, Heard, SegmentEnd, SegmentHeader, SegmentWriter};
