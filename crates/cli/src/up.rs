@@ -29,15 +29,15 @@ pub struct UpArguments {
     /// Client port of the first node; the others follow 20000, 30000, ... above [default: 2379], or, for other ports, 10 apart
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     client_port: Option<u16>,
-    /// Let every node write its run into this directory, for `quorate replay`; see `quorate serve --record`
-    #[arg(long, value_name = "DIR")]
-    record: Option<PathBuf>,
     /// Delete what is in the data directory first; asks
     #[arg(long)]
     fresh: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// After `--`: settings of `quorate serve` for every node, such as --lease-reads
+    #[arg(last = true, value_name = "SETTINGS")]
+    settings: Vec<String>,
 }
 
 /// One node as `up` lays it out.
@@ -63,7 +63,7 @@ pub fn run(arguments: UpArguments) -> Result<ExitCode> {
     refuse_taken_ports(&plans)?;
     remember(&arguments.data_dir, &cluster)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervise(Fleet::new(arguments.data_dir, plans, arguments.record)))
+    runtime.block_on(supervise(Fleet::new(arguments.data_dir, plans, arguments.settings)))
 }
 
 /// Ports 2379, 22379, 32379, ... as everybody expects them; for another first port, 10 apart.

@@ -48,8 +48,8 @@ pub enum Event {
 /// All nodes.
 pub struct Fleet {
     directory: PathBuf,
-    /// Where every node records its run, if it does.
-    record: Option<PathBuf>,
+    /// Settings for every node, as the command line gave them.
+    settings: Vec<String>,
     children: Vec<Child>,
     /// Process ids of those that run.
     running: Vec<Option<u32>>,
@@ -59,11 +59,11 @@ pub struct Fleet {
 
 impl Fleet {
     /// Nothing runs yet.
-    pub fn new(directory: PathBuf, plans: Vec<NodePlan>, record: Option<PathBuf>) -> Fleet {
+    pub fn new(directory: PathBuf, plans: Vec<NodePlan>, settings: Vec<String>) -> Fleet {
         let (exited, exits) = mpsc::unbounded_channel();
         let running = vec![None; plans.len()];
         let children = plans.into_iter().enumerate().map(|(index, plan)| Child { index, plan }).collect();
-        Fleet { directory, record, children, running, exits, exited }
+        Fleet { directory, settings, children, running, exits, exited }
     }
 
     /// Starts every node.
@@ -93,17 +93,15 @@ impl Fleet {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUORATE_")) {
             command.env_remove(name);
         }
-        command.arg("serve");
-        if let Some(record) = &self.record {
-            command.arg("--record").arg(record);
-        }
         let mut process = command
+            .arg("serve")
             .args(["--name", &plan.name, "--data-dir"])
             .arg(self.directory.join(&plan.name))
             .args(["--listen-client-urls", &url(plan.client_port)])
             .args(["--listen-peer-urls", &url(plan.peer_port)])
             .args(["--initial-cluster", &cluster.join(",")])
             .arg("--stop-with-stdin")
+            .args(&self.settings)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
