@@ -25,6 +25,8 @@ pub struct Gather {
     to: Time,
     calls: u64,
     outputs: u64,
+    /// Those before the last gap: a replay begins anew behind it.
+    before_gap: (u64, u64),
     end: Option<SegmentEnd>,
     torn_bytes: usize,
     lead: Option<(u64, Option<NodeId>, bool)>,
@@ -52,6 +54,7 @@ impl Gather {
             to: begin,
             calls: 0,
             outputs: 0,
+            before_gap: (0, 0),
             end: None,
             torn_bytes: 0,
             lead: None,
@@ -73,7 +76,7 @@ impl Gather {
             Some(SegmentEnd::Stopped) => format!("it was stopped{torn}"),
             Some(SegmentEnd::Lost { .. }) => format!("the recorder fell behind and the end is missing{torn}"),
             Some(SegmentEnd::Full) => format!("the next segment is missing{torn}"),
-            None => format!("no word of an end: killed, or still running; its last 50 ms are missing{torn}"),
+            None => format!("no word of an end: killed, or still running; about its last 50 ms are missing{torn}"),
         }
     }
 
@@ -139,7 +142,11 @@ pub fn gather(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raf
     }
     state.latest = Some((scene.at, wall));
     state.to = state.to.max(wall);
-    (state.calls, state.outputs) = (scene.node.calls(), scene.node.outputs());
+    if matches!(scene.kind, SceneKind::Gap { .. }) {
+        state.before_gap = (state.calls, state.outputs);
+    }
+    state.calls = state.before_gap.0 + scene.node.calls();
+    state.outputs = state.before_gap.1 + scene.node.outputs();
     match &scene.kind {
         SceneKind::Begins(header) => {
             incident.begins(node, wall);
