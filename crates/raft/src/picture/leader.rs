@@ -211,10 +211,15 @@ impl Wire for Handover {
 impl Wire for Lease {
     fn encode(&self, out: &mut Vec<u8>) {
         self.rounds.encode(out);
+        self.last_sent.encode(out);
         self.given_up.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Lease, WireError> {
-        Ok(Lease { rounds: VecDeque::<(u64, Time)>::decode(input)?, given_up: Wire::decode(input)? })
+        Ok(Lease {
+            rounds: VecDeque::<(u64, Time)>::decode(input)?,
+            last_sent: Wire::decode(input)?,
+            given_up: Wire::decode(input)?,
+        })
     }
 }
 
