@@ -8,6 +8,7 @@ mod inspect;
 mod lab;
 mod maelstrom;
 mod recover;
+mod replay;
 mod serve;
 mod snapshot;
 mod up;
@@ -45,6 +46,8 @@ enum Command {
     Snapshot(snapshot::SnapshotArguments),
     /// Look into the data directory of a member that does not run; changes nothing
     Inspect(inspect::InspectArguments),
+    /// Run again what members recorded with `serve --record`, and tell what happened and why
+    Replay(Box<replay::ReplayArguments>),
     /// Make a new cluster of what is left when a majority is gone for good; explains, and refuses by default
     Recover(Box<recover::RecoverArguments>),
     /// Put load on any etcd v3 endpoint and measure it
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Command::Restore(arguments) => snapshot::restore(*arguments),
         Command::Snapshot(arguments) => snapshot::snapshot(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Replay(arguments) => replay::run(*arguments),
         Command::Recover(arguments) => recover::run(*arguments),
         Command::Bench(arguments) => bench::run(*arguments),
         Command::Decide(arguments) => lab::decide(arguments),

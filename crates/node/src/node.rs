@@ -13,7 +13,9 @@ use crate::tidying::TidyPace;
 use quorate_disk::Disk;
 use quorate_journal::Journal;
 use quorate_machine::{Ask, DutyConfig, Lead, Machine, MachineOutput, Roster, StateMachine};
-use quorate_protocol::{Durable, Env, Gate, Input, LinkState, Outbox, Output, Replica, Setup, SnapshotId};
+use quorate_protocol::{
+    Durable, Env, Gate, Input, LinkState, Outbox, Output, Picture, Replica, Setup, SnapshotId, Tape, Taped,
+};
 use quorate_store::Store;
 use quorate_types::{NodeId, Slot, Time};
 use std::collections::BTreeMap;
@@ -40,6 +42,8 @@ pub struct Node<R: Replica, S: StateMachine> {
     pub(crate) journal_idle: Duration,
     pub(crate) replica: R,
     pub(crate) outbox: Outbox<R>,
+    /// Every call of the replica goes through it.
+    pub(crate) tape: Tape<R>,
     pub(crate) gate: Gate<R::Message>,
     pub(crate) journal: Journal,
     pub(crate) store: Store,
@@ -139,6 +143,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             journal_idle: config.journal_idle,
             replica,
             outbox,
+            tape: Tape::default(),
             gate: Gate::new(found.last_ticket),
             journal: found.journal,
             store,
@@ -240,7 +245,34 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     }
 
     pub(crate) fn tell_replica(&mut self, env: &mut dyn Env, input: Input<R>) {
-        self.replica.step(env, input, &mut self.outbox);
+        self.tape.step(&mut self.replica, env, input, &mut self.outbox);
+    }
+
+    /// From now on everything that the replica is told and says is kept for [`Node::take_tape`]. It costs a copy of each input and
+    /// output, in which batches are shared.
+    pub fn start_tape(&mut self) {
+        self.tape.start();
+    }
+
+    /// Ends what [`Node::start_tape`] began.
+    pub fn stop_tape(&mut self) {
+        self.tape.stop();
+    }
+
+    /// What was taped since the last call. To be called after every settle, or it grows.
+    pub fn take_tape(&mut self) -> Vec<Taped<R>> {
+        self.tape.take()
+    }
+
+    /// The replica with all that is kept for it, as it is after a settle: what is taped next happens to this.
+    #[must_use]
+    pub fn picture(&self) -> Picture<R> {
+        Picture {
+            setup: self.setup.clone(),
+            replica: self.replica.clone(),
+            gate: self.gate.clone(),
+            last_ticket: self.outbox.last_ticket(),
+        }
     }
 
     /// The replica, for people, checkers and the durability ghost.

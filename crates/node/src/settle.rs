@@ -42,7 +42,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             for input in std::mem::take(&mut self.inbox) {
                 self.tell_replica(env, input);
             }
-            self.replica.settle(env, &mut self.outbox);
+            self.tape.settle(&mut self.replica, env, &mut self.outbox);
             news = self.carry_replica_outputs(env.now(), out);
         }
         self.finish(env.now(), begin, out);
@@ -86,7 +86,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     /// Carries what the replica wants done; says whether the machine was told anything that it may have an answer to.
     pub(crate) fn carry_replica_outputs(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) -> bool {
         let mut news = false;
-        for output in self.outbox.take() {
+        let outputs = self.outbox.take();
+        self.tape.said(&outputs);
+        for output in outputs {
             news |= self.carry_replica_output(now, output, out);
         }
         news

@@ -36,6 +36,7 @@ mod output;
 mod pending;
 mod replica;
 mod status;
+mod tape;
 pub mod testbed;
 
 pub use event::{Event, Rule, Value, Verdict};
@@ -47,3 +48,4 @@ pub use output::{Decision, LEARNER_NOT_IN_SYNC, MembersChange, Output, Refusal, 
 pub use pending::Pending;
 pub use replica::{Durable, Env, OpenError, Replica, Setup, Start, Violation};
 pub use status::{PeerStatus, Role, Status};
+pub use tape::{Picture, Recordable, Tape, Taped};

@@ -113,6 +113,7 @@
 //! | `log.rs`, `entry.rs` | the log, its entries and the configurations it brings |
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
+//! | `picture.rs` | the whole replica as bytes, for recordings |
 //!
 //! Absent so far: witnesses, refused at founding and in every wish (decision 0021).
 
@@ -128,6 +129,7 @@ mod lease;
 mod log;
 mod membership;
 mod message;
+mod picture;
 mod priority;
 mod progress;
 mod promotion;

@@ -30,12 +30,12 @@ const FAREWELL_HEARTBEATS: u32 = 10;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Farewell {
     /// The slot that ended its membership.
-    slot: Slot,
+    pub(crate) slot: Slot,
     /// Every append of this round or a later one tells that the slot is committed.
-    round: u64,
-    heartbeats_left: u32,
+    pub(crate) round: u64,
+    pub(crate) heartbeats_left: u32,
     /// It said that it knows.
-    knows: bool,
+    pub(crate) knows: bool,
 }
 
 impl Farewell {

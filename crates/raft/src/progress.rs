@@ -62,8 +62,8 @@ pub enum Transfer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Window {
     /// For each, its last slot and its weight; slots ascend.
-    unanswered: VecDeque<(Slot, u64)>,
-    bytes: u64,
+    pub(crate) unanswered: VecDeque<(Slot, u64)>,
+    pub(crate) bytes: u64,
 }
 
 /// What to send to a peer now.

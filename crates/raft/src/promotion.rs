@@ -17,13 +17,13 @@ use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CatchUp {
     /// The leader's last slot when the round of copying began.
-    target: Slot,
+    pub(crate) target: Slot,
     /// The leader's round of heartbeats then.
-    round: u64,
+    pub(crate) round: u64,
     /// So many heartbeats ago.
-    heartbeats: u32,
+    pub(crate) heartbeats: u32,
     /// The last round took less than an election timeout, and this one has not taken longer yet.
-    in_sync: bool,
+    pub(crate) in_sync: bool,
 }
 
 impl CatchUp {

@@ -19,26 +19,26 @@ use std::time::Duration;
 /// A read and the node that will serve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WaitingRead {
-    token: ReadToken,
-    reader: NodeId,
+    pub(crate) token: ReadToken,
+    pub(crate) reader: NodeId,
 }
 
 /// Reads at the leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct WaitingReads {
     /// They came since the last round began, or before anything of the term was committed.
-    held: Vec<WaitingRead>,
+    pub(crate) held: Vec<WaitingRead>,
     /// They wait for a quorum to answer their round. Rounds ascend.
-    confirming: VecDeque<Confirming>,
+    pub(crate) confirming: VecDeque<Confirming>,
 }
 
 /// Reads whose round is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Confirming {
-    round: u64,
+pub(crate) struct Confirming {
+    pub(crate) round: u64,
     /// The commit mark when the round began.
-    slot: Slot,
-    reads: Vec<WaitingRead>,
+    pub(crate) slot: Slot,
+    pub(crate) reads: Vec<WaitingRead>,
 }
 
 /// Reads of this node that the leader was asked about.

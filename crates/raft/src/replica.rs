@@ -47,10 +47,10 @@ impl Timer {
 /// What `Lead` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ToldLead {
-    term: u64,
-    leader: Option<NodeId>,
-    ready: bool,
-    settled: bool,
+    pub(crate) term: u64,
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) ready: bool,
+    pub(crate) settled: bool,
 }
 
 /// One member of a Raft cluster.

@@ -29,7 +29,7 @@ pub struct Handover {
     /// Why.
     pub cause: Cause,
     /// It was asked to stand since the last heartbeat.
-    told: bool,
+    pub(crate) told: bool,
 }
 
 /// Why leadership is handed over.
@@ -58,11 +58,11 @@ impl Cause {
 pub struct DiskWatch {
     /// A write completed since the last settle.
     pub moved: bool,
-    state: DiskState,
+    pub(crate) state: DiskState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-enum DiskState {
+pub(crate) enum DiskState {
     /// Nothing is under way.
     #[default]
     Idle,
@@ -75,8 +75,8 @@ enum DiskState {
 /// What was true when a heartbeat was sent; a round of 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HeartbeatMarks {
-    round: u64,
-    commit: Slot,
+    pub(crate) round: u64,
+    pub(crate) commit: Slot,
 }
 
 impl Leadership {

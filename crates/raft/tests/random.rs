@@ -10,6 +10,7 @@ use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use quorate_protocol::Verdict;
 use quorate_raft::{Config, Configuration, Payload, Raft, Timer};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
+use quorate_wire::{decode_exact, encode_to_bytes};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -271,6 +272,18 @@ impl Run {
         Ok(())
     }
 
+    /// A recording begins with the whole replica: what is read back must go on as it would, and that may depend on anything in
+    /// it, also on what equality does not look at.
+    fn check_picture(&self, id: NodeId) -> Result<(), TestCaseError> {
+        let Some(raft) = self.cluster.bed.node(id).replica() else { return Ok(()) };
+        let copy = decode_exact::<Raft>(encode_to_bytes(raft));
+        let copy = copy.map_err(|why| TestCaseError::fail(format!("{raft:?} cannot be read back: {why}")))?;
+        if format!("{copy:?}") != format!("{raft:?}") {
+            return Err(TestCaseError::fail(format!("read back as something else:\n{raft:?}\n{copy:?}")));
+        }
+        Ok(())
+    }
+
     fn check_node(&mut self, id: NodeId, marks: &RefCell<Marks>) -> Result<(), TestCaseError> {
         for event in self.cluster.bed.take_events(id) {
             let sentence = sentence(id, &event);
@@ -311,9 +324,12 @@ fn changing_schedules_are_sound(
     let marks = RefCell::new(Marks::new());
     let outcome = runner.run(&vec(action(), length), |actions| {
         let mut run = Run::new(founders, newcomers, config.clone());
-        for action in actions {
+        for (number, action) in (0u64..).zip(actions) {
             run.act(action);
             run.check(&marks)?;
+            if number % 4 == 0 {
+                run.check_picture(NodeId(number / 4 % run.count + 1))?;
+            }
         }
         let most = run.leaders.len() as u64;
         let mut marks = marks.borrow_mut();

@@ -3,6 +3,7 @@
 use crate::disk_thread::DiskLane;
 use crate::handle::{ClientArrival, RuntimeStatus};
 use crate::peers::{PeerContext, PeerSender};
+use crate::recording::Recording;
 use crate::snapshot_log::SnapshotLog;
 use crate::start::{Observation, Observer};
 use crate::timers::Timers;
@@ -98,6 +99,7 @@ pub(crate) struct NodeLoop<R: Replica, S: StateMachine> {
     pub(crate) addresses: BTreeMap<NodeId, String>,
     pub(crate) seed: u64,
     pub(crate) observer: Observer<S>,
+    pub(crate) recording: Recording<R>,
 }
 
 /// A node that said it knows of a change of the members which is not decided here yet. This node is told of the changes in between
@@ -174,12 +176,14 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
         tokio::pin!(sleep);
         loop {
             self.carry_out(&mut driver, &mut outputs);
+            self.recording.round(driver.env.now(), &mut self.node);
             let (era, leader) = driver.lead;
             self.note_roster();
             let (state, learns, now) = (self.node.state(), driver.learns, driver.env.now());
             (self.observer)(&Observation { state, era, leader, learns, now });
             snapshot_log.note(&self.node.snapshot_status());
             if let Some(cause) = driver.stop.take() {
+                self.recording.end(driver.env.now(), &mut self.node, cause.to_string());
                 return cause;
             }
             // A sleep that is too early only costs an empty round, so it is moved forward, not back on every reset.
@@ -244,6 +248,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                 return;
             }
         };
+        self.recording.told(driver.env.now(), &input);
         self.node.step(&mut driver.env, input);
     }
 
@@ -289,11 +294,13 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                 return;
             }
         };
+        self.recording.told(driver.env.now(), &input);
         self.node.step(&mut driver.env, input);
     }
 
     fn carry_out(&mut self, driver: &mut Driver<R, S>, outputs: &mut Vec<NodeOutput<R, S>>) {
         for output in outputs.drain(..) {
+            self.recording.said(driver.env.now(), &output);
             match output {
                 NodeOutput::Send { to, message } => {
                     if let Some(peer) = driver.peers.get_mut(&to) {

@@ -8,6 +8,7 @@ use crate::handle::NodeHandle;
 use crate::hello::KnownDisks;
 use crate::node_loop::{NodeLoop, StopCause, address_of};
 use crate::peers::{PeerContext, accept_peers};
+use crate::recording::{Recorder, Recording};
 use quorate_disk::DiskError;
 use quorate_journal::Journal;
 use quorate_machine::{DutyConfig, StateMachine};
@@ -49,6 +50,8 @@ pub struct RuntimeConfig<R: Replica, S: StateMachine> {
     pub queued_requests_max: usize,
     /// News from peers and disks that may wait; more push back on the sockets.
     pub queued_messages_max: usize,
+    /// Writes the run down, where it is to be.
+    pub recorder: Option<Recorder<R>>,
 }
 
 /// Why a node does not start.
@@ -126,8 +129,7 @@ where
     S: StateMachine,
 {
     let lock = DirectoryLock::take(&config.data_directory)?;
-    let mut journal_disk = FileDisk::open(&config.data_directory.join("journal"))?;
-    let mut store_disk = FileDisk::open(&config.data_directory.join("store"))?;
+    let [mut journal_disk, mut store_disk] = open_disks(&config.data_directory)?;
     let system = |what| move |source| StartError::System { what, source };
     let mut known_disks =
         KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
@@ -137,11 +139,12 @@ where
     let (addresses, agreements) = (addresses_of(&config.start), R::agreements(&config.node.protocol));
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
-    let (node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
+    let (mut node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
     known_disks.note(config.me, status.disk, status.incarnation, start).map_err(system("cannot write known-disks"))?;
     announce(&status, seed, opened_at.elapsed());
 
+    let recording = Recording::start(config.recorder, &mut node).map_err(system("cannot record"))?;
     let (events, internal) = mpsc::channel(config.queued_messages_max);
     let (requests, clients) = mpsc::channel(config.queued_requests_max);
     let journal = DiskLane::spawn(Lane::Journal, journal_disk, events.clone())
@@ -173,7 +176,7 @@ where
     });
     let accept = |listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context)));
     let acceptors: Vec<_> = peer_listeners.into_iter().map(accept).collect();
-    let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer };
+    let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer, recording };
     let ended = tokio::task::spawn_local(async move {
         let cause = node_loop.run(outputs).await;
         sampler.abort();
@@ -201,6 +204,11 @@ pub fn founded_as(data_directory: &Path) -> Result<Option<(ClusterId, NodeId)>, 
     let disk = FileDisk::open(&data_directory.join("journal"))?;
     let identity = Journal::identity_on(&disk).map_err(BootError::Journal)?;
     Ok(identity.map(|identity| (identity.cluster, identity.node)))
+}
+
+/// The journal's and the store's.
+fn open_disks(data_directory: &Path) -> Result<[FileDisk; 2], DiskError> {
+    Ok([FileDisk::open(&data_directory.join("journal"))?, FileDisk::open(&data_directory.join("store"))?])
 }
 
 fn draw(what: &'static str) -> Result<u64, StartError> {

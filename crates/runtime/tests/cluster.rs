@@ -113,6 +113,7 @@ fn start_node(
         peer_urls,
         queued_requests_max: 1024,
         queued_messages_max: 1024,
+        recorder: None,
     };
     start(config, vec![listener], Box::new(|_| {})).expect("it starts")
 }

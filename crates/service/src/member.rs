@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use quorate_keyspace::{Keyspace, KeyspaceDutyConfig};
 use quorate_node::NodeConfig;
 use quorate_raft::{Config as RaftConfig, Raft};
-use quorate_runtime::{Observer, Running, RuntimeConfig, StartError, StopCause, start};
+use quorate_runtime::{Observer, Recorder, Running, RuntimeConfig, StartError, StopCause, start};
 use quorate_server::{ConfigError, ServeError};
 use quorate_types::NodeId;
 use std::net::{SocketAddr, TcpListener};
@@ -267,6 +267,7 @@ fn open(
         peer_urls: plan.peer_urls.clone(),
         queued_requests_max: QUEUED_REQUESTS_MAX,
         queued_messages_max: QUEUED_MESSAGES_MAX,
+        recorder: plan.recording.clone().map(Recorder::new),
     };
     start::<Raft, Keyspace>(config, peers, observer).map_err(MemberError::Start)
 }

@@ -3,6 +3,7 @@
 use crate::identity::Founder;
 use quorate_machine::MachineConfig;
 use quorate_raft::{Config as RaftConfig, LeaseReads};
+use quorate_runtime::RecordingPlan;
 use quorate_server::ServerConfig;
 use quorate_types::{ClusterId, Membership, NodeId};
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ pub struct Plan {
     pub low_space_bytes: u64,
     /// Whether the replica tells why it does what it does; costs time.
     pub tracing: bool,
+    /// Where the run is written down for `quorate replay`, if it is to be.
+    pub recording: Option<RecordingPlan>,
     /// Limits and times of the etcd front.
     pub server: ServerConfig,
 }
@@ -104,6 +107,7 @@ impl Plan {
             strict_reconfiguration: true,
             low_space_bytes: Plan::DEFAULT_LOW_SPACE_BYTES,
             tracing: false,
+            recording: None,
             server: ServerConfig::default(),
         }
     }

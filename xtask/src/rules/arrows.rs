@@ -40,6 +40,7 @@ const ARROWS: [(&str, Uses); 32] = [
     ("node", Only(&["types", "wire", "disk", "protocol", "journal", "store", "machine"])),
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),
+    ("recorder", Only(&["types", "wire", "protocol"])),
     ("runtime", All),
     ("server", Only(&["types", "machine", "keyspace", "watch"])),
     ("service", All),
