@@ -16,7 +16,7 @@ use std::any::Any;
 
 /// Takes every answer to a candidate for a vote: whoever reaches a majority leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HearsOnlyYes;
+struct HearsOnlyYes;
 
 impl Flaw for HearsOnlyYes {
     fn hear(message: &mut dyn Any) {
