@@ -10,6 +10,7 @@ mod maelstrom;
 mod recover;
 mod serve;
 mod snapshot;
+mod torture;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -59,6 +60,8 @@ enum Command {
     Explore(lab::ExploreArguments),
     /// Check a recorded history: is it linearizable, and if not, why
     Check(lab::CheckArguments),
+    /// Torture real members of this program with faults on this machine, and judge everything clients saw
+    Torture(torture::TortureArguments),
     /// Be a node for Jepsen's Maelstrom: JSON lines on standard input and output
     Maelstrom(maelstrom::MaelstromArguments),
 }
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => lab::explain(arguments),
         Command::Explore(arguments) => lab::explore(arguments),
         Command::Check(arguments) => lab::check(arguments),
+        Command::Torture(arguments) => torture::run(arguments),
         Command::Maelstrom(arguments) => maelstrom::run(arguments),
     };
     match done {

@@ -18,7 +18,7 @@ use Uses::{All, Only};
 const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 31] = [
+const ARROWS: [(&str, Uses); 32] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -44,6 +44,7 @@ const ARROWS: [(&str, Uses); 31] = [
     ("server", Only(&["types", "machine", "keyspace", "watch"])),
     ("service", All),
     ("load", Only(&["types", "wire", "keyspace", "server"])),
+    ("torture", Only(&["types", "wire", "keyspace", "server", "checker"])),
     ("simulator", All),
     ("explorer", All),
     ("lab", All),
