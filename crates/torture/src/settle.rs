@@ -48,12 +48,17 @@ pub async fn settle(nemesis: &Nemesis, shared: &Shared) -> Result<Settled> {
     disarm_alarms(&addresses, until).await;
     let steps = async {
         write_last(shared).await;
-        wait(|| shared.ledger().reached_by_all() >= shared.ledger().last() && leased_keys(&shared.ledger()).is_empty())
-            .await;
+        wait(|| {
+            let ledger = shared.ledger();
+            ledger.reached_by_all() >= ledger.last() && leased_keys(&ledger).is_empty()
+        })
+        .await;
     };
     if tokio::time::timeout_at(until, steps).await.is_err() {
-        let waiting = leased_keys(&shared.ledger()).len();
-        let (last, all) = (shared.ledger().last(), shared.ledger().reached_by_all());
+        let (waiting, last, all) = {
+            let ledger = shared.ledger();
+            (leased_keys(&ledger).len(), ledger.last(), ledger.reached_by_all())
+        };
         settled.undecided.push(format!(
             "after {} s without harm: the last revision any watcher was told of is {last}, all were told of {all}, and {waiting} \
              keys of leases are left",

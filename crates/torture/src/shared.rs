@@ -46,7 +46,7 @@ impl Shared {
         }
     }
 
-    /// What watchers were told. Never held over an await.
+    /// What watchers were told. Never held over an await, and never asked for twice in one statement: both would wait for ever.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // A panic elsewhere ends the run; what was noted before is still true.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
