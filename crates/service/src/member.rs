@@ -232,13 +232,18 @@ fn open(
     peers: Vec<tokio::net::TcpListener>,
     observer: Observer<Keyspace>,
 ) -> Result<Running<Keyspace>, MemberError> {
+    let defaults = RaftConfig::default();
     let raft = RaftConfig {
+        keep_log_entries: plan.snapshot_catchup_entries,
+        // What is not kept is dropped soon.
+        compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
         election_timeout: plan.election_timeout,
         heartbeat_interval: plan.heartbeat_interval,
-        ..RaftConfig::default()
+        ..defaults
     };
     let mut node = NodeConfig::new(raft);
     node.tracing = plan.tracing;
+    node.checkpoint.after_slots = plan.snapshot_count;
     node.low_space_bytes = plan.low_space_bytes;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
     let config = RuntimeConfig::<Raft, Keyspace> {

@@ -1,7 +1,7 @@
 //! A client's way to the members, and what its errors mean.
 
 use crate::chance::Chance;
-use crate::request::{Answer, Outcome, Request, answer_of_txn, as_txn, bytes_of, end_of_prefix, pair_of};
+use crate::request::{Answer, Outcome, Request, answer_of_txn, as_txn, bytes_of, end_of_prefix, pair_of, value_bytes};
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
 use quorate_server::proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
 use std::sync::{Mutex, PoisonError};
@@ -102,7 +102,8 @@ async fn send(channel: Channel, request: &Request) -> Result<Answer, Status> {
     }
     let (range, one) = match request {
         Request::Put { key, value, lease } => {
-            let put = PutRequest { key: bytes_of(key), value: bytes_of(value), lease: *lease, ..PutRequest::default() };
+            let put =
+                PutRequest { key: bytes_of(key), value: value_bytes(value), lease: *lease, ..PutRequest::default() };
             let response = client.put(put).await?.into_inner();
             let revision = response.header.map_or(0, |header| header.revision);
             return Ok(Answer { revision, succeeded: true, ..Answer::default() });

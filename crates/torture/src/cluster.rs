@@ -14,7 +14,7 @@ use crate::shared::Shared;
 use crate::small_disk::SmallDisk;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,10 +51,12 @@ pub struct Cluster {
     /// How many members there were ever.
     named: usize,
     findings: Vec<String>,
-    /// Members that were removed for good, with their disks: their data stay until the end.
-    retired: Vec<(String, Option<SmallDisk>)>,
+    /// The last members that were removed for good, with their disks: their data stay a while.
+    retired: VecDeque<(String, Option<SmallDisk>)>,
 }
 
+/// Of these the data are kept.
+const RETIRED_MAX: usize = 2;
 /// A member that was told to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -77,7 +79,7 @@ impl Cluster {
             flags: draw_flags(settings),
             named: 0,
             findings: Vec::new(),
-            retired: Vec::new(),
+            retired: VecDeque::new(),
         };
         for _ in 0..settings.nodes {
             cluster.place().await?;
@@ -262,13 +264,45 @@ impl Cluster {
         self.rules.send_replace(rules);
     }
 
-    /// A member leaves for good. Its data stay where they are.
+    /// A member leaves for good. Its data stay until a few more have left.
     pub async fn retire(&mut self, name: &str) {
         self.kill(name).await;
         if let Some(member) = self.members.remove(name) {
-            self.retired.push((name.to_owned(), member.disk));
+            self.retired.push_back((name.to_owned(), member.disk));
+        }
+        if self.retired.len() > RETIRED_MAX
+            && let Some((oldest, disk)) = self.retired.pop_front()
+        {
+            drop(disk);
+            self.delete_data(&oldest);
         }
         self.announce();
+    }
+
+    /// Deletes what nobody will look at. What cannot be deleted stays, and does no harm.
+    fn delete_data(&self, name: &str) {
+        let _ = std::fs::remove_dir_all(self.data_directory(name));
+        let _ = std::fs::remove_file(self.settings.directory.join(format!("{name}.control")));
+    }
+
+    /// Deletes all data, after a run that leaves no question: logs and history stay.
+    pub fn delete_all_data(&mut self) {
+        let mut names = self.names();
+        names.extend(self.retired.iter().map(|(name, _)| name.clone()));
+        // With their disks, which are mounted where the data are.
+        self.members.clear();
+        self.retired.clear();
+        names.iter().for_each(|name| self.delete_data(name));
+    }
+
+    /// How many times members said that they installed a snapshot.
+    #[must_use]
+    pub fn snapshots_installed(&self) -> usize {
+        let count = |number| {
+            let log = std::fs::read(self.log(&format!("node{number}"))).unwrap_or_default();
+            String::from_utf8_lossy(&log).lines().filter(|line| line.contains("a snapshot was installed")).count()
+        };
+        (1..=self.named).map(count).sum()
     }
 
     /// Starts every member again that ended although no fault has it, and notes that as a violation: nothing excuses it.
@@ -399,6 +433,9 @@ fn draw_flags(settings: &Settings) -> Vec<String> {
     };
     draw("max-watch-stream-pending-bytes", &[0, 2_000, 64_000]);
     draw("max-learners", &[2]);
+    // A member that was away for a while finds the log gone, and takes a snapshot.
+    draw("snapshot-count", &[0, 50, 500]);
+    draw("snapshot-catchup-entries", &[0, 20, 200]);
     if settings.has(FaultKind::FullDisk) {
         // Far enough below what a small disk has, and above what is left when it is filled.
         draw("low-space-bytes", &[67_108_864]);

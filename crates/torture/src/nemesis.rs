@@ -135,10 +135,16 @@ impl Nemesis {
         }
     }
 
-    /// Who is meant, as far as no other fault has them.
+    /// Who is meant, as far as no other fault has them; if that is nobody, another member.
     async fn claim(&self, victims: &Victims) -> Vec<String> {
         let names = self.resolve(victims).await;
-        self.cluster.lock().await.claim(&names)
+        let mut cluster = self.cluster.lock().await;
+        let claimed = cluster.claim(&names);
+        if !claimed.is_empty() {
+            return claimed;
+        }
+        let another: Vec<String> = cluster.unclaimed().into_iter().take(1).collect();
+        cluster.claim(&another)
     }
 
     async fn kill(&self, victims: &Victims, lasts: Duration) -> Result<(String, bool)> {

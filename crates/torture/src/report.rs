@@ -58,6 +58,8 @@ pub struct Counts {
     pub browses: usize,
     /// Compactions answered.
     pub compactions: u64,
+    /// Snapshots that members installed.
+    pub snapshots: usize,
     /// Leases granted.
     pub leases: usize,
     /// Renewals answered.
@@ -149,7 +151,7 @@ impl Report {
             },
             "watch": {
                 "revisions": counts.revisions, "deliveries": counts.deliveries, "streams": counts.streams,
-                "browses": counts.browses, "compactions": counts.compactions,
+                "browses": counts.browses, "compactions": counts.compactions, "snapshots_installed": counts.snapshots,
             },
             "leases": {
                 "granted": counts.leases, "renewals": counts.renewals, "expired": counts.expired, "revoked": counts.revoked,
@@ -180,8 +182,8 @@ impl Report {
             counts.acknowledged, counts.writes, counts.failed, counts.unknown, counts.took_effect
         ));
         line(format!(
-            "watch      {} revisions, told {} times over {} streams; {} short-lived watchers, {} compactions",
-            counts.revisions, counts.deliveries, counts.streams, counts.browses, counts.compactions
+            "watch      {} revisions, told {} times over {} streams; {} short-lived watchers; {} compactions, {} snapshots installed",
+            counts.revisions, counts.deliveries, counts.streams, counts.browses, counts.compactions, counts.snapshots
         ));
         line(format!(
             "leases     {} granted, {} renewals; {} ended by time and {} as they were revoked",

@@ -174,7 +174,7 @@ impl Request {
 /// A swap and a transaction as etcd has them.
 pub(crate) fn as_txn(request: &Request) -> Option<TxnRequest> {
     let put = |key: &str, value: &str| {
-        let put = PutRequest { key: bytes_of(key), value: bytes_of(value), ..PutRequest::default() };
+        let put = PutRequest { key: bytes_of(key), value: value_bytes(value), ..PutRequest::default() };
         RequestOp { request: Some(Operation::RequestPut(put)) }
     };
     let step = |step: &Step| match step {
@@ -201,7 +201,7 @@ pub(crate) fn as_txn(request: &Request) -> Option<TxnRequest> {
 
 fn compare(key: &str, expected: Option<&str>) -> Compare {
     let (target, target_union) = match expected {
-        Some(value) => (CompareTarget::Value, TargetUnion::Value(bytes_of(value))),
+        Some(value) => (CompareTarget::Value, TargetUnion::Value(value_bytes(value))),
         None => (CompareTarget::Version, TargetUnion::Version(0)),
     };
     Compare {
@@ -226,7 +226,7 @@ pub(crate) fn answer_of_txn(response: TxnResponse) -> Answer {
 pub(crate) fn pair_of(pair: KeyValue) -> Pair {
     Pair {
         key: text_of(&pair.key),
-        value: text_of(&pair.value),
+        value: value_text(&pair.value),
         created: pair.create_revision,
         modified: pair.mod_revision,
         version: pair.version,
@@ -243,6 +243,29 @@ pub(crate) fn text_of(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
+/// Stands in a value before the count of filling bytes, which follow it on the wire and nowhere else: what is recorded stays
+/// short, what members handle does not.
+pub(crate) const FILLED_WITH: char = '+';
+
+/// A value as it is sent.
+pub(crate) fn value_bytes(value: &str) -> Bytes {
+    let mut bytes = value.as_bytes().to_vec();
+    bytes.resize(bytes.len() + filling(value), b'.');
+    Bytes::from(bytes)
+}
+
+/// A value as it is recorded. With any other filling than it should have it shows as what no call wrote.
+pub(crate) fn value_text(bytes: &[u8]) -> String {
+    let end = bytes.iter().rposition(|byte| *byte != b'.').map_or(0, |last| last + 1);
+    let (value, dots) = bytes.split_at(end);
+    let text = text_of(value);
+    if filling(&text) == dots.len() { text } else { format!("{text} and {} bytes", dots.len()) }
+}
+
+fn filling(value: &str) -> usize {
+    value.rsplit_once(FILLED_WITH).and_then(|(_, count)| count.parse().ok()).unwrap_or(0)
+}
+
 /// The end of the range of all keys with a prefix that ends with a character other than the last there is.
 pub(crate) fn end_of_prefix(prefix: &str) -> Bytes {
     let mut end = prefix.as_bytes().to_vec();
@@ -251,4 +274,20 @@ pub(crate) fn end_of_prefix(prefix: &str) -> Bytes {
         None => end.push(0),
     }
     Bytes::from(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_comes_back_as_it_was_meant_and_one_cut_short_does_not() {
+        for value in ["7.1", "7.2+5000", "90 7.3a", "7.4+0"] {
+            assert_eq!(value_text(&value_bytes(value)), value);
+        }
+        let sent = value_bytes("7.2+5000");
+        assert_eq!(sent.len(), 5008);
+        assert_ne!(value_text(&sent[..5007]), "7.2+5000");
+        assert_ne!(value_text(b"7.1."), "7.1");
+    }
 }

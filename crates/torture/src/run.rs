@@ -4,7 +4,7 @@ use crate::cluster::{Cluster, serving};
 use crate::judge::{judge_browses, judge_order, replay, search};
 use crate::nemesis::Nemesis;
 use crate::record::Recorder;
-use crate::report::{Counts, Report, harms, longest_gap, write_times};
+use crate::report::{Counts, Report, Verdict, harms, longest_gap, write_times};
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 use crate::settle::{Settled, settle};
@@ -64,9 +64,13 @@ pub async fn run(settings: &Settings, progress: &(dyn Fn(&str) + Sync)) -> Resul
     progress("judging");
     let mut report = judge(settings, &shared, &nemesis, settled).await?;
     report.demand_work();
-    if !report.findings.is_empty() || !report.undecided.is_empty() {
-        nemesis.cluster.lock().await.keep_disks()?;
+    let mut cluster = nemesis.cluster.lock().await;
+    if report.verdict() == Verdict::Clean {
+        cluster.delete_all_data();
+    } else {
+        cluster.keep_disks()?;
     }
+    drop(cluster);
     Ok(report)
 }
 
@@ -182,9 +186,9 @@ async fn judge(settings: &Settings, shared: &Shared, nemesis: &Nemesis, settled:
     let (ledger, leases, browses) = (shared.ledger().clone(), shared.leases().clone(), shared.browses().clone());
     let replayed = replay(&ledger, &calls, &leases);
     let searched = search(&settings.directory)?;
-    let (flags, of_cluster) = {
+    let (flags, of_cluster, snapshots) = {
         let cluster = nemesis.cluster.lock().await;
-        (cluster.flags().to_vec(), cluster.findings().to_vec())
+        (cluster.flags().to_vec(), cluster.findings().to_vec(), cluster.snapshots_installed())
     };
     let done = nemesis.done();
     let times = write_times(&calls);
@@ -201,6 +205,7 @@ async fn judge(settings: &Settings, shared: &Shared, nemesis: &Nemesis, settled:
         streams: shared.streams_opened.load(Ordering::Relaxed),
         browses: browses.len(),
         compactions: shared.compactions.load(Ordering::Relaxed),
+        snapshots,
         leases: leases.lives().len(),
         renewals: leases.renewals,
         expired: replayed.expired,

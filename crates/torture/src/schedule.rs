@@ -95,7 +95,7 @@ pub enum Fault {
         /// By how much.
         jump_ms: i64,
     },
-    /// The members change; lasts as long as it takes.
+    /// The members change.
     Member {
         /// How.
         change: Change,
@@ -141,7 +141,7 @@ impl fmt::Display for Fault {
 pub struct Planned {
     /// Counted from the start of the load; not before what came before it has ended.
     pub at: Duration,
-    /// Until it is taken back.
+    /// Until it is taken back. A change of members lasts as long as it takes.
     pub lasts: Duration,
     /// What.
     pub fault: Fault,
@@ -214,7 +214,8 @@ fn draw_length(chance: &mut Chance, kind: FaultKind) -> Duration {
         FaultKind::FullDisk => chance.between(2_000, 6_000),
         FaultKind::FailingFlush => chance.between(500, 3_000),
         FaultKind::Clock => chance.between(500, 4_000),
-        FaultKind::Member => 0,
+        // Not its length, but the room it gets: the rest is calm.
+        FaultKind::Member => chance.between(2_000, 5_000),
     })
 }
 

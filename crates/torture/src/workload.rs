@@ -15,7 +15,7 @@ pub(crate) use transfers::{BALANCE_AT_FIRST, balance_of, bank_of};
 use crate::chance::Chance;
 use crate::client::Client;
 use crate::record::Who;
-use crate::request::{Outcome, Request};
+use crate::request::{FILLED_WITH, Outcome, Request};
 use crate::shared::Shared;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,12 +56,19 @@ impl Caller {
         self.shared.recorder.now_ns() / u64::try_from(ERA.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// A value that nobody else writes.
+    /// A value that nobody else writes; some are large, with every other seed very large.
     fn new_value(&mut self) -> String {
         self.values += 1;
-        match &self.who {
+        let value = match &self.who {
             Who::Client(number) => format!("{number}.{}", self.values),
             Who::Other(name) => format!("{name}.{}", self.values),
+        };
+        match self.chance.below(100) {
+            0..5 => format!("{value}{FILLED_WITH}{}", self.chance.between(1_000, 60_000)),
+            5 if self.shared.seed.is_multiple_of(2) => {
+                format!("{value}{FILLED_WITH}{}", self.chance.between(100_000, 900_000))
+            }
+            _ => value,
         }
     }
 

@@ -66,6 +66,12 @@ impl Settings {
             learners_max: self.max_learners.unwrap_or(Plan::DEFAULT_LEARNERS_MAX),
             strict_reconfiguration: self.strict_reconfig_check.unwrap_or(true),
             low_space_bytes: self.low_space_bytes.unwrap_or(Plan::DEFAULT_LOW_SPACE_BYTES),
+            snapshot_count: at_least_one("--snapshot-count", self.snapshot_count, Plan::DEFAULT_SNAPSHOT_COUNT)?,
+            snapshot_catchup_entries: at_least_one(
+                "--snapshot-catchup-entries",
+                self.snapshot_catchup_entries,
+                Plan::DEFAULT_SNAPSHOT_CATCHUP_ENTRIES,
+            )?,
             tracing: log_level >= tracing::Level::DEBUG,
             server: limits.server(election_timeout),
             name,
@@ -150,6 +156,12 @@ fn advertised(setting: &str, given: Option<String>, listen: &[String]) -> Result
             Ok(listen.to_vec())
         }
     }
+}
+
+fn at_least_one(flag: &str, given: Option<u64>, default: u64) -> Result<u64> {
+    let count = given.unwrap_or(default);
+    ensure!(count > 0, "{flag} must be at least 1");
+    Ok(count)
 }
 
 fn is_joining(state: Option<&str>) -> Result<bool> {

@@ -52,8 +52,8 @@ async fn one_transfer(caller: &mut Caller, bank: &str) {
     let transact = Transact {
         compares: vec![(all[from].clone(), Some(of_from.value.clone())), (all[to].clone(), Some(of_to.value.clone()))],
         then: vec![
-            Step::Put(all[from].clone(), format!("{} {value}a", had - amount)),
-            Step::Put(all[to].clone(), format!("{} {value}b", has + amount)),
+            Step::Put(all[from].clone(), format!("{} a{value}", had - amount)),
+            Step::Put(all[to].clone(), format!("{} b{value}", has + amount)),
         ],
         otherwise: vec![Step::Get(all[from].clone()), Step::Get(all[to].clone())],
     };
@@ -64,7 +64,7 @@ async fn one_transfer(caller: &mut Caller, bank: &str) {
 async fn found_bank(caller: &mut Caller, accounts: &[String]) {
     let value = caller.new_value();
     let put = |(number, account): (usize, &String)| {
-        Step::Put(account.clone(), format!("{BALANCE_AT_FIRST} {value}.{number}"))
+        Step::Put(account.clone(), format!("{BALANCE_AT_FIRST} {number}.{value}"))
     };
     let transact = Transact {
         compares: vec![(accounts[0].clone(), None)],
