@@ -5,6 +5,7 @@ use crate::record::{Call, Who};
 use crate::request::Outcome;
 use crate::settings::{FaultKind, Settings};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct Harm {
     pub harmed: usize,
     /// The longest time without an acknowledged write that overlaps it, or the seconds after it.
     pub longest_write_gap: Duration,
+    /// The longest that no fault of another kind can have had a part in; `None`: there was no such time.
+    pub longest_write_gap_alone: Option<Duration>,
 }
 
 /// Counts of what happened.
@@ -135,8 +138,11 @@ impl Report {
     pub fn json(&self) -> Value {
         let counts = &self.counts;
         let harm = |harm: &Harm| {
-            let gap_ms = ms(harm.longest_write_gap);
-            json!({ "fault": harm.kind.name(), "done": harm.done, "harmed": harm.harmed, "longest_write_gap_ms": gap_ms })
+            json!({
+                "fault": harm.kind.name(), "done": harm.done, "harmed": harm.harmed,
+                "longest_write_gap_ms": ms(harm.longest_write_gap),
+                "longest_write_gap_alone_ms": harm.longest_write_gap_alone.map(ms),
+            })
         };
         json!({
             "verdict": match self.verdict() {
@@ -190,8 +196,11 @@ impl Report {
             counts.leases, counts.renewals, counts.expired, counts.revoked
         ));
         for harm in &self.harms {
+            let alone = harm
+                .longest_write_gap_alone
+                .map_or(String::new(), |gap| format!(", {} ms with no other kind", ms(gap)));
             line(format!(
-                "{:<14} {} times, {} with effect; longest without a write: {} ms",
+                "{:<14} {} times, {} with effect; longest without a write: {} ms{alone}",
                 harm.kind.name(),
                 harm.done,
                 harm.harmed,
@@ -241,12 +250,29 @@ pub fn longest_gap(times: &[u64], from_ns: u64, to_ns: u64) -> Duration {
 /// Faults by kind, with what they did to writing.
 #[must_use]
 pub fn harms(done: &[Done], write_times: &[u64]) -> Vec<Harm> {
+    let overlaps =
+        |done: &Done, pair: &[u64]| pair[0] < done.ended_ns.saturating_add(AFTERMATH_NS) && pair[1] > done.began_ns;
+    // Each time without a write, and the kinds that may have had a part in it.
+    let gaps: Vec<(u64, BTreeSet<FaultKind>)> = write_times
+        .windows(2)
+        .map(|pair| {
+            let kinds = done.iter().filter(|done| overlaps(done, pair)).map(|done| done.kind).collect();
+            (pair[1] - pair[0], kinds)
+        })
+        .collect();
     let of_kind = |kind: FaultKind| {
-        let these: Vec<&Done> = done.iter().filter(|done| done.kind == kind).collect();
-        let gap = |done: &&Done| longest_gap(write_times, done.began_ns, done.ended_ns.saturating_add(AFTERMATH_NS));
-        let longest_write_gap = these.iter().map(gap).max()?;
-        let harmed = these.iter().filter(|done| done.harmed).count();
-        Some(Harm { kind, done: these.len(), harmed, longest_write_gap })
+        let these = || done.iter().filter(|done| done.kind == kind);
+        these().next()?;
+        let with = || gaps.iter().filter(|(_, kinds)| kinds.contains(&kind));
+        let alone = with().filter(|(_, kinds)| kinds.len() == 1).map(|(gap, _)| *gap).max();
+        let any = with().map(|(gap, _)| *gap).max().unwrap_or(0);
+        Some(Harm {
+            kind,
+            done: these().count(),
+            harmed: these().filter(|done| done.harmed).count(),
+            longest_write_gap: Duration::from_nanos(any),
+            longest_write_gap_alone: alone.map(Duration::from_nanos),
+        })
     };
     FaultKind::ALL.into_iter().filter_map(of_kind).collect()
 }
@@ -262,6 +288,25 @@ mod tests {
         assert_eq!(longest_gap(&times, 0, 10), Duration::from_nanos(10));
         assert_eq!(longest_gap(&times, 45, 70), Duration::from_nanos(40));
         assert_eq!(longest_gap(&[], 0, 10), Duration::ZERO);
+    }
+
+    fn done(kind: FaultKind, from_s: u64, to_s: u64) -> Done {
+        let (began_ns, ended_ns) = (from_s * 1_000_000_000, to_s * 1_000_000_000);
+        Done { kind, words: String::new(), began_ns, ended_ns, harmed: true }
+    }
+
+    #[test]
+    fn a_gap_counts_for_every_kind_that_may_have_had_a_part_in_it_and_as_alone_for_one_only() {
+        let all = [done(FaultKind::Kill, 10, 12), done(FaultKind::Cut, 14, 16), done(FaultKind::Kill, 30, 31)];
+        let times: Vec<u64> = [9, 11, 15, 16, 29, 32].map(|second: u64| second * 1_000_000_000).into();
+        let told: Vec<_> = harms(&all, &times)
+            .into_iter()
+            .map(|harm| (harm.kind, harm.done, harm.longest_write_gap, harm.longest_write_gap_alone))
+            .collect();
+        let seconds = Duration::from_secs;
+        let expected =
+            [(FaultKind::Kill, 2, seconds(4), Some(seconds(3))), (FaultKind::Cut, 1, seconds(13), Some(seconds(13)))];
+        assert_eq!(told, expected);
     }
 
     #[test]
@@ -281,7 +326,7 @@ mod tests {
             findings: Vec::new(),
             undecided: Vec::new(),
             counts: Counts { acknowledged: 500, searched: 400, ..Counts::default() },
-            harms: vec![Harm { kind: FaultKind::Kill, done: 1, harmed: 1, longest_write_gap: Duration::ZERO }],
+            harms: harms(&[done(FaultKind::Kill, 0, 10)], &[]),
             longest_write_gap: Duration::ZERO,
             converged: None,
             drawings: Vec::new(),
