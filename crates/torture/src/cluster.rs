@@ -436,9 +436,14 @@ fn draw_flags(settings: &Settings) -> Vec<String> {
     // A member that was away for a while finds the log gone, and takes a snapshot.
     draw("snapshot-count", &[0, 50, 500]);
     draw("snapshot-catchup-entries", &[0, 20, 200]);
+    draw("max-batch-commands", &[0, 2, 16]);
     if settings.has(FaultKind::FullDisk) {
         // Far enough below what a small disk has, and above what is left when it is filled.
         draw("low-space-bytes", &[67_108_864]);
+    }
+    // Monotonic clocks are left alone, so leases must be as good as asking a majority.
+    if chance.happens(30) {
+        flags.push("--lease-reads=true".to_owned());
     }
     flags
 }

@@ -14,12 +14,13 @@ fn hello(name: &str) -> Hello {
         incarnation: Incarnation(5),
         start: 6,
         protocol: "raft".to_owned(),
-        version_oldest: 1,
-        version_newest: 1,
+        version_oldest: 2,
+        version_newest: 2,
         name: name.to_owned(),
         client_urls: Vec::new(),
         peer_urls: Vec::new(),
         members_decided_at: Slot(0),
+        agreements: Vec::new(),
     }
 }
 
