@@ -96,7 +96,7 @@ impl Client {
 }
 
 async fn send(channel: Channel, request: &Request) -> Result<Answer, Status> {
-    let mut client = KvClient::new(channel).max_decoding_message_size(64 << 20);
+    let mut client = KvClient::new(channel).max_decoding_message_size(usize::MAX);
     if let Some(txn) = as_txn(request) {
         return client.txn(txn).await.map(|response| answer_of_txn(response.into_inner()));
     }

@@ -34,6 +34,8 @@ pub struct Member {
     control: Option<Control>,
     /// By a fault that is going on: no other may take it, and its end is no surprise.
     claimed: bool,
+    /// It may have been removed, or never have become a member: then it ends by itself, and rightly.
+    leaving: bool,
 }
 
 /// All members, and what harms them.
@@ -108,7 +110,8 @@ impl Cluster {
         let control = self.settings.directory.join(format!("{name}.control"));
         let control = self.preload.is_some().then(|| Control::create(control)).transpose()?;
         let (entry, process) = (Vec::new(), None);
-        let member = Member { client_port, peer_port, proxy, entry, process, disk, control, claimed: false };
+        let member =
+            Member { client_port, peer_port, proxy, entry, process, disk, control, claimed: false, leaving: false };
         self.members.insert(name.clone(), member);
         Ok(name)
     }
@@ -305,13 +308,22 @@ impl Cluster {
         (1..=self.named).map(count).sum()
     }
 
+    /// Notes whether members may be removed.
+    pub fn set_leaving(&mut self, names: &[String], leaving: bool) {
+        for name in names {
+            if let Some(member) = self.members.get_mut(name) {
+                member.leaving = leaving;
+            }
+        }
+    }
+
     /// Starts every member again that ended although no fault has it, and notes that as a violation: nothing excuses it.
     ///
     /// # Errors
     /// When the system refuses the start.
     pub fn look_after(&mut self) -> Result<Vec<String>> {
         let has_ended = |member: &mut Member| {
-            let ended = member.process.as_mut().and_then(Process::ended).filter(|_| !member.claimed);
+            let ended = member.process.as_mut().and_then(Process::ended).filter(|_| !member.claimed && !member.leaving);
             ended.inspect(|_| member.process = None)
         };
         let ended: Vec<(String, std::process::ExitStatus)> =
@@ -352,6 +364,8 @@ impl Cluster {
     /// # Errors
     /// When the system refuses.
     pub fn heal(&mut self) -> Result<()> {
+        // What ended before was not healed away.
+        self.look_after()?;
         self.set_rules(Rules::new());
         for name in self.names() {
             self.signal(&name, Signal::CONT);

@@ -36,7 +36,7 @@ pub async fn run(settings: &Settings, progress: &(dyn Fn(&str) + Sync)) -> Resul
     let schedule = Schedule::draw(settings);
     write_schedule(settings, &schedule)?;
     let recorder = Recorder::create(&settings.directory.join("history.jsonl"))?;
-    let shared = Arc::new(Shared::new(settings.seed, recorder, settings.nodes));
+    let shared = Arc::new(Shared::new(settings, recorder, settings.nodes));
     let mut cluster = Cluster::lay_out(settings, Arc::clone(&shared)).await?;
     for name in cluster.names() {
         cluster.start(&name)?;

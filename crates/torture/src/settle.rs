@@ -39,7 +39,7 @@ pub async fn settle(nemesis: &Nemesis, shared: &Shared) -> Result<Settled> {
     let until = from + PATIENCE;
     let mut settled = Settled::default();
     nemesis.cluster.lock().await.heal()?;
-    if !reconcile(&nemesis.cluster, until).await {
+    if !reconcile(&nemesis.cluster, &[], until).await {
         settled
             .undecided
             .push("the members are not as many as they should be, and could not be put in order".to_owned());

@@ -4,6 +4,7 @@ use crate::client::Endpoints;
 use crate::lease_life::Leases;
 use crate::ledger::Ledger;
 use crate::record::Recorder;
+use crate::settings::{FaultKind, Settings};
 use crate::watcher::Browse;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,8 @@ use tokio::sync::watch;
 pub struct Shared {
     /// Draws everything.
     pub seed: u64,
+    /// Whether some values are very large: with every other seed, and not where disks are small.
+    pub large_values: bool,
     /// Calls and their outcomes.
     pub recorder: Recorder,
     /// Where members serve.
@@ -32,9 +35,10 @@ pub struct Shared {
 impl Shared {
     /// For so many watchers.
     #[must_use]
-    pub fn new(seed: u64, recorder: Recorder, watchers: usize) -> Shared {
+    pub fn new(settings: &Settings, recorder: Recorder, watchers: usize) -> Shared {
         Shared {
-            seed,
+            seed: settings.seed,
+            large_values: settings.seed.is_multiple_of(2) && !settings.has(FaultKind::FullDisk),
             recorder,
             endpoints: Endpoints::default(),
             stop: watch::channel(false).0,

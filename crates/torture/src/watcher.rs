@@ -55,7 +55,7 @@ async fn open(address: &str, key: Bytes, range_end: Bytes, from: i64, prev_kv: b
     let (requests, receiver) = mpsc::channel(8);
     let create = WatchCreateRequest { key, range_end, start_revision: from, prev_kv, ..WatchCreateRequest::default() };
     requests.try_send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }).ok()?;
-    let mut client = WatchClient::new(channel).max_decoding_message_size(64 << 20);
+    let mut client = WatchClient::new(channel).max_decoding_message_size(usize::MAX);
     let opening = client.watch(tokio_stream::wrappers::ReceiverStream::new(receiver));
     let responses = tokio::time::timeout(OPEN_PATIENCE, opening).await.ok()?.ok()?.into_inner();
     Some(Stream { requests, responses })

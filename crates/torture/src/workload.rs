@@ -56,7 +56,7 @@ impl Caller {
         self.shared.recorder.now_ns() / u64::try_from(ERA.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// A value that nobody else writes; some are large, with every other seed very large.
+    /// A value that nobody else writes; some are large, in some runs very large.
     fn new_value(&mut self) -> String {
         self.values += 1;
         let value = match &self.who {
@@ -65,7 +65,7 @@ impl Caller {
         };
         match self.chance.below(100) {
             0..5 => format!("{value}{FILLED_WITH}{}", self.chance.between(1_000, 60_000)),
-            5 if self.shared.seed.is_multiple_of(2) => {
+            5 if self.shared.large_values => {
                 format!("{value}{FILLED_WITH}{}", self.chance.between(100_000, 900_000))
             }
             _ => value,

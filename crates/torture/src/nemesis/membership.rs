@@ -29,20 +29,25 @@ enum Ask {
 impl Nemesis {
     pub(super) async fn change_members(&self, change: &Change, old: &Victims) -> Result<(String, bool)> {
         let until = Instant::now() + STEP_PATIENCE;
-        reconcile(&self.cluster, until).await;
+        reconcile(&self.cluster, &[], until).await;
         let claimed = self.claim(old).await;
         let Some(old) = claimed.first().cloned() else {
             return Ok(("member change without an old one".to_owned(), false));
         };
         let new = self.cluster.lock().await.place().await?;
-        self.cluster.lock().await.claim(std::slice::from_ref(&new));
+        let both = [old.clone(), new.clone()];
+        {
+            let mut cluster = self.cluster.lock().await;
+            cluster.claim(std::slice::from_ref(&new));
+            cluster.set_leaving(&both, true);
+        }
         let done = self.replace(change, &old, &new).await;
         self.shared.recorder.note(
             "nemesis",
             json!({ "member_change": format!("{change:?}"), "old": old, "new": new, "done": done.is_some() }),
         );
-        self.cluster.lock().await.release(&[old.clone(), new.clone()]);
-        reconcile(&self.cluster, Instant::now() + STEP_PATIENCE).await;
+        reconcile(&self.cluster, &both, Instant::now() + STEP_PATIENCE).await;
+        self.cluster.lock().await.release(&both);
         let end = if done.is_some() { "done" } else { "given up half way, and put in order" };
         Ok((format!("{change:?} {old} by {new}: {end}"), true))
     }
@@ -135,10 +140,10 @@ async fn send(address: &str, ask: &Ask) -> String {
 
 /// Puts members and processes in order after a change that was given up half way, of which any step may have happened: a member
 /// that none of our processes is, or is one too many, is removed; a process that is no member is stopped for good. Whether that
-/// was brought to an end before `until`.
-pub async fn reconcile(cluster: &Mutex<Cluster>, until: Instant) -> bool {
+/// was brought to an end before `until`. Members that a fault has are left alone, but for those in `also`.
+pub async fn reconcile(cluster: &Mutex<Cluster>, also: &[String], until: Instant) -> bool {
     while Instant::now() < until {
-        if let Some(true) = reconcile_once(cluster).await {
+        if let Some(true) = reconcile_once(cluster, also).await {
             return true;
         }
         tokio::time::sleep(RETRY_AFTER).await;
@@ -147,7 +152,7 @@ pub async fn reconcile(cluster: &Mutex<Cluster>, until: Instant) -> bool {
 }
 
 /// Whether all was in order; `None`: nobody could say.
-async fn reconcile_once(cluster: &Mutex<Cluster>) -> Option<bool> {
+async fn reconcile_once(cluster: &Mutex<Cluster>, also: &[String]) -> Option<bool> {
     let (addresses, unclaimed, wanted) = {
         let cluster = cluster.lock().await;
         (cluster.addresses(), cluster.unclaimed(), cluster.wanted())
@@ -176,8 +181,10 @@ async fn reconcile_once(cluster: &Mutex<Cluster>) -> Option<bool> {
         return Some(false);
     }
     let listed: Vec<String> = members.iter().filter_map(|member| guard.named_by_url(&member.peer_urls)).collect();
-    for name in guard.names().into_iter().filter(|name| !listed.contains(name) && unclaimed.contains(name)) {
+    let may_go = |name: &String| !listed.contains(name) && (unclaimed.contains(name) || also.contains(name));
+    for name in guard.names().into_iter().filter(may_go) {
         guard.retire(&name).await;
     }
+    guard.set_leaving(&listed, false);
     Some(true)
 }
