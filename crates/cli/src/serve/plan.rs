@@ -207,6 +207,18 @@ mod tests {
     }
 
     #[test]
+    fn snapshots_are_for_members_that_lag_by_as_much_as_is_said_and_never_by_nothing() {
+        let said = Settings { snapshot_count: Some(5), snapshot_catchup_entries: Some(7), ..Settings::default() };
+        let member = said.plan().unwrap().member;
+        assert_eq!((member.snapshot_count, member.snapshot_catchup_entries), (5, 7));
+        let refusal = |settings: Settings| settings.plan().unwrap_err().to_string();
+        let none = Settings { snapshot_count: Some(0), ..Settings::default() };
+        assert!(refusal(none).contains("--snapshot-count must be at least 1"));
+        let none = Settings { snapshot_catchup_entries: Some(0), ..Settings::default() };
+        assert!(refusal(none).contains("--snapshot-catchup-entries must be at least 1"));
+    }
+
+    #[test]
     fn a_node_that_joins_names_all_members_by_their_peer_urls() {
         let joining = Settings { initial_cluster_state: Some("existing".to_owned()), ..three("b", 2) }.plan().unwrap();
         let Entry::Join { members, .. } = joining.member.entry else { panic!("it joins") };
