@@ -507,6 +507,22 @@ def check_a_campaign_ends_with_honest_counts(world):
     assert document["seeds"] == 200 and document["violations"] == [], document
 
 
+def check_a_short_torture_finds_nothing_and_leaves_nothing(world):
+    directory = os.path.join(world.scratch, "torture")
+    done = subprocess.run(
+        [world.program, "torture", "--minutes", "0.4", "--faults", "kill,pause,cut", "--seed", "7", "--clients", "8", "--dir", directory,
+         "--output", "json"],
+        capture_output=True, text=True, timeout=400,
+    )
+    assert done.returncode == 0, f"{done.returncode}: {done.stdout}{done.stderr[-2000:]}"
+    document = json.loads(done.stdout)
+    print(f"    {document['calls']}, longest without a write {document['longest_write_gap_ms']} ms")
+    assert document["verdict"] == "clean" and {fault["fault"] for fault in document["faults"]} == {"kill", "pause", "cut"}, document
+    left = subprocess.run(["pgrep", "-f", directory], capture_output=True, text=True).stdout
+    assert not left, f"processes are left: {left}"
+    run(world.program, "check", os.path.join(directory, "history.jsonl"), "--timeout", "50")
+
+
 class World:
     def __init__(self, arguments, scratch):
         self.program, self.debug = os.path.abspath(arguments.release), os.path.abspath(arguments.debug)

@@ -11,6 +11,7 @@ mod recover;
 mod replay;
 mod serve;
 mod snapshot;
+mod torture;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -62,6 +63,8 @@ enum Command {
     Explore(lab::ExploreArguments),
     /// Check a recorded history: is it linearizable, and if not, why
     Check(lab::CheckArguments),
+    /// Torture real members of this program with faults on this machine, and judge everything clients saw
+    Torture(torture::TortureArguments),
     /// Be a node for Jepsen's Maelstrom: JSON lines on standard input and output
     Maelstrom(maelstrom::MaelstromArguments),
 }
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => lab::explain(arguments),
         Command::Explore(arguments) => lab::explore(arguments),
         Command::Check(arguments) => lab::check(arguments),
+        Command::Torture(arguments) => torture::run(arguments),
         Command::Maelstrom(arguments) => maelstrom::run(arguments),
     };
     match done {

@@ -232,14 +232,18 @@ fn open(
     peers: Vec<tokio::net::TcpListener>,
     observer: Observer<Keyspace>,
 ) -> Result<Running<Keyspace>, MemberError> {
+    let defaults = RaftConfig::default();
     let raft = RaftConfig {
+        keep_log_entries: plan.snapshot_catchup_entries,
+        // What is not kept is dropped soon.
+        compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
         election_timeout: plan.election_timeout,
         heartbeat_interval: plan.heartbeat_interval,
         lease_reads: plan.lease_reads,
         priority: plan.leader_priority,
         disk_stall_timeout: plan.disk_stall_timeout,
         undecided_bytes: plan.uncommitted_bytes_max,
-        ..RaftConfig::default()
+        ..defaults
     };
     if let Some(leases) = plan.lease_reads {
         // What safety rests on is worth a warning, not only a line among others.
@@ -247,6 +251,7 @@ fn open(
     }
     let mut node = NodeConfig::new(raft);
     node.tracing = plan.tracing;
+    node.checkpoint.after_slots = plan.snapshot_count;
     node.low_space_bytes = plan.low_space_bytes;
     node.machine.max_batch_bytes = plan.max_batch_bytes;
     node.machine.max_batch_commands = plan.max_batch_commands;

@@ -68,6 +68,10 @@ pub struct Plan {
     pub strict_reconfiguration: bool,
     /// Fewer free bytes than this on the member's disk raise the same alarm; 0 for never.
     pub low_space_bytes: u64,
+    /// A checkpoint is written after so many entries of the log, and in any case now and then.
+    pub snapshot_count: u64,
+    /// So many entries of the log are kept for members that lag behind; whoever lacks more gets a snapshot.
+    pub snapshot_catchup_entries: u64,
     /// Whether the replica tells why it does what it does; costs time.
     pub tracing: bool,
     /// Where the run is written down for `quorate replay`, if it is to be.
@@ -84,6 +88,11 @@ impl Plan {
 
     /// Three segments of the journal: one to roll into, two for a checkpoint to write what is left of files anew.
     pub const DEFAULT_LOW_SPACE_BYTES: u64 = 192 << 20;
+
+    /// That of the node.
+    pub const DEFAULT_SNAPSHOT_COUNT: u64 = 200_000;
+    /// That of the protocol.
+    pub const DEFAULT_SNAPSHOT_CATCHUP_ENTRIES: u64 = 100_000;
 
     /// A member with the default times and bounds.
     #[must_use]
@@ -106,6 +115,8 @@ impl Plan {
             learners_max: Plan::DEFAULT_LEARNERS_MAX,
             strict_reconfiguration: true,
             low_space_bytes: Plan::DEFAULT_LOW_SPACE_BYTES,
+            snapshot_count: Plan::DEFAULT_SNAPSHOT_COUNT,
+            snapshot_catchup_entries: Plan::DEFAULT_SNAPSHOT_CATCHUP_ENTRIES,
             tracing: false,
             recording: None,
             server: ServerConfig::default(),

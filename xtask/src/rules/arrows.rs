@@ -46,6 +46,7 @@ const ARROWS: [(&str, Uses); 32] = [
     ("service", All),
     ("client", Only(&["server"])),
     ("load", Only(&["types", "wire", "keyspace", "server"])),
+    ("torture", Only(&["types", "wire", "keyspace", "server", "checker"])),
     ("simulator", All),
     ("explorer", All),
     ("lab", All),

@@ -63,6 +63,12 @@ impl Settings {
             learners_max: self.max_learners.unwrap_or(Plan::DEFAULT_LEARNERS_MAX),
             strict_reconfiguration: self.strict_reconfig_check.unwrap_or(true),
             low_space_bytes: self.low_space_bytes.unwrap_or(Plan::DEFAULT_LOW_SPACE_BYTES),
+            snapshot_count: at_least_one("--snapshot-count", self.snapshot_count, Plan::DEFAULT_SNAPSHOT_COUNT)?,
+            snapshot_catchup_entries: at_least_one(
+                "--snapshot-catchup-entries",
+                self.snapshot_catchup_entries,
+                Plan::DEFAULT_SNAPSHOT_CATCHUP_ENTRIES,
+            )?,
             tracing: log_level >= tracing::Level::DEBUG,
             ..Plan::new(&name, data_directory, entry)
         };
@@ -150,6 +156,12 @@ fn advertised(setting: &str, given: Option<String>, listen: &[String]) -> Result
     }
 }
 
+fn at_least_one(flag: &str, given: Option<u64>, default: u64) -> Result<u64> {
+    let count = given.unwrap_or(default);
+    ensure!(count > 0, "{flag} must be at least 1");
+    Ok(count)
+}
+
 fn is_joining(state: Option<&str>) -> Result<bool> {
     match state {
         None | Some("new") => Ok(false),
@@ -192,6 +204,18 @@ mod tests {
             Entry::Found { cluster, me, members } => (*cluster, *me, members.clone()),
             Entry::Join { .. } => panic!("it founds"),
         }
+    }
+
+    #[test]
+    fn snapshots_are_for_members_that_lag_by_as_much_as_is_said_and_never_by_nothing() {
+        let said = Settings { snapshot_count: Some(5), snapshot_catchup_entries: Some(7), ..Settings::default() };
+        let member = said.plan().unwrap().member;
+        assert_eq!((member.snapshot_count, member.snapshot_catchup_entries), (5, 7));
+        let refusal = |settings: Settings| settings.plan().unwrap_err().to_string();
+        let none = Settings { snapshot_count: Some(0), ..Settings::default() };
+        assert!(refusal(none).contains("--snapshot-count must be at least 1"));
+        let none = Settings { snapshot_catchup_entries: Some(0), ..Settings::default() };
+        assert!(refusal(none).contains("--snapshot-catchup-entries must be at least 1"));
     }
 
     #[test]

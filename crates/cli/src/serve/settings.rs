@@ -108,6 +108,14 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_LOW_SPACE_BYTES", value_name = "BYTES")]
     pub low_space_bytes: Option<u64>,
 
+    /// Entries of the log after which a checkpoint is written, besides one every 10 seconds [default: 200000]
+    #[arg(long, env = "QUORATE_SNAPSHOT_COUNT", value_name = "COUNT")]
+    pub snapshot_count: Option<u64>,
+
+    /// Entries of the log that are kept for members that lag behind; whoever lacks more gets a snapshot [default: 100000]
+    #[arg(long, env = "QUORATE_SNAPSHOT_CATCHUP_ENTRIES", value_name = "COUNT")]
+    pub snapshot_catchup_entries: Option<u64>,
+
     /// The largest write request [default: 1572864]
     #[arg(long, env = "QUORATE_MAX_REQUEST_BYTES", value_name = "BYTES")]
     pub max_request_bytes: Option<usize>,
@@ -182,6 +190,8 @@ const VARIABLES: &[&str] = &[
     "QUORATE_MAX_BATCH_COMMANDS",
     "QUORATE_QUOTA_BACKEND_BYTES",
     "QUORATE_LOW_SPACE_BYTES",
+    "QUORATE_SNAPSHOT_COUNT",
+    "QUORATE_SNAPSHOT_CATCHUP_ENTRIES",
     "QUORATE_MAX_REQUEST_BYTES",
     "QUORATE_MAX_TXN_OPS",
     "QUORATE_MAX_REQUESTS_IN_FLIGHT",
@@ -256,6 +266,8 @@ impl Settings {
             max_batch_commands: self.max_batch_commands.or(weaker.max_batch_commands),
             quota_backend_bytes: self.quota_backend_bytes.or(weaker.quota_backend_bytes),
             low_space_bytes: self.low_space_bytes.or(weaker.low_space_bytes),
+            snapshot_count: self.snapshot_count.or(weaker.snapshot_count),
+            snapshot_catchup_entries: self.snapshot_catchup_entries.or(weaker.snapshot_catchup_entries),
             max_request_bytes: self.max_request_bytes.or(weaker.max_request_bytes),
             max_txn_ops: self.max_txn_ops.or(weaker.max_txn_ops),
             max_requests_in_flight: self.max_requests_in_flight.or(weaker.max_requests_in_flight),
