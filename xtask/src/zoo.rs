@@ -16,12 +16,14 @@ use report::Line;
 use scratch::Scratch;
 use std::path::Path;
 use std::process::ExitCode;
+use trial::Limits;
 
 pub(crate) const USAGE: &str = "\
-  zoo [--check] [--only ID,...] [--sample K] [--starts N] [--seeds N] [--output text|json]
+  zoo [--check] [--only ID,...] [--sample K] [--starts N] [--seeds N] [--core-seconds N] [--output text|json]
                   put historical bugs back, one by one, and look who finds them; --check: only whether the patches apply;
                   --sample K: K mutants that are found soon, others with every commit; --starts: independent campaigns of each (10);
-                  --seeds: at most so many seeds in one, instead of what the patch says";
+                  --seeds: at most so many seeds in one, instead of what the patch says; --core-seconds: no further campaign against a
+                  mutant begins when those before took as long (600)";
 
 /// What to do.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,11 +33,14 @@ struct Options {
     sample: Option<usize>,
     starts: Option<u64>,
     seeds: Option<u64>,
+    core_seconds: Option<u64>,
     json: bool,
 }
 
 /// Independent campaigns against each mutant, unless said otherwise.
 const USUAL_STARTS: u64 = 10;
+/// No further campaign against a mutant begins when those before took as long, unless said otherwise.
+const USUAL_CORE_SECONDS: u64 = 600;
 
 /// The chore. Exit code 0 if every mutant was found and every control left alone, 1 if not.
 ///
@@ -82,9 +87,12 @@ fn examine(scratch: &Scratch, mutant: &Mutant, options: &Options) -> Result<Line
         Ok(runner) => runner,
         Err(error) => return Ok(Line::unbuilt(mutant, format!("{error:#}"))),
     };
-    let starts = options.starts.unwrap_or(if options.sample.is_some() { 1 } else { USUAL_STARTS });
-    let seeds = options.seeds.unwrap_or(mutant.budget);
-    let findings = trial::run(&runner, mutant, starts, seeds).with_context(|| format!("{name}: the trial failed"))?;
+    let limits = Limits {
+        starts: options.starts.unwrap_or(if options.sample.is_some() { 1 } else { USUAL_STARTS }),
+        seeds: options.seeds.unwrap_or(mutant.budget),
+        core_seconds: options.core_seconds.unwrap_or(USUAL_CORE_SECONDS),
+    };
+    let findings = trial::run(&runner, mutant, &limits).with_context(|| format!("{name}: the trial failed"))?;
     Ok(Line::new(mutant, findings))
 }
 
@@ -113,6 +121,7 @@ impl Options {
                 "--only" => options.only = rest.next()?.split(',').map(str::to_owned).collect(),
                 "--sample" => options.sample = Some(rest.next()?.parse().ok()?),
                 "--starts" => options.starts = Some(rest.next()?.parse().ok().filter(|starts| *starts > 0)?),
+                "--core-seconds" => options.core_seconds = Some(rest.next()?.parse().ok()?),
                 "--seeds" => options.seeds = Some(rest.next()?.parse().ok()?),
                 "--output" => {
                     options.json = match rest.next()?.as_str() {
@@ -142,10 +151,11 @@ mod tests {
             only: vec!["RE1".to_owned(), "RR2".to_owned()],
             starts: Some(3),
             seeds: Some(70),
+            core_seconds: Some(9),
             json: true,
             ..Options::default()
         };
-        assert_eq!(parse("--only RE1,RR2 --starts 3 --seeds 70 --output json"), Some(expected));
+        assert_eq!(parse("--only RE1,RR2 --starts 3 --seeds 70 --core-seconds 9 --output json"), Some(expected));
         assert_eq!(parse("--check"), Some(Options { check: true, ..Options::default() }));
         for nonsense in ["--only", "--starts 0", "--seeds many", "--output xml", "RE1"] {
             assert_eq!(parse(nonsense), None, "{nonsense}");

@@ -15,6 +15,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// So far apart are the first seeds of independent campaigns.
 const SEEDS_APART: u64 = 1_000_000;
 
+/// How far campaigns go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Independent campaigns.
+    pub(crate) starts: u64,
+    /// Seeds of one, at most.
+    pub(crate) seeds: u64,
+    /// After which no further one begins.
+    pub(crate) core_seconds: u64,
+}
+
 /// What one campaign from one start showed.
 #[derive(Clone, Debug)]
 pub(crate) struct Campaign {
@@ -44,11 +55,17 @@ pub(crate) struct Findings {
 }
 
 /// Lets everything loose that the mutant's story names.
-pub(crate) fn run(runner: &Path, mutant: &Mutant, starts: u64, seeds: u64) -> Result<Findings> {
+pub(crate) fn run(runner: &Path, mutant: &Mutant, limits: &Limits) -> Result<Findings> {
     let mut findings = Findings::default();
     for protocol in &mutant.hunt {
-        for start in 0..starts {
-            findings.campaigns.push(campaign(runner, protocol, start * SEEDS_APART, seeds)?);
+        let mut spent = 0.0;
+        for start in 0..limits.starts {
+            if start > 0 && spent >= limits.core_seconds as f64 {
+                break;
+            }
+            let campaign = campaign(runner, protocol, start * SEEDS_APART, limits.seeds)?;
+            spent += campaign.core_seconds;
+            findings.campaigns.push(campaign);
         }
     }
     if let Some(scenario) = &mutant.scenario {
