@@ -39,7 +39,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
                 return;
             }
         }
-        let over = self.world.now() + self.longest_call + self.patience * 2;
+        let over = self.every_call_over();
         self.run_until(over);
         if self.world.broken_promise().is_none() {
             judge::judge_answers(self.world, self.history);
@@ -60,6 +60,11 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         })
     }
 
+    /// When every call made by now has ended, on the slowest clock there may be.
+    fn every_call_over(&self) -> Time {
+        self.world.now() + self.longest_call * 10 / 9 + self.patience * 2
+    }
+
     /// Those who are not known to be members no more, and run.
     fn members_running(&self) -> Vec<NodeId> {
         self.world.nodes().filter(|node| self.world.is_running(*node) && !self.world.is_removed(*node)).collect()
@@ -67,8 +72,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
 
     /// `LiveAfterHeal`: all calls end. The members who run then, and are to serve.
     fn await_answers(&mut self) -> Option<Vec<NodeId>> {
-        let healed = self.world.now();
-        let every_call_over = healed + self.longest_call + self.patience * 2;
+        let every_call_over = self.every_call_over();
         if !self.run_while(every_call_over, |after| after.history.waiting() > 0 || after.world.asks_waiting() > 0) {
             let members = self.members_running();
             self.not_live("a call is still without an answer", &members);
@@ -76,7 +80,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         }
         if self.world.members_change() {
             // A leader may still hold what it was asked about the members.
-            let settled = self.world.now() + self.longest_call + self.patience * 2;
+            let settled = self.every_call_over();
             self.run_until(settled);
         }
         let members = self.world.members().clone();

@@ -54,7 +54,8 @@ pub(super) struct Lead {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     pub(super) era: u64,
-    pub(super) leading: bool,
+    /// The last era in which it led.
+    pub(super) led: Option<u64>,
     pub(super) committed: Slot,
     pub(super) applied: Slot,
     pub(super) last: Slot,

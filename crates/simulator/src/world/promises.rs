@@ -90,15 +90,21 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.promises.leaders.last_key_value().map_or(0, |(era, _)| *era)
     }
 
-    /// The latest era in which this node led or leads; what it does in the batch that made it the leader counts too.
+    /// The latest era in which this node led.
     pub(super) fn latest_era_of(&self, id: NodeId) -> Option<u64> {
-        let leads = self.status(id).filter(|status| status.role == Role::Leader).map(|status| status.era);
-        let led = self.promises.leaders.iter().rev().find(|(_, leader)| **leader == id).map(|(era, _)| *era);
-        leads.max(led)
+        self.promises.leaders.iter().rev().find(|(_, leader)| **leader == id).map(|(era, _)| *era)
     }
 
-    /// `ElectionSafety`: one leader per era, in every protocol that has leaders.
-    fn leads(&mut self, id: NodeId, era: u64) {
+    /// `ElectionSafety`: one leader per era, in every protocol that has leaders. To be called before what a node says leaves it: it may
+    /// crash at that moment.
+    pub(super) fn check_who_leads(&mut self, id: NodeId) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let Some(status) = host.node.as_ref().map(|node| node.replica().status()) else { return };
+        let era = status.era;
+        if status.role != Role::Leader || host.seen.led == Some(era) {
+            return;
+        }
+        host.seen.led = Some(era);
         if self.promises.last_leader.replace(id).is_some_and(|before| before != id) {
             self.mark(Mark::LeaderChange);
         }
@@ -123,11 +129,6 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         host.seen.last = status.last;
         if !host.journal_busy {
             host.durable_era = host.durable_era.max(status.era);
-        }
-        let begins_to_lead = status.role == Role::Leader && !(seen.leading && seen.era == status.era);
-        host.seen.leading = status.role == Role::Leader;
-        if begins_to_lead {
-            self.leads(id, status.era);
         }
         if status.last < seen.last {
             self.mark(Mark::LogTruncated);
