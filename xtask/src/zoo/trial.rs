@@ -110,8 +110,9 @@ fn number(answer: &Value, field: &str) -> Result<f64> {
 
 /// Runs the runner once; a crash of it and a run without an end are findings.
 fn ask(runner: &Path, arguments: &[&str]) -> Result<Value> {
-    let mut command = Command::new(runner);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // Campaigns are long and nobody waits for them.
+    let mut command = Command::new("nice");
+    command.args(["-n", "10"]).arg(runner).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let started = Instant::now();
     let mut child = command.spawn().with_context(|| format!("{} cannot be started", runner.display()))?;
     let status = loop {
