@@ -13,6 +13,8 @@ use std::process::{Command, Output};
 
 const RUNNER: &str = "quorate-zoo-runner";
 const PROFILE: &str = "zoo";
+/// So much of what a tool says is handed on.
+const LINES_OF_AN_ERROR: usize = 20;
 
 /// The copy.
 pub(crate) struct Scratch {
@@ -51,13 +53,23 @@ impl Scratch {
     pub(crate) fn build(&self, mutant: &Mutant) -> Result<PathBuf> {
         self.restore()?;
         succeed(&apply(&self.tree, &mutant.patch, false)?)?;
+        let mut built = self.compile()?;
+        if !built.status.success() && String::from_utf8_lossy(&built.stderr).contains("error: linking with") {
+            // A build that was interrupted can leave objects that do not fit each other.
+            fs::remove_dir_all(self.target.join(PROFILE).join("incremental"))?;
+            built = self.compile()?;
+        }
+        succeed(&built)?;
+        Ok(self.target.join(PROFILE).join(RUNNER))
+    }
+
+    fn compile(&self) -> Result<Output> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.args(["build", "--quiet", "--locked", "--package", RUNNER, "--profile", PROFILE]);
         // A mutant may well leave something unused.
         command.env("RUSTFLAGS", "-Awarnings").env("CARGO_TARGET_DIR", &self.target).current_dir(&self.tree);
-        succeed(&command.output().context("cargo cannot be started")?)?;
-        Ok(self.target.join(PROFILE).join(RUNNER))
+        command.output().context("cargo cannot be started")
     }
 }
 
@@ -79,7 +91,9 @@ fn succeed(output: &Output) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    bail!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end())
+    let words = String::from_utf8_lossy(&output.stderr);
+    let first_lines: Vec<&str> = words.lines().take(LINES_OF_AN_ERROR).collect();
+    bail!("{}\n{}", output.status, first_lines.join("\n"))
 }
 
 /// A number that changes with every commit; 0 where there is no repository.

@@ -112,7 +112,13 @@ fn number(answer: &Value, field: &str) -> Result<f64> {
 fn ask(runner: &Path, arguments: &[&str]) -> Result<Value> {
     // Campaigns are long and nobody waits for them.
     let mut command = Command::new("nice");
-    command.args(["-n", "10"]).arg(runner).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .args(["-n", "10"])
+        .arg(runner)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let started = Instant::now();
     let mut child = command.spawn().with_context(|| format!("{} cannot be started", runner.display()))?;
     let status = loop {
