@@ -254,6 +254,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                 Mark::JointEntered
             }
             ("raft.finish-change", Verdict::Allowed) => Mark::JointFinished,
+            ("raft.truncate", Verdict::Allowed) => Mark::LogTruncated,
             ("raft.catch-up", Verdict::Allowed) => Mark::PromotedAutomatically,
             ("raft.step-down", Verdict::Allowed) if says("why", "it is no voter any more, and that is committed") => {
                 Mark::LeaderRemoved
