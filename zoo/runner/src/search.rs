@@ -3,7 +3,7 @@
 use crate::processor_time::ProcessorTime;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail};
-use quorate_explorer::{Bounds, Disks, Explorer, targets};
+use quorate_explorer::{Bounds, Disks, Explorable, Explorer, targets};
 use quorate_paxos::Paxos;
 use quorate_protocol::Replica;
 use quorate_raft::Raft;
@@ -53,7 +53,7 @@ fn bounds<R: Replica>(settings: &mut Settings) -> Result<Bounds<R>> {
     })
 }
 
-fn search<R: Replica>(explorer: Explorer<R>) -> Value {
+fn search<R: Explorable>(explorer: Explorer<R>) -> Value {
     let cost = ProcessorTime::start();
     let report = catch_unwind(AssertUnwindSafe(|| explorer.explore()));
     let core_seconds = cost.used().as_secs_f64();
