@@ -207,6 +207,9 @@ pub struct Plan {
     pub clients: u64,
     /// How many calls they make at most, all together.
     pub calls: u64,
+    /// More clients, that only read, each from one node for ever, and as many calls as the others; none in half of all seeds. Who
+    /// writes waits where nothing is decided, and so asks nothing more of a leader that was cut off.
+    pub readers: u64,
     /// Keys they share.
     pub keys: u64,
     /// What they do.
@@ -248,8 +251,14 @@ impl Plan {
         let plan = Plan::draw(&mut Random::stream(seed, "plan", 0));
         let plan = plan.with_leases(&mut Random::stream(seed, "lease-plan", 0));
         let plan = plan.with_space_news(&mut Random::stream(seed, "space-plan", 0));
+        let plan = plan.with_readers(&mut Random::stream(seed, "reader-plan", 0));
         let plan = plan.with_steering(&mut Random::stream(seed, "steering-plan", 0));
         plan.with_sessions(&mut Random::stream(seed, "session-plan", 0))
+    }
+
+    fn with_readers(mut self, random: &mut Random) -> Plan {
+        self.readers = if random.happens(Chance::percent(50)) { random.between(1, 5) } else { 0 };
+        self
     }
 
     fn draw(random: &mut Random) -> Plan {
@@ -283,6 +292,7 @@ impl Plan {
             calls: random.log_uniform(100, 4000),
             keys: random.log_uniform(1, 8),
             mix: draw_mix(random),
+            readers: 0,
             watchers: 0,
             leases: None,
             sessions: None,
