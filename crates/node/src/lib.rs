@@ -43,6 +43,7 @@ mod snapshots;
 mod space;
 mod status;
 mod tidying;
+mod witness;
 
 pub use backup_reader::{BackupError, BackupHeader, BackupReader};
 pub use backups::{BackupId, BackupPiece};

@@ -114,9 +114,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 out.push(NodeOutput::SetTimer { timer: NodeTimer::Protocol(timer), at_least, at_most });
             }
             Output::CancelTimer(timer) => out.push(NodeOutput::CancelTimer(NodeTimer::Protocol(timer))),
-            Output::Members { members, .. } => out.push(NodeOutput::Members(members)),
-            Output::SendSnapshot { to, at_least } => {
-                self.pin_view(to, at_least);
+            Output::Members { members, .. } => {
+                self.is_witness = members.get(self.setup.me).is_some_and(|member| !member.stores_data());
+                out.push(NodeOutput::Members(members));
+            }
+            Output::SendSnapshot { to, at_least, with_data } => {
+                self.pin_view(to, at_least, with_data);
                 return true;
             }
             Output::SnapshotAnchor { id, to, anchor } => {

@@ -141,6 +141,7 @@ mod snapshot;
 mod status;
 mod stored_log;
 mod transfer;
+mod witness;
 
 pub use config::Config;
 pub use entry::{Configuration, Entries, Entry, Payload};

@@ -58,7 +58,7 @@ mod watch_channel;
 mod watch_desk;
 
 pub use backend::{
-    Backend, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
+    Backend, Backup, Header, LocalView, Member, MemberList, MembershipChange, NewPart, NodeCounts, NodeDetail, NodeStatus,
     PeerDetail,
 };
 pub use config::{CLUSTER_VERSION, ConfigError, ETCD_VERSION, QUORATE_VERSION, ServerConfig, WatchLimits};

@@ -25,6 +25,7 @@ pub struct KeyspaceBackend {
     /// 0 for none.
     pub leader_id: AtomicU64,
     pub is_learner: AtomicBool,
+    pub is_witness: AtomicBool,
     /// What every read and write is refused with, while set.
     pub refuse_with: Mutex<Option<BackendError>>,
     /// Writes wait here for a permit while `stalled`.
@@ -61,6 +62,7 @@ impl KeyspaceBackend {
             watches: watches.clone(),
             leader_id: AtomicU64::new(MEMBER_ID),
             is_learner: AtomicBool::new(false),
+            is_witness: AtomicBool::new(false),
             refuse_with: Mutex::new(None),
             stalled: AtomicBool::new(false),
             write_permits: Semaphore::new(0),
@@ -105,6 +107,7 @@ impl Backend for KeyspaceBackend {
             header: self.header(),
             leader_id: self.leader_id.load(Ordering::SeqCst),
             is_learner: self.is_learner.load(Ordering::SeqCst),
+            is_witness: self.is_witness.load(Ordering::SeqCst),
         }
     }
 
@@ -193,7 +196,7 @@ impl Backend for KeyspaceBackend {
 
     async fn status(&self) -> Result<NodeStatus, BackendError> {
         self.refusal()?;
-        let LocalView { header, leader_id, is_learner } = self.local();
+        let LocalView { header, leader_id, is_learner, .. } = self.local();
         let counts = NodeCounts { keys: Some(self.store().keyspace.live_keys()), ..NodeCounts::default() };
         Ok(NodeStatus {
             header,
