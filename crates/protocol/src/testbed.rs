@@ -89,7 +89,12 @@ impl<R: Replica> Testbed<R> {
             slow_snapshots: false,
             chosen: BTreeMap::new(),
             witnessed: BTreeMap::new(),
-            witnesses: members.members().iter().filter(|member| !member.stores_data()).map(|member| member.id).collect(),
+            witnesses: members
+                .members()
+                .iter()
+                .filter(|member| !member.stores_data())
+                .map(|member| member.id)
+                .collect(),
             violation: None,
             env: ScriptedEnv::default(),
             check_ghost: true,

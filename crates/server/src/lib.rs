@@ -58,8 +58,8 @@ mod watch_channel;
 mod watch_desk;
 
 pub use backend::{
-    Backend, Backup, Header, LocalView, Member, MemberList, MembershipChange, NewPart, NodeCounts, NodeDetail, NodeStatus,
-    PeerDetail,
+    Backend, Backup, Header, LocalView, Member, MemberList, MembershipChange, NewPart, NodeCounts, NodeDetail,
+    NodeStatus, PeerDetail,
 };
 pub use config::{CLUSTER_VERSION, ConfigError, ETCD_VERSION, QUORATE_VERSION, ServerConfig, WatchLimits};
 pub use errors::BackendError;

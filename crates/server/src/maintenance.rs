@@ -9,7 +9,7 @@ use quorate_machine::Consistency;
 use tonic::{Request, Response, Status};
 
 use crate::answers::{alarms_of, mismatch};
-use crate::backend::{Backend, NodeStatus};
+use crate::backend::{Backend, LocalView, NodeStatus};
 use crate::config::ETCD_VERSION;
 use crate::errors::{BackendError, not_yet};
 use crate::front::Front;

@@ -38,7 +38,9 @@ pub(crate) async fn identify(plan: &Plan) -> Result<Identity, MemberError> {
                 told: (me.0, cluster.0),
             })
         }
-        (Entry::Found { cluster, me, .. }, _) => Ok(Identity { cluster: *cluster, me: *me, start, joins_as_witness: false }),
+        (Entry::Found { cluster, me, .. }, _) => {
+            Ok(Identity { cluster: *cluster, me: *me, start, joins_as_witness: false })
+        }
         (Entry::Join { .. }, Some((cluster, me))) => Ok(Identity { cluster, me, start, joins_as_witness: false }),
         (Entry::Join { members, patience }, None) => {
             let deadline = Instant::now() + *patience;

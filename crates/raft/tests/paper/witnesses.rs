@@ -3,9 +3,7 @@
 use crate::cluster::*;
 use crate::membership::{beat, in_force, joined, members_append, payloads, refusals, voters, wish, with};
 use quorate_protocol::testbed::{Flight, Testbed};
-use quorate_protocol::{
-    Decision, Durable, Input, LinkState, OpenError, Outbox, Refusal, Replica, Start, Verdict,
-};
+use quorate_protocol::{Decision, Durable, Input, LinkState, OpenError, Outbox, Refusal, Replica, Start, Verdict};
 use quorate_raft::{Append, Config, Configuration, LeaseReads, Message, Payload, Raft, ReadAnswer, Timer};
 use quorate_types::{MemberRole, Membership, NodeId, Slot, Ticket, Time};
 
@@ -345,7 +343,10 @@ fn there_are_never_more_witnesses_than_voters_with_data() {
         cluster.run();
         wish(&mut cluster, 1, &wished);
         let refused = refusals(&cluster, 1);
-        assert!(matches!(&refused[..], [Refusal::Invalid(why)] if why.contains("at most as many witnesses")), "{refused:?}");
+        assert!(
+            matches!(&refused[..], [Refusal::Invalid(why)] if why.contains("at most as many witnesses")),
+            "{refused:?}"
+        );
     }
 }
 

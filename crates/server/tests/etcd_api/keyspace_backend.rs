@@ -8,8 +8,8 @@ use bytes::Bytes;
 use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, LogPlace, Query, Reply, Request};
 use quorate_machine::{Consistency, StateMachine};
 use quorate_server::{
-    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail,
-    NodeStatus, ServerConfig, WatchDesk, WatchEntrance,
+    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NewPart, NodeCounts,
+    NodeDetail, NodeStatus, ServerConfig, WatchDesk, WatchEntrance,
 };
 use quorate_types::{Slot, Time};
 use tokio::sync::{Semaphore, mpsc};
@@ -176,14 +176,17 @@ impl Backend for KeyspaceBackend {
 
     async fn change_members(&self, change: MembershipChange) -> Result<(u64, MemberList), BackendError> {
         let (id, added) = match change {
-            MembershipChange::Add { is_learner, .. } => (ADDED_ID, Some(is_learner)),
+            MembershipChange::Add { part, .. } => (ADDED_ID, Some(part)),
             MembershipChange::Remove { id }
             | MembershipChange::Promote { id, .. }
             | MembershipChange::Update { id, .. } => (id, None),
         };
         let mut list = self.members(true).await?;
         match added {
-            Some(is_learner) => list.members.push(Member { id, is_learner, ..Member::default() }),
+            Some(part) => {
+                let (is_learner, is_witness) = (part == NewPart::Learner, part == NewPart::Witness);
+                list.members.push(Member { id, is_learner, is_witness, ..Member::default() });
+            }
             None if id != MEMBER_ID => return Err(BackendError::MemberNotFound),
             None => {}
         }
