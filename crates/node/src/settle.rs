@@ -115,7 +115,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             }
             Output::CancelTimer(timer) => out.push(NodeOutput::CancelTimer(NodeTimer::Protocol(timer))),
             Output::Members { members, .. } => {
-                self.is_witness = members.get(self.setup.me).is_some_and(|member| !member.stores_data());
+                self.note_own_part(&members);
                 out.push(NodeOutput::Members(members));
             }
             Output::SendSnapshot { to, at_least, with_data } => {

@@ -5,8 +5,20 @@ use crate::interface::NodeInput;
 use crate::node::Node;
 use quorate_machine::{AskError, MachineOutput, RequestError, StateMachine};
 use quorate_protocol::Replica;
+use quorate_types::Membership;
+
+/// Many thousands of entries without commands.
+pub const WITNESS_SEGMENT_BYTES: u64 = 1 << 20;
 
 impl<R: Replica, S: StateMachine> Node<R, S> {
+    /// The replica says who the members are.
+    pub(crate) fn note_own_part(&mut self, members: &Membership) {
+        self.is_witness = members.get(self.setup.me).is_some_and(|member| !member.stores_data());
+        if self.is_witness {
+            self.journal.limit_segments(WITNESS_SEGMENT_BYTES);
+        }
+    }
+
     /// Refuses an input if it is a client's; says whether it was.
     pub(crate) fn refuse_as_witness(&mut self, input: &NodeInput<R, S>) -> bool {
         let refusal = match input {

@@ -125,6 +125,15 @@ fn refused_by_witness<T: std::fmt::Debug>(answer: Result<T, Status>) {
     assert_eq!((status.code(), status.message()), (Code::Unavailable, words));
 }
 
+fn reserved_bytes(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(
+            |entry| if entry.path().is_dir() { reserved_bytes(&entry.path()) } else { entry.metadata().unwrap().len() },
+        )
+        .sum()
+}
+
 /// How often these bytes occur in the files under a directory.
 fn occurrences(directory: &Path, wanted: &[u8]) -> usize {
     let mut count = 0;
@@ -165,6 +174,8 @@ async fn with_one_voter_down_writes_go_on_and_the_witness_stores_none_of_them() 
 
     cluster.local.stop(WITNESS).await;
     let directory = cluster.local.data_directory(WITNESS);
+    let (here, there) = (reserved_bytes(directory), reserved_bytes(cluster.local.data_directory(leader)));
+    assert!(here < 4 << 20 && here * 16 < there, "{here} bytes, and {there} where there are data");
     assert_eq!(occurrences(directory, b"one/"), 0, "no key reached its disk");
     assert_eq!(occurrences(directory, &[b'v'; 64]), 0, "and no value");
     assert!(occurrences(cluster.local.data_directory(leader), b"one/") >= 20);

@@ -170,6 +170,7 @@ impl Backend for KeyspaceBackend {
             peer_urls: vec!["http://127.0.0.1:2380".into()],
             client_urls: vec!["http://127.0.0.1:2379".into()],
             is_learner: self.local().is_learner,
+            is_witness: self.local().is_witness,
         };
         Ok(MemberList { header: self.header(), members: vec![member] })
     }
