@@ -197,7 +197,7 @@ fn i16_witnesses_only_vote(raft: &Raft) -> Result<(), Violation> {
         let count = |role| half.members().iter().filter(|member| member.role == role).count();
         count(MemberRole::Witness) <= count(MemberRole::Voter)
     };
-    let (counts, part) = (halves.clone().all(few), raft.role());
+    let (counts, part) = (halves.into_iter().all(few), raft.role());
     let has_commands = |payload: &Payload| matches!(payload, Payload::Command(commands) if !commands.is_empty());
     let only_votes = !raft.is_witness()
         || (!matches!(part, Role::Leader | Role::Candidate)

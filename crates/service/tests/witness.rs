@@ -173,7 +173,7 @@ async fn with_one_voter_down_writes_go_on_and_the_witness_stores_none_of_them() 
     assert_eq!(witnesses, [cluster.local.member_id(WITNESS)]);
 
     cluster.local.stop(WITNESS).await;
-    let directory = cluster.local.data_directory(WITNESS);
+    let directory = &cluster.local.data_directory(WITNESS).clone();
     let (here, there) = (reserved_bytes(directory), reserved_bytes(cluster.local.data_directory(leader)));
     assert!(here < 4 << 20 && here * 16 < there, "{here} bytes, and {there} where there are data");
     assert_eq!(occurrences(directory, b"one/"), 0, "no key reached its disk");
