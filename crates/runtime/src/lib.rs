@@ -14,6 +14,7 @@ mod free_space;
 mod handle;
 mod hello;
 mod introduction;
+mod local;
 mod node_loop;
 mod peers;
 mod snapshot_log;
@@ -22,7 +23,8 @@ mod timers;
 
 pub use file_disk::{DirectoryLock, FileDisk};
 pub use handle::{BackupStream, NodeHandle, RuntimeStatus};
-pub use hello::{HelloAnswer, HelloRefusal};
+pub use hello::{Difference, HelloAnswer, HelloRefusal};
 pub use introduction::{Introduction, ask_members};
+pub use local::LocalCluster;
 pub use node_loop::{StopCause, address_of};
 pub use start::{Observation, Observer, Running, RuntimeConfig, StartError, founded_as, start};

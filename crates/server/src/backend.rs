@@ -231,6 +231,8 @@ pub struct NodeDetail {
     pub messages_dropped: u64,
     /// What a leader knows of the others; empty elsewhere.
     pub peers: Vec<PeerDetail>,
+    /// What only its protocol has to say: names with values in words.
+    pub particulars: Vec<(String, String)>,
 }
 
 /// What a leader knows of another member.

@@ -277,6 +277,8 @@ impl KeyspaceBackend {
             matched_index: peer.matched.0,
             active: peer.active,
         });
+        let said = status.particulars.iter();
+        let particulars = said.map(|(name, value)| ((*name).to_owned(), value.clone()));
         NodeDetail {
             name: self.name.clone(),
             protocol: Raft::PROTOCOL.to_owned(),
@@ -290,6 +292,7 @@ impl KeyspaceBackend {
             writes_outstanding: status.node.machine.outstanding_writes as u64,
             messages_dropped: status.messages_dropped,
             peers: peers.collect(),
+            particulars: particulars.collect(),
         }
     }
 }
