@@ -95,16 +95,15 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// Compares the era in which the entry was made, if it is still known. Says whether the node stores no data.
     fn check_era(&mut self, id: NodeId, slot: Slot) -> bool {
-        let Some(node) = self.hosts.get(&id).and_then(|host| host.node.as_ref()) else { return false };
-        let is_witness = node.is_witness();
-        if let Some(era) = node.replica().era_at(slot) {
+        let node = self.hosts.get(&id).and_then(|host| host.node.as_ref());
+        if let Some(era) = node.and_then(|node| node.replica().era_at(slot)) {
             let (known, other) = *self.promises.eras.entry(slot).or_insert((era, id));
             if known != era {
                 let detail = format!("slot {slot} is of era {era} at {id}, and was of era {known} at {other}");
                 self.report_broken("Agreement", Some(id), detail);
             }
         }
-        is_witness
+        self.is_witness(id)
     }
 
     /// Never the first to apply anything: it has nothing.
