@@ -129,7 +129,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         // The replica knows best whether an earlier one still serves.
         self.stop_sending(|_, receiver| receiver == to);
         let under_way = self.snapshots.pinned.len() + self.snapshots.sender.states().count();
-        if self.machine.applied() < at_least || under_way >= self.snapshots.max_sent_at_once {
+        // One without data is a few bytes, and commits may wait for it: it does not queue behind those of gigabytes.
+        let has_to_wait = with_data && under_way >= self.snapshots.max_sent_at_once;
+        if self.machine.applied() < at_least || has_to_wait {
             return self.inbox.push(Input::SnapshotSent { to, id, outcome: TransferOutcome::Failed });
         }
         let view = if with_data { self.machine.view() } else { self.machine.view_without_data() };
