@@ -162,6 +162,8 @@ fn fault_step(words: &[&str]) -> Parsed<Option<Step>> {
         ["lose", rest @ ..] => Step::Treat(Treatment::Lose, picked(rest)?),
         ["hold", rest @ ..] => Step::Treat(Treatment::Hold, picked(rest)?),
         ["deliver"] => Step::Deliver,
+        ["deliver", rest @ ..] => deliver_one(rest, false)?,
+        ["copy", rest @ ..] if rest.len() > 1 => deliver_one(rest, true)?,
         ["pass"] => Step::Pass,
         _ => return Ok(None),
     }))
@@ -209,6 +211,11 @@ fn told(rule: &str, who: &str, said: &str, told: bool) -> Parsed<Expectation> {
         other => return Err(format!("`{other}`: allowed, refused or waiting is wanted")),
     };
     Ok(Expectation::Told { rule: rule.to_owned(), node: node(who)?, verdict, told })
+}
+
+fn deliver_one(words: &[&str], copy: bool) -> Parsed<Step> {
+    let picked = picked(words)?;
+    Ok(Step::DeliverOne { number: picked.times.unwrap_or(1), picked, copy })
 }
 
 fn picked(words: &[&str]) -> Parsed<Picked> {
@@ -284,6 +291,7 @@ mod tests {
         assert_eq!(error("crash n4"), "line 1: there is no node n4: the scenario has 3 nodes");
         assert!(error("put n1 a b").contains("as NAME"));
         assert!(error("run 1ms\nnodes 3").contains("before the first step"));
+        assert!(error("copy append n1 n2").contains("KIND n1 -> n2 [N]"));
         assert!(error("jump").contains("no setting and no step"));
         assert!(error("protocol raft2").contains("raft or paxos"));
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Within so many times its patience after the storm, a cluster must serve at every live node. A Raft with sensible settings
 /// needs ten; drawn ones have windows and batches so small that a laggard may take longer to catch up.
-const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
+pub(super) const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
 
 /// A world in which nothing goes wrong any more, and what its clients know.
 pub(crate) struct Aftermath<'a, R: Subject, S: Judged> {
@@ -24,19 +24,20 @@ pub(crate) struct Aftermath<'a, R: Subject, S: Judged> {
 
 impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     /// Repairs everything but `left_down`, which is broken for ever, and demands of whoever runs then what is to be demanded; the
-    /// first finding is reported to the world. Of fewer than a majority only that what was answered agrees with itself.
-    pub(crate) fn examine(mut self, left_down: &[NodeId]) {
+    /// first finding is reported to the world. Of fewer than a majority only that what was answered agrees with itself. Says whether
+    /// more than that was demanded.
+    pub(crate) fn examine(mut self, left_down: &[NodeId]) -> bool {
         self.world.repair(left_down);
         self.world.stop_recording();
         if self.has_quorum() {
-            let Some(core) = self.await_answers() else { return };
+            let Some(core) = self.await_answers() else { return true };
             // What was asked before may have been carried out since: of the members there are now, too many may stay down for ever.
             if self.has_quorum() {
-                let is_live = self.check_live(&core) && self.check_members(&core) && self.check_leases_end(&core);
-                if is_live && self.world.broken_promise().is_none() {
+                let is_live = self.check_live(&core) && self.check_members(&core) && self.check_transfer(&core);
+                if is_live && self.check_leases_end(&core) && self.world.broken_promise().is_none() {
                     judge::judge(self.world, self.history, &core);
                 }
-                return;
+                return true;
             }
         }
         let over = self.every_call_over();
@@ -44,17 +45,21 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         if self.world.broken_promise().is_none() {
             judge::judge_answers(self.world, self.history);
         }
+        false
     }
 
-    /// Whether somebody who runs can get things decided, by the members that it goes by, with the votes of those who run. Who has the
+    /// Whether somebody who runs can get things decided, by the members that it goes by, with the votes of those it reaches. Who has the
     /// newest log of these is elected sooner or later, and its members count from then on: a wish that reached its log, though
     /// perhaps nobody else's, may leave a cluster without a majority, and one that reached only logs which may be outvoted may not.
-    fn has_quorum(&self) -> bool {
+    pub(super) fn has_quorum(&self) -> bool {
         let running: Vec<NodeId> = self.members_running();
         let stands = |node: &NodeId| Some((*node, self.world.node(*node)?.replica().standing()));
         let standings: BTreeMap<NodeId, Standing> = running.iter().filter_map(stands).collect();
         standings.iter().filter(|(node, _)| !self.world.is_witness(**node)).any(|(node, own)| {
-            let agrees = |voter: &&NodeId| standings.get(*voter).is_some_and(|other| other.log_end <= own.log_end);
+            let reaches = |other: NodeId| !self.world.is_blocked(*node, other) && !self.world.is_blocked(other, *node);
+            let agrees = |voter: &&NodeId| {
+                reaches(**voter) && standings.get(*voter).is_some_and(|other| other.log_end <= own.log_end)
+            };
             let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
             own.halves.iter().any(|half| half.contains(node)) && own.halves.iter().all(carried)
         })
@@ -107,6 +112,31 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         }
         let detail = format!("faults are over and {:?} joins and runs, but has no vote yet", joins(self));
         self.world.report_broken("PromotedInTheEnd", joins(self), detail);
+        false
+    }
+
+    /// `TransferInTheEnd`: somebody else who votes and runs comes to lead when asked to.
+    fn check_transfer(&mut self, core: &[NodeId]) -> bool {
+        let members = self.world.members().clone();
+        let leader = self.world.leader();
+        let heir = core.iter().copied().find(|node| Some(*node) != leader && members.is_voter(*node));
+        let Some(heir) = heir.filter(|_| R::IS_STEERED) else { return true };
+        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        while self.world.now() < deadline && self.world.broken_promise().is_none() {
+            self.world.ask_for_leader(heir, heir);
+            let asked = |after: &Self| after.world.leader() != Some(heir) && after.world.asks_waiting() > 0;
+            self.run_while(deadline, asked);
+            if self.world.leader() == Some(heir) {
+                return true;
+            }
+            let again = self.world.now() + self.patience / 4;
+            self.run_until(again);
+        }
+        if self.world.broken_promise().is_some() {
+            return true;
+        }
+        let detail = format!("faults are over and {heir}, which votes and runs, does not come to lead when asked to");
+        self.world.report_broken("TransferInTheEnd", Some(heir), detail);
         false
     }
 
@@ -178,6 +208,10 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     }
 
     fn not_live(&mut self, what: &str, core: &[NodeId]) -> bool {
+        self.not_live_for("LiveAfterHeal", &format!("faults are over and {what}"), core)
+    }
+
+    pub(super) fn not_live_for(&mut self, property: &'static str, what: &str, core: &[NodeId]) -> bool {
         let states: Vec<String> = core
             .iter()
             .map(|node| match self.world.node(*node) {
@@ -197,13 +231,13 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
                 }
             })
             .collect();
-        let detail = format!("faults are over and {what}; {}", states.join("; "));
-        self.world.report_broken("LiveAfterHeal", None, detail);
+        let detail = format!("{what}; {}", states.join("; "));
+        self.world.report_broken(property, None, detail);
         false
     }
 
     /// Runs while `needed`, up to `deadline`. Says whether it is no longer needed.
-    fn run_while(&mut self, deadline: Time, needed: impl Fn(&Self) -> bool) -> bool {
+    pub(super) fn run_while(&mut self, deadline: Time, needed: impl Fn(&Self) -> bool) -> bool {
         self.take_results();
         while needed(self) {
             if self.world.next_at().is_none_or(|next| next > deadline) || !self.world.step() {
@@ -214,7 +248,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         true
     }
 
-    fn run_until(&mut self, until: Time) {
+    pub(super) fn run_until(&mut self, until: Time) {
         self.run_while(until, |_| true);
         if self.world.broken_promise().is_none() {
             self.world.run_until(until);

@@ -5,7 +5,7 @@ use super::callers::Callers;
 use super::judge::Finding;
 use super::lessees::Lessees;
 use super::operator::{Errands, OperatorAlarm, Operators};
-use super::plan::Plan;
+use super::plan::{FaultClass, Plan};
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
 use super::watchers::Watchers;
@@ -165,6 +165,8 @@ struct Run<R: Subject, S: Judged> {
     alarms: Vec<Alarm>,
     /// Once the faults are over: who stays broken for ever.
     left_down: Option<Vec<NodeId>>,
+    /// Unless so many were lost that this could not be demanded.
+    serves_in_the_end: bool,
     random: Random,
 }
 
@@ -186,6 +188,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             lessees: Lessees::new(&plan, Random::stream(seed, "lessees", 0)),
             alarms: Vec::new(),
             left_down: None,
+            serves_in_the_end: true,
             random: Random::stream(seed, "run", 0),
             plan,
         }
@@ -216,6 +219,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
                 .iter()
                 .chain(self.operators.counts())
                 .map(|(what, count)| (*what, *count))
+                .chain((!self.serves_in_the_end).then_some(("majority-lost", 1)))
                 .collect(),
             marks,
             is_evidence: operations >= ANSWERS_FOR_EVIDENCE,
@@ -247,14 +251,34 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.lessees.stop();
         self.storm.end();
         self.operators.end();
+        self.live_on_partial_links();
         let left_down = if self.plan.leave_minority_down { self.choose_minority() } else { Vec::new() };
         self.left_down = Some(left_down.clone());
         let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
         let history = &mut self.callers.history;
-        Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
+        self.serves_in_the_end =
+            Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
         if self.world.broken_promise().is_none() {
             let watched = self.watchers.judge(&self.world);
             self.report(watched);
+        }
+    }
+
+    /// After a storm that left some links only, where nobody asks for other leaders: what must be served on some links, everything
+    /// else repaired.
+    fn live_on_partial_links(&mut self) {
+        let steering = &self.plan.steering;
+        let asks_nothing = steering.members.is_none() && steering.transfers.is_none();
+        let is_settled = asks_nothing && steering.guidance.priorities.is_empty();
+        let is_asked = R::IS_STEERED && is_settled && self.plan.has(FaultClass::PartialLinks);
+        if !is_asked || self.world.broken_promise().is_some() {
+            return;
+        }
+        self.world.repair(&[]);
+        if self.storm.leave_some_links(&mut self.world) {
+            let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
+            let history = &mut self.callers.history;
+            Aftermath { world: &mut self.world, history, patience, longest_call }.check_on_partial_links();
         }
     }
 

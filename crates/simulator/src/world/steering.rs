@@ -267,6 +267,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             }
             ("raft.finish-change", Verdict::Allowed) => Mark::JointFinished,
             ("raft.witness", Verdict::Allowed) => Mark::WitnessTookPart,
+            ("raft.truncate", Verdict::Allowed) => Mark::LogTruncated,
             ("raft.catch-up", Verdict::Allowed) => Mark::PromotedAutomatically,
             ("raft.step-down", Verdict::Allowed) if says("why", "it is no voter any more, and that is committed") => {
                 Mark::LeaderRemoved
