@@ -27,7 +27,7 @@ impl<R: Replica> Testbed<R> {
         flights: Vec<Flight<R>>,
     ) -> Testbed<R> {
         let nodes: BTreeMap<NodeId, Arc<TestNode<R>>> = nodes.into_iter().collect();
-        let without_data = nodes.iter().filter(|(id, _)| self.witnesses.contains(id));
+        let without_data = nodes.iter().filter(|(id, _)| self.witnesses.contains(*id));
         let witnessed = without_data.flat_map(|(_, node)| node.decided.clone()).collect();
         Testbed {
             config: self.config.clone(),
