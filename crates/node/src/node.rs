@@ -57,6 +57,8 @@ pub struct Node<R: Replica, S: StateMachine> {
     pub(crate) released: Vec<(NodeId, R::Message)>,
     /// The last `Lead` the replica said.
     pub(crate) lead: Option<Lead>,
+    /// It votes and stores no data, by the members that the replica last said to reach.
+    pub(crate) is_witness: bool,
     pub(crate) pace: CheckpointPace,
     pub(crate) tidy: TidyPace,
     pub(crate) snapshots: Snapshots<R, S>,
@@ -153,6 +155,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             inbox: Vec::new(),
             released: Vec::new(),
             lead: None,
+            is_witness: false,
             pace: CheckpointPace::new(config.checkpoint, applied),
             tidy: TidyPace::new(config.tidy_every),
             backups: BTreeMap::new(),
@@ -197,6 +200,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     /// Takes one input. Total: what cannot be is dropped or stops the node, and never panics.
     pub fn step(&mut self, env: &mut dyn Env, input: NodeInput<R, S>) {
         if self.stopped || self.stop.is_some() {
+            return;
+        }
+        if self.is_witness && self.refuse_as_witness(&input) {
             return;
         }
         match input {
@@ -291,6 +297,13 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     #[must_use]
     pub fn roster(&self) -> &Roster {
         self.machine.roster()
+    }
+
+    /// Whether it votes and stores no data, as far as it knows. Then it refuses whatever clients want, has no backup to give, and its
+    /// [`Node::state`] is one that no command has touched.
+    #[must_use]
+    pub fn is_witness(&self) -> bool {
+        self.is_witness
     }
 
     /// For people and metrics.

@@ -116,9 +116,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 out.push(NodeOutput::SetTimer { timer: NodeTimer::Protocol(timer), at_least, at_most });
             }
             Output::CancelTimer(timer) => out.push(NodeOutput::CancelTimer(NodeTimer::Protocol(timer))),
-            Output::Members { members, .. } => out.push(NodeOutput::Members(members)),
-            Output::SendSnapshot { to, at_least } => {
-                self.pin_view(to, at_least);
+            Output::Members { members, .. } => {
+                self.note_own_part(&members);
+                out.push(NodeOutput::Members(members));
+            }
+            Output::SendSnapshot { to, at_least, with_data } => {
+                self.pin_view(to, at_least, with_data);
                 return true;
             }
             Output::SnapshotAnchor { id, to, anchor } => {

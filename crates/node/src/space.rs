@@ -50,7 +50,8 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     pub(crate) fn note_free_space(&mut self, now: Time, free_bytes: u64) {
         self.journal.note_free_space(free_bytes);
         self.space.free_bytes = Some(free_bytes);
-        if !self.space.is_low() || self.space.telling {
+        // A witness that runs full costs a vote, and no reason to stop all others from growing.
+        if !self.space.is_low() || self.space.telling || self.is_witness {
             return;
         }
         // A leader whose disk is low should hand its leadership on, here, once the seam can transfer it: every entry of

@@ -160,6 +160,9 @@ pub enum Output<R: Replica> {
         to: NodeId,
         /// The view must cover this slot.
         at_least: Slot,
+        /// Whether the receiver stores data. To one that does not, a state machine without any is sent in the view's place, as of
+        /// the same slot.
+        with_data: bool,
     },
     /// What the pinned view describes: send both, in the driver's own way, and answer with
     /// [`crate::Input::SnapshotSent`] in the end.

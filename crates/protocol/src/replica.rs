@@ -164,6 +164,12 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     /// What a message is called in scenarios and traces, such as `append`.
     fn kind(message: &Self::Message) -> &'static str;
 
+    /// The era in which the entry in this slot was made; nothing where the protocol keeps none, or no longer knows. Of a decided
+    /// slot the same on all replicas, whether they store its commands or not.
+    fn era_at(&self, _slot: Slot) -> Option<u64> {
+        None
+    }
+
     /// The durability ghost: whether this replica, just opened from nothing but what is durable, stands by the claim
     /// that `message` to `to` makes (a vote, an acknowledgement, a promise). Messages that claim nothing are `true`.
     fn vouches(&self, to: NodeId, message: &Self::Message) -> bool;

@@ -184,6 +184,10 @@ impl Replica for Raft {
         message.kind()
     }
 
+    fn era_at(&self, slot: Slot) -> Option<u64> {
+        self.log.term_at(slot)
+    }
+
     fn vouches(&self, to: NodeId, message: &Message) -> bool {
         crate::durability::vouches(self, to, message)
     }
@@ -288,6 +292,9 @@ impl Raft {
                 progress.due = true;
                 "sends a sign of life at once"
             }),
+            (LinkState::Refused, Position::Leader(leadership)) => {
+                leadership.attendance.doubt(peer).then_some("no longer counts on it in place of a witness")
+            }
             (LinkState::Refused, Position::Follower) if self.leader == Some(peer) => {
                 self.leader_is_gone(out);
                 Some("will soon campaign: the process of its leader is gone")
@@ -338,6 +345,7 @@ impl Raft {
         match self.position {
             Position::Leader(_) => Role::Leader,
             Position::PreCandidate(_) | Position::Candidate(_) => Role::Candidate,
+            Position::Follower if in_force.contains(self.me) && self.is_witness() => Role::Witness,
             Position::Follower if in_force.is_voter(self.me) => Role::Follower,
             Position::Follower if in_force.contains(self.me) => Role::Learner,
             Position::Follower => Role::Outsider,

@@ -180,7 +180,8 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             let (era, leader) = driver.lead;
             self.note_roster();
             let (state, learns, now) = (self.node.state(), driver.learns, driver.env.now());
-            (self.observer)(&Observation { state, era, leader, learns, now });
+            let is_witness = self.node.is_witness();
+            (self.observer)(&Observation { state, era, leader, learns, is_witness, now });
             snapshot_log.note(&self.node.snapshot_status());
             if let Some(cause) = driver.stop.take() {
                 self.recording.end(driver.env.now(), &mut self.node, cause.to_string());

@@ -96,6 +96,8 @@ pub struct Observation<'a, S> {
     /// Whether this node learns and does not count, as far as it knows: as a learner, or since it knows no members yet. One that was
     /// removed does not learn any more; it stops.
     pub learns: bool,
+    /// Whether this node votes and stores no data, as far as it knows. Its state is one that no command has touched.
+    pub is_witness: bool,
     /// The node's clock.
     pub now: Time,
 }

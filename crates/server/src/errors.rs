@@ -59,6 +59,9 @@ pub enum BackendError {
     /// A learner does not serve this.
     #[error("etcdserver: rpc not supported for learner")]
     NotSupportedForLearner,
+    /// This member votes and stores no data, so it serves nobody. Nothing was done.
+    #[error("etcdserver: this member is a witness: it votes and stores no data; ask another member")]
+    Witness,
     /// The cluster's features do not include this.
     #[error("etcdserver: not capable")]
     NotCapable,
@@ -130,7 +133,8 @@ impl BackendError {
             | Self::TimedOutConnectionLost
             | Self::TimedOutApplying
             | Self::ServerStopped
-            | Self::UnhealthyCluster => Code::Unavailable,
+            | Self::UnhealthyCluster
+            | Self::Witness => Code::Unavailable,
             Self::Unsupported(_) => Code::Unimplemented,
             Self::Other(_) => Code::Unknown,
         }

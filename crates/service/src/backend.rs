@@ -34,6 +34,7 @@ struct Live {
     leader: AtomicU64,
     leader_changes: AtomicU64,
     learns: AtomicBool,
+    is_witness: AtomicBool,
     leases: AtomicU64,
     alarms: AtomicU64,
     is_out_of_space: AtomicBool,
@@ -46,9 +47,11 @@ struct Live {
 
 impl Live {
     fn note(&self, seen: &Observation<'_, Keyspace>) {
-        let Observation { state, era: term, leader, learns, .. } = *seen;
+        let Observation { state, era: term, leader, learns, is_witness, .. } = *seen;
         let leader = leader.map_or(0, |leader| leader.0);
         self.learns.store(learns, Ordering::Relaxed);
+        // A part for life: the cluster told it before this node's own log does.
+        self.is_witness.fetch_or(is_witness, Ordering::Relaxed);
         self.revision.store(state.revision(), Ordering::Relaxed);
         self.compact_revision.store(state.compact_revision(), Ordering::Relaxed);
         self.history_bytes.store(state.history_bytes(), Ordering::Relaxed);
@@ -101,7 +104,7 @@ impl Unconnected {
 impl KeyspaceBackend {
     /// A backend, and the observer by which the node's loop keeps it up to date and serves its watchers.
     pub(crate) fn prepare(plan: &Plan, identity: &Identity) -> (Unconnected, Observer<Keyspace>) {
-        let live = Arc::new(Live::default());
+        let live = Arc::new(Live { is_witness: AtomicBool::new(identity.joins_as_witness), ..Live::default() });
         let seen = Arc::clone(&live);
         let (mut desk, watches) = WatchDesk::new(&plan.server);
         let observer = Box::new(move |observation: &Observation<'_, Keyspace>| {
@@ -137,6 +140,10 @@ impl KeyspaceBackend {
         }
     }
 
+    fn is_witness(&self) -> bool {
+        self.live.is_witness.load(Ordering::Relaxed)
+    }
+
     async fn runtime_status(&self) -> Result<RuntimeStatus, BackendError> {
         self.handle.status().await.ok_or(BackendError::ServerStopped)
     }
@@ -147,7 +154,8 @@ impl Backend for KeyspaceBackend {
         LocalView {
             header: self.header(self.live.revision.load(Ordering::Relaxed)),
             leader_id: self.live.leader.load(Ordering::Relaxed),
-            is_learner: self.live.learns.load(Ordering::Relaxed),
+            is_learner: self.live.learns.load(Ordering::Relaxed) && !self.is_witness(),
+            is_witness: self.is_witness(),
         }
     }
 
@@ -207,6 +215,9 @@ impl Backend for KeyspaceBackend {
     }
 
     async fn backup(&self) -> Result<Backup, BackendError> {
+        if self.is_witness() {
+            return Err(BackendError::Witness);
+        }
         let mut taken = self.handle.backup().await.map_err(backend_error)?;
         let total_bytes = taken.remaining_bytes();
         let (sender, pieces) = mpsc::channel(1);
@@ -245,7 +256,8 @@ impl Backend for KeyspaceBackend {
         if view.leader_id != self.me {
             return Err(BackendError::NotLeader);
         }
-        if !member_list(&self.runtime_status().await?).iter().any(|member| member.id == to && !member.is_learner) {
+        let may_lead = |member: &quorate_server::Member| member.id == to && !member.is_learner && !member.is_witness;
+        if !member_list(&self.runtime_status().await?).iter().any(may_lead) {
             return Err(BackendError::BadLeaderTransferee);
         }
         self.handle.move_leader(NodeId(to)).await.map_err(ask_error)
@@ -330,6 +342,7 @@ fn backend_error(error: RequestError) -> BackendError {
         error @ (RequestError::SessionExpired | RequestError::Acknowledged | RequestError::ReplyNotKept) => {
             BackendError::Other(error.to_string())
         }
+        RequestError::Witness => BackendError::Witness,
         RequestError::AlreadyDecided => BackendError::Unsupported("a single decree is no store".to_owned()),
     }
 }

@@ -4,7 +4,7 @@ use crate::backend::KeyspaceBackend;
 use crate::entry::{Identity, identify};
 use crate::plan::Plan;
 use quorate_keyspace::{Keyspace, KeyspaceDutyConfig};
-use quorate_node::NodeConfig;
+use quorate_node::{NodeConfig, WITNESS_SEGMENT_BYTES};
 use quorate_raft::{Config as RaftConfig, Raft};
 use quorate_runtime::{Observer, Recorder, Running, RuntimeConfig, StartError, StopCause, start};
 use quorate_server::{ConfigError, ServeError};
@@ -253,6 +253,9 @@ fn open(
     node.tracing = plan.tracing;
     node.checkpoint.after_slots = plan.snapshot_count;
     node.low_space_bytes = plan.low_space_bytes;
+    if identity.joins_as_witness {
+        node.journal.segment_bytes = node.journal.segment_bytes.min(WITNESS_SEGMENT_BYTES);
+    }
     node.machine.max_batch_bytes = plan.max_batch_bytes;
     node.machine.max_batch_commands = plan.max_batch_commands;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
