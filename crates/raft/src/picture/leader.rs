@@ -7,6 +7,7 @@ use crate::progress::{Pace, Progress, Transfer, Window};
 use crate::promotion::CatchUp;
 use crate::read::{Confirming, WaitingRead, WaitingReads};
 use crate::transfer::{Cause, DiskState, DiskWatch, Handover, HeartbeatMarks};
+use crate::witness::Attendance;
 use quorate_types::{Slot, Time};
 use quorate_wire::{Reader, Wire, WireError};
 use std::collections::VecDeque;
@@ -29,6 +30,7 @@ impl Wire for Leadership {
         self.farewells.encode(out);
         self.learners.encode(out);
         self.promotion_due.encode(out);
+        self.attendance.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Leadership, WireError> {
         Ok(Leadership {
@@ -48,6 +50,7 @@ impl Wire for Leadership {
             farewells: Wire::decode(input)?,
             learners: Wire::decode(input)?,
             promotion_due: Wire::decode(input)?,
+            attendance: Wire::decode(input)?,
         })
     }
 }
@@ -60,6 +63,7 @@ impl Wire for Progress {
         self.answered_round.encode(out);
         self.told_commit.encode(out);
         self.due.encode(out);
+        self.is_witness.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Progress, WireError> {
         Ok(Progress {
@@ -69,6 +73,7 @@ impl Wire for Progress {
             answered_round: Wire::decode(input)?,
             told_commit: Wire::decode(input)?,
             due: Wire::decode(input)?,
+            is_witness: Wire::decode(input)?,
         })
     }
 }
@@ -247,6 +252,16 @@ impl Wire for Farewell {
             heartbeats_left: Wire::decode(input)?,
             knows: Wire::decode(input)?,
         })
+    }
+}
+
+impl Wire for Attendance {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.voters.encode(out);
+        self.lacking.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Attendance, WireError> {
+        Ok(Attendance { voters: Wire::decode(input)?, lacking: Wire::decode(input)? })
     }
 }
 
