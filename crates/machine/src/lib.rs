@@ -55,6 +55,7 @@ mod config;
 mod duty;
 mod errands;
 mod image;
+mod leaving;
 mod machine;
 mod message;
 mod output;

@@ -9,6 +9,7 @@
 
 mod acquaintance;
 mod disk_thread;
+mod durable_file;
 mod file_disk;
 mod free_space;
 mod handle;
@@ -16,6 +17,7 @@ mod hello;
 mod introduction;
 mod node_loop;
 mod peers;
+mod promises;
 mod snapshot_log;
 mod start;
 mod timers;

@@ -150,7 +150,8 @@ impl<R: Replica> Rig<R> {
                     self.under_way.push(UnderWay { lane, write, operations });
                 }
                 NodeOutput::Reply { tag, result } => self.replies.push((tag, result)),
-                NodeOutput::Answer { .. } | NodeOutput::Asked { .. } => panic!("nobody asked for it"),
+                NodeOutput::Asked { result, .. } => assert_eq!(result, Ok(())),
+                NodeOutput::Answer { .. } => panic!("nobody asked for it"),
                 NodeOutput::Lead { .. } => {}
                 NodeOutput::Members(members) => self.members = Some(members),
                 NodeOutput::Applied { slot, digest } => self.applied.push((slot, digest)),

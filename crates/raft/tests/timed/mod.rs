@@ -185,6 +185,11 @@ impl World {
         self.cut.insert((from, to));
     }
 
+    /// All links work again.
+    pub fn heal_links(&mut self) {
+        self.cut.clear();
+    }
+
     /// All links work again, all disks too, and every node runs.
     pub fn heal(&mut self) {
         self.cut.clear();
@@ -223,6 +228,11 @@ impl World {
         let raft = Raft::open(&node.setup, &node.config, found, &mut node.outbox).expect("undamaged records open");
         node.raft = Some(raft);
         self.carry_out(id);
+    }
+
+    /// From its next opening on it has these settings.
+    pub fn set(&mut self, id: u64, config: Config) {
+        self.node(id).config = config;
     }
 
     /// A proposal at a node.

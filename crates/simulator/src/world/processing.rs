@@ -256,6 +256,7 @@ pub(super) fn timer_name<R: Replica>(timer: NodeTimer<R::Timer>) -> &'static str
         }
         NodeTimer::Requests => "requests",
         NodeTimer::Duty => "duty",
+        NodeTimer::Batch => "batch",
         NodeTimer::Tidy => "tidy",
         NodeTimer::Transfers => "transfers",
         NodeTimer::Checkpoint => "checkpoint",
