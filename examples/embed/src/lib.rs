@@ -1,67 +1,55 @@
-//! A state machine of one's own: tallies, counted in by anybody. See `docs/embedding.md`.
+//! An own state machine, and three replicas of it in one process.
 
-// [state machine]
+// [machine]
 use bytes::Bytes;
-use quorate_machine::{ApplyContext, RestoreError, StateMachine};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use quorate_machine::{ApplyContext, Consistency, RestoreError, StateMachine};
+use quorate_raft::{Config, Raft};
+use quorate_runtime::LocalCluster;
+use std::path::Path;
 
-/// A command.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Count {
-    /// What is counted.
-    pub what: String,
-    /// How many more.
-    pub by: i64,
-}
+/// How many apples there are. A command is how many more, as text.
+#[derive(Debug)]
+pub struct Apples(i64);
 
-/// How many there are of everything.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Tallies {
-    of: BTreeMap<String, i64>,
-    digest: u64,
-}
-
-impl StateMachine for Tallies {
-    type Query = String;
-    type Reply = Result<i64, String>;
+impl StateMachine for Apples {
+    type Query = ();
+    type Reply = i64;
     type Duty = ();
 
-    fn empty() -> Tallies {
-        Tallies::default()
+    fn empty() -> Apples {
+        Apples(0)
     }
 
-    fn apply(&mut self, _: &ApplyContext, payload: &Bytes) -> Self::Reply {
-        let Count { what, by } = serde_json::from_slice(payload).map_err(|why| why.to_string())?;
-        let tally = self.of.entry(what.clone()).or_default();
-        *tally = tally.checked_add(by).ok_or("too many to count")?;
-        let change = what.bytes().chain(tally.to_le_bytes());
-        self.digest = change.fold(self.digest, |digest, byte| digest.rotate_left(5) ^ u64::from(byte));
-        Ok(*tally)
+    fn apply(&mut self, _: &ApplyContext, more: &Bytes) -> i64 {
+        self.0 = self.0.wrapping_add(String::from_utf8_lossy(more).parse().unwrap_or(0));
+        self.0
     }
 
-    fn query(&self, what: &String) -> Self::Reply {
-        Ok(self.of.get(what).copied().unwrap_or(0))
-    }
-
-    fn digest(&self) -> u64 {
-        self.digest
+    fn query(&self, (): &()) -> i64 {
+        self.0
     }
 
     fn head(&self) -> Bytes {
-        serde_json::to_vec(self).expect("a map with text keys is JSON").into()
+        self.0.to_string().into()
     }
 
-    fn item_count(&self) -> u64 {
-        0
+    fn restore(head: Bytes, _: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Apples, RestoreError> {
+        let apples = String::from_utf8_lossy(&head);
+        apples.parse().map(Apples).map_err(|_| RestoreError { why: format!("no number: {apples}") })
     }
+}
+// [end]
 
-    fn item(&self, _: u64) -> Option<Bytes> {
-        None
+// [cluster]
+/// Three replicas on real files and sockets; each is told of two more apples.
+pub async fn count_apples(directory: &Path) -> anyhow::Result<i64> {
+    let cluster = LocalCluster::<Apples>::found::<Raft>(directory, 3, Config::default()).await?;
+    let mut apples = 0;
+    for replica in cluster.handles() {
+        replica.write("2".into()).await?;
+        apples = replica.read((), Consistency::Linearizable).await?;
     }
-
-    fn restore(head: Bytes, _: &mut dyn Iterator<Item = (u64, Bytes)>) -> Result<Tallies, RestoreError> {
-        serde_json::from_slice(&head).map_err(|why| RestoreError { why: why.to_string() })
-    }
+    cluster.shut_down().await;
+    Ok(apples)
 }
 // [end]

@@ -8,6 +8,7 @@ use crate::random::{Chance, Random};
 use crate::transcript::Keep;
 use crate::world::{OperationId, OperationResult, Outcome, World};
 use bytes::Bytes;
+use quorate_checker::{Entry, History, Operation};
 use quorate_machine::{Consistency, StateMachine};
 use quorate_narrator::Ending;
 use quorate_protocol::Replica;
@@ -58,6 +59,25 @@ pub struct Rehearsal<R: Replica, S: StateMachine> {
 }
 
 impl<R: Replica, S: StateMachine> Rehearsal<R, S> {
+    /// What the checker must judge: every call that happened or may have, as `describe` puts it: on which key, and what with which
+    /// answer. There is none for one of unknown fate. Calls that certainly never happened are left out, and questions without an answer.
+    pub fn history(
+        &self,
+        mut describe: impl FnMut(&Request<S::Query>, Option<&S::Reply>) -> (Vec<u8>, Operation),
+    ) -> History {
+        let mut entries = Vec::new();
+        for call in &self.calls {
+            let (ret, reply) = match (&call.outcome, &call.request) {
+                (Outcome::Reply(reply), _) => (Some(call.returned_at.0), Some(reply)),
+                (outcome, Request::Command(_)) if outcome.ending() == Ending::Unknown => (None, None),
+                _ => continue,
+            };
+            let (key, operation) = describe(&call.request, reply);
+            entries.push(Entry { client: call.client, key, call: call.called_at.0, ret, operation });
+        }
+        History::new(entries).expect("virtual time does not go back: no call ended before it began")
+    }
+
     /// The states of the nodes that run at the end.
     pub fn states(&self) -> impl Iterator<Item = (NodeId, &S)> {
         self.world.nodes().filter_map(|id| Some((id, self.world.node(id)?.state())))
