@@ -246,6 +246,8 @@ fn settings_changed_one_by_one(seed: u64, new: &Config, pause: impl Fn(&Config) 
     world.read_every_us = Some(1_000);
     world.pass_ms(600);
     let leader = world.leader().expect("somebody leads");
+    // Whoever stands apart falls behind with every write, and wins no election until it has caught up.
+    world.quiet = true;
     let mut changed: Vec<u64> = Vec::new();
     for id in world.ids().into_iter().filter(|id| *id != leader).chain([leader]) {
         world.crash(id);
@@ -262,6 +264,8 @@ fn settings_changed_one_by_one(seed: u64, new: &Config, pause: impl Fn(&Config) 
         world.open(id);
         world.pass_ms(500);
     }
+    world.quiet = false;
+    world.pass_ms(1_000);
     world
 }
 

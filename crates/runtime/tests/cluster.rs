@@ -292,7 +292,9 @@ async fn started_with(lease: Option<Duration>, directory: &Path) -> (Running<Kee
     let config =
         config_of(1, Start::Found(Membership::of_voters(1)), vec![url_of(&listener)], NodeConfig::new(raft), directory);
     // Only the first is waited for; nobody hears the others.
-    let observer = Box::new(move |_: &quorate_runtime::Observation<'_, Keeping>| drop(told.send(Instant::now())));
+    let observer = Box::new(move |_: &quorate_runtime::Observation<'_, Keeping>| {
+        let _ = told.send(Instant::now());
+    });
     let running = start(config, vec![listener], observer).expect("it starts");
     let status = running.handle.status().await;
     let first = first_round.recv().await.expect("it runs");
