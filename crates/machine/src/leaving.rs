@@ -7,7 +7,6 @@ use crate::machine::{Machine, Out};
 use crate::output::MachineOutput;
 use crate::request::RequestError;
 use crate::state_machine::StateMachine;
-use quorate_types::Time;
 
 impl<S: StateMachine> Machine<S> {
     /// Whether this node was removed, and that is applied here. An id that was removed never belongs again.
@@ -25,7 +24,7 @@ impl<S: StateMachine> Machine<S> {
             return;
         }
         let writes = self.writes.give_up_unexposed();
-        let reads = self.reads.time_out(Time(u64::MAX));
+        let reads = self.reads.give_up_questions();
         for tag in writes.into_iter().chain(reads) {
             out.push(MachineOutput::Reply { tag, result: Err(RequestError::Stopped) });
         }

@@ -16,6 +16,8 @@ pub(crate) enum Purpose<Query> {
     Errand(ErrandId),
     /// The same for an ask about the cluster itself.
     Ask(u64),
+    /// Proof, where such an ask was made, that what is seen there is no older than it.
+    OwnAsk(u64),
 }
 
 /// One read.
@@ -90,6 +92,12 @@ impl<Query> Reads<Query> {
     /// Takes an ask that arrived here, at the leader, just now. Their number is bounded where they are held.
     pub(crate) fn confirm_ask(&mut self, now: Time, ask: u64, config: &MachineConfig) {
         let purpose = Purpose::Ask(ask);
+        self.waiting.push_back(PendingRead { purpose, deadline: now + config.request_timeout });
+    }
+
+    /// Takes an ask that a client of this node has just made. Their number is bounded where they wait.
+    pub(crate) fn confirm_own_ask(&mut self, now: Time, ask: u64, config: &MachineConfig) {
+        let purpose = Purpose::OwnAsk(ask);
         self.waiting.push_back(PendingRead { purpose, deadline: now + config.request_timeout });
     }
 
@@ -175,6 +183,29 @@ impl<Query> Reads<Query> {
         }
     }
 
+    /// Takes away what clients ask.
+    pub(crate) fn give_up_questions(&mut self) -> Vec<ClientTag> {
+        let mut given_up = Vec::new();
+        let mut keep = |read: &PendingRead<Query>| match read.purpose {
+            Purpose::Question { tag, .. } => {
+                given_up.push(tag);
+                false
+            }
+            Purpose::Errand(_) | Purpose::Ask(_) | Purpose::OwnAsk(_) => true,
+        };
+        self.retain(&mut keep);
+        self.questions -= given_up.len();
+        given_up
+    }
+
+    fn retain(&mut self, keep: &mut impl FnMut(&PendingRead<Query>) -> bool) {
+        self.released.values_mut().for_each(|reads| reads.retain(&mut *keep));
+        self.rounds.values_mut().for_each(|round| round.reads.retain(&mut *keep));
+        self.waiting.retain(&mut *keep);
+        self.released.retain(|_, reads| !reads.is_empty());
+        self.rounds.retain(|_, round| !round.reads.is_empty());
+    }
+
     /// Takes away what has waited too long, in order of arrival within each stage. Errands go without a word: their askers
     /// have given up by themselves.
     pub(crate) fn time_out(&mut self, now: Time) -> Vec<ClientTag> {
@@ -188,11 +219,7 @@ impl<Query> Reads<Query> {
             }
             false
         };
-        self.released.values_mut().for_each(|reads| reads.retain(&mut keep));
-        self.rounds.values_mut().for_each(|round| round.reads.retain(&mut keep));
-        self.waiting.retain(&mut keep);
-        self.released.retain(|_, reads| !reads.is_empty());
-        self.rounds.retain(|_, round| !round.reads.is_empty());
+        self.retain(&mut keep);
         self.questions -= late.len();
         late
     }

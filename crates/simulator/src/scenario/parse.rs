@@ -3,7 +3,7 @@
 use super::acts;
 use super::script::{Call, Expectation, Line, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
 use super::words::{Parsed, bounded, duration, node, number};
-use crate::act::Ask;
+use crate::act::{Act, Ask};
 use crate::swarm::Plan;
 use bytes::Bytes;
 use quorate_node::Consistency;
@@ -134,6 +134,9 @@ fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
         }
         ["revoke", who, lease, "as", name] => (who, Call::Ask(Ask::Revoke { lease: number(lease)? }), name),
         ["keep-alive", who, lease, "as", name] => (who, Call::Ask(Ask::KeepAlive { lease: number(lease)? }), name),
+        ["clear-low-space", who, member, "as", name] => {
+            (who, Call::Ask(Ask::ClearLowSpace { member: node(member)? }), name)
+        }
         ["get", who, key, "as", name] => (who, read(Some(key), Consistency::Linearizable), name),
         ["peek", who, key, "as", name] => (who, read(Some(key), Consistency::Local), name),
         ["get-all", who, "as", name] => (who, read(None, Consistency::Linearizable), name),
@@ -141,7 +144,7 @@ fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
         ["propose", who, value, "as", name] => (who, Call::Propose { value: (*value).to_owned() }, name),
         [
             "put" | "delete" | "swap" | "compact" | "get" | "peek" | "get-all" | "peek-all" | "propose" | "grant"
-            | "attach" | "revoke" | "keep-alive",
+            | "attach" | "revoke" | "keep-alive" | "clear-low-space",
             ..,
         ] => {
             return Err("a call ends with `as NAME`, as in `put n1 key value as first`".to_owned());
@@ -220,7 +223,13 @@ fn picked(words: &[&str]) -> Parsed<Picked> {
 
 /// Every node a step names must exist.
 fn check_nodes(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let nodes = scenario.node_count();
+    let joiner = |line: &Line| match &line.step {
+        Step::Act(acts) => {
+            acts.iter().filter_map(|act| if let Act::StartJoining(node) = act { Some(node.0) } else { None }).max()
+        }
+        _ => None,
+    };
+    let nodes = scenario.steps.iter().filter_map(joiner).max().unwrap_or(0).max(scenario.node_count());
     for line in &scenario.steps {
         let is_for_raft = matches!(line.step, Step::Aftermath { .. })
             || matches!(line.step, Step::Call { call: Call::Ask(Ask::Put { .. }), .. });

@@ -111,7 +111,7 @@ struct Called {
     ended: Option<(Ending, String)>,
 }
 
-struct Stage<R: Replica, S: Judged> {
+struct Stage<R: Subject, S: Judged> {
     world: World<R, S>,
     history: History,
     calls: BTreeMap<String, Called>,
@@ -123,7 +123,7 @@ struct Stage<R: Replica, S: Judged> {
 
 type Checked = Result<(), String>;
 
-impl<R: Replica, S: Judged> Stage<R, S> {
+impl<R: Subject, S: Judged> Stage<R, S> {
     fn new(scenario: &Scenario, mut world: World<R, S>, (patience, longest_call): (Duration, Duration)) -> Stage<R, S> {
         world.set_manual_timers(scenario.manual_timers);
         let (mut history, calls) = (History::default(), BTreeMap::new());

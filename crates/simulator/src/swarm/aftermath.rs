@@ -2,10 +2,10 @@
 
 use super::history::History;
 use super::judge;
-use super::subject::Judged;
+use super::subject::{Judged, Standing, Subject};
 use crate::world::World;
-use quorate_protocol::Replica;
-use quorate_types::{NodeId, Slot, Time};
+use quorate_types::{MemberRole, NodeId, Slot, Time};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Within so many times its patience after the storm, a cluster must serve at every live node. A Raft with sensible settings
@@ -13,7 +13,7 @@ use std::time::Duration;
 const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
 
 /// A world in which nothing goes wrong any more, and what its clients know.
-pub(crate) struct Aftermath<'a, R: Replica, S: Judged> {
+pub(crate) struct Aftermath<'a, R: Subject, S: Judged> {
     pub(crate) world: &'a mut World<R, S>,
     pub(crate) history: &'a mut History,
     /// How long silence lasts before somebody else takes over.
@@ -22,36 +22,97 @@ pub(crate) struct Aftermath<'a, R: Replica, S: Judged> {
     pub(crate) longest_call: Duration,
 }
 
-impl<R: Replica, S: Judged> Aftermath<'_, R, S> {
+impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     /// Repairs everything but `left_down`, which is broken for ever, and demands of whoever runs then what is to be demanded; the
     /// first finding is reported to the world. Of fewer than a majority only that what was answered agrees with itself.
     pub(crate) fn examine(mut self, left_down: &[NodeId]) {
         self.world.repair(left_down);
         self.world.stop_recording();
-        let core: Vec<NodeId> = self.world.nodes().filter(|node| self.world.is_running(*node)).collect();
-        let quorum = self.world.nodes().count() / 2 + 1;
-        if core.len() >= quorum {
-            if self.check_live(&core) && self.check_leases_end(&core) && self.world.broken_promise().is_none() {
-                judge::judge(self.world, self.history, &core);
+        if self.has_quorum() {
+            let Some(core) = self.await_answers() else { return };
+            // What was asked before may have been carried out since: of the members there are now, too many may stay down for ever.
+            if self.has_quorum() {
+                let is_live = self.check_live(&core) && self.check_members(&core) && self.check_leases_end(&core);
+                if is_live && self.world.broken_promise().is_none() {
+                    judge::judge(self.world, self.history, &core);
+                }
+                return;
             }
-            return;
         }
-        let over = self.world.now() + self.longest_call + self.patience * 2;
+        let over = self.every_call_over();
         self.run_until(over);
         if self.world.broken_promise().is_none() {
             judge::judge_answers(self.world, self.history);
         }
     }
 
-    /// `LiveAfterHeal`: all calls end; a new write at every live node is decided; everything decided is applied at every
+    /// Whether somebody who runs can get things decided, by the members that it goes by, with the votes of those who run. Who has the
+    /// newest log of these is elected sooner or later, and its members count from then on: a wish that reached its log, though
+    /// perhaps nobody else's, may leave a cluster without a majority, and one that reached only logs which may be outvoted may not.
+    fn has_quorum(&self) -> bool {
+        let running: Vec<NodeId> = self.members_running();
+        let stands = |node: &NodeId| Some((*node, self.world.node(*node)?.replica().standing()));
+        let standings: BTreeMap<NodeId, Standing> = running.iter().filter_map(stands).collect();
+        standings.iter().any(|(node, own)| {
+            let agrees = |voter: &&NodeId| standings.get(*voter).is_some_and(|other| other.log_end <= own.log_end);
+            let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
+            own.halves.iter().any(|half| half.contains(node)) && own.halves.iter().all(carried)
+        })
+    }
+
+    /// When every call made by now has ended, on the slowest clock there may be.
+    fn every_call_over(&self) -> Time {
+        self.world.now() + self.longest_call * 10 / 9 + self.patience * 2
+    }
+
+    /// Those who are not known to be members no more, and run.
+    fn members_running(&self) -> Vec<NodeId> {
+        self.world.nodes().filter(|node| self.world.is_running(*node) && !self.world.is_removed(*node)).collect()
+    }
+
+    /// `LiveAfterHeal`: all calls end. The members who run then, and are to serve.
+    fn await_answers(&mut self) -> Option<Vec<NodeId>> {
+        let every_call_over = self.every_call_over();
+        if !self.run_while(every_call_over, |after| after.history.waiting() > 0 || after.world.asks_waiting() > 0) {
+            let members = self.members_running();
+            self.not_live("a call is still without an answer", &members);
+            return None;
+        }
+        if self.world.members_change() {
+            // A leader may still hold what it was asked about the members.
+            let settled = self.every_call_over();
+            self.run_until(settled);
+        }
+        let members = self.world.members().clone();
+        Some(self.members_running().into_iter().filter(|node| members.contains(*node)).collect())
+    }
+
+    /// `RetiredOnlyWhenRemoved`: who stopped for that is a member no more. `PromotedInTheEnd`: who joins, and runs, gets to vote.
+    fn check_members(&mut self, core: &[NodeId]) -> bool {
+        if let Some(wrong) = self.world.retired().iter().copied().find(|node| !self.world.is_removed(*node)) {
+            let detail = format!("{wrong} retired, but was not removed");
+            self.world.report_broken("RetiredOnlyWhenRemoved", Some(wrong), detail);
+            return false;
+        }
+        let joins = |after: &Self| {
+            let members = after.world.members();
+            core.iter()
+                .copied()
+                .find(|node| members.get(*node).is_some_and(|member| member.role == MemberRole::Joining))
+        };
+        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        if self.run_while(deadline, |after| joins(after).is_some()) || self.world.broken_promise().is_some() {
+            return true;
+        }
+        let detail = format!("faults are over and {:?} joins and runs, but has no vote yet", joins(self));
+        self.world.report_broken("PromotedInTheEnd", joins(self), detail);
+        false
+    }
+
+    /// `LiveAfterHeal`: a new write at every live node is decided; everything decided is applied at every
     /// live node; every key can be read.
     fn check_live(&mut self, core: &[NodeId]) -> bool {
-        let healed = self.world.now();
-        let every_call_over = healed + self.longest_call + self.patience * 2;
-        if !self.run_while(every_call_over, |after| after.history.waiting() > 0) {
-            return self.not_live("a call is still without an answer", core);
-        }
-        let deadline = self.world.now().max(healed) + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
         for node in core {
             if !self.answered_at(*node, deadline, |history, world| history.probe_write(world, *node)) {
                 return self.not_live(&format!("a new write at {node} is not decided"), core);

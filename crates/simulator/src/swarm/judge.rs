@@ -101,6 +101,7 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
             | (Ask::Attach { .. }, Some(Meaning::Put { .. } | Meaning::NoLease))
             | (Ask::Revoke { .. }, Some(Meaning::Revoked { .. } | Meaning::NoLease))
             | (Ask::KeepAlive { .. }, Some(Meaning::Renewed | Meaning::NoLease))
+            | (Ask::ClearLowSpace { .. }, Some(Meaning::Cleared))
             | (Ask::Read { .. }, Some(Meaning::Found { .. })) => true,
             (_, Some(_)) => false,
         };
@@ -309,7 +310,13 @@ fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<()
             Meaning::Delete { revision, existed } => Some((call, *revision, *existed)),
             Meaning::Swapped { revision, succeeded } => Some((call, *revision, *succeeded)),
             Meaning::Found { revision, .. } | Meaning::Revoked { revision } => Some((call, *revision, false)),
-            Meaning::Compacted | Meaning::Granted | Meaning::Renewed | Meaning::NoLease | Meaning::Refused(_) => None,
+            Meaning::Compacted
+            | Meaning::Granted
+            | Meaning::Renewed
+            | Meaning::NoLease
+            | Meaning::NoSpace
+            | Meaning::Cleared
+            | Meaning::Refused(_) => None,
         })
         .collect();
     let mut by_call = answered.clone();
@@ -322,6 +329,7 @@ fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<()
         | Ask::Grant { .. }
         | Ask::Revoke { .. }
         | Ask::KeepAlive { .. }
+        | Ask::ClearLowSpace { .. }
         | Ask::Read { .. } => None,
     }));
     by_call.sort_by_key(|(call, ..)| call.called_at);
@@ -398,6 +406,7 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
                 | Ask::Attach { .. }
                 | Ask::Revoke { .. }
                 | Ask::KeepAlive { .. }
+                | Ask::ClearLowSpace { .. }
                 | Ask::Read { .. },
                 _,
             ) => {}
@@ -426,6 +435,7 @@ fn keys_of(ended: &[Ended]) -> Vec<&[u8]> {
             | Ask::Attach { .. }
             | Ask::Revoke { .. }
             | Ask::KeepAlive { .. }
+            | Ask::ClearLowSpace { .. }
             | Ask::Read { key: None, .. } => None,
         })
         .collect();

@@ -4,6 +4,7 @@ use super::aftermath::Aftermath;
 use super::callers::Callers;
 use super::judge::Finding;
 use super::lessees::Lessees;
+use super::operator::{Errands, OperatorAlarm, Operators};
 use super::plan::Plan;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
@@ -149,6 +150,7 @@ enum Alarm {
     Storm(StormAlarm),
     Caller(usize),
     Lessee(usize),
+    Operator(OperatorAlarm),
 }
 
 struct Run<R: Subject, S: Judged> {
@@ -156,6 +158,7 @@ struct Run<R: Subject, S: Judged> {
     plan: Plan,
     world: World<R, S>,
     storm: Storm,
+    operators: Operators,
     callers: Callers,
     lessees: Lessees,
     watchers: Watchers,
@@ -177,6 +180,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             seed,
             world,
             storm: Storm::new(Random::stream(seed, "storm", 0)),
+            operators: Operators::new(&plan, Random::stream(seed, "operators", 0), R::IS_STEERED),
             callers,
             watchers: Watchers::new(&plan, Random::stream(seed, "watchers", 0)),
             lessees: Lessees::new(&plan, Random::stream(seed, "lessees", 0)),
@@ -206,7 +210,13 @@ impl<R: Subject, S: Judged> Run<R, S> {
             simulated: end.since(Time::ZERO),
             operations,
             events: self.world.events(),
-            faults: self.storm.counts().clone(),
+            faults: self
+                .storm
+                .counts()
+                .iter()
+                .chain(self.operators.counts())
+                .map(|(what, count)| (*what, *count))
+                .collect(),
             marks,
             is_evidence: operations >= ANSWERS_FOR_EVIDENCE,
             plan: self.plan,
@@ -230,10 +240,13 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.run_until(calm_ends);
         let reminders = self.storm.begin(&self.plan, &mut self.world);
         self.remind_storm(reminders);
+        let errands = self.operators.begin();
+        self.remind_operators(errands);
         self.run_until(calm_ends + self.plan.storm);
         self.callers.stop();
         self.lessees.stop();
         self.storm.end();
+        self.operators.end();
         let left_down = if self.plan.leave_minority_down { self.choose_minority() } else { Vec::new() };
         self.left_down = Some(left_down.clone());
         let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
@@ -253,7 +266,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
 
     /// Nodes to stay broken for ever, so that a bare majority has to manage alone: those that cannot come back, and others.
     fn choose_minority(&mut self) -> Vec<NodeId> {
-        let everyone: Vec<NodeId> = self.world.nodes().collect();
+        let everyone: Vec<NodeId> = self.world.members().voters().collect();
         let (mut broken, mut others): (Vec<NodeId>, Vec<NodeId>) =
             everyone.iter().partition(|node| self.world.is_out_of_service(**node));
         self.random.shuffle(&mut others);
@@ -295,6 +308,10 @@ impl<R: Subject, S: Judged> Run<R, S> {
                     let reminders = self.storm.alarm(&self.plan, &mut self.world, alarm);
                     self.remind_storm(reminders);
                 }
+                Some(Alarm::Operator(alarm)) => {
+                    let errands = self.operators.alarm(alarm, &self.storm.doomed, &mut self.world);
+                    self.remind_operators(errands);
+                }
                 None => {}
             }
         }
@@ -313,6 +330,12 @@ impl<R: Subject, S: Judged> Run<R, S> {
     fn remind_storm(&mut self, reminders: Reminders) {
         for (after, alarm) in reminders {
             self.remind(after, Alarm::Storm(alarm));
+        }
+    }
+
+    fn remind_operators(&mut self, errands: Errands) {
+        for (after, alarm) in errands {
+            self.remind(after, Alarm::Operator(alarm));
         }
     }
 
