@@ -254,10 +254,10 @@ fn settings_changed_one_by_one(seed: u64, new: &Config, pause: impl Fn(&Config) 
         world.pass_ms(u64::try_from(pause(&old).as_millis()).expect("it is short"));
         changed.push(id);
         world.heal_links();
-        for (one, other) in changed.iter().flat_map(|one| world.ids().into_iter().map(move |other| (*one, other))) {
-            if !changed.contains(&other) {
-                world.cut(one, other);
-                world.cut(other, one);
+        for other in world.ids().into_iter().filter(|other| !changed.contains(other)) {
+            for one in &changed {
+                world.cut(*one, other);
+                world.cut(other, *one);
             }
         }
         world.set(id, new.clone());
