@@ -464,6 +464,7 @@ def check_members_come_and_go_while_clients_write(world):
         kept = json.loads(servers.quorate("get", "load/", "--prefix", "--keys-only", "--output", "json").stdout)
         assert {pair["key"] for pair in kept["kvs"]} >= set(load.written), "an acknowledged write is lost"
         membership.wiped_disks_stay_out(servers)
+        membership.small_pains(servers)
     finally:
         servers.stop()
 
@@ -475,6 +476,7 @@ def check_no_read_on_a_lease_is_stale_while_leaders_pause_and_die(world):
         assert all("lease reads are on" in servers.words(name) for name in servers.processes), "what they rest on is said"
         print(f"    {leases.no_read_is_stale(servers)} reads")
         leases.a_member_without_leases_is_kept_apart(servers)
+        print(f"    {leases.leases_are_turned_off_one_member_after_the_other(servers)} reads while leases are turned off")
     finally:
         servers.stop()
 

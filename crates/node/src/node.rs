@@ -218,6 +218,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             NodeInput::Expired(NodeTimer::Protocol(timer)) => self.tell_replica(env, Input::Expired(timer)),
             NodeInput::Expired(NodeTimer::Requests) => self.machine.expired(env.now(), &mut self.machine_outputs),
             NodeInput::Expired(NodeTimer::Duty) => self.machine.duty_expired(),
+            NodeInput::Expired(NodeTimer::Batch) => self.machine.batch_expired(),
             NodeInput::Expired(NodeTimer::Transfers) => self.transfers_expired(env.now()),
             NodeInput::Expired(NodeTimer::Tidy) => self.tidy.expired(),
             NodeInput::Expired(NodeTimer::Checkpoint) => self.pace.look(),

@@ -199,6 +199,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 MachineOutput::SetDutyTimer(delay) => {
                     out.push(NodeOutput::SetTimer { timer: NodeTimer::Duty, at_least: delay, at_most: delay });
                 }
+                MachineOutput::SetBatchTimer(delay) => {
+                    out.push(NodeOutput::SetTimer { timer: NodeTimer::Batch, at_least: delay, at_most: delay });
+                }
             }
         }
     }

@@ -44,7 +44,7 @@ pub use gate::Gate;
 pub use input::{Batch, Footprint, Input, LinkState, ReadToken, RequestId, SnapshotId, TransferOutcome};
 pub use landmarks::Landmarks;
 pub use outbox::Outbox;
-pub use output::{Decision, LEARNER_NOT_IN_SYNC, MembersChange, Output, Refusal, Refused};
+pub use output::{Decision, LEARNER_NOT_IN_SYNC, MembersChange, Output, Refusal, Refused, TRANSFER_IN_VAIN};
 pub use pending::Pending;
 pub use replica::{Durable, Env, OpenError, Replica, Setup, Start, Violation};
 pub use status::{PeerStatus, Role, Status};

@@ -5,6 +5,7 @@ use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ti
 use quorate_wire::{Agreement, Wire};
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Time and chance, as given for one call.
@@ -156,6 +157,13 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     #[must_use]
     fn agreements(_config: &Self::Config) -> Vec<Agreement> {
         Vec::new()
+    }
+
+    /// For how long, on its own clock, what this replica promised others may bind it after it stops; a replica opened with these
+    /// same settings sees to that itself. Before one is opened with settings for which this is less, drivers let so long pass.
+    #[must_use]
+    fn promises_last(_config: &Self::Config) -> Duration {
+        Duration::ZERO
     }
 
     /// The last slot of the prefix that an anchor describes.

@@ -16,6 +16,7 @@ use quorate_protocol::{
 };
 use quorate_types::{NodeId, Slot};
 use quorate_wire::Agreement;
+use std::time::Duration;
 
 /// Names of timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,6 +171,10 @@ impl Replica for Raft {
 
     fn agreements(config: &Config) -> Vec<Agreement> {
         config.agreements()
+    }
+
+    fn promises_last(config: &Config) -> Duration {
+        config.lease_reads.map_or(Duration::ZERO, |_| config.election_timeout)
     }
 
     fn status(&self) -> Status {

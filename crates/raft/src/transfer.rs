@@ -14,12 +14,11 @@ use crate::message::Message;
 use crate::progress::Progress;
 use crate::replica::{Raft, Timer};
 use crate::rules;
-use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId};
+use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
 use quorate_types::{MemberRole, NodeId, Slot};
 
 /// Why a leader takes no proposals for now.
 pub(crate) const UNDER_WAY: &str = "leadership is being handed over";
-const IN_VAIN: &str = "the one chosen did not take over within an election timeout";
 
 /// A transfer under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,7 +175,7 @@ impl Raft {
         out.cancel_timer(Timer::Transfer);
         out.trace(|| Event::refused(&rules::TRANSFER).with("to", to).with("why", why));
         if let Cause::Request(request) = cause {
-            out.refuse(Refused::Request(request), Refusal::NotReady(IN_VAIN));
+            out.refuse(Refused::Request(request), Refusal::NotReady(TRANSFER_IN_VAIN));
         }
     }
 

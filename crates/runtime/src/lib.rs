@@ -9,6 +9,7 @@
 
 mod acquaintance;
 mod disk_thread;
+mod durable_file;
 mod file_disk;
 mod free_space;
 mod handle;
@@ -17,6 +18,7 @@ mod introduction;
 mod local;
 mod node_loop;
 mod peers;
+mod promises;
 mod recording;
 mod snapshot_log;
 mod start;

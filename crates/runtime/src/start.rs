@@ -8,11 +8,12 @@ use crate::handle::NodeHandle;
 use crate::hello::KnownDisks;
 use crate::node_loop::{NodeLoop, StopCause, address_of};
 use crate::peers::{PeerContext, accept_peers};
+use crate::promises::Promises;
 use crate::recording::{Recorder, Recording};
 use quorate_disk::DiskError;
 use quorate_journal::Journal;
 use quorate_machine::{DutyConfig, StateMachine};
-use quorate_node::{Boot, BootError, Lane, Node, NodeConfig, NodeStatus};
+use quorate_node::{Boot, BootError, Lane, Node, NodeConfig, NodeOutput, NodeStatus};
 use quorate_protocol::{Replica, Start};
 use quorate_types::{ClusterId, DiskId, NodeId, Time};
 use quorate_wire::{Hello, WIRE_VERSION, WIRE_VERSION_OLDEST};
@@ -24,6 +25,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// What a node needs to run.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ pub struct RuntimeConfig<R: Replica, S: StateMachine> {
     pub node: NodeConfig<R>,
     /// The settings of its state machine's duty.
     pub duty: DutyConfig<S>,
-    /// Where its data is: `journal/`, `store/`, `LOCK` and `known-disks`.
+    /// Where its data is: `journal/`, `store/`, `LOCK`, `known-disks` and, where it ever promised anything, `promises`.
     pub data_directory: PathBuf,
     /// Its name for people; told to the other members, like the URLs, for their member lists.
     pub name: String,
@@ -111,7 +113,7 @@ pub struct Running<S: StateMachine> {
     /// The way in.
     pub handle: NodeHandle<S>,
     /// Ends with the node.
-    pub ended: tokio::task::JoinHandle<StopCause>,
+    pub ended: JoinHandle<StopCause>,
     /// Its disk's id.
     pub disk: DiskId,
 }
@@ -139,6 +141,9 @@ where
     let new_disk = DiskId(draw("cannot draw a disk id")?);
     let (seed, start) = (draw("cannot draw a seed")?, draw("cannot draw a name for this start")?);
     let (addresses, agreements) = (addresses_of(&config.start), R::agreements(&config.node.protocol));
+    let promises_last = R::promises_last(&config.node.protocol);
+    let promises = Promises::load(&config.data_directory.join("promises"), promises_last)
+        .map_err(system("cannot keep the file promises"))?;
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
     let (mut node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
@@ -176,19 +181,36 @@ where
         acquaintance: RefCell::new(Acquaintance::default()),
         events,
     });
-    let accept = |listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context)));
-    let acceptors: Vec<_> = peer_listeners.into_iter().map(accept).collect();
     let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer, recording };
-    let ended = tokio::task::spawn_local(async move {
-        let cause = node_loop.run(outputs).await;
-        sampler.abort();
-        for acceptor in acceptors {
-            acceptor.abort();
-        }
-        drop(lock);
-        cause
-    });
+    let ended = tokio::task::spawn_local(live(node_loop, outputs, promises, peer_listeners, sampler, lock));
     Ok(Running { handle: NodeHandle::new(requests), ended, disk: status.disk })
+}
+
+/// The life of an open node, from what it may owe to the end of its disks' work, with the directory locked.
+async fn live<R: Replica, S: StateMachine>(
+    mut node_loop: NodeLoop<R, S>,
+    outputs: Vec<NodeOutput<R, S>>,
+    promises: Promises,
+    peer_listeners: Vec<TcpListener>,
+    sampler: JoinHandle<()>,
+    lock: DirectoryLock,
+) -> StopCause {
+    let cause = match node_loop.keep_promises(promises).await {
+        Some(cause) => {
+            node_loop.close();
+            cause
+        }
+        None => {
+            let accept = |listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&node_loop.context)));
+            let acceptors: Vec<_> = peer_listeners.into_iter().map(accept).collect();
+            let cause = node_loop.run(outputs).await;
+            acceptors.iter().for_each(JoinHandle::abort);
+            cause
+        }
+    };
+    sampler.abort();
+    drop(lock);
+    cause
 }
 
 fn announce(opened: &NodeStatus, seed: u64, took: Duration) {

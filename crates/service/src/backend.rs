@@ -1,20 +1,20 @@
 //! What the front asks, put to the node of this process.
 
 use crate::entry::Identity;
-use crate::membership::{MembershipRules, member_list};
+use crate::membership::{MembershipRules, member_list, reaches};
 use crate::plan::Plan;
 use bytes::Bytes;
 use quorate_keyspace::{Keyspace, KeyspaceError, LeaseAnswer, LeaseErrand, Query, Reply, Request};
 use quorate_machine::{ClientBounds, ClientCommand, ClientId};
 use quorate_node::{AskError, Consistency, RequestError};
-use quorate_protocol::Replica;
+use quorate_protocol::{Replica, Role};
 use quorate_raft::Raft;
 use quorate_runtime::{NodeHandle, Observation, Observer, RuntimeStatus};
 use quorate_server::{
     Backend, BackendError, Backup, Header, LocalView, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
     PeerDetail, SessionAnswer, SessionCall, WatchDesk, WatchEntrance,
 };
-use quorate_types::{ClusterId, NodeId};
+use quorate_types::{ClusterId, MemberRole, NodeId};
 use quorate_wire::{decode_exact, encode_to_bytes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -256,9 +256,14 @@ impl Backend for KeyspaceBackend {
         if view.leader_id != self.me {
             return Err(BackendError::NotLeader);
         }
+        let status = self.runtime_status().await?;
         let may_lead = |member: &quorate_server::Member| member.id == to && !member.is_learner && !member.is_witness;
-        if !member_list(&self.runtime_status().await?).iter().any(may_lead) {
+        if !member_list(&status).iter().any(may_lead) {
             return Err(BackendError::BadLeaderTransferee);
+        }
+        if !reaches(&status, NodeId(to)) {
+            // It could not take over; finding out by trying would stop all writes for an election timeout.
+            return Err(BackendError::TimedOutLeaderTransfer);
         }
         self.handle.move_leader(NodeId(to)).await.map_err(ask_error)
     }
@@ -316,7 +321,7 @@ impl KeyspaceBackend {
         NodeDetail {
             name: self.name.clone(),
             protocol: Raft::PROTOCOL.to_owned(),
-            role: protocol.role.name().to_owned(),
+            role: role_of(&status.node).to_owned(),
             incarnation: status.node.incarnation.0,
             first_index: protocol.first.0,
             last_index: protocol.last.0,
@@ -328,6 +333,16 @@ impl KeyspaceBackend {
             peers: peers.collect(),
             particulars: particulars.collect(),
         }
+    }
+}
+
+/// One that is on its way to belong is not called an outsider, nor a learner, which it is not to stay.
+fn role_of(node: &quorate_node::NodeStatus) -> &'static str {
+    let role = node.protocol.role;
+    match (role, node.protocol.membership.get(node.me).map(|member| member.role)) {
+        (Role::Learner, Some(MemberRole::Joining)) => "joining",
+        (Role::Outsider, _) if !node.roster.is_removed(node.me) => "joining",
+        _ => role.name(),
     }
 }
 
@@ -358,6 +373,7 @@ fn ask_error(error: AskError) -> BackendError {
         AskError::TooManyLearners => BackendError::TooManyLearners,
         AskError::NotEnoughStarted => BackendError::NotEnoughStartedMembers,
         AskError::BadTransferee => BackendError::BadLeaderTransferee,
+        AskError::TransferInVain => BackendError::TimedOutLeaderTransfer,
         AskError::Senseless(why) => BackendError::Other(why),
     }
 }

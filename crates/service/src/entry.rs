@@ -42,6 +42,10 @@ pub(crate) async fn identify(plan: &Plan) -> Result<Identity, MemberError> {
             Ok(Identity { cluster: *cluster, me: *me, start, joins_as_witness: false })
         }
         (Entry::Join { .. }, Some((cluster, me))) => Ok(Identity { cluster, me, start, joins_as_witness: false }),
+        (Entry::Join { members, .. }, None) if members.len() < 2 => Err(MemberError::Join(format!(
+            "{} has no data, so --initial-cluster must name all members, this one included",
+            plan.data_directory.display()
+        ))),
         (Entry::Join { members, patience }, None) => {
             let deadline = Instant::now() + *patience;
             loop {

@@ -34,7 +34,8 @@ pub enum MemberError {
     /// Founders are told who they are, and the data say otherwise.
     #[error(
         "{directory} has the data of member {:x} of cluster {:x}, and by the settings of the initial cluster this is member {:x} of \
-         cluster {:x}: put them back as they were, or say --initial-cluster-state existing, with which the data win",
+         cluster {:x}: put --initial-advertise-peer-urls, --initial-cluster and --initial-cluster-token back as they were; or, if the member \
+         was moved (`quorate member update`), add --initial-cluster-state existing, with which the data win",
         found.0, found.1, told.0, told.1
     )]
     AnotherIdentity {
@@ -258,6 +259,7 @@ fn open(
     }
     node.machine.max_batch_bytes = plan.max_batch_bytes;
     node.machine.max_batch_commands = plan.max_batch_commands;
+    node.machine.max_batch_wait = plan.max_batch_wait;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
     let config = RuntimeConfig::<Raft, Keyspace> {
         duty: KeyspaceDutyConfig {

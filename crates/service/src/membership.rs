@@ -130,6 +130,6 @@ fn refuse_if_not_enough_started(change: &MemberChange, members: &Membership) -> 
     }
 }
 
-fn reaches(status: &RuntimeStatus, id: NodeId) -> bool {
+pub(crate) fn reaches(status: &RuntimeStatus, id: NodeId) -> bool {
     id == status.node.me || status.connected.contains_key(&id)
 }

@@ -60,6 +60,8 @@ pub struct Plan {
     pub max_batch_bytes: usize,
     /// How many writes share one entry of the log.
     pub max_batch_commands: usize,
+    /// While an entry before it is not decided, how long the next one may wait for more writes, if it is not full before.
+    pub max_batch_wait: Duration,
     /// History above so many bytes raises the NOSPACE alarm, and nothing grows until an operator clears it.
     pub quota_backend_bytes: u64,
     /// Learners that this member lets be added; joining members are none.
@@ -111,6 +113,7 @@ impl Plan {
             uncommitted_bytes_max: RaftConfig::default().undecided_bytes,
             max_batch_bytes: MachineConfig::default().max_batch_bytes,
             max_batch_commands: MachineConfig::default().max_batch_commands,
+            max_batch_wait: MachineConfig::default().max_batch_wait,
             quota_backend_bytes: Plan::DEFAULT_QUOTA_BACKEND_BYTES,
             learners_max: Plan::DEFAULT_LEARNERS_MAX,
             strict_reconfiguration: true,

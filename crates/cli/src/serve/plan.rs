@@ -45,10 +45,6 @@ impl Settings {
         let token = self.initial_cluster_token.unwrap_or_else(|| "quorate-cluster".to_owned());
         let founders = founders(self.initial_cluster.as_deref(), &name, &peer_urls)?;
         let entry = if joins {
-            ensure!(
-                founders.len() > 1,
-                "--initial-cluster-state existing: --initial-cluster must name all members, this one included"
-            );
             Entry::Join { members: founders, patience: JOIN_PATIENCE }
         } else {
             let members = founding_membership(&founders, &token);
@@ -226,6 +222,12 @@ mod tests {
         assert_eq!(joining.member.peer_urls, ["http://127.0.0.1:2"]);
     }
 
+    #[test]
+    fn the_only_member_may_say_that_it_exists_for_its_data_may_be_of_another_address() {
+        let moved = Settings { initial_cluster_state: Some("existing".to_owned()), ..Settings::default() };
+        assert!(matches!(moved.plan().unwrap().member.entry, Entry::Join { members, .. } if members.len() == 1));
+    }
+
     fn refusal(settings: Settings) -> String {
         settings.plan().unwrap_err().to_string()
     }
@@ -263,8 +265,8 @@ mod tests {
         assert!(refusal(everywhere).contains("--advertise-client-urls must be given"));
         let secret = Settings { listen_client_urls: Some("https://127.0.0.1:2379".to_owned()), ..Settings::default() };
         assert!(refusal(secret).contains("TLS is not there yet"));
-        let joining = Settings { initial_cluster_state: Some("existing".to_owned()), ..Settings::default() };
-        assert!(refusal(joining).contains("must name all members"));
+        let neither = Settings { initial_cluster_state: Some("old".to_owned()), ..Settings::default() };
+        assert!(refusal(neither).contains("new or existing is wanted"));
         let other = Settings { protocol: Some("zab".to_owned()), ..Settings::default() };
         assert!(refusal(other).contains("raft only"));
     }

@@ -100,6 +100,11 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_MAX_BATCH_COMMANDS", value_name = "COUNT")]
     pub max_batch_commands: Option<usize>,
 
+    /// Microseconds that writes may wait for others to share an entry with, while one before it is not yet on a majority of disks;
+    /// 0: never [default: 0]
+    #[arg(long, env = "QUORATE_MAX_BATCH_WAIT_US", value_name = "MICROSECONDS")]
+    pub max_batch_wait_us: Option<u64>,
+
     /// History above so many bytes raises the NOSPACE alarm [default: 2147483648]
     #[arg(long, env = "QUORATE_QUOTA_BACKEND_BYTES", value_name = "BYTES")]
     pub quota_backend_bytes: Option<u64>,
@@ -188,6 +193,7 @@ const VARIABLES: &[&str] = &[
     "QUORATE_UNCOMMITTED_BYTES_MAX",
     "QUORATE_MAX_BATCH_BYTES",
     "QUORATE_MAX_BATCH_COMMANDS",
+    "QUORATE_MAX_BATCH_WAIT_US",
     "QUORATE_QUOTA_BACKEND_BYTES",
     "QUORATE_LOW_SPACE_BYTES",
     "QUORATE_SNAPSHOT_COUNT",
@@ -264,6 +270,7 @@ impl Settings {
             uncommitted_bytes_max: self.uncommitted_bytes_max.or(weaker.uncommitted_bytes_max),
             max_batch_bytes: self.max_batch_bytes.or(weaker.max_batch_bytes),
             max_batch_commands: self.max_batch_commands.or(weaker.max_batch_commands),
+            max_batch_wait_us: self.max_batch_wait_us.or(weaker.max_batch_wait_us),
             quota_backend_bytes: self.quota_backend_bytes.or(weaker.quota_backend_bytes),
             low_space_bytes: self.low_space_bytes.or(weaker.low_space_bytes),
             snapshot_count: self.snapshot_count.or(weaker.snapshot_count),

@@ -153,13 +153,12 @@ impl<R: Replica> Rig<R> {
                     self.under_way.push(UnderWay { lane, write, operations });
                 }
                 NodeOutput::Reply { tag, result } => self.replies.push((tag, result)),
-                // There is no duty here, and no leader of this rig is asked for anything.
+                // There is no duty here.
                 NodeOutput::Answer { tag, result } => {
                     self.refused.push((tag, result.expect_err("nobody could answer").to_string()));
                 }
-                NodeOutput::Asked { tag, result } => {
-                    self.refused.push((tag, result.expect_err("nobody could answer").to_string()));
-                }
+                NodeOutput::Asked { tag, result: Err(why) } => self.refused.push((tag, why.to_string())),
+                NodeOutput::Asked { result: Ok(()), .. } => {}
                 NodeOutput::Lead { .. } => {}
                 NodeOutput::Members(members) => self.members = Some(members),
                 NodeOutput::Applied { slot, digest } => self.applied.push((slot, digest)),

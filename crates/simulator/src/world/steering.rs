@@ -148,7 +148,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         };
         let ending = match result {
             Ok(()) => Ending::Answered,
-            Err(AskError::Request(RequestError::Unknown)) => Ending::Unknown,
+            Err(AskError::Request(RequestError::Unknown) | AskError::TransferInVain) => Ending::Unknown,
             Err(_) => Ending::Refused,
         };
         let answer = result.as_ref().map_or_else(ToString::to_string, |()| "done".to_owned());
