@@ -119,9 +119,11 @@ fn is_called(life: &Life, wanted: &str) -> bool {
 }
 
 fn time_of(flag: &str, text: &str, begin: Time) -> Result<Time> {
-    wall::parse(text, begin).with_context(|| {
-        format!("{flag} {text}: a time such as 18:02:20.905, 2026-11-21T18:02:20Z or +12.5s is wanted")
-    })
+    wall::parse(text, begin).ok_or_else(|| no_time(flag, text))
+}
+
+fn no_time(flag: &str, text: &str) -> anyhow::Error {
+    anyhow::anyhow!("{flag} {text}: a time such as 18:02:20.905, 2026-11-21T18:02:20Z or +12.5s is wanted")
 }
 
 /// `SLOT`, `KEY`, `SLOT@TIME` or `KEY@TIME`. What follows the last `@` is a time, or part of a key.
@@ -129,7 +131,7 @@ fn question_of(text: &str, lives: &[Life], begin: Time) -> Result<Question> {
     let (what, at) = match text.rsplit_once('@') {
         Some((what, time)) => match wall::parse(time, begin) {
             Some(at) => (what, Some(at)),
-            None if what.parse::<u64>().is_ok() => return Err(usage(time_of("--why", time, begin).unwrap_err())),
+            None if what.parse::<u64>().is_ok() => return Err(usage(no_time("--why", time))),
             None => (text, None),
         },
         None => (text, None),

@@ -168,8 +168,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             stop: None,
             stopped: false,
         };
-        let (id, disk) = (node.setup.me, node.setup.disk);
-        node.machine.know_own_disk(id, disk);
+        node.machine.know_own_disk(node.setup.me, node.setup.disk);
         let mut outputs = Vec::new();
         for word in first_words {
             node.carry_replica_output(Time::ZERO, word, &mut outputs);

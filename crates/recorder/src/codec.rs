@@ -411,10 +411,11 @@ fn write_rare_output<R: Recordable>(output: Output<R>, shorten: &mut dyn FnMut(B
                 MembersChange::Reach => 4,
             });
         }
-        Output::SendSnapshot { to, at_least } => {
+        Output::SendSnapshot { to, at_least, with_data } => {
             out.push(10);
             to.encode(out);
             at_least.encode(out);
+            with_data.encode(out);
         }
         Output::SnapshotAnchor { id, to, anchor } => {
             out.push(11);

@@ -186,12 +186,12 @@ async fn with_one_voter_down_writes_go_on_and_the_witness_stores_none_of_them() 
     let refused = Survivors::gather(directory, &[]).map(drop).unwrap_err();
     assert!(matches!(&refused, RecoverError::Witness(_)), "{refused}");
     // The voter that stopped before is behind what the witness has seen: that must not be recovered from unawares.
-    let lagging = Survivors::gather(cluster.local.data_directory(other), &[directory.clone()]).unwrap();
+    let lagging = Survivors::gather(cluster.local.data_directory(other), std::slice::from_ref(directory)).unwrap();
     let refused = lagging.judge().unwrap_err();
     assert!(matches!(&refused, RecoverError::WitnessKnowsMore { .. }), "{refused}");
     drop(lagging);
     cluster.local.stop(leader).await;
-    let whole = Survivors::gather(cluster.local.data_directory(leader), &[directory.clone()]).unwrap();
+    let whole = Survivors::gather(cluster.local.data_directory(leader), std::slice::from_ref(directory)).unwrap();
     assert!(
         matches!(whole.judge(), Err(RecoverError::MajorityIsHere(_))),
         "its log is of one history with the leader's"

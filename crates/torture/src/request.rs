@@ -131,11 +131,11 @@ impl Request {
             Request::Swap { key, value, .. } if succeeded => vec![(key, value)],
             Request::Transact(transact) => {
                 let steps = if succeeded { &transact.then } else { &transact.otherwise };
-                let put = |step| match step {
-                    &Step::Put(ref key, ref value) => Some((key.as_str(), value.as_str())),
+                let put = steps.iter().filter_map(|step| match step {
+                    Step::Put(key, value) => Some((key.as_str(), value.as_str())),
                     Step::Get(_) => None,
-                };
-                steps.iter().filter_map(put).collect()
+                });
+                put.collect()
             }
             Request::Swap { .. } | Request::Get { .. } | Request::Delete { .. } | Request::Scan { .. } => Vec::new(),
         }
@@ -148,11 +148,11 @@ impl Request {
             Request::Get { key } => vec![key],
             Request::Transact(transact) => {
                 let steps = if succeeded { &transact.then } else { &transact.otherwise };
-                let get = |step| match step {
-                    &Step::Get(ref key) => Some(key.as_str()),
+                let got = steps.iter().filter_map(|step| match step {
+                    Step::Get(key) => Some(key.as_str()),
                     Step::Put(..) => None,
-                };
-                steps.iter().filter_map(get).collect()
+                });
+                got.collect()
             }
             Request::Put { .. } | Request::Swap { .. } | Request::Delete { .. } | Request::Scan { .. } => Vec::new(),
         }

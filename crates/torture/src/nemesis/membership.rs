@@ -120,7 +120,8 @@ async fn send(address: &str, ask: &Ask) -> String {
         let mut client = ClusterClient::new(connect(address).await?);
         let answered = match ask {
             Ask::Add { url, learner } => {
-                let request = MemberAddRequest { peer_urls: vec![url.clone()], is_learner: *learner };
+                let request =
+                    MemberAddRequest { peer_urls: vec![url.clone()], is_learner: *learner, quorate_witness: false };
                 client.member_add(request).await.map(drop)
             }
             Ask::Promote { id, replacing } => {
