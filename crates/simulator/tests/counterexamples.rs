@@ -9,8 +9,8 @@ use quorate_keyspace::Keyspace;
 use quorate_protocol::testbed::Testbed;
 use quorate_protocol::{Replica, Role};
 use quorate_raft::{Config, Raft, Timer};
-use quorate_simulator::scenario::Scenario;
 use quorate_simulator::Checks;
+use quorate_simulator::scenario::Scenario;
 use quorate_types::NodeId;
 use std::any::Any;
 
