@@ -126,7 +126,7 @@ fn a_read_must_see_the_state_of_its_revision_and_the_newest_that_was_known() {
     assert!(written().done(get("k"), 2, vec![Some(first.clone())], 0).findings().contains("known already"));
     let scan = |serializable| Request::Scan { prefix: "k".to_owned(), serializable };
     assert_eq!(written().done(scan(true), 2, vec![Some(first.clone())], 0).findings(), "", "old by its own word");
-    assert!(written().done(scan(false), 2, vec![Some(first)], 0).findings().contains("known already"));
+    assert!(written().done(scan(false), 2, vec![Some(first.clone())], 0).findings().contains("known already"));
     assert!(written().done(get("k"), 9, vec![Some(second)], 0).findings().contains("which there is not"));
 }
 
