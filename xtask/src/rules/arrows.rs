@@ -44,6 +44,7 @@ const ARROWS: [(&str, Uses); 32] = [
     ("runtime", All),
     ("server", Only(&["types", "machine", "keyspace", "watch"])),
     ("service", All),
+    ("client", Only(&["server"])),
     ("load", Only(&["types", "wire", "keyspace", "server"])),
     ("simulator", All),
     ("explorer", All),
