@@ -123,11 +123,15 @@ pub enum Mark {
     RefusedForSpace,
     /// A lease ended by time while a node led that had joined.
     LeaseExpiredUnderJoiner,
+    /// A client that had an answer asked again in its session and was told the same.
+    RetryRecalled,
+    /// A client's session had made room for others.
+    SessionExpired,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 60] = [
+    pub const ALL: [Mark; 62] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -188,6 +192,8 @@ impl Mark {
         Mark::RemovedIdRefused,
         Mark::RefusedForSpace,
         Mark::LeaseExpiredUnderJoiner,
+        Mark::RetryRecalled,
+        Mark::SessionExpired,
     ];
 
     /// A campaign of fewer seeds is not blamed for not having seen it.
@@ -275,6 +281,8 @@ impl Mark {
             Mark::RemovedIdRefused => "removed-id-refused",
             Mark::RefusedForSpace => "refused-for-space",
             Mark::LeaseExpiredUnderJoiner => "lease-expired-under-joiner",
+            Mark::RetryRecalled => "retry-recalled",
+            Mark::SessionExpired => "session-expired",
             Mark::WatcherCompacted => "watcher-compacted",
             Mark::WatcherCaughtUp => "watcher-caught-up",
             Mark::LeaseRenewedUnderNext => "lease-renewed-under-next",
