@@ -314,7 +314,12 @@ fn failure_of(why: &RequestError) -> Failure {
         RequestError::TooManyRequests | RequestError::NoLeader | RequestError::TimedOut | RequestError::Stopped => {
             ErrorCode::TemporarilyUnavailable
         }
-        RequestError::TooLarge | RequestError::Unsupported(_) | RequestError::Witness => ErrorCode::NotSupported,
+        RequestError::TooLarge
+        | RequestError::SessionExpired
+        | RequestError::Acknowledged
+        | RequestError::ReplyNotKept
+        | RequestError::Witness
+        | RequestError::Unsupported(_) => ErrorCode::NotSupported,
         RequestError::AlreadyDecided => ErrorCode::Abort,
     };
     Failure::new(code, why.to_string())

@@ -125,11 +125,15 @@ pub enum Mark {
     RefusedForSpace,
     /// A lease ended by time while a node led that had joined.
     LeaseExpiredUnderJoiner,
+    /// A client that had an answer asked again in its session and was told the same.
+    RetryRecalled,
+    /// A client's session had made room for others.
+    SessionExpired,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 61] = [
+    pub const ALL: [Mark; 63] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -191,6 +195,8 @@ impl Mark {
         Mark::RemovedIdRefused,
         Mark::RefusedForSpace,
         Mark::LeaseExpiredUnderJoiner,
+        Mark::RetryRecalled,
+        Mark::SessionExpired,
     ];
 
     /// A campaign of fewer seeds is not blamed for not having seen it.
@@ -279,6 +285,8 @@ impl Mark {
             Mark::RemovedIdRefused => "removed-id-refused",
             Mark::RefusedForSpace => "refused-for-space",
             Mark::LeaseExpiredUnderJoiner => "lease-expired-under-joiner",
+            Mark::RetryRecalled => "retry-recalled",
+            Mark::SessionExpired => "session-expired",
             Mark::WatcherCompacted => "watcher-compacted",
             Mark::WatcherCaughtUp => "watcher-caught-up",
             Mark::LeaseRenewedUnderNext => "lease-renewed-under-next",

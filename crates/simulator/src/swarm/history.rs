@@ -144,6 +144,19 @@ impl History {
         operation
     }
 
+    /// A write that was asked for in several copies came to its end, all together.
+    pub(super) fn ended_over_copies(&mut self, mut ended: Ended) {
+        if ended.ending == Ending::Answered {
+            self.answered += 1;
+        }
+        // As below: every copy was answered so, and none has changed anything.
+        if ended.meaning == Some(Meaning::NoSpace) {
+            (ended.ending, ended.meaning) = (Ending::Refused, None);
+            self.refused_for_space += 1;
+        }
+        self.ended.push(ended);
+    }
+
     /// A call ended. Says whether it was served, and how it ended; `None` if it is none of these calls.
     pub(crate) fn returned<S: Judged>(&mut self, result: OperationResult<S::Reply>) -> Option<(bool, Ending)> {
         let (process, asked) = self.calls.remove(&result.operation)?;

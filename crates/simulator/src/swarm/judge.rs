@@ -316,6 +316,8 @@ fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<()
             | Meaning::NoLease
             | Meaning::NoSpace
             | Meaning::Cleared
+            | Meaning::Opened { .. }
+            | Meaning::Closed
             | Meaning::Refused(_) => None,
         })
         .collect();

@@ -132,6 +132,8 @@ impl Judged for Keyspace {
             Reply::Txn { revision, succeeded, .. } => {
                 Meaning::Swapped { revision: unsigned(*revision), succeeded: *succeeded }
             }
+            Reply::SessionOpened { client, .. } => Meaning::Opened { client: *client },
+            Reply::SessionClosed => Meaning::Closed,
             Reply::LeaseGranted { .. } => Meaning::Granted,
             Reply::LeaseRevoked { revision, .. } => Meaning::Revoked { revision: unsigned(*revision) },
             Reply::Error(KeyspaceError::LeaseNotFound) => Meaning::NoLease,

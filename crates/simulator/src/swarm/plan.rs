@@ -8,6 +8,7 @@ use crate::network::Link;
 use crate::random::{Chance, Random};
 use crate::transcript::Keep;
 use crate::world::{Batching, Checks, DiskModel, WorldConfig};
+use quorate_machine::ClientBounds;
 use quorate_types::{ClusterId, Member, MemberRole, Membership, NodeId};
 use std::time::Duration;
 
@@ -169,6 +170,18 @@ pub struct SpaceNews {
     pub low_bytes: u64,
 }
 
+/// How clients use sessions of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// How many clients have one at a time.
+    pub clients: u64,
+    /// How much is kept for them: often less than they would need.
+    pub bounds: ClientBounds,
+    /// Whether every copy of a request gets a number of its own, as from a client that has no session and asks again. Never by a
+    /// seed of its own accord: it is for showing that the judge sees what comes of it.
+    pub renumber_copies: bool,
+}
+
 /// Everything a seed decides beforehand. What happens when is drawn on the way, from the same seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -204,6 +217,8 @@ pub struct Plan {
     pub watchers: u64,
     /// How clients use leases, in half of all seeds.
     pub leases: Option<Leases>,
+    /// Clients with sessions of their own, in half of all seeds.
+    pub sessions: Option<Sessions>,
     /// How often the log says what is left of a lease that nobody renews.
     pub lease_checkpoints_every: Duration,
     /// How long a client waits between an answer and its next call.
@@ -236,7 +251,8 @@ impl Plan {
         let plan = plan.with_leases(&mut Random::stream(seed, "lease-plan", 0));
         let plan = plan.with_space_news(&mut Random::stream(seed, "space-plan", 0));
         let plan = plan.with_steering(&mut Random::stream(seed, "steering-plan", 0));
-        plan.with_witnesses(&mut Random::stream(seed, "witness-plan", 0))
+        let plan = plan.with_witnesses(&mut Random::stream(seed, "witness-plan", 0));
+        plan.with_sessions(&mut Random::stream(seed, "session-plan", 0))
     }
 
     fn draw(random: &mut Random) -> Plan {
@@ -273,6 +289,7 @@ impl Plan {
             mix: draw_mix(random),
             watchers: 0,
             leases: None,
+            sessions: None,
             lease_checkpoints_every: Duration::ZERO,
             think: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(1, 64)).unwrap_or(1)),
             longest_call: patience * u32::try_from(random.log_uniform(1, 20)).unwrap_or(4),
@@ -337,6 +354,19 @@ impl Plan {
     fn clock_drift_ppm_max(&self) -> u32 {
         let drift = if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX * 10_000 } else { 0 };
         u32::try_from(drift).unwrap_or(0).max(self.steering.guidance.lease_clock_error_ppm.unwrap_or(0))
+    }
+
+    fn with_sessions(mut self, random: &mut Random) -> Plan {
+        let clients = random.between(1, 4);
+        let bounds = ClientBounds {
+            sessions_max: random.between(1, clients * 2),
+            window: random.log_uniform(5, 64),
+            reply_bytes_max: random.log_uniform(16, 1 << 10),
+            kept_bytes_max: random.log_uniform(16, 1 << 10),
+        };
+        self.sessions =
+            random.happens(Chance::percent(50)).then_some(Sessions { clients, bounds, renumber_copies: false });
+        self
     }
 
     /// By how many percent a clock of this plan may be wrong about how much time has passed, but for times in which it

@@ -101,6 +101,8 @@ impl Subject for Paxos {
         Mark::RemovedIdRefused,
         Mark::RefusedForSpace,
         Mark::LeaseExpiredUnderJoiner,
+        Mark::RetryRecalled,
+        Mark::SessionExpired,
     ];
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {

@@ -6,6 +6,7 @@ use super::judge::Finding;
 use super::lessees::Lessees;
 use super::operator::{Errands, OperatorAlarm, Operators};
 use super::plan::{FaultClass, Plan};
+use super::sessioners::Sessioners;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
 use super::watchers::Watchers;
@@ -151,6 +152,7 @@ enum Alarm {
     Caller(usize),
     Lessee(usize),
     Operator(OperatorAlarm),
+    Sessioner(usize),
 }
 
 struct Run<R: Subject, S: Judged> {
@@ -161,6 +163,7 @@ struct Run<R: Subject, S: Judged> {
     operators: Operators,
     callers: Callers,
     lessees: Lessees,
+    sessioners: Sessioners,
     watchers: Watchers,
     alarms: Vec<Alarm>,
     /// Once the faults are over: who stays broken for ever.
@@ -178,9 +181,11 @@ impl<R: Subject, S: Judged> Run<R, S> {
         }
         let mut callers = Callers::new(&plan, Random::stream(seed, "callers", 0));
         callers.history.trust_clocks(plan.clock_error_percent_max());
+        let sessioners = Sessioners::new(&plan, &mut callers.history, Random::stream(seed, "sessioners", 0));
         Run {
             seed,
             world,
+            sessioners,
             storm: Storm::new(Random::stream(seed, "storm", 0)),
             operators: Operators::new(&plan, Random::stream(seed, "operators", 0), R::IS_STEERED),
             callers,
@@ -205,6 +210,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         let mut marks = self.world.marks();
         self.callers.history.mark(&mut marks);
         self.watchers.mark(&mut marks);
+        self.sessioners.mark(&mut marks);
         Report {
             seed: self.seed,
             protocol: R::PROTOCOL,
@@ -238,6 +244,9 @@ impl<R: Subject, S: Judged> Run<R, S> {
         for lessee in 0..self.lessees.count() {
             self.remind(Duration::ZERO, Alarm::Lessee(lessee));
         }
+        for sessioner in 0..self.sessioners.count() {
+            self.remind(Duration::ZERO, Alarm::Sessioner(sessioner));
+        }
         // What is decided once must not be decided before anything goes wrong.
         let calm = if R::SLOTS.is_some() { Duration::ZERO } else { self.plan.calm };
         let calm_ends = Time::ZERO + calm;
@@ -249,6 +258,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.run_until(calm_ends + self.plan.storm);
         self.callers.stop();
         self.lessees.stop();
+        self.sessioners.stop(&self.world, &mut self.callers.history);
         self.storm.end();
         self.operators.end();
         self.live_on_partial_links();
@@ -328,6 +338,12 @@ impl<R: Subject, S: Judged> Run<R, S> {
                         self.remind(again, Alarm::Lessee(lessee));
                     }
                 }
+                Some(Alarm::Sessioner(sessioner)) => {
+                    let history = &mut self.callers.history;
+                    if let Some(again) = self.sessioners.act(sessioner, &mut self.world, history) {
+                        self.remind(again, Alarm::Sessioner(sessioner));
+                    }
+                }
                 Some(Alarm::Storm(alarm)) => {
                     let reminders = self.storm.alarm(&self.plan, &mut self.world, alarm);
                     self.remind_storm(reminders);
@@ -341,8 +357,13 @@ impl<R: Subject, S: Judged> Run<R, S> {
         }
         while !self.world.results().is_empty() {
             for result in self.world.take_results() {
-                if let Some((after, caller)) = self.callers.returned::<S>(result) {
-                    self.remind(after, Alarm::Caller(caller));
+                match self.sessioners.returned::<S>(result, &mut self.callers.history) {
+                    Ok(found) => self.report(found),
+                    Err(result) => {
+                        if let Some((after, caller)) = self.callers.returned::<S>(result) {
+                            self.remind(after, Alarm::Caller(caller));
+                        }
+                    }
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::steering::Guidance;
 use crate::marks::Mark;
 use crate::random::Random;
 use bytes::Bytes;
-use quorate_machine::{DutyConfig, StateMachine};
+use quorate_machine::{ClientId, DutyConfig, StateMachine};
 use quorate_protocol::Replica;
 use quorate_types::{NodeId, Slot};
 use std::time::Duration;
@@ -111,6 +111,13 @@ pub enum Meaning {
     NoSpace,
     /// A disk is not called full any more.
     Cleared,
+    /// A client has a session.
+    Opened {
+        /// Its name.
+        client: ClientId,
+    },
+    /// A client has it no more.
+    Closed,
     /// The state machine refused, in words. Nothing the campaign asks for may be refused.
     Refused(String),
 }
@@ -217,6 +224,8 @@ pub trait Judged: StateMachine {
             Meaning::NoLease => "no such lease".to_owned(),
             Meaning::NoSpace => "no space".to_owned(),
             Meaning::Cleared => "cleared".to_owned(),
+            Meaning::Opened { client } => format!("session of slot {}", client.slot),
+            Meaning::Closed => "closed".to_owned(),
             Meaning::Refused(why) => why,
         }
     }

@@ -36,7 +36,7 @@ impl<Reply> Outcome<Reply> {
     #[must_use]
     pub fn ending(&self) -> Ending {
         match self {
-            Outcome::Reply(_) | Outcome::Answer(_) => Ending::Answered,
+            Outcome::Reply(_) | Outcome::Answer(_) | Outcome::Failed(RequestError::ReplyNotKept) => Ending::Answered,
             Outcome::Failed(RequestError::Unknown) | Outcome::Lost => Ending::Unknown,
             Outcome::Failed(_) | Outcome::NotRunning => Ending::Refused,
         }
