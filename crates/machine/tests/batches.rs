@@ -35,7 +35,7 @@ impl Leader {
             let payload = Bytes::from_static(payload.as_bytes());
             self.machine.submit(now, ClientTag(self.next_tag), payload, &mut self.out);
         }
-        self.settle(now).iter().map(|batch| length(batch)).collect()
+        self.settle(now).iter().map(length).collect()
     }
 
     fn settle(&mut self, now: Time) -> Vec<Batch> {
@@ -57,7 +57,7 @@ impl Leader {
         assert!(!self.timers.is_empty(), "a timer was set");
         self.timers.clear();
         self.machine.batch_expired();
-        self.settle(now).iter().map(|batch| length(batch)).collect()
+        self.settle(now).iter().map(length).collect()
     }
 
     /// With one batch under way, which is returned.

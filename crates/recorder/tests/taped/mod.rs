@@ -150,15 +150,15 @@ impl Member {
 impl Run {
     /// So many members and moves.
     pub fn of_members(count: u64, moves: usize, with_values: bool) -> Run {
-        Run::run(count, moves, with_values, None)
+        Run::taped(count, moves, with_values, None)
     }
 
     /// With one step of each member that is not written down.
     pub fn leaving_out(count: u64, moves: usize, step: usize) -> Run {
-        Run::run(count, moves, false, Some(step))
+        Run::taped(count, moves, false, Some(step))
     }
 
-    fn run(count: u64, moves: usize, with_values: bool, left_out: Option<usize>) -> Run {
+    fn taped(count: u64, moves: usize, with_values: bool, left_out: Option<usize>) -> Run {
         let members: BTreeMap<NodeId, Member> =
             (1..=count).map(|id| (NodeId(id), opened(NodeId(id), count, with_values))).collect();
         let files = members.keys().map(|id| (*id, Vec::new())).collect();
@@ -211,7 +211,8 @@ impl Run {
                     .iter()
                     .copied()
                     .filter(|timer| {
-                        !matches!(timer, Timer::Election | Timer::CheckQuorum | Timer::Disk) || number % 23 == 0
+                        !matches!(timer, Timer::Election | Timer::CheckQuorum | Timer::Disk)
+                            || number.is_multiple_of(23)
                     })
                     .collect();
                 if armed.is_empty() {
