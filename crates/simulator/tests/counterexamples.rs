@@ -3,7 +3,7 @@
 
 mod flawed;
 
-use flawed::{Flaw, Flawed, Flawless, HearsOnlyYes, SendsTooEarly};
+use flawed::{Flaw, Flawed, Flawless, SendsTooEarly};
 use quorate_explorer::{Bounds, Counterexample, Disks, Explorer, Report};
 use quorate_keyspace::Keyspace;
 use quorate_protocol::testbed::Testbed;
@@ -12,6 +12,19 @@ use quorate_raft::{Config, Raft, Timer};
 use quorate_simulator::scenario::Scenario;
 use quorate_simulator::{Chance, Checks};
 use quorate_types::NodeId;
+use std::any::Any;
+
+/// Takes every answer to a candidate for a vote: whoever reaches a majority leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HearsOnlyYes;
+
+impl Flaw for HearsOnlyYes {
+    fn hear(message: &mut dyn Any) {
+        if let Some(quorate_raft::Message::VoteResponse { granted, .. }) = message.downcast_mut() {
+            *granted = true;
+        }
+    }
+}
 
 /// Three voters of which two stand once; any node may crash once.
 fn two_candidates<F: Flaw + Send + Sync>(cluster: Testbed<Flawed<Raft, F>>, states: usize) -> Report<Flawed<Raft, F>> {

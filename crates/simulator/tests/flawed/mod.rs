@@ -43,18 +43,6 @@ impl Flaw for ReadsAlone {
     const READS_AT_ONCE: bool = true;
 }
 
-/// Takes every answer to a candidate for a vote: whoever reaches a majority leads.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HearsOnlyYes;
-
-impl Flaw for HearsOnlyYes {
-    fn hear(message: &mut dyn Any) {
-        if let Some(quorate_raft::Message::VoteResponse { granted, .. }) = message.downcast_mut() {
-            *granted = true;
-        }
-    }
-}
-
 /// Nothing wrong: the control. Whatever the wrapper itself breaks shows here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Flawless;
