@@ -60,7 +60,8 @@ pub struct ReplayArguments {
     output: OutputFormat,
 }
 
-/// `quorate replay`. Ends with code 1 if a recording is damaged, or the replay is not the run that was recorded.
+/// `quorate replay`. Ends with code 1 if a recording is damaged, the replay is not the run that was recorded, or members had
+/// different states behind one slot.
 pub fn run(arguments: ReplayArguments) -> Result<ExitCode> {
     let Recordings { mut lives, mut problems } = read_recordings(&arguments.directories).map_err(usage)?;
     if let Some(wanted) = &arguments.node {
@@ -106,7 +107,8 @@ pub fn run(arguments: ReplayArguments) -> Result<ExitCode> {
     for problem in &problems {
         eprintln!("quorate: {problem}");
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let sound = problems.is_empty() && incident.disagreements().is_empty();
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn begin_of(life: &Life) -> Time {

@@ -479,12 +479,14 @@ impl<R: Replica> Testbed<R> {
         let first = seen.entry(slot).or_insert_with(|| decision.clone()).clone();
         let whole = self.chosen.get(&slot).map(without_commands);
         let witnessed = self.witnessed.get(&slot).filter(|witnessed| whole.is_some_and(|whole| whole != **witnessed));
-        if first != decision || witnessed.is_some() {
-            let detail = format!(
-                "slot {slot} was decided to be {first:?}, and {id} decides {decision:?}; witnesses: {witnessed:?}"
-            );
-            self.violate("Agreement", detail);
-        }
+        let detail = match witnessed {
+            _ if first != decision => format!("slot {slot} was decided to be {first:?}, and {id} decides {decision:?}"),
+            Some(witnessed) => {
+                format!("{id} decides slot {slot} to be {decision:?}, and witnesses that it is {witnessed:?}")
+            }
+            None => return,
+        };
+        self.violate("Agreement", detail);
     }
 }
 
