@@ -302,7 +302,7 @@ impl<S: StateMachine> Machine<S> {
     pub fn receive(&mut self, now: Time, from: NodeId, message: MachineMessage, out: &mut Out<S>) {
         match message {
             MachineMessage::Forward { session, acked_below, commands } => {
-                self.receive_forward(from, session, acked_below, commands, out);
+                self.receive_forward(now, from, session, acked_below, commands, out);
             }
             MachineMessage::ForwardRefused { session, sequences, hint } => {
                 if session != self.me {
@@ -337,6 +337,7 @@ impl<S: StateMachine> Machine<S> {
 
     fn receive_forward(
         &mut self,
+        now: Time,
         from: NodeId,
         session: Session,
         acked_below: u64,
@@ -357,7 +358,7 @@ impl<S: StateMachine> Machine<S> {
                 continue;
             }
             let taken = self.sessions.is_settled(session, sequence)
-                || (leads && self.proposer.accept(session, sequence, acked_below, payload, &self.config));
+                || (leads && self.proposer.accept(now, session, sequence, acked_below, payload, &self.config));
             if !taken {
                 refused.entry(session).or_insert_with(Vec::new).push(sequence);
             }
@@ -398,6 +399,8 @@ impl<S: StateMachine> Machine<S> {
         for (tag, error) in self.asks.time_out(now, self.lead.who) {
             out.push(MachineOutput::Asked { tag, result: Err(error) });
         }
+        let overdue = self.proposer.refuse_overdue(now, self.lead.who);
+        out.extend(overdue.into_iter().map(|(to, message)| MachineOutput::Send { to, message }));
         self.steering.expired(now);
         self.writes.retry(now);
         self.reads.retry(now);

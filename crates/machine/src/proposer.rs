@@ -17,6 +17,8 @@ struct Forwarded {
     sequence: u64,
     acked_below: u64,
     payload: Bytes,
+    /// Nobody waits for it any longer than this, if its node has our settings.
+    overdue_at: Time,
 }
 
 /// A batch at this node's replica.
@@ -32,6 +34,8 @@ struct Proposal {
 pub(crate) struct Proposer {
     waiting: VecDeque<Forwarded>,
     waiting_bytes: usize,
+    /// While forwards wait: the last word of each node about which of its commands it waits for no more.
+    acked_below: BTreeMap<Session, u64>,
     proposals: BTreeMap<RequestId, Proposal>,
     /// Every command here that is undecided: in which proposal, or waiting. Spares the log repeated forwards; that they are
     /// applied once does not rest on it.
@@ -61,6 +65,7 @@ impl Proposer {
     #[must_use]
     pub(crate) fn accept(
         &mut self,
+        now: Time,
         session: Session,
         sequence: u64,
         acked_below: u64,
@@ -77,8 +82,18 @@ impl Proposer {
         }
         self.places.insert((session, sequence), None);
         self.waiting_bytes += payload.len();
-        self.waiting.push_back(Forwarded { session, sequence, acked_below, payload });
+        let acked = self.acked_below.entry(session).or_default();
+        *acked = acked_below.max(*acked);
+        let overdue_at = now + config.request_timeout;
+        self.waiting.push_back(Forwarded { session, sequence, acked_below, payload, overdue_at });
         true
+    }
+
+    /// Takes away what has waited here as long as a client would: it is probably given up by now, and if not, its node sends it again.
+    /// Without this, a leader that was overloaded once may propose only what nobody waits for any more, and be late for everything else
+    /// because of it, for as long as clients go on asking.
+    pub(crate) fn refuse_overdue(&mut self, now: Time, hint: Option<NodeId>) -> Vec<(NodeId, MachineMessage)> {
+        self.refuse_while(hint, |first| first.overdue_at <= now)
     }
 
     /// The next proposal, if there is something to propose and room for it.
@@ -175,10 +190,10 @@ impl Proposer {
         commands
     }
 
-    /// Forwards at the front that were decided by another way meanwhile.
+    /// Forwards at the front that were decided by another way meanwhile, or that their nodes wait for no more.
     fn drop_settled(&mut self, sessions: &Sessions) {
         while let Some(first) = self.waiting.front()
-            && sessions.is_settled(first.session, first.sequence)
+            && (sessions.is_settled(first.session, first.sequence) || self.is_given_up(first))
         {
             let name = (first.session, first.sequence);
             self.take_waiting();
@@ -186,9 +201,16 @@ impl Proposer {
         }
     }
 
+    fn is_given_up(&self, command: &Forwarded) -> bool {
+        self.acked_below.get(&command.session).is_some_and(|acked| command.sequence < *acked)
+    }
+
     fn take_waiting(&mut self) -> Option<Forwarded> {
         let command = self.waiting.pop_front()?;
         self.waiting_bytes -= command.payload.len();
+        if self.waiting.is_empty() {
+            self.acked_below.clear();
+        }
         Some(command)
     }
 
@@ -232,8 +254,18 @@ impl Proposer {
 
     /// Another node leads: whoever forwarded to us hears it.
     pub(crate) fn refuse_waiting(&mut self, hint: Option<NodeId>) -> Vec<(NodeId, MachineMessage)> {
+        self.refuse_while(hint, |_| true)
+    }
+
+    fn refuse_while(
+        &mut self,
+        hint: Option<NodeId>,
+        picked: impl Fn(&Forwarded) -> bool,
+    ) -> Vec<(NodeId, MachineMessage)> {
         let mut refused = Sequences::new();
-        while let Some(command) = self.take_waiting() {
+        while self.waiting.front().is_some_and(&picked)
+            && let Some(command) = self.take_waiting()
+        {
             self.places.remove(&(command.session, command.sequence));
             refused.entry(command.session).or_default().push(command.sequence);
         }

@@ -510,3 +510,47 @@ fn machine_messages_survive_the_wire() {
         assert_eq!(quorate_wire::decode_exact(quorate_wire::encode_to_bytes(&message)), Ok(message));
     }
 }
+
+/// One batch of one command at a time: what else arrives waits.
+fn leading_one_by_one() -> (appending::ListMachine, Out) {
+    leading(MachineConfig { max_batch_commands: 1, max_proposals_in_flight: 1, ..MachineConfig::default() })
+}
+
+fn commands_of(batch: &Batch) -> Vec<(u64, u64)> {
+    let commands = decode_batch(batch.commands.clone()).expect("a machine proposes what machines can read");
+    commands.iter().map(|command| (command.session.owner, command.sequence)).collect()
+}
+
+#[test]
+fn a_forward_that_its_node_waits_for_no_more_is_not_proposed() {
+    let (mut machine, mut out) = leading_one_by_one();
+    machine.receive(at(0), OTHER, forward(2, [1, 2, 3]), &mut out);
+    machine.settle(at(0), &mut out);
+    let commands = vec![(4, Bytes::from_static(b"2-4"))];
+    let message = MachineMessage::Forward { session: session(2), acked_below: 3, commands };
+    machine.receive(at(1), OTHER, message, &mut out);
+    let [(_, first)] = proposals(&out).try_into().expect("one proposal");
+    assert_eq!(commands_of(&first), [(2, 1)]);
+    out.clear();
+    decide(&mut machine, Decision::Commands(first.commands), &mut out);
+    machine.settle(at(2), &mut out);
+    let [(_, second)] = proposals(&out).try_into().expect("one proposal");
+    assert_eq!(commands_of(&second), [(2, 3)]);
+    assert_eq!(machine.status().forwarded_commands, 1);
+}
+
+#[test]
+fn a_forward_that_waited_as_long_as_a_client_would_is_refused() {
+    let (mut machine, mut out) = leading_one_by_one();
+    machine.receive(at(0), OTHER, forward(2, [1, 2]), &mut out);
+    machine.settle(at(0), &mut out);
+    machine.receive(at(1), NodeId(3), forward(3, [1]), &mut out);
+    machine.expired(at(4_999), &mut out);
+    assert_eq!(refused_forwards(&out), []);
+    machine.expired(at(5_000), &mut out);
+    assert_eq!(refused_forwards(&out), [(OTHER, vec![2], Some(ME))]);
+    assert_eq!(machine.status().forwarded_commands, 1);
+    out.clear();
+    machine.receive(at(5_000), OTHER, forward(2, [2]), &mut out);
+    assert_eq!((refused_forwards(&out), machine.status().forwarded_commands), (vec![], 2));
+}

@@ -218,15 +218,19 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
                 None => format!("{node} is down"),
                 Some(running) => {
                     let status = running.status();
-                    let protocol = status.protocol;
+                    let (protocol, machine) = (status.protocol, status.machine);
                     format!(
-                        "{node} is {} in era {}, log up to {}, durable {}, committed {}, applied {}",
+                        "{node} is {} in era {}, log up to {}, durable {}, committed {}, applied {}, {} writes unanswered, \
+                         {} forwarded ones waiting, {} proposals undecided",
                         protocol.role.name(),
                         protocol.era,
                         protocol.last,
                         protocol.durable,
                         protocol.committed,
-                        status.machine.applied
+                        machine.applied,
+                        machine.outstanding_writes,
+                        machine.forwarded_commands,
+                        machine.proposals_in_flight
                     )
                 }
             })

@@ -68,11 +68,13 @@ pub enum FaultClass {
     FalseNews,
     /// Clocks run at different rates.
     Drift,
+    /// Whoever leads is cut off or crashes; when the next one leads, it is that one's turn, and who was away comes back.
+    Depositions,
 }
 
 impl FaultClass {
     /// All of them.
-    pub const ALL: [FaultClass; 25] = [
+    pub const ALL: [FaultClass; 26] = [
         FaultClass::Loss,
         FaultClass::Repetition,
         FaultClass::Overtaking,
@@ -98,6 +100,7 @@ impl FaultClass {
         FaultClass::Amnesia,
         FaultClass::FalseNews,
         FaultClass::Drift,
+        FaultClass::Depositions,
     ];
 
     /// For people, such as `slow-disk`.
@@ -118,6 +121,7 @@ impl FaultClass {
             FaultClass::DiskStall => "disk-stall",
             FaultClass::FalseNews => "false-news",
             FaultClass::Drift => "drift",
+            FaultClass::Depositions => "depositions",
             FaultClass::Flapping => "flapping",
             FaultClass::BadLink => "bad-link",
             FaultClass::Clog => "clog",
@@ -256,7 +260,20 @@ impl Plan {
         let plan = plan.with_readers(&mut Random::stream(seed, "reader-plan", 0));
         let plan = plan.with_steering(&mut Random::stream(seed, "steering-plan", 0));
         let plan = plan.with_sessions(&mut Random::stream(seed, "session-plan", 0));
+        let plan = plan.with_depositions(&mut Random::stream(seed, "deposition-plan", 0));
         plan.with_witnesses(&mut Random::stream(seed, "witness-plan", 0))
+    }
+
+    /// With other classes, and alone.
+    fn with_depositions(mut self, random: &mut Random) -> Plan {
+        if self.voters > 2 && random.happens(Chance::percent(20)) {
+            if random.happens(Chance::percent(30)) {
+                self.faults.clear();
+            }
+            let gap = self.patience * u32::try_from(random.log_uniform(1, 30)).unwrap_or(1);
+            self.faults.push((FaultClass::Depositions, gap));
+        }
+        self
     }
 
     fn with_readers(mut self, random: &mut Random) -> Plan {
@@ -427,10 +444,12 @@ impl Plan {
 /// One seed in ten has no fault at all: a control for false alarms. Three in ten have one class; in the others each class
 /// is on or off by a coin.
 fn draw_faults(random: &mut Random, patience: Duration) -> Vec<(FaultClass, Duration)> {
+    let singly: Vec<FaultClass> =
+        FaultClass::ALL.into_iter().filter(|class| *class != FaultClass::Depositions).collect();
     let chosen: Vec<FaultClass> = match random.below(10) {
         0 => Vec::new(),
-        1..=3 => random.pick(&FaultClass::ALL).copied().into_iter().collect(),
-        _ => FaultClass::ALL.into_iter().filter(|_| random.happens(Chance::percent(40))).collect(),
+        1..=3 => random.pick(&singly).copied().into_iter().collect(),
+        _ => singly.into_iter().filter(|_| random.happens(Chance::percent(40))).collect(),
     };
     chosen.into_iter().map(|class| (class, patience * u32::try_from(random.log_uniform(1, 30)).unwrap_or(1))).collect()
 }

@@ -34,6 +34,8 @@ pub(super) enum StormAlarm {
     MendLink { from: NodeId, to: NodeId },
     /// A clogged link lets everything go.
     Unclog { from: NodeId, to: NodeId },
+    /// Who leads now falls, so many times more.
+    Depose { times: u64 },
     /// A cut comes or goes, and so on.
     Flap { from: NodeId, to: NodeId, both: bool, times: u64 },
 }
@@ -102,6 +104,7 @@ impl Storm {
                 let again = StormAlarm::CrashAgain { node, times: times - 1 };
                 return if times > 1 { vec![(self.up_to_patiences(plan, 1), again)] } else { Vec::new() };
             }
+            StormAlarm::Depose { times } => return self.depose(plan, world, times),
             StormAlarm::Flap { from, to, both, times } => return self.flap_once(plan, world, (from, to), both, times),
             StormAlarm::MendDisks(node) => {
                 world.act(&Act::MendDisks(node));
