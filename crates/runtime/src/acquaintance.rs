@@ -44,6 +44,7 @@ impl Acquaintance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hello::RefusalEnd;
     use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot};
     use quorate_wire::{WIRE_VERSION, WIRE_VERSION_OLDEST};
 
@@ -63,6 +64,8 @@ mod tests {
             peer_urls: Vec::new(),
             members_decided_at: Slot(members_decided_at),
             agreements: Vec::new(),
+            told_starts: Vec::new(),
+            known_start: None,
         }
     }
 
@@ -72,7 +75,7 @@ mod tests {
         assert_eq!(knows_two.check(&hello(2, 0)), Ok(()));
         let refusal = knows_two.check(&hello(3, 0)).unwrap_err();
         assert_eq!(refusal, HelloRefusal::Unknown { node: 3 });
-        assert!(!refusal.is_fatal(), "it may be heard of any moment");
+        assert_eq!(refusal.end(), RefusalEnd::Retry, "it may be heard of any moment");
         assert_eq!(knows_two.check(&hello(3, 9)), Ok(()), "this node is behind");
         assert_eq!(Acquaintance::default().check(&hello(3, 0)), Ok(()), "this node is joining");
     }

@@ -1,12 +1,9 @@
 //! Who may talk to whom: the check of the hello that opens every peer connection.
 
 use crate::acquaintance::Acquaintance;
-use crate::durable_file;
-use quorate_types::{DiskId, Incarnation, NodeId};
+use crate::known_disks::KnownDisks;
 use quorate_wire::{Agreement, Hello, Reader, Wire, WireError};
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why a connection is refused. Every text says what to do.
@@ -87,16 +84,29 @@ pub enum HelloRefusal {
         /// The greatest seen.
         known: u64,
     },
-    /// The caller was seen with the same count of starts, in another start.
+    /// The caller's data do not go on from the start that it was seen in.
     #[error(
-        "member {node:x} was seen in another start number {incarnation}: its directory was put back from a copy, which forgets what it \
-         has promised since, or runs twice; put the newest data back"
+        "member {node:x} comes with data that know nothing of its start number {known}, in which it was seen: its directory was put back \
+         from a copy, which forgets what it has promised since, or runs twice; put the newest data back"
     )]
-    SecondStart {
+    OtherHistory {
         /// The caller.
         node: u64,
-        /// Its incarnation, then and now.
-        incarnation: u64,
+        /// The start it was seen in.
+        known: u64,
+    },
+    /// The caller no longer remembers what it told this node so long ago.
+    #[error(
+        "member {node:x} remembers its starts from number {oldest} on, and was last seen here in its start number {known}: if the data \
+         directory of this node was put back from a copy, or that member's, put the newest data back"
+    )]
+    ForgottenHistory {
+        /// The caller.
+        node: u64,
+        /// The oldest start that it speaks of; its own if it speaks of none.
+        oldest: u64,
+        /// The start it was seen in.
+        known: u64,
     },
     /// The caller's disk is not the one this member had.
     #[error(
@@ -147,16 +157,26 @@ fn compare(theirs: &[Agreement], ours: &[Agreement]) -> Result<(), HelloRefusal>
 }
 
 impl HelloRefusal {
-    /// Whether no retry can help: the caller must stop.
-    pub(crate) fn is_fatal(&self) -> bool {
-        matches!(
-            self,
-            HelloRefusal::OtherDisk { .. }
-                | HelloRefusal::OlderData { .. }
-                | HelloRefusal::SecondStart { .. }
-                | HelloRefusal::Removed { .. }
-        )
+    /// What the caller must do.
+    pub(crate) fn end(&self) -> RefusalEnd {
+        match self {
+            HelloRefusal::OlderData { .. } | HelloRefusal::OtherHistory { .. } => RefusalEnd::PutBack,
+            HelloRefusal::OtherDisk { .. } | HelloRefusal::Removed { .. } => RefusalEnd::Stop,
+            _ => RefusalEnd::Retry,
+        }
     }
+}
+
+/// What whoever is refused must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalEnd {
+    /// Try again: what is in the way may pass.
+    Retry,
+    /// Stop: no retry can help.
+    Stop,
+    /// Stop, and do not start again with these data: they were put back from a copy. It is proved by two starts with one number, or by
+    /// a number that went back; not by somebody's having forgotten something.
+    PutBack,
 }
 
 /// The answer to a hello.
@@ -164,13 +184,31 @@ impl HelloRefusal {
 pub enum HelloAnswer {
     /// Welcome; the answerer's own hello.
     Accepted(Hello),
-    /// No, in words. `fatal` means that no retry can help: the caller must stop.
+    /// No, in words.
     Refused {
         /// In words.
         why: String,
-        /// Whether the caller must stop.
-        fatal: bool,
+        /// What the caller must do.
+        end: RefusalEnd,
     },
+}
+
+impl Wire for RefusalEnd {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            RefusalEnd::Retry => 0,
+            RefusalEnd::Stop => 1,
+            RefusalEnd::PutBack => 2,
+        });
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        match input.byte("end of a refusal")? {
+            0 => Ok(RefusalEnd::Retry),
+            1 => Ok(RefusalEnd::Stop),
+            2 => Ok(RefusalEnd::PutBack),
+            kind => Err(WireError::UnknownKind { what: "end of a refusal", kind }),
+        }
+    }
 }
 
 impl Wire for HelloAnswer {
@@ -180,101 +218,19 @@ impl Wire for HelloAnswer {
                 out.push(0);
                 hello.encode(out);
             }
-            HelloAnswer::Refused { why, fatal } => {
+            HelloAnswer::Refused { why, end } => {
                 out.push(1);
                 why.encode(out);
-                fatal.encode(out);
+                end.encode(out);
             }
         }
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         match input.byte("hello answer")? {
             0 => Ok(HelloAnswer::Accepted(Hello::decode(input)?)),
-            1 => Ok(HelloAnswer::Refused { why: String::decode(input)?, fatal: bool::decode(input)? }),
+            1 => Ok(HelloAnswer::Refused { why: String::decode(input)?, end: RefusalEnd::decode(input)? }),
             kind => Err(WireError::UnknownKind { what: "hello answer", kind }),
         }
-    }
-}
-
-/// What a member was seen with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    disk: DiskId,
-    /// The greatest so far: a lower one is a copy of older data.
-    incarnation: Incarnation,
-    /// What was drawn at that start: another one with the same incarnation is a copy too.
-    start: u64,
-}
-
-/// Which disk each member was first seen with, and after how many starts, kept in a file of the data directory so that a
-/// restart does not forget it.
-#[derive(Debug)]
-pub(crate) struct KnownDisks {
-    path: PathBuf,
-    disks: BTreeMap<NodeId, Seen>,
-}
-
-impl KnownDisks {
-    pub(crate) fn load(path: &Path) -> io::Result<KnownDisks> {
-        let text = durable_file::read(path)?;
-        let mut disks = BTreeMap::new();
-        for line in text.lines() {
-            let mut fields = line.split_whitespace().map(|field| u64::from_str_radix(field, 16));
-            let (Some(Ok(node)), Some(Ok(disk)), Some(Ok(incarnation)), Some(Ok(start)), None) =
-                (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-            else {
-                let why =
-                    format!("{}: `{line}` is not a node, a disk, a count of starts and a start in hex", path.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-            };
-            let seen = Seen { disk: DiskId(disk), incarnation: Incarnation(incarnation), start };
-            disks.insert(NodeId(node), seen);
-        }
-        Ok(KnownDisks { path: path.to_owned(), disks })
-    }
-
-    /// The disk this member was seen with.
-    pub(crate) fn get(&self, node: NodeId) -> Option<DiskId> {
-        self.disks.get(&node).map(|seen| seen.disk)
-    }
-
-    /// Remembers, durably, which disk a member has, and in which incarnation it was seen.
-    pub(crate) fn note(&mut self, node: NodeId, disk: DiskId, incarnation: Incarnation, start: u64) -> io::Result<()> {
-        let seen = Seen { disk, incarnation, start };
-        if self.disks.insert(node, seen) == Some(seen) {
-            return Ok(());
-        }
-        let line = |(node, seen): (&NodeId, &Seen)| {
-            format!("{:016x} {:016x} {:x} {:016x}\n", node.0, seen.disk.0, seen.incarnation.0, seen.start)
-        };
-        let text: String = self.disks.iter().map(line).collect();
-        durable_file::replace(&self.path, &text)
-    }
-
-    /// Checks the caller's disk; notes it, durably, at first contact. A note that cannot be written is only logged: it costs
-    /// the protection against a swap, and the journal will meet the sick disk itself.
-    fn check(&mut self, theirs: &Hello) -> Result<(), HelloRefusal> {
-        let Hello { node, disk, incarnation, start, .. } = *theirs;
-        match self.disks.get(&node) {
-            Some(known) if known.disk != disk => {
-                return Err(HelloRefusal::OtherDisk { node: node.0, theirs: disk.0, known: known.disk.0 });
-            }
-            Some(known) if known.incarnation > incarnation => {
-                return Err(HelloRefusal::OlderData {
-                    node: node.0,
-                    theirs: incarnation.0,
-                    known: known.incarnation.0,
-                });
-            }
-            Some(known) if known.incarnation == incarnation && known.start != start => {
-                return Err(HelloRefusal::SecondStart { node: node.0, incarnation: incarnation.0 });
-            }
-            _ => {}
-        }
-        if let Err(error) = self.note(node, disk, incarnation, start) {
-            tracing::warn!(%error, file = %self.path.display(), "cannot note a peer's disk");
-        }
-        Ok(())
     }
 }
 
@@ -310,8 +266,8 @@ pub(crate) fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_types::{ClusterId, Slot};
-    use quorate_wire::{WIRE_VERSION, WIRE_VERSION_OLDEST};
+    use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot};
+    use quorate_wire::{NodeStart, WIRE_VERSION, WIRE_VERSION_OLDEST};
 
     fn hello(node: u64, to: u64, disk: u64) -> Hello {
         Hello {
@@ -329,7 +285,17 @@ mod tests {
             peer_urls: Vec::new(),
             members_decided_at: Slot::ZERO,
             agreements: Vec::new(),
+            told_starts: vec![NodeStart { number: Incarnation(1), name: 77 }],
+            known_start: None,
         }
+    }
+
+    /// Member 2 as it comes to member 1 in the last of these starts.
+    fn in_start(starts: &[(u64, u64)]) -> Hello {
+        let told_starts: Vec<_> =
+            starts.iter().map(|(number, name)| NodeStart { number: Incarnation(*number), name: *name }).collect();
+        let this = told_starts.last().copied().unwrap();
+        Hello { incarnation: this.number, start: this.name, told_starts, ..hello(2, 1, 200) }
     }
 
     fn judge(ours: &Hello, theirs: &Hello, known: &mut KnownDisks) -> Result<(), HelloRefusal> {
@@ -354,26 +320,66 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut known = KnownDisks::load(&directory.path().join("known-disks")).unwrap();
         let ours = hello(1, 0, 100);
-        let later = Hello { incarnation: Incarnation(3), ..hello(2, 1, 200) };
+        let later = in_start(&[(1, 11), (2, 12), (3, 13)]);
         assert_eq!(judge(&ours, &later, &mut known), Ok(()));
         assert_eq!(judge(&ours, &later, &mut known), Ok(()), "it may come back without a restart");
-        let refusal = judge(&ours, &Hello { incarnation: Incarnation(2), ..later }, &mut known).unwrap_err();
+        let refusal = judge(&ours, &in_start(&[(1, 11), (2, 12)]), &mut known).unwrap_err();
         assert!(refusal.to_string().contains("put back from a copy"), "{refusal}");
+        assert_eq!(refusal.end(), RefusalEnd::PutBack);
     }
 
     #[test]
-    fn a_copy_that_was_started_once_since_is_refused_although_it_counts_as_many_starts() {
+    fn a_copy_is_refused_however_often_it_was_started_since() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("known-disks");
-        let mut known = KnownDisks::load(&path).unwrap();
         let ours = hello(1, 0, 100);
-        let first = Hello { incarnation: Incarnation(3), start: 1, ..hello(2, 1, 200) };
-        assert_eq!(judge(&ours, &first, &mut known), Ok(()));
         let mut known = KnownDisks::load(&path).unwrap();
-        let copy = Hello { start: 2, ..first.clone() };
-        let refusal = judge(&ours, &copy, &mut known).unwrap_err();
-        assert!(refusal.to_string().contains("put back from a copy"), "{refusal}");
-        assert_eq!(judge(&ours, &Hello { incarnation: Incarnation(4), ..copy }, &mut known), Ok(()), "its next start");
+        assert_eq!(judge(&ours, &in_start(&[(1, 11), (2, 12)]), &mut known), Ok(()));
+        let mut copy = vec![(1, 11)];
+        for number in 2..9 {
+            copy.push((number, 100 + number));
+            let mut known = KnownDisks::load(&path).unwrap();
+            let refusal = judge(&ours, &in_start(&copy), &mut known).unwrap_err();
+            assert_eq!(refusal, HelloRefusal::OtherHistory { node: 2, known: 2 });
+            assert_eq!(refusal.end(), RefusalEnd::PutBack);
+        }
+        let newest = [(1, 11), (2, 12), (3, 13)];
+        assert_eq!(judge(&ours, &in_start(&newest), &mut KnownDisks::load(&path).unwrap()), Ok(()), "put back in time");
+    }
+
+    #[test]
+    fn who_was_started_without_being_seen_goes_on_from_where_it_was_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut known = KnownDisks::load(&directory.path().join("known-disks")).unwrap();
+        let ours = hello(1, 0, 100);
+        assert_eq!(judge(&ours, &in_start(&[(2, 12)]), &mut known), Ok(()), "the first that this node hears of it");
+        // Starts 3 to 5 were not written down: they ended before they told anybody.
+        assert_eq!(judge(&ours, &in_start(&[(2, 12), (6, 16), (7, 17)]), &mut known), Ok(()));
+        assert_eq!(judge(&ours, &in_start(&[(7, 17), (8, 18)]), &mut known), Ok(()));
+        assert_eq!(known.start_of(NodeId(2)), Some(NodeStart { number: Incarnation(8), name: 18 }));
+    }
+
+    #[test]
+    fn who_forgot_its_start_proves_nothing_and_is_kept_out_without_being_stopped() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut known = KnownDisks::load(&directory.path().join("known-disks")).unwrap();
+        let ours = hello(1, 0, 100);
+        assert_eq!(judge(&ours, &in_start(&[(2, 12)]), &mut known), Ok(()));
+        // Member 1 may be the one that was put back: member 2 knows that it knew start 7 already.
+        let refusal = judge(&ours, &in_start(&[(7, 17), (8, 18)]), &mut known).unwrap_err();
+        assert_eq!(refusal, HelloRefusal::ForgottenHistory { node: 2, oldest: 7, known: 2 });
+        assert_eq!(refusal.end(), RefusalEnd::Retry);
+    }
+
+    #[test]
+    fn a_start_that_its_node_could_not_write_down_is_admitted_and_not_expected_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut known = KnownDisks::load(&directory.path().join("known-disks")).unwrap();
+        let ours = hello(1, 0, 100);
+        assert_eq!(judge(&ours, &in_start(&[(2, 12)]), &mut known), Ok(()));
+        let on_a_full_disk = Hello { incarnation: Incarnation(3), start: 13, ..in_start(&[(2, 12)]) };
+        assert_eq!(judge(&ours, &on_a_full_disk, &mut known), Ok(()));
+        assert_eq!(judge(&ours, &in_start(&[(2, 12), (4, 14)]), &mut known), Ok(()));
     }
 
     #[test]
@@ -387,7 +393,7 @@ mod tests {
         let ours = with(hello(1, 0, 100), &[("lease-reads", "true"), ("election-timeout", "1s")]);
         let off = with(hello(2, 1, 200), &[("lease-reads", "false")]);
         let refusal = judge(&ours, &off, &mut known).unwrap_err();
-        assert!(!refusal.is_fatal(), "the other one may be the one to change");
+        assert_eq!(refusal.end(), RefusalEnd::Retry, "the other one may be the one to change");
         let words = refusal.to_string();
         assert!(
             words.starts_with("it has election-timeout not set, this node 1s; it has lease-reads false"),

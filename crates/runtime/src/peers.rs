@@ -6,9 +6,12 @@
 //! live without memory.
 
 use crate::acquaintance::Acquaintance;
-use crate::hello::{HelloAnswer, HelloRefusal, KnownDisks, judge};
+use crate::hello::{HelloAnswer, HelloRefusal, RefusalEnd, judge};
 use crate::introduction::{self, Introduction};
+use crate::known_disks::KnownDisks;
 use crate::node_loop::Internal;
+use crate::own_starts::OwnStarts;
+use crate::put_back;
 use bytes::Bytes;
 use quorate_node::{MemberFacts, NodeMessage};
 use quorate_protocol::{LinkState, Replica};
@@ -18,6 +21,7 @@ use quorate_wire::{
 };
 use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -42,6 +46,8 @@ pub(crate) struct PeerContext<R: Replica> {
     /// This node's hello; whom it is for and what is decided are filled in.
     pub(crate) hello: Hello,
     pub(crate) known_disks: RefCell<KnownDisks>,
+    pub(crate) own_starts: RefCell<OwnStarts>,
+    pub(crate) data_directory: PathBuf,
     pub(crate) acquaintance: RefCell<Acquaintance>,
     pub(crate) events: mpsc::Sender<Internal<R>>,
 }
@@ -49,7 +55,9 @@ pub(crate) struct PeerContext<R: Replica> {
 impl<R: Replica> PeerContext<R> {
     fn hello_to(&self, peer: NodeId) -> Hello {
         let members_decided_at = self.acquaintance.borrow().roster.decided_at();
-        Hello { to: peer, members_decided_at, ..self.hello.clone() }
+        let told_starts = self.own_starts.borrow_mut().tell(peer);
+        let known_start = self.known_disks.borrow().start_of(peer);
+        Hello { to: peer, members_decided_at, told_starts, known_start, ..self.hello.clone() }
     }
 
     fn judge(&self, theirs: &Hello) -> Result<(), HelloRefusal> {
@@ -59,6 +67,9 @@ impl<R: Replica> PeerContext<R> {
     /// Checks a hello and, if it is welcome, tells the loop what it says of its sender.
     async fn admit(&self, theirs: &Hello) -> Result<(), HelloRefusal> {
         self.judge(theirs)?;
+        if let Some(known) = theirs.known_start {
+            self.own_starts.borrow_mut().is_known(theirs.node, known);
+        }
         let Hello { node: id, disk, name, client_urls, peer_urls, members_decided_at, .. } = theirs.clone();
         let facts = MemberFacts { id, disk, name, client_urls };
         // If the loop is gone, so is everybody who could care.
@@ -132,7 +143,12 @@ async fn keep_dialling<R: Replica>(link: Link<R>, address: String, mut inbox: mp
     let mut pause = REDIAL_MIN;
     let mut last_complaint = String::new();
     loop {
-        match dial(context, peer, &address).await {
+        let dialled = dial(context, peer, &address).await;
+        if context.events.is_closed() {
+            // The node ended meanwhile: what is said of it now must not be taken for said of its next start.
+            return;
+        }
+        match dialled {
             Ok(stream) => {
                 pause = REDIAL_MIN;
                 last_complaint.clear();
@@ -153,10 +169,13 @@ async fn keep_dialling<R: Replica>(link: Link<R>, address: String, mut inbox: mp
                 complain(&mut last_complaint, peer, &address, &error.to_string());
                 link.report(state).await;
             }
-            Err(DialError::Refused { why, fatal }) => {
+            Err(DialError::Refused { why, end }) => {
                 complain(&mut last_complaint, peer, &address, &why);
-                if fatal {
+                if end != RefusalEnd::Retry {
                     let why = format!("member {peer} at {address} refuses this node: {why}");
+                    if end == RefusalEnd::PutBack {
+                        put_back::mark(&context.data_directory, &why);
+                    }
                     let _ = context.events.send(Internal::Fatal(why)).await;
                     return;
                 }
@@ -201,7 +220,7 @@ fn complain(last: &mut String, peer: NodeId, address: &str, why: &str) {
 
 enum DialError {
     Io(io::Error),
-    Refused { why: String, fatal: bool },
+    Refused { why: String, end: RefusalEnd },
 }
 
 impl From<io::Error> for DialError {
@@ -221,12 +240,12 @@ async fn dial<R: Replica>(context: &PeerContext<R>, peer: NodeId, address: &str)
     .await
     .map_err(timed_out)??;
     match decode_exact::<HelloAnswer>(answer).map_err(invalid)? {
-        HelloAnswer::Refused { why, fatal } => Err(DialError::Refused { why, fatal }),
+        HelloAnswer::Refused { why, end } => Err(DialError::Refused { why, end }),
         HelloAnswer::Accepted(theirs) => {
             // Here the *other* side is the odd one out, so this node has no reason to stop.
             context.admit(&theirs).await.map_err(|refusal| DialError::Refused {
                 why: format!("this node refuses it: {refusal}"),
-                fatal: false,
+                end: RefusalEnd::Retry,
             })?;
             Ok(stream)
         }
@@ -303,7 +322,7 @@ async fn serve_peer<R: Replica>(stream: TcpStream, context: &PeerContext<R>) -> 
         Ok(()) => HelloAnswer::Accepted(context.hello_to(theirs.node)),
         Err(refusal) => {
             tracing::warn!(peer = %theirs.node, why = %refusal, "peer refused");
-            HelloAnswer::Refused { why: refusal.to_string(), fatal: refusal.is_fatal() }
+            HelloAnswer::Refused { why: refusal.to_string(), end: refusal.end() }
         }
     };
     stream.write_all(&encode_frame(&encode_to_bytes(&answer))).await?;

@@ -14,6 +14,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// No promise lasts longer: far above any election timeout.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Where what is noted cannot be believed.
+const WHAT_TO_DO: &str = "so it is not known for how long this node has promised to elect nobody: wait until the longest election timeout that \
+                          this node had with leases is over, then remove the file";
+
 /// What may be owed, kept in a file of the data directory.
 #[derive(Debug)]
 pub(crate) struct Promises {
@@ -27,15 +33,8 @@ pub(crate) struct Promises {
 impl Promises {
     /// For a node whose promises last for `last` from now on, which is durable when this returns, unless more is owed.
     pub(crate) fn load(path: &Path, last: Duration) -> io::Result<Promises> {
-        let text = durable_file::read(path)?;
-        let nanos = match text.trim() {
-            "" => 0,
-            nanos => nanos.parse().map_err(|_| {
-                let why = format!("{}: `{nanos}` is not a number of nanoseconds", path.display());
-                io::Error::new(io::ErrorKind::InvalidData, why)
-            })?,
-        };
-        let mut promises = Promises { path: path.to_owned(), longest: Duration::from_nanos(nanos), last };
+        let longest = noted(path).map_err(|error| io::Error::new(error.kind(), format!("{error}; {WHAT_TO_DO}")))?;
+        let mut promises = Promises { path: path.to_owned(), longest, last };
         if promises.owed().is_zero() {
             promises.begin()?;
         }
@@ -56,6 +55,20 @@ impl Promises {
         }
         Ok(())
     }
+}
+
+/// What the file says; nothing is owed where there is none.
+fn noted(path: &Path) -> io::Result<Duration> {
+    let Some(text) = durable_file::read(path)? else { return Ok(Duration::ZERO) };
+    let number = text.trim();
+    let nanos: u64 = number
+        .parse()
+        .map_err(|_| durable_file::damaged(path, &format!("`{number}` is not a number of nanoseconds")))?;
+    let longest = Duration::from_nanos(nanos);
+    if longest > LONGEST {
+        return Err(durable_file::damaged(path, &format!("{nanos} nanoseconds are more than any node promises")));
+    }
+    Ok(longest)
 }
 
 impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
@@ -115,7 +128,17 @@ mod tests {
     fn a_note_that_cannot_be_read_is_an_error_and_not_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("promises");
-        std::fs::write(&path, "soon\n").unwrap();
-        assert!(Promises::load(&path, SECOND).unwrap_err().to_string().contains("`soon` is not a number"));
+        let refused = |why: &str| {
+            let error = Promises::load(&path, SECOND).unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains("then remove the file"), "{error}");
+        };
+        for damaged in ["", "1000", "1000000000\n", "1000000000\ncrc32c 00000000\n"] {
+            std::fs::write(&path, damaged).unwrap();
+            refused("emptied, cut short or changed");
+        }
+        durable_file::replace(&path, "soon\n").unwrap();
+        refused("`soon` is not a number");
+        durable_file::replace(&path, "18446744073709551615\n").unwrap();
+        refused("more than any node promises");
     }
 }

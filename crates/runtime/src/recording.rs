@@ -11,7 +11,7 @@ use quorate_protocol::{Picture, Recordable, Replica};
 use quorate_recorder::{
     ClientCounts, ClockReading, EXTENSION, Fact, Heard, RecordedLane, SegmentEnd, SegmentHeader, SegmentWriter,
 };
-use quorate_types::Time;
+use quorate_types::{Incarnation, NodeId, Time};
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
@@ -80,6 +80,29 @@ where
     #[must_use]
     pub fn new(plan: RecordingPlan) -> Recorder<R> {
         Recorder { plan, spawn: spawn::<R> }
+    }
+}
+
+impl<R: Replica> Recorder<R> {
+    /// Two histories under one name could not be told apart. Must be asked before the node is opened, which would count one more start:
+    /// every start that was recorded was noted in the data directory before, so a recording of a later one than is `noted` there is of a
+    /// directory that was lost since, or put back from a copy.
+    ///
+    /// # Errors
+    /// When there is such a recording, or the directory cannot be read.
+    pub(crate) fn refuse_later_starts(&self, me: NodeId, noted: Option<Incarnation>) -> io::Result<()> {
+        let noted = noted.unwrap_or_default();
+        let newest = newest_recorded(&self.plan.directory, me)?;
+        match newest {
+            Some(newest) if newest > noted => Err(io::Error::other(format!(
+                "{} holds a recording of start {} of this node, and its data directory knows {} starts: it was emptied or put back from a \
+                 copy; move the recording away",
+                self.plan.directory.display(),
+                newest.0,
+                noted.0
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -272,6 +295,24 @@ fn refuse_twice<R: Replica>(directory: &Path, picture: &Picture<R>) -> io::Resul
     Ok(())
 }
 
+/// The greatest number of a start of this node that a segment is named by.
+fn newest_recorded(directory: &Path, me: NodeId) -> io::Result<Option<Incarnation>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    let own = format!("{:016x}-", me.0);
+    let mut newest = None;
+    for entry in entries {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let number =
+            name.strip_prefix(&own).and_then(|rest| rest.split('-').next()).and_then(|number| number.parse().ok());
+        newest = newest.max(number.map(Incarnation));
+    }
+    Ok(newest)
+}
+
 fn spawn<R: Recordable + Send>(
     plan: RecordingPlan,
     inbox: Receiver<HandOver<R>>,
@@ -413,7 +454,7 @@ mod tests {
     use quorate_protocol::{Durable, Gate, Outbox, Setup, Start};
     use quorate_raft::{Config, Raft};
     use quorate_recorder::{NamedSegment, SceneKind, Segment, lives};
-    use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Ticket};
+    use quorate_types::{ClusterId, DiskId, Membership, Ticket};
 
     fn picture(incarnation: u64) -> Box<Picture<Raft>> {
         let start = Start::Found(Membership::of_voters(3));
@@ -496,5 +537,22 @@ mod tests {
         let error = refuse_twice(directory.path(), &picture(4)).expect_err("it is there");
         assert!(error.to_string().contains("start 4"), "{error}");
         assert!(refuse_twice(directory.path(), &picture(5)).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_knows_fewer_starts_than_were_recorded_is_refused_at_every_try() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let recorder = Recorder::<Raft>::new(plan(directory.path(), 1 << 20));
+        let asked = |noted: Option<u64>| recorder.refuse_later_starts(NodeId(2), noted.map(Incarnation));
+        assert!(asked(None).is_ok());
+        write(plan(directory.path(), 1 << 20), vec![begin(2, 0), facts(1)]);
+        write(plan(directory.path(), 1 << 20), vec![begin(4, 0), facts(1)]);
+        for _ in 0..3 {
+            let error = asked(Some(3)).expect_err("it was put back");
+            assert!(error.to_string().contains("start 4 of this node, and its data directory knows 3"), "{error}");
+        }
+        assert!(asked(None).is_err(), "it was emptied");
+        assert!(asked(Some(4)).is_ok());
+        assert!(recorder.refuse_later_starts(NodeId(3), None).is_ok(), "that is another node");
     }
 }

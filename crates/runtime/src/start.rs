@@ -5,10 +5,12 @@ use crate::disk_thread::DiskLane;
 use crate::file_disk::{DirectoryLock, FileDisk};
 use crate::free_space::tell_free_space;
 use crate::handle::NodeHandle;
-use crate::hello::KnownDisks;
+use crate::known_disks::{KnownDisks, Seen};
 use crate::node_loop::{NodeLoop, StopCause, address_of};
+use crate::own_starts::OwnStarts;
 use crate::peers::{PeerContext, accept_peers};
 use crate::promises::Promises;
+use crate::put_back;
 use crate::recording::{Recorder, Recording};
 use quorate_disk::DiskError;
 use quorate_journal::Journal;
@@ -16,7 +18,7 @@ use quorate_machine::{DutyConfig, StateMachine};
 use quorate_node::{Boot, BootError, Lane, Node, NodeConfig, NodeOutput, NodeStatus};
 use quorate_protocol::{Replica, Start};
 use quorate_types::{ClusterId, DiskId, NodeId, Time};
-use quorate_wire::{Hello, WIRE_VERSION, WIRE_VERSION_OLDEST};
+use quorate_wire::{Hello, NodeStart, WIRE_VERSION, WIRE_VERSION_OLDEST};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,7 +42,8 @@ pub struct RuntimeConfig<R: Replica, S: StateMachine> {
     pub node: NodeConfig<R>,
     /// The settings of its state machine's duty.
     pub duty: DutyConfig<S>,
-    /// Where its data is: `journal/`, `store/`, `LOCK`, `known-disks` and, where it ever promised anything, `promises`.
+    /// Where its data is: `journal/`, `store/`, `LOCK`, `known-disks`, `starts` and, where it ever promised anything, `promises`;
+    /// and `put-back`, where it was refused for that.
     pub data_directory: PathBuf,
     /// Its name for people; told to the other members, like the URLs, for their member lists.
     pub name: String,
@@ -75,6 +78,32 @@ pub enum StartError {
         directory: String,
         /// The disk it had.
         disk: u64,
+    },
+    /// Another member has proved that the directory was put back from a copy.
+    #[error(
+        "{why}. That was said of {directory} when it was last started, and it is not started again: put the newest data back in its \
+         place, or replace the member. Only where it is certain that the other member is mistaken, remove the file {file} and start again"
+    )]
+    PutBack {
+        /// What was said.
+        why: String,
+        /// The data directory.
+        directory: String,
+        /// The mark.
+        file: String,
+    },
+    /// The journal is from before a start that the rest of the directory knows.
+    #[error(
+        "{directory}/journal was put back from a copy: it comes to its start number {journal}, and the file known-disks beside it knows \
+         start number {known}; a copy forgets what this node has promised since. Put the newest journal back, or replace the member"
+    )]
+    JournalPutBack {
+        /// The data directory.
+        directory: String,
+        /// The journal's.
+        journal: u64,
+        /// The greatest known.
+        known: u64,
     },
     /// A file or thread could not be had.
     #[error("{what}: {source}")]
@@ -137,7 +166,12 @@ where
     let system = |what| move |source| StartError::System { what, source };
     let mut known_disks =
         KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
+    refuse_put_back(&config.data_directory)?;
     refuse_lost_journal(&config, &journal_disk, &known_disks)?;
+    if let Some(recorder) = &config.recorder {
+        let noted = known_disks.start_of(config.me).map(|start| start.number);
+        recorder.refuse_later_starts(config.me, noted).map_err(system("cannot record"))?;
+    }
     let new_disk = DiskId(draw("cannot draw a disk id")?);
     let (seed, start) = (draw("cannot draw a seed")?, draw("cannot draw a name for this start")?);
     let (addresses, agreements) = (addresses_of(&config.start), R::agreements(&config.node.protocol));
@@ -148,7 +182,12 @@ where
     let opened_at = std::time::Instant::now();
     let (mut node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
-    known_disks.note(config.me, status.disk, status.incarnation, start).map_err(system("cannot write known-disks"))?;
+    let this = NodeStart { number: status.incarnation, name: start };
+    refuse_journal_put_back(&config.data_directory, this, known_disks.start_of(config.me))?;
+    let seen = Seen { disk: status.disk, start: this };
+    known_disks.note(config.me, seen).map_err(system("cannot write known-disks"))?;
+    let own_starts =
+        OwnStarts::load(&config.data_directory.join("starts"), this).map_err(system("cannot read the file starts"))?;
     announce(&status, seed, opened_at.elapsed());
 
     let recording = Recording::start(config.recorder, &mut node).map_err(system("cannot record"))?;
@@ -173,11 +212,15 @@ where
         peer_urls: config.peer_urls,
         members_decided_at: node.roster().decided_at(),
         agreements,
+        told_starts: Vec::new(),
+        known_start: None,
     };
     let sampler = tokio::task::spawn_local(tell_free_space(config.data_directory.clone(), events.clone()));
     let context = Rc::new(PeerContext {
         hello,
         known_disks: RefCell::new(known_disks),
+        own_starts: RefCell::new(own_starts),
+        data_directory: config.data_directory,
         acquaintance: RefCell::new(Acquaintance::default()),
         events,
     });
@@ -241,6 +284,28 @@ fn draw(what: &'static str) -> Result<u64, StartError> {
     getrandom::u64().map_err(failed)
 }
 
+fn refuse_put_back(data_directory: &Path) -> Result<(), StartError> {
+    let file = data_directory.join(put_back::FILE);
+    let directory = data_directory.display().to_string();
+    match put_back::reason(data_directory) {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(StartError::PutBack { why, directory, file: file.display().to_string() }),
+        Err(source) => Err(StartError::System { what: "the data directory is marked as put back from a copy", source }),
+    }
+}
+
+/// Every start is noted behind the journal's own count of it.
+fn refuse_journal_put_back(data_directory: &Path, this: NodeStart, known: Option<NodeStart>) -> Result<(), StartError> {
+    match known {
+        Some(known) if known.number >= this.number => Err(StartError::JournalPutBack {
+            directory: data_directory.display().to_string(),
+            journal: this.number.0,
+            known: known.number.0,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// A node that once had a journal and has none now would found itself anew under its old name and vote a second time.
 fn refuse_lost_journal<R: Replica, S: StateMachine>(
     config: &RuntimeConfig<R, S>,
@@ -248,9 +313,9 @@ fn refuse_lost_journal<R: Replica, S: StateMachine>(
     known: &KnownDisks,
 ) -> Result<(), StartError> {
     match known.get(config.me) {
-        Some(disk) if !Journal::exists(journal)? => {
+        Some(seen) if !Journal::exists(journal)? => {
             let directory = config.data_directory.display().to_string();
-            Err(StartError::JournalLost { directory, disk: disk.0 })
+            Err(StartError::JournalLost { directory, disk: seen.disk.0 })
         }
         _ => Ok(()),
     }

@@ -343,6 +343,88 @@ async fn promises_of_other_settings(directory: &Path) {
     }
 }
 
+/// Copies what a member that is stopped has, and its own lock with it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("it is there") {
+        let entry = entry.expect("readable");
+        let there = to.join(entry.file_name());
+        if entry.file_type().expect("readable").is_dir() {
+            copy(&entry.path(), &there);
+        } else {
+            std::fs::copy(entry.path(), there).expect("copied");
+        }
+    }
+}
+
+async fn stop(running: Running<Keeping>) {
+    running.handle.shut_down().await;
+    running.ended.await.expect("it ends");
+}
+
+/// Member 3 is put back to what it was before its second start, and started again and again; then its newest data are.
+async fn a_directory_that_was_put_back(directory: &Path) {
+    let (listeners, members) = members().await;
+    let mut listeners = listeners.into_iter();
+    let mut next = || listeners.next().expect("three");
+    let _first = run_step_by_step(1, Some(&members), next(), directory);
+    let second = run_step_by_step(2, Some(&members), next(), directory);
+    let address = quorate_runtime::address_of(&members.get(NodeId(3)).expect("a member").peer_urls[0]).expect("whole");
+    stop(run_and_write(next(), &members, directory).await).await;
+    let (data, before, newest) = (directory.join("3"), directory.join("before"), directory.join("newest"));
+    copy(&data, &before);
+    let again = || async { TcpListener::bind(&address).await.expect("nobody took it meanwhile") };
+    stop(run_and_write(again().await, &members, directory).await).await;
+    copy(&data, &newest);
+
+    std::fs::remove_dir_all(&data).expect("removed");
+    copy(&before, &data);
+    let mark = data.join("put-back");
+    for _ in 0..4 {
+        let refused = run_step_by_step(3, Some(&members), again().await, directory);
+        let cause = refused.ended.await.expect("it ends").to_string();
+        assert!(cause.contains("put back from a copy"), "{cause}");
+        let config = config_of(3, Start::Join, Vec::new(), NodeConfig::new(Config::default()), directory);
+        let error = start(config, vec![again().await], Box::new(|_| {})).map(|_| ()).expect_err("it is marked");
+        assert!(error.to_string().contains("put back from a copy") && error.to_string().contains("remove the file"));
+        // Somebody who knows better takes the mark away, and is told the same again.
+        std::fs::remove_file(&mark).expect("it was marked");
+    }
+
+    std::fs::remove_dir_all(&data).expect("removed");
+    copy(&newest, &data);
+    for _ in 0..3 {
+        stop(run_and_write(again().await, &members, directory).await).await;
+    }
+    // Restarts that only one of the others sees.
+    stop(second).await;
+    for _ in 0..3 {
+        stop(run_and_write(again().await, &members, directory).await).await;
+    }
+    let address = quorate_runtime::address_of(&members.get(NodeId(2)).expect("a member").peer_urls[0]).expect("whole");
+    let listener = TcpListener::bind(address).await.expect("nobody took it meanwhile");
+    let second = run_step_by_step(2, Some(&members), listener, directory);
+    let third = run_and_write(again().await, &members, directory).await;
+    while third.handle.status().await.expect("it runs").connected.len() < 2
+        || !second.handle.status().await.expect("it runs").connected.contains_key(&NodeId(3))
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop(third).await;
+    std::fs::remove_dir_all(data.join("journal")).expect("removed");
+    copy(&newest.join("journal"), &data.join("journal"));
+    let config = config_of(3, Start::Join, Vec::new(), NodeConfig::new(Config::default()), directory);
+    let error = start(config, vec![again().await], Box::new(|_| {})).map(|_| ()).expect_err("its journal is older");
+    assert!(matches!(error, quorate_runtime::StartError::JournalPutBack { .. }), "{error}");
+}
+
+/// Member 3, which has met the others.
+async fn run_and_write(listener: TcpListener, members: &Membership, directory: &Path) -> Running<Keeping> {
+    let third = run_step_by_step(3, Some(members), listener, directory);
+    write(&third.handle, Bytes::from_static(b"of the third")).await;
+    third
+}
+
 fn within_a_minute<F: Future<Output = ()>>(scene: impl FnOnce(std::path::PathBuf) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let directory = tempfile::tempdir().expect("a directory");
@@ -375,4 +457,9 @@ fn a_member_that_is_to_move_is_spoken_to_where_it_was_until_it_answers_elsewhere
 #[test]
 fn a_node_started_with_other_settings_waits_until_what_it_promised_before_is_over() {
     within_a_minute(|directory| async move { promises_of_other_settings(&directory).await });
+}
+
+#[test]
+fn a_directory_that_was_put_back_is_refused_however_often_it_is_started_and_the_newest_data_are_taken_back() {
+    within_a_minute(|directory| async move { a_directory_that_was_put_back(&directory).await });
 }

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot};
 use thiserror::Error;
 
-/// The version this build writes. 2 brought [`Hello::agreements`].
-pub const WIRE_VERSION: u64 = 2;
+/// The version this build writes. 2 brought [`Hello::agreements`], 3 [`Hello::told_starts`] and [`Hello::known_start`].
+pub const WIRE_VERSION: u64 = 3;
 /// The oldest version this build talks to. Its hello is read in every version, so that who is too old is told so.
-pub const WIRE_VERSION_OLDEST: u64 = 2;
+pub const WIRE_VERSION_OLDEST: u64 = 3;
 /// The first version whose hello says what must be set alike.
 const AGREEMENTS_SINCE: u64 = 2;
+/// The first version whose hello proves that its sender's data go on from where the receiver knew them.
+const STARTS_SINCE: u64 = 3;
 /// Payload length and checksum, little-endian, four bytes each.
 pub const FRAME_HEADER_BYTES: usize = 8;
 
@@ -103,6 +105,25 @@ impl Wire for Agreement {
     }
 }
 
+/// One start of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeStart {
+    /// Which start of its journal it is.
+    pub number: Incarnation,
+    /// Drawn at random at that start: copies of one journal that are started count alike, and are named otherwise.
+    pub name: u64,
+}
+
+impl Wire for NodeStart {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.number.encode(out);
+        self.name.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(NodeStart { number: Incarnation::decode(input)?, name: u64::decode(input)? })
+    }
+}
+
 /// The first frame in each direction of a connection. A receiver refuses, by name, another cluster,
 /// another protocol, a version range that does not meet its own, settings that must be alike and are not, and a known node
 /// with another disk. Fields are only ever added at its end, each with a version.
@@ -137,6 +158,19 @@ pub struct Hello {
     pub members_decided_at: Slot,
     /// The sender's settings that all members must have alike, by name.
     pub agreements: Vec<Agreement>,
+    /// The starts of which the sender's directory says that it told the receiver, oldest first, from the newest that the receiver is
+    /// known to know. All are durable at the sender. This start is the last of them, unless the sender could not write it down.
+    pub told_starts: Vec<NodeStart>,
+    /// The receiver's newest start that the sender knows and will not forget.
+    pub known_start: Option<NodeStart>,
+}
+
+impl Hello {
+    /// The sender's start.
+    #[must_use]
+    pub fn this_start(&self) -> NodeStart {
+        NodeStart { number: self.incarnation, name: self.start }
+    }
 }
 
 impl Wire for Hello {
@@ -157,6 +191,10 @@ impl Wire for Hello {
         if self.version_newest >= AGREEMENTS_SINCE {
             self.agreements.encode(out);
         }
+        if self.version_newest >= STARTS_SINCE {
+            self.told_starts.encode(out);
+            self.known_start.encode(out);
+        }
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         let mut hello = Hello {
@@ -174,9 +212,15 @@ impl Wire for Hello {
             peer_urls: Vec::decode(input)?,
             members_decided_at: Slot::decode(input)?,
             agreements: Vec::new(),
+            told_starts: Vec::new(),
+            known_start: None,
         };
         if hello.version_newest >= AGREEMENTS_SINCE {
             hello.agreements = Vec::decode(input)?;
+        }
+        if hello.version_newest >= STARTS_SINCE {
+            hello.told_starts = Vec::decode(input)?;
+            hello.known_start = Option::decode(input)?;
         }
         Ok(hello)
     }
@@ -232,15 +276,21 @@ mod tests {
             peer_urls: vec!["http://127.0.0.1:1".to_owned()],
             members_decided_at: Slot(3),
             agreements,
+            told_starts: Vec::new(),
+            known_start: None,
         }
     }
 
     #[test]
     fn a_hello_says_what_must_be_alike_and_one_of_before_is_read_still() {
-        let now = hello(WIRE_VERSION, vec![Agreement::new("lease-reads", "off")]);
+        let mut now = hello(WIRE_VERSION, vec![Agreement::new("lease-reads", "off")]);
+        now.told_starts = vec![NodeStart { number: Incarnation(3), name: u64::MAX }, now.this_start()];
+        now.known_start = Some(NodeStart { number: Incarnation(8), name: 5 });
         assert_eq!(crate::decode_exact(crate::encode_to_bytes(&now)), Ok(now));
-        let before = hello(1, Vec::new());
-        assert_eq!(crate::decode_exact(crate::encode_to_bytes(&before)), Ok(before));
+        for version in [1, 2] {
+            let before = hello(version, Vec::new());
+            assert_eq!(crate::decode_exact(crate::encode_to_bytes(&before)), Ok(before));
+        }
     }
 
     #[test]
