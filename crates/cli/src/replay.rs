@@ -63,7 +63,10 @@ pub struct ReplayArguments {
 /// `quorate replay`. Ends with code 1 if a recording is damaged, the replay is not the run that was recorded, or members had
 /// different states behind one slot.
 pub fn run(arguments: ReplayArguments) -> Result<ExitCode> {
-    let Recordings { mut lives, mut problems } = read_recordings(&arguments.directories).map_err(usage)?;
+    let Recordings { mut lives, mut problems, remarks } = read_recordings(&arguments.directories).map_err(usage)?;
+    for remark in &remarks {
+        eprintln!("quorate: {remark}");
+    }
     if let Some(wanted) = &arguments.node {
         lives.retain(|life| is_called(life, wanted));
         if lives.is_empty() {
@@ -139,6 +142,7 @@ fn question_of(text: &str, lives: &[Life], begin: Time) -> Result<Question> {
         None => (text, None),
     };
     match what.parse::<u64>() {
+        Ok(0) => Err(usage(anyhow!("--why 0: the first slot is 1"))),
         Ok(slot) => Ok(Question { slot: Slot(slot), at }),
         Err(_) => {
             if !lives.iter().any(|life| life.segments().iter().any(|named| named.segment.header.has_values)) {

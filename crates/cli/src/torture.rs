@@ -54,8 +54,12 @@ fn fault_named(name: &str) -> Result<Wanted, String> {
     }
 }
 
-/// `quorate torture`.
+/// `quorate torture`. An error is none of the members: nothing was judged, and the code is not that of a violation.
 pub fn run(arguments: TortureArguments) -> Result<ExitCode> {
+    set_up_and_torture(arguments).map_err(usage)
+}
+
+fn set_up_and_torture(arguments: TortureArguments) -> Result<ExitCode> {
     let faults: BTreeSet<FaultKind> = arguments.faults.iter().filter_map(|wanted| wanted.0).collect();
     if !faults.is_empty() && arguments.faults.iter().any(|wanted| wanted.0.is_none()) {
         return Err(usage(anyhow!("--faults: either none or some")));

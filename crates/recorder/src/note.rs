@@ -91,6 +91,13 @@ pub enum SegmentEnd {
     },
     /// The node stopped.
     Stopped,
+    /// The node stopped, and the recorder could not keep up: so many calls before the stop are missing.
+    StoppedUnseen {
+        /// Calls of the replica and facts.
+        notes: u64,
+        /// When it stopped.
+        clock: ClockReading,
+    },
 }
 
 /// Which of a node's two directories.
@@ -177,6 +184,12 @@ impl Wire for SegmentEnd {
                 notes.encode(out);
             }
             SegmentEnd::Stopped => out.push(2),
+            SegmentEnd::StoppedUnseen { notes, clock } => {
+                out.push(3);
+                notes.encode(out);
+                clock.monotonic.encode(out);
+                clock.wall_ns.encode(out);
+            }
         }
     }
     fn decode(input: &mut Reader) -> Result<SegmentEnd, WireError> {
@@ -184,6 +197,10 @@ impl Wire for SegmentEnd {
             0 => Ok(SegmentEnd::Full),
             1 => Ok(SegmentEnd::Lost { notes: input.u64("lost notes")? }),
             2 => Ok(SegmentEnd::Stopped),
+            3 => Ok(SegmentEnd::StoppedUnseen {
+                notes: input.u64("lost notes")?,
+                clock: ClockReading { monotonic: Time::decode(input)?, wall_ns: input.u64("wall clock")? },
+            }),
             kind => Err(WireError::UnknownKind { what: "segment end", kind }),
         }
     }

@@ -218,7 +218,12 @@ fn play_segment<R: Recordable>(
         let note = note.map_err(|why| LifeError::Segment { file: named.file.clone(), why })?;
         match note {
             Note::Clock(reading) => *clock = reading,
-            Note::End(how) => end = Some(how),
+            Note::End(how) => {
+                if let SegmentEnd::StoppedUnseen { clock: stopped, .. } = how {
+                    *clock = stopped;
+                }
+                end = Some(how);
+            }
             Note::Fact { at, fact } => {
                 tell(Scene { wall: clock.wall_at(at), at, node, kind: SceneKind::Fact(&fact) });
             }

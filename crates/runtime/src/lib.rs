@@ -8,6 +8,7 @@
 //! does, with the reason.
 
 mod acquaintance;
+mod complaints;
 mod disk_thread;
 mod durable_file;
 mod file_disk;
@@ -23,6 +24,7 @@ mod peers;
 mod promises;
 mod put_back;
 mod recording;
+mod segment_ring;
 mod snapshot_log;
 mod start;
 mod timers;

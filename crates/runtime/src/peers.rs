@@ -6,6 +6,7 @@
 //! live without memory.
 
 use crate::acquaintance::Acquaintance;
+use crate::complaints::Complaints;
 use crate::hello::{HelloAnswer, HelloRefusal, RefusalEnd, judge};
 use crate::introduction::{self, Introduction};
 use crate::known_disks::KnownDisks;
@@ -23,7 +24,7 @@ use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -47,6 +48,7 @@ pub(crate) struct PeerContext<R: Replica> {
     pub(crate) hello: Hello,
     pub(crate) known_disks: RefCell<KnownDisks>,
     pub(crate) own_starts: RefCell<OwnStarts>,
+    pub(crate) complaints: RefCell<Complaints>,
     pub(crate) data_directory: PathBuf,
     pub(crate) acquaintance: RefCell<Acquaintance>,
     pub(crate) events: mpsc::Sender<Internal<R>>,
@@ -321,8 +323,11 @@ async fn serve_peer<R: Replica>(stream: TcpStream, context: &PeerContext<R>) -> 
     let answer = match &judged {
         Ok(()) => HelloAnswer::Accepted(context.hello_to(theirs.node)),
         Err(refusal) => {
-            tracing::warn!(peer = %theirs.node, why = %refusal, "peer refused");
-            HelloAnswer::Refused { why: refusal.to_string(), end: refusal.end() }
+            let why = refusal.to_string();
+            if context.complaints.borrow_mut().is_due(theirs.node, &why, Instant::now()) {
+                tracing::warn!(peer = %theirs.node, why, "peer refused");
+            }
+            HelloAnswer::Refused { why, end: refusal.end() }
         }
     };
     stream.write_all(&encode_frame(&encode_to_bytes(&answer))).await?;

@@ -4,24 +4,21 @@
 //! a whole and the loss is recorded: the next segment begins with a picture of the replica, so that it can be replayed all the same.
 //! Nothing is ever flushed: a recording survives the process, not the machine.
 
+use crate::segment_ring::Ring;
 use quorate_disk::Operation;
 use quorate_machine::StateMachine;
 use quorate_node::{Lane, Node, NodeInput, NodeOutput};
 use quorate_protocol::{Picture, Recordable, Replica};
-use quorate_recorder::{
-    ClientCounts, ClockReading, EXTENSION, Fact, Heard, RecordedLane, SegmentEnd, SegmentHeader, SegmentWriter,
-};
+use quorate_recorder::{ClientCounts, ClockReading, Fact, Heard, RecordedLane, SegmentEnd};
 use quorate_types::{Incarnation, NodeId, Time};
-use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What a process that is killed loses of its recording, about.
 const HAND_OVER_EVERY: Duration = Duration::from_millis(50);
@@ -29,8 +26,10 @@ const HAND_OVER_EVERY: Duration = Duration::from_millis(50);
 const GATHERED_MAX: usize = 1024;
 /// So many hand-overs may wait for the thread.
 const QUEUED_MAX: usize = 64;
+/// So long a node that ends waits for the thread to write what it was given; a disk that hangs does not keep it.
+const END_PATIENCE: Duration = Duration::from_secs(3);
 /// A recording is so many segments, the oldest of which makes room for the next.
-const SEGMENTS: u64 = 8;
+pub(crate) const SEGMENTS: u64 = 8;
 
 /// Where and how much to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +53,16 @@ impl RecordingPlan {
     pub const BYTES_LEAST: u64 = 8 << 20;
 }
 
-type Spawn<R> = fn(RecordingPlan, Receiver<HandOver<R>>, Arc<AtomicBool>) -> io::Result<JoinHandle<()>>;
+type Spawn<R> = fn(RecordingPlan, Receiver<HandOver<R>>, Arc<Shared>) -> io::Result<JoinHandle<()>>;
+
+/// Between the loop and the thread, beside the queue.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Set by the thread when its segment is full.
+    wants_picture: AtomicBool,
+    /// Set by the loop at its end, if what happened last did not fit into the queue any more.
+    unseen_end: OnceLock<SegmentEnd>,
+}
 
 /// A recorder that is not started yet.
 pub struct Recorder<R: Replica> {
@@ -84,6 +92,21 @@ where
 }
 
 impl<R: Replica> Recorder<R> {
+    /// The journal's disk is not to be filled by a recording, nor the directory copied with one.
+    ///
+    /// # Errors
+    /// When the recording is to lie in the data directory, which must exist.
+    pub(crate) fn refuse_inside(&self, data_directory: &Path) -> io::Result<()> {
+        let wanted = std::path::absolute(&self.plan.directory)?;
+        let data_directory = data_directory.canonicalize()?;
+        let existing = wanted.ancestors().find_map(|ancestor| ancestor.canonicalize().ok());
+        if existing.is_some_and(|existing| existing.starts_with(&data_directory)) {
+            let why = format!("{} lies in the data directory: record into another one", wanted.display());
+            return Err(io::Error::other(why));
+        }
+        Ok(())
+    }
+
     /// Two histories under one name could not be told apart. Must be asked before the node is opened, which would count one more start:
     /// every start that was recorded was noted in the data directory before, so a recording of a later one than is `noted` there is of a
     /// directory that was lost since, or put back from a copy.
@@ -125,8 +148,7 @@ pub(crate) struct Recording<R: Replica> {
 
 struct Active<R: Replica> {
     queue: SyncSender<HandOver<R>>,
-    /// Set by the thread when its segment is full.
-    wants_picture: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: JoinHandle<()>,
     gathered: Vec<Heard<R>>,
     counts: ClientCounts,
@@ -149,14 +171,14 @@ impl<R: Replica> Recording<R> {
         refuse_twice(&plan.directory, &node.picture())?;
         tracing::info!(directory = %plan.directory.display(), values = plan.with_values, "this run is recorded");
         let (queue, inbox) = sync_channel(QUEUED_MAX);
-        let wants_picture = Arc::new(AtomicBool::new(false));
-        let thread = spawn(plan, inbox, Arc::clone(&wants_picture))?;
+        let shared = Arc::new(Shared::default());
+        let thread = spawn(plan, inbox, Arc::clone(&shared))?;
         let clock = read_clocks(Time::ZERO);
         let first = HandOver::Picture { lost: 0, clock, picture: Box::new(node.picture()) };
         queue.send(first).map_err(|_| io::Error::other("the recorder ended at once"))?;
         node.start_tape();
         let (gathered, counts) = (Vec::new(), ClientCounts::default());
-        let active = Active { queue, wants_picture, thread, gathered, counts, handed_over: Time::ZERO, lost: 0 };
+        let active = Active { queue, shared, thread, gathered, counts, handed_over: Time::ZERO, lost: 0 };
         Ok(Recording { active: Some(active) })
     }
 
@@ -200,16 +222,34 @@ impl<R: Replica> Recording<R> {
         }
     }
 
-    /// The node ends. Waits for the thread, which has only to write what it was given.
+    /// The node ends. Waits for the thread, which has only to write what it was given; not for ever, for its disk may hang.
     pub(crate) fn end<S: StateMachine>(&mut self, now: Time, node: &mut Node<R, S>, why: String) {
         let Some(mut active) = self.active.take() else { return };
         active.gathered.extend(node.take_tape().into_iter().map(Heard::Taped));
         active.fact(now, Fact::Stopped { why });
         active.hand_over(now, node);
+        if active.lost > 0 {
+            let end = SegmentEnd::StoppedUnseen { notes: active.lost, clock: read_clocks(now) };
+            // Nobody else sets it.
+            let _ = active.shared.unseen_end.set(end);
+        }
         drop(active.queue);
-        // A thread that panicked writes nothing any more.
-        let _ = active.thread.join();
+        if !ends_within(END_PATIENCE, &active.thread) {
+            tracing::warn!(waited = ?END_PATIENCE, "the recording's disk does not answer: the end of the recording is given up");
+        }
     }
+}
+
+/// Whether the thread ended in time. One that did not is left behind, and ends with the process.
+fn ends_within(patience: Duration, thread: &JoinHandle<()>) -> bool {
+    let deadline = Instant::now() + patience;
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
 }
 
 impl<R: Replica> Active<R> {
@@ -229,7 +269,9 @@ impl<R: Replica> Active<R> {
             let mut notes = vec![Heard::Clock(clock)];
             notes.append(&mut self.gathered);
             match self.queue.try_send(HandOver::Notes(notes)) {
-                Ok(()) => return !self.wants_picture.load(Ordering::Relaxed) || self.hand_over_picture(clock, node),
+                Ok(()) => {
+                    return !self.shared.wants_picture.load(Ordering::Relaxed) || self.hand_over_picture(clock, node);
+                }
                 Err(TrySendError::Disconnected(_)) => return false,
                 Err(TrySendError::Full(HandOver::Notes(notes))) => {
                     tracing::warn!("the flight recorder cannot keep up: there will be a gap in the recording");
@@ -249,7 +291,7 @@ impl<R: Replica> Active<R> {
         match self.queue.try_send(picture) {
             Ok(()) => {
                 self.lost = 0;
-                self.wants_picture.store(false, Ordering::Relaxed);
+                self.shared.wants_picture.store(false, Ordering::Relaxed);
                 true
             }
             Err(TrySendError::Full(_)) => true,
@@ -316,7 +358,7 @@ fn newest_recorded(directory: &Path, me: NodeId) -> io::Result<Option<Incarnatio
 fn spawn<R: Recordable + Send>(
     plan: RecordingPlan,
     inbox: Receiver<HandOver<R>>,
-    wants_picture: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 ) -> io::Result<JoinHandle<()>>
 where
     R::Message: Send,
@@ -326,19 +368,15 @@ where
 {
     std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
         let directory = plan.directory.display().to_string();
-        if let Err(error) = write_all(plan, &inbox, &wants_picture) {
+        if let Err(error) = write_all(plan, &inbox, &shared) {
             tracing::error!(directory, %error, "the flight recorder stops; the node goes on without it");
         }
     })
 }
 
-fn write_all<R: Recordable>(
-    plan: RecordingPlan,
-    inbox: &Receiver<HandOver<R>>,
-    wants_picture: &AtomicBool,
-) -> io::Result<()> {
+fn write_all<R: Recordable>(plan: RecordingPlan, inbox: &Receiver<HandOver<R>>, shared: &Shared) -> io::Result<()> {
     let segment_bytes = plan.bytes_max / SEGMENTS;
-    let mut ring = Ring { plan, files: VecDeque::new(), open: None, sequence: 0 };
+    let mut ring = Ring::new(plan);
     let mut is_asked_for = false;
     while let Ok(handed_over) = inbox.recv() {
         match handed_over {
@@ -351,101 +389,12 @@ fn write_all<R: Recordable>(
             }
         }
         // Once for each segment: the picture comes behind what waits in the queue.
-        if !is_asked_for && ring.open.as_ref().is_some_and(|(writer, _)| writer.note_bytes() >= segment_bytes) {
+        if !is_asked_for && ring.open_bytes() >= segment_bytes {
             is_asked_for = true;
-            wants_picture.store(true, Ordering::Relaxed);
+            shared.wants_picture.store(true, Ordering::Relaxed);
         }
     }
-    ring.end_segment::<R>(SegmentEnd::Stopped)
-}
-
-/// The node's segment files.
-struct Ring {
-    plan: RecordingPlan,
-    /// Oldest first, with their sizes; the one being written included.
-    files: VecDeque<(PathBuf, u64)>,
-    open: Option<(SegmentWriter, File)>,
-    sequence: u64,
-}
-
-impl Ring {
-    fn append<R: Recordable>(&mut self, notes: Vec<Heard<R>>) -> io::Result<()> {
-        let Some((writer, file)) = &mut self.open else { return Ok(()) };
-        let bytes = writer.append(notes);
-        file.write_all(&bytes)?;
-        self.grown(bytes.len());
-        Ok(())
-    }
-
-    fn end_segment<R: Recordable>(&mut self, end: SegmentEnd) -> io::Result<()> {
-        let Some((mut writer, mut file)) = self.open.take() else { return Ok(()) };
-        let bytes = writer.end::<R>(end);
-        file.write_all(&bytes)?;
-        self.grown(bytes.len());
-        Ok(())
-    }
-
-    fn begin_segment<R: Recordable>(&mut self, clock: ClockReading, picture: Picture<R>) -> io::Result<()> {
-        self.sequence += 1;
-        let header = SegmentHeader {
-            protocol: R::PROTOCOL.to_owned(),
-            cluster: picture.setup.cluster,
-            node: picture.setup.me,
-            name: self.plan.name.clone(),
-            incarnation: picture.setup.incarnation,
-            sequence: self.sequence,
-            program: self.plan.program.clone(),
-            clock,
-            has_values: self.plan.with_values,
-        };
-        if self.sequence == 1 {
-            self.files = earlier_files(&self.plan.directory, &header)?;
-        }
-        let path = self.plan.directory.join(header.file_name());
-        let (writer, bytes) = SegmentWriter::begin(header, picture);
-        self.make_room(bytes.len() as u64)?;
-        let mut file = File::options().write(true).create_new(true).open(&path)?;
-        file.write_all(&bytes)?;
-        self.files.push_back((path, bytes.len() as u64));
-        self.open = Some((writer, file));
-        Ok(())
-    }
-
-    fn grown(&mut self, bytes: usize) {
-        if let Some((_, size)) = self.files.back_mut() {
-            *size += bytes as u64;
-        }
-    }
-
-    /// Unlinks the oldest until one more segment fits, of which this much is there already.
-    fn make_room(&mut self, picture_bytes: u64) -> io::Result<()> {
-        let room = self.plan.bytes_max.saturating_sub(self.plan.bytes_max / SEGMENTS + picture_bytes);
-        while self.files.iter().map(|(_, bytes)| bytes).sum::<u64>() > room {
-            let Some((path, _)) = self.files.pop_front() else { break };
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What earlier lives of this node left.
-fn earlier_files(directory: &Path, header: &SegmentHeader) -> io::Result<VecDeque<(PathBuf, u64)>> {
-    let own = format!("{:016x}-", header.node.0);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let is_segment = Path::new(&name).extension().is_some_and(|extension| extension == EXTENSION);
-        if is_segment && name.to_string_lossy().starts_with(&own) {
-            files.push((entry.path(), entry.metadata()?.len()));
-        }
-    }
-    // Names sort as they were written.
-    files.sort();
-    Ok(files.into())
+    ring.end_segment::<R>(shared.unseen_end.get().copied().unwrap_or(SegmentEnd::Stopped))
 }
 
 #[cfg(test)]
@@ -475,9 +424,9 @@ mod tests {
         let (queue, inbox) = sync_channel(handed_over.len());
         handed_over.into_iter().for_each(|one| queue.try_send(one).expect("there is room"));
         drop(queue);
-        let wants_picture = AtomicBool::new(false);
-        write_all(plan, &inbox, &wants_picture).expect("the directory can be written");
-        wants_picture.into_inner()
+        let shared = Shared::default();
+        write_all(plan, &inbox, &shared).expect("the directory can be written");
+        shared.wants_picture.into_inner()
     }
 
     fn begin(incarnation: u64, lost: u64) -> HandOver<Raft> {
@@ -513,6 +462,58 @@ mod tests {
             })
             .expect("what is there is right");
         assert_eq!((gaps, facts), (vec![Some(77)], 5));
+    }
+
+    #[test]
+    fn what_was_lost_at_the_end_is_told_by_the_end_mark_with_the_time_of_the_end() {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let (queue, inbox) = sync_channel(2);
+        for one in [begin(1, 0), facts(3)] {
+            queue.try_send(one).expect("there is room");
+        }
+        drop(queue);
+        let shared = Shared::default();
+        let clock = ClockReading { monotonic: Time(9_000_000_000), wall_ns: 77_000_000_000 };
+        shared.unseen_end.set(SegmentEnd::StoppedUnseen { notes: 42, clock }).expect("it is set once");
+        write_all(plan(directory.path(), 1 << 20), &inbox, &shared).expect("the directory can be written");
+        let mut ends = Vec::new();
+        lives(read(directory.path()))[0]
+            .replay::<Raft>(|scene| {
+                if let SceneKind::Ends { end, .. } = scene.kind {
+                    ends.push((end, scene.at, scene.wall));
+                }
+            })
+            .expect("what is there is right");
+        let end = Some(SegmentEnd::StoppedUnseen { notes: 42, clock });
+        assert_eq!(ends, [(end, clock.monotonic, Time(clock.wall_ns))]);
+    }
+
+    #[test]
+    fn a_thread_whose_disk_hangs_is_not_waited_for_without_end() {
+        let (release, hangs) = sync_channel::<()>(0);
+        let thread = std::thread::spawn(move || {
+            let _ = hangs.recv();
+        });
+        let began = Instant::now();
+        assert!(!ends_within(Duration::from_millis(50), &thread));
+        assert!(began.elapsed() < Duration::from_secs(2));
+        drop(release);
+        assert!(ends_within(Duration::from_secs(10), &thread));
+    }
+
+    #[test]
+    fn a_recording_in_the_data_directory_is_refused() {
+        let data = tempfile::tempdir().expect("a scratch directory");
+        let elsewhere = tempfile::tempdir().expect("another");
+        let asked = |directory: PathBuf| {
+            Recorder::<Raft>::new(plan(&directory, 1 << 20))
+                .refuse_inside(data.path())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(asked(elsewhere.path().join("not").join("there")), Ok(()));
+        for inside in [data.path().to_owned(), data.path().join("rec"), data.path().join("journal").join("rec")] {
+            assert!(asked(inside).is_err_and(|error| error.contains("in the data directory")));
+        }
     }
 
     #[test]

@@ -170,6 +170,7 @@ where
     refuse_lost_journal(&config, &journal_disk, &known_disks)?;
     if let Some(recorder) = &config.recorder {
         let noted = known_disks.start_of(config.me).map(|start| start.number);
+        recorder.refuse_inside(&config.data_directory).map_err(system("cannot record"))?;
         recorder.refuse_later_starts(config.me, noted).map_err(system("cannot record"))?;
     }
     let new_disk = DiskId(draw("cannot draw a disk id")?);
@@ -220,6 +221,7 @@ where
         hello,
         known_disks: RefCell::new(known_disks),
         own_starts: RefCell::new(own_starts),
+        complaints: RefCell::default(),
         data_directory: config.data_directory,
         acquaintance: RefCell::new(Acquaintance::default()),
         events,

@@ -74,6 +74,11 @@ impl Gather {
         };
         match self.end {
             Some(SegmentEnd::Stopped) => format!("it was stopped{torn}"),
+            Some(SegmentEnd::StoppedUnseen { notes, .. }) => {
+                format!(
+                    "it was stopped; the recorder fell behind and the last {notes} calls before that are missing{torn}"
+                )
+            }
             Some(SegmentEnd::Lost { .. }) => format!("the recorder fell behind and the end is missing{torn}"),
             Some(SegmentEnd::Full) => format!("the next segment is missing{torn}"),
             None => format!("no word of an end: killed, or still running; about its last 50 ms are missing{torn}"),
@@ -129,7 +134,12 @@ fn tell(incident: &mut Incident, at: Time, node: NodeId, what: What) {
 /// Takes in one scene.
 pub fn gather(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft>) {
     let (node, wall) = (state.node, scene.wall);
-    let begins_anew = matches!(scene.kind, SceneKind::Begins(_) | SceneKind::Gap { .. });
+    let begins_anew = matches!(
+        scene.kind,
+        SceneKind::Begins(_)
+            | SceneKind::Gap { .. }
+            | SceneKind::Ends { end: Some(SegmentEnd::StoppedUnseen { .. }), .. }
+    );
     match state.latest {
         Some((at, latest_wall)) if scene.at > at && !begins_anew => {
             state.quiet_since = latest_wall;
@@ -173,6 +183,11 @@ pub fn gather(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raf
         SceneKind::Fact(fact) => of_fact(state, incident, wall, fact),
         SceneKind::Values(_) => {}
         SceneKind::Ends { end, torn_bytes } => {
+            if let Some(SegmentEnd::StoppedUnseen { notes, .. }) = end {
+                let text =
+                    format!("{node} stopped; {notes} calls before that are missing: the recorder could not keep up");
+                tell(incident, wall, node, What::Note { text });
+            }
             (state.end, state.torn_bytes) = (*end, *torn_bytes);
         }
     }

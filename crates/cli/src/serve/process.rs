@@ -45,7 +45,14 @@ async fn until_ended(mut member: Member, stop_with_stdin: bool) -> Result<StopCa
         why = asked_to_stop(stop_with_stdin) => tracing::info!(why = why?, "stopping"),
     }
     member.stop();
-    Ok(member.ended().await?)
+    tokio::select! {
+        cause = member.ended() => Ok(cause?),
+        // Whoever asks twice does not want to wait for what hangs. Everything that was acknowledged is durable.
+        why = asked_to_stop(false) => {
+            tracing::warn!(why = why?, "asked a second time: ending at once");
+            std::process::exit(1)
+        }
+    }
 }
 
 fn listen(addresses: &[String], whom: &str) -> Result<Vec<TcpListener>> {
