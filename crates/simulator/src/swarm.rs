@@ -3,6 +3,7 @@
 mod aftermath;
 mod callers;
 mod campaign;
+mod depositions;
 mod history;
 mod judge;
 mod keyspace;
