@@ -408,7 +408,7 @@ impl World {
         raft.settle(&mut env, &mut node.outbox);
         node.inputs += 1;
         // The deep invariants read the whole log, which most inputs, reads above all, leave as it was.
-        let is_due = marks(raft) != before || node.inputs % DEEP_CHECK_EVERY == 0;
+        let is_due = marks(raft) != before || node.inputs.is_multiple_of(DEEP_CHECK_EVERY);
         let checked = if is_due { raft.check_deep() } else { raft.check_invariants() };
         checked.expect("the invariants hold");
         self.carry_out(id);
