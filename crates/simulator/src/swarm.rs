@@ -23,6 +23,7 @@ mod steering;
 mod storm;
 mod strikes;
 mod subject;
+mod trust;
 mod watchers;
 
 pub(crate) use aftermath::Aftermath;
