@@ -234,6 +234,23 @@ impl Incident {
         }
     }
 
+    /// A member put entries of these eras into its log, from this slot on.
+    pub fn appended(&mut self, node: NodeId, at: Time, first: Slot, eras: impl Iterator<Item = u64>) {
+        self.freeze(node, at);
+        let Some(offset) = self.question.and_then(|question| question.slot.0.checked_sub(first.0)) else { return };
+        if let Some(era) = usize::try_from(offset).ok().and_then(|offset| eras.into_iter().nth(offset)) {
+            self.slot.entry(node).or_default().note_entry(era);
+        }
+    }
+
+    /// A member took everything from this slot on out of its log, on the word of `by` in this era.
+    pub fn cut_back(&mut self, node: NodeId, at: Time, from: Slot, by: Option<NodeId>, by_era: u64) {
+        self.freeze(node, at);
+        if self.question.is_some_and(|question| question.slot >= from) {
+            self.slot.entry(node).or_default().note_cut(at, by, by_era);
+        }
+    }
+
     /// Something came from a peer.
     pub fn heard(&mut self, node: NodeId, from: NodeId, at: Time) {
         self.freeze(node, at);

@@ -160,13 +160,14 @@ fn without_a_leader_the_guards_say_why_there_is_none() {
     incident.happened(&lead(2, 600, Some(2)), false);
     incident.ends(life(2, 900));
     let answer = incident.answer().expect("a question was asked");
-    assert_eq!(answer.short, "Nobody led: n1 had led era 4 until 18:02:20.100, 300 ms before.");
+    let among = "of those recorded here (n3 may have: no recording is here)";
+    assert_eq!(answer.short, format!("Nobody led {among}: n1 had led era 4 until 18:02:20.100, 300 ms before."));
     let because = answer.because.join("\n");
     assert!(because.contains("n1 did not run"), "{because}");
     assert!(because.contains("n2 was candidate of era 4, its log ended at slot 7"), "{because}");
     assert!(because.contains("100 ms before: n2 cannot win: n3 votes for nobody"), "{because}");
     let page = incident.page();
-    assert!(page.contains("nobody for 500 ms"), "{page}");
+    assert!(page.contains(&format!("nobody {among} for 500 ms")), "{page}");
     assert!(page.contains("until its recording ends") && page.contains("n2 wins with n2 and n3"), "{page}");
 }
 
@@ -195,4 +196,40 @@ fn what_is_said_again_at_once_is_told_once_and_the_window_cuts() {
     let told = incident.told();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((told[0].times, told[0].until, told[0].mark), (3, at(170), '-'));
+}
+
+#[test]
+fn an_entry_that_was_overwritten_within_one_batch_is_not_taken_for_the_one_that_was_committed() {
+    let mut incident = Incident::new((Time::ZERO, Time(u64::MAX)), Some(Question { slot: Slot(7), at: None }));
+    incident.begins(NodeId(1), at(0));
+    incident.appended(NodeId(1), at(10), Slot(6), [3, 3].into_iter());
+    incident.marks(NodeId(1), at(10), status(Role::Leader, 7, 7, 5, &[]));
+    incident.cut_back(NodeId(1), at(50), Slot(7), Some(NodeId(2)), 4);
+    incident.appended(NodeId(1), at(50), Slot(7), [4, 4].into_iter());
+    incident.marks(NodeId(1), at(50), status(Role::Follower, 8, 8, 8, &[]));
+    incident.ends(life(1, 60));
+    let answer = incident.answer().expect("a question was asked");
+    assert!(answer.short.starts_with("Slot 7 is committed with an entry of era 4"), "{}", answer.short);
+    let [lost] = &answer.because[..] else { panic!("{:?}", answer.because) };
+    assert!(lost.starts_with("An entry of era 3 that n1 had at slot 7 was overwritten at 18:02:20.050"), "{lost}");
+    assert!(lost.contains("by n2 of era 4: that write was not committed"), "{lost}");
+    assert!(answer.then.iter().any(|line| line.contains("received at 18:02:20.050")), "{:?}", answer.then);
+}
+
+#[test]
+fn who_is_not_recorded_may_have_led_while_nobody_that_is_did() {
+    let alone = |others: &[u64]| {
+        let mut incident = Incident::new((Time::ZERO, Time(u64::MAX)), None);
+        for node in [1].iter().chain(others) {
+            incident.begins(NodeId(*node), at(0));
+            incident.marks(NodeId(*node), at(10), status(Role::Follower, 7, 7, 7, &[]));
+            incident.ends(life(*node, 9_000));
+        }
+        incident.page()
+    };
+    let one = alone(&[]);
+    assert!(one.contains("nobody of those recorded here (n2, n3 may have: no recording is here) for 9"), "{one}");
+    assert!(one.contains("nobody led of those recorded here"), "{one}");
+    let all = alone(&[2, 3]);
+    assert!(all.contains("nobody for 9") && !all.contains("recorded here"), "{all}");
 }

@@ -4,7 +4,7 @@ use super::Telling;
 use quorate_narrator::incident::{Clients, Incident, LifeSpan};
 use quorate_narrator::{Happening, What};
 use quorate_protocol::{Input, Output, Recordable, Replica, Role, Status};
-use quorate_raft::{Raft, Timer};
+use quorate_raft::{Raft, Record, Timer};
 use quorate_recorder::{Doing, Fact, Life, Moment, RecordedLane, Scene, SceneKind, SegmentEnd};
 use quorate_types::{NodeId, Slot, Time};
 use std::collections::BTreeMap;
@@ -251,6 +251,20 @@ fn of_input(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft>
 fn of_output(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft>, output: &Output<Raft>) {
     let (node, wall) = (state.node, scene.wall);
     match output {
+        Output::Persist { records, .. } => {
+            for record in records {
+                match record {
+                    Record::Append { first, entries } => {
+                        incident.appended(node, wall, *first, entries.iter().map(|entry| entry.term));
+                    }
+                    Record::Truncate { from } => {
+                        let status = scene.node.replica().status();
+                        incident.cut_back(node, wall, *from, status.leader, status.era);
+                    }
+                    _ => {}
+                }
+            }
+        }
         Output::SetTimer { timer, at_most, .. } => {
             state.timers.insert(*timer, scene.at + *at_most);
         }

@@ -107,9 +107,34 @@ fn what_is_wrong_is_named(directory: &Path) {
     assert!(text(&torn.stdout).contains("unfinished frame"), "{}", text(&torn.stdout));
 
     std::fs::write(last, &whole).expect("the file can be written");
+    what_is_odd_is_no_fault(directory, last);
     flip_bit(last, whole.len() / 2);
     let changed = replay(&[], directory);
     assert_eq!(changed.status.code(), Some(1));
     let words = text(&changed.stderr);
     assert!(words.contains(&name) && words.contains("changed"), "{words}");
+}
+
+/// An empty last file, a copy, a directory given twice; but not a slot that nobody has.
+fn what_is_odd_is_no_fault(directory: &Path, last: &Path) {
+    let calls = |told: &Value| told["lives"].as_array().expect("lives are told").clone();
+    let once = calls(&json(&[], directory));
+    let again = directory.to_str().expect("a readable name").to_owned();
+    assert_eq!(calls(&json(&[&again], directory)), once, "a recording given twice is told once");
+    let name = last.file_name().expect("a file has a name").to_string_lossy().into_owned();
+    let copies = directory.with_extension("copies");
+    std::fs::create_dir_all(&copies).expect("a directory");
+    std::fs::copy(last, copies.join(&name)).expect("copied");
+    assert_eq!(calls(&json(&[copies.to_str().expect("a readable name")], directory)), once, "and a copy");
+    let (life, extension) = (name.rsplit_once('-').expect("a sequence").0, last.extension().expect("an extension"));
+    let empty = directory.join(format!("{life}-99999999.{}", extension.to_string_lossy()));
+    std::fs::write(&empty, b"").expect("written");
+    let output = replay(&[], directory);
+    assert!(
+        output.status.success() && text(&output.stderr).contains("before its first note"),
+        "{}",
+        text(&output.stderr)
+    );
+    std::fs::remove_file(empty).expect("removed");
+    assert_eq!(replay(&["--why", "0"], directory).status.code(), Some(2));
 }

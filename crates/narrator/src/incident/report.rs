@@ -3,6 +3,7 @@
 use super::wall::{brief, date, time_of_day};
 use super::{Incident, LifeSpan, Stall, StallKind};
 use quorate_types::{NodeId, Slot, Time};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -107,7 +108,13 @@ impl Incident {
         let reigns = self.reigns();
         for reign in reigns.iter().filter(|reign| reign.to >= from && reign.from <= to) {
             if reign.from.since(covered) >= LEADERLESS_LEAST {
-                let _ = writeln!(out, "  {:width$}  nobody for {}", "-", brief(reign.from.since(covered)));
+                let _ = writeln!(
+                    out,
+                    "  {:width$}  nobody{} for {}",
+                    "-",
+                    self.among_whom(),
+                    brief(reign.from.since(covered))
+                );
             }
             let (begin, end) = (reign.from.max(from), reign.to.min(to));
             let _ = writeln!(
@@ -127,8 +134,20 @@ impl Incident {
             covered = covered.max(end);
         }
         if to.since(covered) >= LEADERLESS_LEAST {
-            let _ = writeln!(out, "  {:width$}  nobody for {}", "-", brief(to.since(covered)));
+            let _ = writeln!(out, "  {:width$}  nobody{} for {}", "-", self.among_whom(), brief(to.since(covered)));
         }
+    }
+
+    /// What is known of who led is what recordings say: voters of which there is none at all may have led.
+    pub(crate) fn among_whom(&self) -> String {
+        let told = self.present.values().chain(self.closing.values()).filter_map(|present| present.status.as_ref());
+        let voters: BTreeSet<NodeId> = told.flat_map(|status| status.membership.voters()).collect();
+        let unknown = voters.into_iter().filter(|voter| self.lives.iter().all(|life| life.node != *voter));
+        let unknown: Vec<String> = unknown.map(|voter| self.name_of(voter)).collect();
+        if unknown.is_empty() {
+            return String::new();
+        }
+        format!(" of those recorded here ({} may have: no recording is here)", unknown.join(", "))
     }
 
     /// Slots committed over time.
@@ -187,7 +206,7 @@ impl Incident {
     pub fn stall_words(&self, stall: &Stall) -> String {
         let who = stall.node.map_or_else(|| "the cluster".to_owned(), |node| self.name_of(node));
         match &stall.kind {
-            StallKind::NobodyLed => "nobody led".to_owned(),
+            StallKind::NobodyLed => format!("nobody led{}", self.among_whom()),
             StallKind::Commit { first, last, committed } => {
                 let slots = if first == last { format!("slot {first}") } else { format!("slots {first} to {last}") };
                 match committed {

@@ -37,12 +37,27 @@ pub struct Answer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SlotMarks {
     seen: bool,
+    /// The era of the entry that the slot has now, if its appending is recorded.
+    era: Option<u64>,
+    /// Entries that the slot had and lost again, in order.
+    overwritten: Vec<Overwritten>,
     pub(crate) appended: Option<Reached>,
     pub(crate) durable: Option<Reached>,
     pub(crate) committed: Option<Reached>,
     pub(crate) applied: Option<Reached>,
     /// The guard that committed it here.
     pub(crate) decided: Option<(Time, Event)>,
+}
+
+/// An entry that was taken out of a log before it was known committed there.
+#[derive(Clone, Copy, Debug)]
+struct Overwritten {
+    at: Time,
+    /// The era it was proposed in, if its appending is recorded.
+    era: Option<u64>,
+    /// On whose word, and in which era.
+    by: Option<NodeId>,
+    by_era: u64,
 }
 
 /// When a mark was first seen to have got there.
@@ -54,6 +69,21 @@ pub(crate) struct Reached {
 }
 
 impl SlotMarks {
+    /// The slot has an entry of this era now.
+    pub(crate) fn note_entry(&mut self, era: u64) {
+        self.era = Some(era);
+    }
+
+    /// The log was cut back before the slot. One batch of inputs may cut it and fill it again, which its marks do not show.
+    pub(crate) fn note_cut(&mut self, at: Time, by: Option<NodeId>, by_era: u64) {
+        let had = self.appended.take().is_some() || self.era.is_some();
+        self.durable = None;
+        if had && self.committed.is_none() {
+            self.overwritten.push(Overwritten { at, era: self.era, by, by_era });
+        }
+        self.era = None;
+    }
+
     pub(crate) fn note(&mut self, slot: Slot, at: Time, status: &Status) {
         let reached = Reached { at, before: !self.seen };
         self.seen = true;
@@ -82,7 +112,8 @@ impl Incident {
         let question = self.question?;
         let then = self.what_became();
         let Some(at) = question.at else {
-            return Some(Answer { short: self.first_commit(question.slot), because: Vec::new(), then });
+            let because = self.of_overwritten(question.slot);
+            return Some(Answer { short: self.first_commit(question.slot), because, then });
         };
         let asked = self.as_of_then();
         let committed_before = self
@@ -95,17 +126,18 @@ impl Incident {
         if let Some((reached, node)) = committed_before {
             let since = when(reached);
             let short = format!("It was committed by then: {} knew it {since}.", self.name_of(*node));
-            return Some(Answer { short, because: Vec::new(), then });
+            return Some(Answer { short, because: self.of_overwritten(question.slot), then });
         }
         let leader = asked
             .iter()
             .filter_map(|(node, present)| Some((*node, present, present.status.as_ref()?)))
             .filter(|(_, present, status)| present.is_up && status.role == Role::Leader)
             .max_by_key(|(_, _, status)| status.era);
-        let (short, because) = match leader {
+        let (short, mut because) = match leader {
             Some((node, present, status)) => self.with_leader(question.slot, at, node, present, status, &asked),
             None => self.without_leader(at, &asked),
         };
+        because.extend(self.of_overwritten(question.slot));
         Some(Answer { short, because, then })
     }
 
@@ -222,13 +254,14 @@ impl Incident {
         let before = self.reigns.iter().filter(|reign| reign.to <= at).max_by_key(|reign| reign.to);
         let short = match before {
             Some(reign) => format!(
-                "Nobody led: {} had led era {} until {}, {} before.",
+                "Nobody led{}: {} had led era {} until {}, {} before.",
+                self.among_whom(),
                 self.name_of(reign.node),
                 reign.era,
                 time_of_day(reign.to),
                 brief(at.since(reign.to))
             ),
-            None => "Nobody led, and nobody had before in these recordings.".to_owned(),
+            None => format!("Nobody led{}, and nobody had before in these recordings.", self.among_whom()),
         };
         let mut because = Vec::new();
         for (node, present) in asked {
@@ -265,6 +298,23 @@ impl Incident {
         lately.iter().take(QUOTES_MOST).map(quote).collect()
     }
 
+    /// A slot says nothing of an entry that was there before.
+    fn of_overwritten(&self, slot: Slot) -> Vec<String> {
+        let lost = self.slot.iter().flat_map(|(node, marks)| marks.overwritten.iter().map(move |lost| (node, lost)));
+        lost.map(|(node, lost)| {
+            let which = lost.era.map_or("An earlier entry".to_owned(), |era| format!("An entry of era {era}"));
+            let by = lost.by.map_or("a leader".to_owned(), |by| self.name_of(by));
+            format!(
+                "{which} that {} had at slot {slot} was overwritten at {} by {by} of era {}: that write was not committed there, and what is \
+                 said of the slot is not said of it",
+                self.name_of(*node),
+                time_of_day(lost.at),
+                lost.by_era
+            )
+        })
+        .collect()
+    }
+
     fn first_commit(&self, slot: Slot) -> String {
         let first = self
             .slot
@@ -274,7 +324,11 @@ impl Incident {
         match first {
             Some((reached, node)) => {
                 format!(
-                    "Slot {slot} is committed: {} was the first to know it, {}.",
+                    "Slot {slot} is committed{}: {} was the first to know it, {}.",
+                    self.slot
+                        .get(node)
+                        .and_then(|marks| marks.era)
+                        .map_or(String::new(), |era| format!(" with an entry of era {era}")),
                     self.name_of(*node),
                     when(reached)
                 )
