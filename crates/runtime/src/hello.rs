@@ -183,7 +183,7 @@ pub enum RefusalEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HelloAnswer {
     /// Welcome; the answerer's own hello.
-    Accepted(Hello),
+    Accepted(Box<Hello>),
     /// No, in words.
     Refused {
         /// In words.
@@ -227,7 +227,7 @@ impl Wire for HelloAnswer {
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         match input.byte("hello answer")? {
-            0 => Ok(HelloAnswer::Accepted(Hello::decode(input)?)),
+            0 => Ok(HelloAnswer::Accepted(Box::new(Hello::decode(input)?))),
             1 => Ok(HelloAnswer::Refused { why: String::decode(input)?, end: RefusalEnd::decode(input)? }),
             kind => Err(WireError::UnknownKind { what: "hello answer", kind }),
         }

@@ -321,7 +321,7 @@ async fn serve_peer<R: Replica>(stream: TcpStream, context: &PeerContext<R>) -> 
     let theirs: Hello = decode_exact(hello).map_err(invalid)?;
     let judged = context.admit(&theirs).await;
     let answer = match &judged {
-        Ok(()) => HelloAnswer::Accepted(context.hello_to(theirs.node)),
+        Ok(()) => HelloAnswer::Accepted(Box::new(context.hello_to(theirs.node))),
         Err(refusal) => {
             let why = refusal.to_string();
             if context.complaints.borrow_mut().is_due(theirs.node, &why, Instant::now()) {

@@ -166,13 +166,7 @@ where
     let system = |what| move |source| StartError::System { what, source };
     let mut known_disks =
         KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
-    refuse_put_back(&config.data_directory)?;
-    refuse_lost_journal(&config, &journal_disk, &known_disks)?;
-    if let Some(recorder) = &config.recorder {
-        let noted = known_disks.start_of(config.me).map(|start| start.number);
-        recorder.refuse_inside(&config.data_directory).map_err(system("cannot record"))?;
-        recorder.refuse_later_starts(config.me, noted).map_err(system("cannot record"))?;
-    }
+    refuse_unfit(&config, &journal_disk, &known_disks)?;
     let new_disk = DiskId(draw("cannot draw a disk id")?);
     let (seed, start) = (draw("cannot draw a seed")?, draw("cannot draw a name for this start")?);
     let (addresses, agreements) = (addresses_of(&config.start), R::agreements(&config.node.protocol));
@@ -184,11 +178,8 @@ where
     let (mut node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
     let this = NodeStart { number: status.incarnation, name: start };
-    refuse_journal_put_back(&config.data_directory, this, known_disks.start_of(config.me))?;
-    let seen = Seen { disk: status.disk, start: this };
-    known_disks.note(config.me, seen).map_err(system("cannot write known-disks"))?;
     let own_starts =
-        OwnStarts::load(&config.data_directory.join("starts"), this).map_err(system("cannot read the file starts"))?;
+        enter(&config.data_directory, config.me, Seen { disk: status.disk, start: this }, &mut known_disks)?;
     announce(&status, seed, opened_at.elapsed());
 
     let recording = Recording::start(config.recorder, &mut node).map_err(system("cannot record"))?;
@@ -284,6 +275,29 @@ fn draw(what: &'static str) -> Result<u64, StartError> {
     let failed =
         |error: getrandom::Error| StartError::System { what, source: std::io::Error::other(error.to_string()) };
     getrandom::u64().map_err(failed)
+}
+
+/// Before the node is opened, which would count one more start.
+fn refuse_unfit<R: Replica, S: StateMachine>(
+    config: &RuntimeConfig<R, S>,
+    journal: &FileDisk,
+    known: &KnownDisks,
+) -> Result<(), StartError> {
+    refuse_put_back(&config.data_directory)?;
+    refuse_lost_journal(config, journal, known)?;
+    let Some(recorder) = &config.recorder else { return Ok(()) };
+    let noted = known.start_of(config.me).map(|start| start.number);
+    let refused =
+        recorder.refuse_inside(&config.data_directory).and_then(|()| recorder.refuse_later_starts(config.me, noted));
+    refused.map_err(|source| StartError::System { what: "cannot record", source })
+}
+
+/// Notes the start that the node is in.
+fn enter(data_directory: &Path, me: NodeId, seen: Seen, known: &mut KnownDisks) -> Result<OwnStarts, StartError> {
+    let system = |what| move |source| StartError::System { what, source };
+    refuse_journal_put_back(data_directory, seen.start, known.start_of(me))?;
+    known.note(me, seen).map_err(system("cannot write known-disks"))?;
+    OwnStarts::load(&data_directory.join("starts"), seen.start).map_err(system("cannot read the file starts"))
 }
 
 fn refuse_put_back(data_directory: &Path) -> Result<(), StartError> {
