@@ -256,3 +256,20 @@ async fn a_witness_stays_one_and_never_leads() {
     refused_by_witness(range(cluster.channel(WITNESS), true).await);
     cluster.local.shut_down().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_member_gets_no_witness_and_serves_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let local = LocalCluster::start(directory.path(), 1).unwrap();
+    let cluster = Cluster { local, _directory: directory };
+    cluster.put(0, "before").await;
+    let peer_urls = vec!["http://127.0.0.1:1".to_owned()];
+    let request = MemberAddRequest { peer_urls, quorate_witness: true, ..MemberAddRequest::default() };
+    let refused = ClusterClient::new(cluster.channel(0)).member_add(request).await.unwrap_err();
+    let words = "etcdserver: re-configuration failed due to not enough started members";
+    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, words));
+    cluster.put(0, "after").await;
+    let listed = ClusterClient::new(cluster.channel(0)).member_list(MemberListRequest { linearizable: true }).await;
+    assert_eq!(listed.unwrap().into_inner().members.len(), 1);
+    cluster.local.shut_down().await;
+}

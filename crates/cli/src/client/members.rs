@@ -238,12 +238,23 @@ fn refuse_taken_name(cluster: &Cluster, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A refusal to add a witness, with what to do about it where that is known.
+fn advised(why: anyhow::Error) -> anyhow::Error {
+    if why.to_string().contains("not enough started members") {
+        return anyhow::anyhow!(
+            "{why}: a witness votes from the moment it is added, so the voters that have started must be a majority without it; \
+             add a member that stores data first, and start all that were added"
+        );
+    }
+    why
+}
+
 async fn add(arguments: AddArguments) -> Result<()> {
     let AddArguments { new, learner, witness, client } = arguments;
     let mut cluster = Cluster::of(&client).await?;
     refuse_taken_name(&cluster, &new.name)?;
     let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: learner, quorate_witness: witness };
-    let added = cluster.add(request).await?;
+    let added = cluster.add(request).await.map_err(|why| if witness { advised(why) } else { why })?;
     ensure!(
         added.quorate_witness == witness,
         "the server knows no witnesses: member {:x} was added as a voter that stores data; `quorate member remove {:x}` takes it back",
