@@ -73,34 +73,34 @@ pub(crate) struct ClientTable {
 }
 
 impl ClientTable {
-    /// Opens the session of this name, and makes room for it.
+    /// Opens the session of this name, and makes room for it. One that is open already stays as it is.
     pub(crate) fn open(&mut self, client: ClientId, bounds: ClientBounds) -> u64 {
         self.bounds = bounds;
-        let window = bounds.window.max(1);
-        while self.by_id.len() as u64 >= bounds.sessions_max.max(1) {
-            self.expire_idlest();
-        }
         let used = self.next_use;
         self.next_use += 1;
-        self.by_id.insert(client, Client { used, window, acked_below: 0, replies: BTreeMap::new() });
+        let fresh = || Client { used, window: bounds.window.max(1), acked_below: 0, replies: BTreeMap::new() };
+        let opened = self.by_id.entry(client).or_insert_with(fresh);
+        let window = opened.window;
+        self.by_use.remove(&std::mem::replace(&mut opened.used, used));
         self.by_use.insert(used, client);
+        while self.by_id.len() as u64 > bounds.sessions_max.max(1) {
+            self.expire_idlest();
+        }
         self.make_room_beside(client);
-        self.fold(&[5, client.cluster.0, client.slot.0, u64::from(client.index), window]);
+        self.fold(&[5, client.cluster.0, client.nonce, window]);
         window
     }
 
     /// Forgets a session.
     pub(crate) fn close(&mut self, client: ClientId) {
         self.remove(client);
-        self.fold(&[6, client.cluster.0, client.slot.0, u64::from(client.index)]);
+        self.fold(&[6, client.cluster.0, client.nonce]);
     }
 
     /// Decides about a call that was decided, and notes what its client has acknowledged.
     pub(crate) fn admit(&mut self, client: ClientId, sequence: u64, acked_below: u64) -> Verdict {
         let verdict = self.judge(client, sequence, acked_below);
-        let place = [client.cluster.0, client.slot.0, u64::from(client.index)];
-        self.fold(&place);
-        self.fold(&[sequence, acked_below, verdict.number()]);
+        self.fold(&[client.cluster.0, client.nonce, sequence, acked_below, verdict.number()]);
         verdict
     }
 
@@ -259,19 +259,19 @@ impl Wire for ClientTable {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use quorate_types::{ClusterId, Slot};
+    use quorate_types::ClusterId;
     use std::collections::BTreeSet;
 
     const BOUNDS: ClientBounds = ClientBounds { sessions_max: 3, window: 4, reply_bytes_max: 8, kept_bytes_max: 20 };
 
-    fn id(slot: u64) -> ClientId {
-        ClientId { cluster: ClusterId(1), slot: Slot(slot), index: 0 }
+    fn id(nonce: u64) -> ClientId {
+        ClientId { cluster: ClusterId(1), nonce }
     }
 
     fn table_of(clients: u64, bounds: ClientBounds) -> ClientTable {
         let mut table = ClientTable::default();
-        (1..=clients).for_each(|slot| {
-            table.open(id(slot), bounds);
+        (1..=clients).for_each(|nonce| {
+            table.open(id(nonce), bounds);
         });
         table
     }
@@ -320,6 +320,19 @@ mod tests {
         table.close(id(1));
         assert_eq!(table.admit(id(1), 1, 1), Verdict::Expired);
         assert_eq!((table.len(), table.expired()), (0, 0));
+    }
+
+    #[test]
+    fn a_session_that_is_opened_twice_stays_one_and_forgets_nothing() {
+        let mut table = table_of(3, BOUNDS);
+        call(&mut table, 1, 1, 1, b"one");
+        table.open(id(2), BOUNDS);
+        assert_eq!(table.open(id(1), ClientBounds { window: 1, ..BOUNDS }), 4, "what was promised");
+        assert_eq!((table.len(), table.expired()), (3, 0));
+        assert_eq!(call(&mut table, 1, 1, 1, b"again"), kept(b"one"));
+        table.open(id(4), BOUNDS);
+        assert_eq!(table.admit(id(3), 1, 1), Verdict::Expired, "it was idle for longest");
+        assert_eq!(table.admit(id(2), 1, 1), Verdict::First);
     }
 
     #[test]

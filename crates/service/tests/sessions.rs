@@ -298,17 +298,27 @@ async fn every_kind_of_request_is_answered_alike_by_every_member_and_refusals_to
     cluster.local.shut_down().await;
 }
 
+/// A cluster that is restored with its old founders and token has its old id, and its log comes to the old places again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_opened_at_the_same_place_of_two_logs_are_not_called_alike() {
+    let mut numbers = Vec::new();
+    for _ in 0..2 {
+        let cluster = Cluster::start(1).await;
+        numbers.push(opened(&mut SessionClient::new(cluster.channel(0))).await.nonce);
+        cluster.local.shut_down().await;
+    }
+    assert_ne!(numbers[0], numbers[1]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_no_session_is_told_and_nothing_is_done_for_it() {
     let cluster = Cluster::start(1).await;
     let mut client = SessionClient::new(cluster.channel(0));
     let session = opened(&mut client).await;
     let expired = Answer::Bar(Bar::SessionExpired.into());
-    for foreign in [
-        SessionId { slot: session.slot + 1_000, ..session },
-        SessionId { cluster_id: session.cluster_id ^ 1, ..session },
-        SessionId { index: session.index + 1, ..session },
-    ] {
+    for foreign in
+        [SessionId { cluster_id: session.cluster_id ^ 1, ..session }, SessionId { nonce: session.nonce ^ 1, ..session }]
+    {
         assert_eq!(call(&mut client, foreign, 1, Request::Put(put("never"))).await, expired);
     }
     let unnamed = CallRequest { request: Some(Request::Put(put("never"))), ..CallRequest::default() };
