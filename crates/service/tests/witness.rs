@@ -171,6 +171,12 @@ async fn with_one_voter_down_writes_go_on_and_the_witness_stores_none_of_them() 
     let listed = ClusterClient::new(cluster.channel(WITNESS)).member_list(listed).await.unwrap().into_inner().members;
     let witnesses: Vec<u64> = listed.iter().filter(|member| member.quorate_witness).map(|member| member.id).collect();
     assert_eq!(witnesses, [cluster.local.member_id(WITNESS)]);
+    // Etcd's clients dial what is listed for clients, and do not repeat a write elsewhere that a witness refuses.
+    let status_url = cluster.local.endpoints().swap_remove(WITNESS);
+    for member in &listed {
+        assert_eq!(member.client_urls.is_empty(), member.quorate_witness, "{member:?}");
+        assert_eq!(member.quorate_status_urls.contains(&status_url), member.quorate_witness, "{member:?}");
+    }
 
     cluster.local.stop(WITNESS).await;
     let directory = &cluster.local.data_directory(WITNESS).clone();

@@ -172,7 +172,7 @@ fn member_json(member: &Member) -> Value {
     json!({
         "id": format!("{:x}", member.id), "name": member.name, "learner": member.is_learner,
         "witness": member.quorate_witness,
-        "peer_urls": member.peer_urls, "client_urls": member.client_urls,
+        "peer_urls": member.peer_urls, "client_urls": member.client_urls, "status_urls": member.quorate_status_urls,
     })
 }
 
@@ -197,12 +197,11 @@ async fn list(client: &ClientArguments) -> Result<()> {
             (false, false) => "voter",
         };
         let name = if member.name.is_empty() { "(unstarted)" } else { &member.name };
-        text += &format!(
-            "{:<16x} {name:<12} {role:<8} {:<32} {}\n",
-            member.id,
-            member.peer_urls.join(","),
-            member.client_urls.join(",")
-        );
+        let client_urls = match member.quorate_status_urls.as_slice() {
+            [] => member.client_urls.join(","),
+            urls => format!("none; its status at {}", urls.join(",")),
+        };
+        text += &format!("{:<16x} {name:<12} {role:<8} {:<32} {client_urls}\n", member.id, member.peer_urls.join(","));
     }
     if !confirmed {
         text += "as one member knows them: no quorum confirms it now\n";
