@@ -32,7 +32,7 @@ pub struct ClientBounds {
     pub window: u64,
     /// Bytes of one reply. Of a longer one only the fact is kept that its command was applied.
     pub reply_bytes_max: u64,
-    /// Bytes of all replies. More end the sessions that were idle for longest.
+    /// Bytes of all replies. For more, sessions lose replies, whoever keeps most first; of those only the fact is kept as well.
     pub kept_bytes_max: u64,
 }
 
