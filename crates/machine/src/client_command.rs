@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_types::ClusterId;
-use quorate_wire::{Reader, Wire, WireError, put_u64};
+use quorate_wire::{Reader, Wire, WireError, decode_exact, put_u64};
 
 /// The first byte of every client command. It begins no text and no protobuf message. A state machine that keeps replies must
 /// not let its own commands begin with it.
@@ -77,6 +77,19 @@ impl ClientCommand {
     #[must_use]
     pub fn is_claimed_by(payload: &[u8]) -> bool {
         payload.first() == Some(&CLIENT_COMMAND)
+    }
+
+    /// The state machine's command in a payload, for looking at a log: the payload itself, or what a client's session calls. Nothing where
+    /// a session is opened or closed, or the payload cannot be read.
+    #[must_use]
+    pub fn called(payload: &Bytes) -> Option<Bytes> {
+        if !ClientCommand::is_claimed_by(payload) {
+            return Some(payload.clone());
+        }
+        match decode_exact(payload.clone()) {
+            Ok(ClientCommand::Call { payload, .. }) => Some(payload),
+            _ => None,
+        }
     }
 }
 
@@ -156,7 +169,7 @@ impl Wire for ClientCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_wire::{decode_exact, encode_to_bytes};
+    use quorate_wire::encode_to_bytes;
 
     #[test]
     fn commands_survive_their_encoding_and_nothing_else_decodes() {
@@ -177,5 +190,16 @@ mod tests {
         assert!(decode_exact::<ClientCommand>(Bytes::from_static(&[CLIENT_COMMAND, 9])).is_err());
         assert!(decode_exact::<ClientCommand>(Bytes::from_static(&[1, 1])).is_err());
         assert!(!ClientCommand::is_claimed_by(b""));
+    }
+
+    #[test]
+    fn what_is_called_is_found_within_a_call_and_a_plain_payload_is_itself() {
+        let client = ClientId { cluster: ClusterId(1), nonce: 2 };
+        let plain = Bytes::from_static(b"plain");
+        let call = ClientCommand::Call { client, sequence: 1, acked_below: 1, payload: plain.clone() };
+        assert_eq!(ClientCommand::called(&plain), Some(plain.clone()));
+        assert_eq!(ClientCommand::called(&encode_to_bytes(&call)), Some(plain));
+        assert_eq!(ClientCommand::called(&encode_to_bytes(&ClientCommand::Close { client })), None);
+        assert_eq!(ClientCommand::called(&Bytes::from_static(b"\xff")), None);
     }
 }
