@@ -13,7 +13,7 @@ mod trial;
 use anyhow::{Context, Result, bail};
 use mutant::Mutant;
 use report::Line;
-use scratch::Scratch;
+use scratch::{Build, Scratch};
 use std::path::Path;
 use std::process::ExitCode;
 use trial::Limits;
@@ -21,9 +21,9 @@ use trial::Limits;
 pub(crate) const USAGE: &str = "\
   zoo [--check] [--only ID,...] [--sample K] [--starts N] [--seeds N] [--core-seconds N] [--output text|json]
                   put historical bugs back, one by one, and look who finds them; --check: only whether the patches apply;
-                  --sample K: K mutants that are found soon, others with every commit; --starts: independent campaigns of each (10);
-                  --seeds: at most so many seeds in one, instead of what the patch says; --core-seconds: no further campaign against a
-                  mutant begins when those before took as long (600)";
+                  --sample K: K mutants that are found soon, others with every commit, built in a hurry; --starts: independent
+                  campaigns of each (10); --seeds: at most so many seeds in one, instead of what the patch says; --core-seconds: no
+                  further campaign against a mutant begins when those before took as long (600)";
 
 /// What to do.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
         println!("zoo: all {} patches apply", all.len());
         return Ok(ExitCode::SUCCESS);
     }
-    let scratch = Scratch::prepare(root)?;
+    let scratch = Scratch::prepare(root, options.build())?;
     let mut lines = Vec::new();
     for mutant in chosen {
         let line = examine(&scratch, mutant, &options)?;
@@ -112,6 +112,10 @@ fn choose<'a>(all: &'a [Mutant], options: &Options, root: &Path) -> Result<Vec<&
 }
 
 impl Options {
+    fn build(&self) -> Build {
+        if self.sample.is_some() { Build::Quick } else { Build::Optimized }
+    }
+
     fn parse(arguments: &[String]) -> Option<Options> {
         let mut options = Options::default();
         let mut rest = arguments.iter();

@@ -1,6 +1,6 @@
 //! How long checks take: `cargo run --release -p quorate-checker --example speed`, for some: `-- "a register"`, with more seeds: `-- "" 100`.
 
-#[path = "../tests/generator/mod.rs"]
+#[path = "../tests/checker/generator/mod.rs"]
 mod generator;
 
 use generator::{Shape, generate};

@@ -4,7 +4,8 @@
 //! every accept request it puts the promise back to what it was; everything else is the real replica. What would catch the
 //! flaw early is switched off, so that it is seen to end in disagreement: invariant I1 and the durability ghost.
 
-#[path = "../tests/script/mod.rs"]
+#[allow(dead_code, reason = "this run needs a part of it")]
+#[path = "../tests/paxos/script/mod.rs"]
 mod script;
 
 use crate::{Ballot, Config, Message, NoAnchor, Paxos, Record, Timer};

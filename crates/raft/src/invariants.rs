@@ -17,7 +17,8 @@ pub(crate) fn check(raft: &Raft) -> Result<(), Violation> {
     i5_nothing_committed_is_truncated(raft)?;
     i6_progress_is_within_the_log(raft)?;
     i15_leases_end_before_transfers(raft)?;
-    i8_forwarded_reads_have_a_leader(raft)
+    i8_forwarded_reads_have_a_leader(raft)?;
+    i17_voters_stand(raft)
 }
 
 /// All of them.
@@ -207,6 +208,15 @@ fn i16_witnesses_only_vote(raft: &Raft) -> Result<(), Violation> {
     })
 }
 
+/// A leader that is to leave has no vote in the configuration in force, but had one before it.
+fn i17_voters_stand(raft: &Raft) -> Result<(), Violation> {
+    let configurations = &raft.configurations;
+    let holds = matches!(raft.position, Position::Follower)
+        || configurations.in_force().is_voter(raft.me)
+        || configurations.earlier().any(|(configuration, _)| configuration.is_voter(raft.me));
+    hold("VotersStand", holds, || format!("{} is a {:?} under {configurations:?}", raft.me, raft.role()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,6 +289,7 @@ mod tests {
     fn every_other_invariant_is_noticed_when_broken() {
         assert_eq!(check_deep(&leader()), Ok(()));
         assert_eq!(spoilt(|raft, _| raft.voted_for = Some(NodeId(2))), "VoteOnce");
+        assert_eq!(spoilt(|raft, _| (raft.me, raft.voted_for) = (NodeId(9), Some(NodeId(9)))), "VotersStand");
         let claim = Claim::Log { through: Slot(9) };
         assert_eq!(spoilt(|raft, _| raft.disk.pending.push(Ticket(1), claim)), "DurableInOrder");
         assert_eq!(spoilt(|raft, _| raft.term = 0), "TermsAscend");

@@ -60,6 +60,8 @@
 //! 15. `NoLeaseWhileHandingOver`: who hands over, to another, has given its lease up; rounds remembered for leases ascend.
 //! 16. `WitnessesOnlyVote` (*deep*): in no configuration, in neither half, there are more witnesses than voters with data; no witness
 //!     stands or leads, or has commands in its log.
+//! 17. `VotersStand`: whoever stands or leads has a vote in the configuration in force, or had one in an earlier one that its log still
+//!     knows.
 //!
 //! Election safety, log matching, leader completeness and state machine safety speak of several nodes; the drivers that
 //! hold several check them as agreement, as linearizable reads and as the durability of every claim sent.

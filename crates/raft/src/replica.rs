@@ -241,6 +241,15 @@ impl Raft {
         std::iter::once(self.configurations.at(slot)).chain(later.map(|(configuration, _)| configuration))
     }
 
+    /// While this node leads: up to where it takes the log of each peer to be its own. For whoever can see both.
+    pub fn matched(&self) -> impl Iterator<Item = (NodeId, Slot)> {
+        let leadership = match &self.position {
+            Position::Leader(leadership) => Some(leadership),
+            _ => None,
+        };
+        leadership.into_iter().flat_map(|leadership| leadership.peers.iter().map(|(id, peer)| (*id, peer.matched)))
+    }
+
     /// Whether it leads its term.
     #[must_use]
     pub fn is_leader(&self) -> bool {

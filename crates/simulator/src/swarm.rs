@@ -3,6 +3,7 @@
 mod aftermath;
 mod callers;
 mod campaign;
+mod depositions;
 mod history;
 mod judge;
 mod keyspace;
@@ -22,6 +23,7 @@ mod steering;
 mod storm;
 mod strikes;
 mod subject;
+mod trust;
 mod watchers;
 
 pub(crate) use aftermath::Aftermath;

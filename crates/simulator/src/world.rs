@@ -277,8 +277,14 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// The running node that takes proposals itself in the highest era, if any does.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
-        let ready = self.hosts.values().filter(|host| host.node.is_some() && host.lead.is_some_and(|lead| lead.ready));
-        ready.max_by_key(|host| host.lead.map(|lead| lead.era)).map(|host| host.id)
+        self.reign().map(|(_, leader)| leader)
+    }
+
+    /// The newest era in which a running node takes proposals, and that node.
+    pub(crate) fn reign(&self) -> Option<(u64, NodeId)> {
+        let ready = self.hosts.values().filter(|host| host.node.is_some());
+        let reigns = ready.filter_map(|host| host.lead.filter(|lead| lead.ready).map(|lead| (lead.era, host.id)));
+        reigns.max_by_key(|(era, _)| *era)
     }
 
     /// What happened, as far as kept, and its hash.

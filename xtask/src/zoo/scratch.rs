@@ -12,22 +12,41 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const RUNNER: &str = "quorate-zoo-runner";
-const PROFILE: &str = "zoo";
 /// So much of what a tool says is handed on.
 const LINES_OF_AN_ERROR: usize = 20;
+
+/// How the runner is built. The profiles differ in nothing but how much is optimized: they find the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// For campaigns of hours.
+    Optimized,
+    /// For campaigns of seconds, which are shorter than an optimized build.
+    Quick,
+}
+
+impl Build {
+    /// Its profile in `Cargo.toml`, and where cargo puts what it builds.
+    fn profile(self) -> &'static str {
+        match self {
+            Build::Optimized => "zoo",
+            Build::Quick => "zoo-sample",
+        }
+    }
+}
 
 /// The copy.
 pub(crate) struct Scratch {
     root: PathBuf,
     tree: PathBuf,
     target: PathBuf,
+    build: Build,
 }
 
 impl Scratch {
     /// Makes the copy equal to the tree at `root`.
-    pub(crate) fn prepare(root: &Path) -> Result<Scratch> {
+    pub(crate) fn prepare(root: &Path, build: Build) -> Result<Scratch> {
         let below = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("zoo");
-        let scratch = Scratch { root: root.to_owned(), tree: below.join("tree"), target: below.join("target") };
+        let scratch = Scratch { root: root.to_owned(), tree: below.join("tree"), target: below.join("target"), build };
         scratch.restore()?;
         Ok(scratch)
     }
@@ -56,17 +75,17 @@ impl Scratch {
         let mut built = self.compile()?;
         if !built.status.success() && String::from_utf8_lossy(&built.stderr).contains("error: linking with") {
             // A build that was interrupted can leave objects that do not fit each other.
-            fs::remove_dir_all(self.target.join(PROFILE).join("incremental"))?;
+            fs::remove_dir_all(self.target.join(self.build.profile()).join("incremental"))?;
             built = self.compile()?;
         }
         succeed(&built)?;
-        Ok(self.target.join(PROFILE).join(RUNNER))
+        Ok(self.target.join(self.build.profile()).join(RUNNER))
     }
 
     fn compile(&self) -> Result<Output> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--locked", "--package", RUNNER, "--profile", PROFILE]);
+        command.args(["build", "--quiet", "--locked", "--package", RUNNER, "--profile", self.build.profile()]);
         // A mutant may well leave something unused.
         command.env("RUSTFLAGS", "-Awarnings").env("CARGO_TARGET_DIR", &self.target).current_dir(&self.tree);
         command.output().context("cargo cannot be started")

@@ -3,7 +3,7 @@
 
 mod hunt;
 /// What Paxos decides is the one change of such a ledger.
-#[path = "../../../crates/simulator/tests/ledger/mod.rs"]
+#[path = "../../../crates/simulator/tests/simulator/ledger/mod.rs"]
 mod ledger;
 mod processor_time;
 mod script;

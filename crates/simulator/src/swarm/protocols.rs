@@ -1,12 +1,12 @@
 //! The protocols of this workspace, as subjects.
 
 use super::steering::Guidance;
-use super::subject::{Pace, Standing, Subject};
+use super::subject::{Pace, Standing, Subject, Trust};
 use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
 use quorate_paxos::{AcceptedTo, Paxos};
 use quorate_raft::{LeaseReads, Raft};
-use quorate_types::NodeId;
+use quorate_types::{NodeId, Slot};
 use std::time::Duration;
 
 impl Subject for Raft {
@@ -60,6 +60,15 @@ impl Subject for Raft {
             halves: both.map(|half| half.voters().collect()).collect(),
             log_end: (self.log().last_term(), self.log().last()),
         }
+    }
+
+    fn trusts(&self) -> Vec<Trust> {
+        let known = |(peer, slot)| Some(Trust { peer, slot, era: self.log().term_at(slot)? });
+        self.matched().filter_map(known).collect()
+    }
+
+    fn holds(&self, slot: Slot, era: u64) -> bool {
+        slot < self.log().base() || self.log().term_at(slot) == Some(era)
     }
 }
 

@@ -9,6 +9,7 @@ use super::plan::{FaultClass, Plan};
 use super::sessioners::Sessioners;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
+use super::trust;
 use super::watchers::Watchers;
 use crate::act::Deed;
 use crate::marks::Marks;
@@ -171,6 +172,8 @@ struct Run<R: Subject, S: Judged> {
     /// Unless so many were lost that this could not be demanded.
     serves_in_the_end: bool,
     random: Random,
+    /// When what several nodes believe is compared.
+    looks: Random,
 }
 
 impl<R: Subject, S: Judged> Run<R, S> {
@@ -195,6 +198,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             left_down: None,
             serves_in_the_end: true,
             random: Random::stream(seed, "run", 0),
+            looks: Random::stream(seed, "looks", 0),
             plan,
         }
     }
@@ -370,6 +374,10 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.callers.history.look_at_leases(&mut self.world);
         let watched = self.watchers.look(&self.world);
         self.report(watched);
+        if self.looks.happens(self.plan.deep) {
+            let trusted = trust::check(&self.world);
+            self.report(trusted);
+        }
     }
 
     fn remind_storm(&mut self, reminders: Reminders) {

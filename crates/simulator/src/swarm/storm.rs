@@ -1,5 +1,6 @@
 //! Faults that come one by one: when they begin, end and come again.
 
+use super::depositions::Look;
 use super::plan::{FaultClass, Plan};
 use crate::act::Act;
 use crate::random::{Chance, Random, nanos};
@@ -36,6 +37,8 @@ pub(super) enum StormAlarm {
     Unclog { from: NodeId, to: NodeId },
     /// Who leads now falls, so many times more.
     Depose { times: u64 },
+    /// Has somebody come to lead in a later era than this one? Then that one falls.
+    LookForHeir { times: u64, look: Look },
     /// A cut comes or goes, and so on.
     Flap { from: NodeId, to: NodeId, both: bool, times: u64 },
 }
@@ -105,6 +108,7 @@ impl Storm {
                 return if times > 1 { vec![(self.up_to_patiences(plan, 1), again)] } else { Vec::new() };
             }
             StormAlarm::Depose { times } => return self.depose(plan, world, times),
+            StormAlarm::LookForHeir { times, look } => return self.look_for_heir(plan, world, times, look),
             StormAlarm::Flap { from, to, both, times } => return self.flap_once(plan, world, (from, to), both, times),
             StormAlarm::MendDisks(node) => {
                 world.act(&Act::MendDisks(node));

@@ -309,43 +309,6 @@ impl Storm {
         vec![(self.up_to_patiences(plan, 20), StormAlarm::Reunite { partition: self.partitions })]
     }
 
-    /// Leaders fall one after the other: logs end in tails of several terms then, some longer than the newer ones.
-    fn depose_some<R: Replica, S: StateMachine>(&mut self, plan: &Plan, world: &mut World<R, S>) -> Reminders {
-        self.count("depositions");
-        let times = self.random.between(2, 8);
-        self.depose(plan, world, times)
-    }
-
-    /// Cuts off or crashes who leads, and lets those come back who were cut off before. 0 times: all come back.
-    pub(super) fn depose<R: Replica, S: StateMachine>(
-        &mut self,
-        plan: &Plan,
-        world: &mut World<R, S>,
-        times: u64,
-    ) -> Reminders {
-        world.act(&Act::Heal);
-        // A partition of before is not to be healed in the midst of this.
-        self.partitions += 1;
-        if times == 0 {
-            return Vec::new();
-        }
-        let mut reminders = vec![(self.up_to_patiences(plan, 4), StormAlarm::Depose { times: times - 1 })];
-        let leader = world.leader().unwrap_or_else(|| self.any(world));
-        if self.random.happens(Chance::percent(25)) {
-            world.act(&Act::Crash(leader));
-            reminders.push((self.up_to_patiences(plan, 8), StormAlarm::Recover(leader)));
-            return reminders;
-        }
-        // Alone, or with others who are too few with it.
-        let mut rest: Vec<NodeId> = world.nodes().filter(|node| *node != leader).collect();
-        self.random.shuffle(&mut rest);
-        let companions = self.random.below((rest.len() as u64 / 2).max(1));
-        let mut with_it = rest.split_off(rest.len().saturating_sub(usize::try_from(companions).unwrap_or(0)));
-        with_it.push(leader);
-        world.act(&Act::Partition(vec![with_it, rest]));
-        reminders
-    }
-
     /// One node, or now and then all of them at once: the power fails.
     fn crash<R: Replica, S: StateMachine>(&mut self, plan: &Plan, world: &mut World<R, S>) -> Reminders {
         let victims: Vec<NodeId> = if self.random.happens(Chance::percent(15)) {

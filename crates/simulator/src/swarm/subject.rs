@@ -43,6 +43,27 @@ pub trait Subject: Replica {
     fn standing(&self) -> Standing {
         Standing { halves: vec![self.status().membership.voters().collect()], log_end: (0, Slot::ZERO) }
     }
+
+    /// While this replica leads: which peers it takes to have its own log up to where.
+    fn trusts(&self) -> Vec<Trust> {
+        Vec::new()
+    }
+
+    /// Whether its log has an entry of that era in that slot, or begins behind it with a snapshot.
+    fn holds(&self, _slot: Slot, _era: u64) -> bool {
+        true
+    }
+}
+
+/// What a leader counts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// This peer ...
+    pub peer: NodeId,
+    /// ... has its log up to here ...
+    pub slot: Slot,
+    /// ... where there is an entry of this era.
+    pub era: u64,
 }
 
 /// What decides whether a replica can get anything decided, if some of the others are gone for ever.

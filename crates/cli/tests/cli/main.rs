@@ -1,0 +1,7 @@
+//! The built program as a user runs it: real processes, their answers and exit codes.
+
+mod cluster;
+mod exit_codes;
+mod maelstrom;
+mod processes;
+mod recording;

@@ -1,0 +1,154 @@
+//! Transfers between a sender and a receiver over a network that loses, repeats and reorders; receivers that forget.
+
+use crate::appending::{self, AppendingList, Out, at, decide, fresh, one, session};
+use bytes::Bytes;
+use quorate_machine::transfer::{Arrival, Receiver, Sender, TransferConfig, TransferEnd, TransferMessage};
+use quorate_machine::{MachineConfig, Staged, StateMachine};
+use quorate_types::{NodeId, Slot, Time};
+use std::time::Duration;
+
+const FROM: NodeId = NodeId(1);
+const TO: NodeId = NodeId(2);
+
+fn config() -> TransferConfig {
+    TransferConfig {
+        chunk_bytes: 7,
+        window_bytes: 30,
+        bytes_per_second: 1_000_000,
+        resend_after: Duration::from_millis(20),
+        abandon_after: Duration::from_secs(5),
+        tick: Duration::from_millis(1),
+        ..TransferConfig::default()
+    }
+}
+
+fn machine() -> appending::ListMachine {
+    let mut machine = fresh(1, MachineConfig::default());
+    let mut out = Out::new();
+    for (sequence, text) in (1..).zip(["a", "", "longer than a chunk or two", "b"].iter().cycle().take(30)) {
+        decide(&mut machine, one(session(3), sequence, 1, text), &mut out);
+    }
+    machine
+}
+
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Carries on until something arrives; how many milliseconds that took, and how often the receiver forgot.
+fn carry(seed: u64, config: TransferConfig, forgets: bool) -> (Arrival, u64) {
+    let machine = machine();
+    let state = machine.state().clone();
+    let mut draw = Draw(seed);
+    let (mut sender, mut receiver) = (Sender::new(config.clone()), Receiver::new(config.clone()));
+    sender.start(Time::ZERO, 5, TO, Bytes::from_static(b"anchor"), machine.view());
+    let mut network: Vec<(bool, TransferMessage)> = Vec::new();
+    for millis in 1..20_000 {
+        let mut said = Vec::new();
+        assert_eq!(sender.work(at(millis), &mut |number| state.item(number), &mut said), [], "not given up");
+        assert!(sender.states().all(|at| at.number == 5 && at.to == TO));
+        network.extend(said.into_iter().map(|(_, message)| (true, message)));
+        for _ in 0..draw.below(6) {
+            if network.is_empty() {
+                break;
+            }
+            let at_place = draw.below(network.len().min(4) as u64) as usize;
+            let (to_receiver, message) = match draw.below(10) {
+                0 => network[at_place].clone(),
+                1 => {
+                    network.remove(at_place);
+                    continue;
+                }
+                _ => network.remove(at_place),
+            };
+            if !to_receiver {
+                sender.receive(at(millis), TO, &message);
+                continue;
+            }
+            let mut answers = Vec::new();
+            let arrival = receiver.receive(at(millis), FROM, message, Slot(3), &mut answers);
+            network.extend(answers.into_iter().map(|(_, message)| (false, message)));
+            if let Some(arrival) = arrival {
+                let mut last = Vec::new();
+                receiver.finish(TransferEnd::Installed, &mut last);
+                let [(FROM, word)] = &last[..] else { panic!("{last:?}") };
+                assert_eq!(sender.receive(at(millis), TO, word), Some((5, TransferEnd::Installed)));
+                assert!(sender.is_idle());
+                return (arrival, millis);
+            }
+        }
+        if forgets && draw.below(300) == 0 {
+            receiver = Receiver::new(config.clone());
+        }
+    }
+    panic!("it never arrives (seed {seed})");
+}
+
+#[test]
+fn what_arrives_is_what_was_sent_whatever_the_network_does() {
+    for seed in 0..400 {
+        let (arrival, _) = carry(seed, config(), seed % 2 == 0);
+        let staged: Staged<AppendingList> = Staged::of_arrival(arrival).expect("digests are compared");
+        assert_eq!((staged.applied(), staged.digest()), (Slot(30), machine().digest()));
+        assert_eq!(staged.state(), machine().state());
+    }
+}
+
+#[test]
+fn the_rate_is_kept() {
+    let slow = TransferConfig { bytes_per_second: 500, ..config() };
+    let (arrival, millis) = carry(1, slow, false);
+    let bytes: usize = arrival.items.iter().map(|(_, item)| item.len() + 2).sum();
+    assert!(millis >= bytes as u64 * 1000 / 500 * 9 / 10, "{bytes} bytes in {millis} ms at 500 a second");
+}
+
+#[test]
+fn a_state_with_another_digest_is_refused() {
+    let (mut arrival, _) = carry(3, config(), false);
+    arrival.header.digest ^= 1;
+    assert!(Staged::<AppendingList>::of_arrival(arrival).is_err());
+}
+
+#[test]
+fn who_needs_nothing_or_is_busy_says_so_and_a_silent_sender_gives_way() {
+    let begin = |number, applied| TransferMessage::Begin {
+        number,
+        header: quorate_machine::transfer::TransferHeader {
+            anchor: Bytes::new(),
+            applied: Slot(applied),
+            digest: 0,
+            item_count: 0,
+        },
+    };
+    let mut receiver = Receiver::new(config());
+    let mut say = |millis, from, number, applied| {
+        let mut out = Vec::new();
+        assert_eq!(receiver.receive(at(millis), NodeId(from), begin(number, applied), Slot(10), &mut out), None);
+        out.pop().expect("every beginning is answered").1
+    };
+    let ended = |number, end| TransferMessage::Ended { number, end };
+    let accepted = |number| TransferMessage::Received { number, offset: 0 };
+    assert_eq!(say(0, 1, 4, 10), ended(4, TransferEnd::Installed));
+    assert_eq!(say(0, 1, 5, 20), accepted(5));
+    assert_eq!(say(1, 3, 6, 20), ended(6, TransferEnd::Refused), "one at a time");
+    assert_eq!(say(2, 3, 7, 21), accepted(7), "a later one is better");
+    assert_eq!(say(3, 1, 8, 20), ended(8, TransferEnd::Refused));
+    assert_eq!(say(100, 1, 9, 20), accepted(9), "the other has fallen silent");
+}
+
+#[test]
+fn a_receiver_that_is_gone_for_good_is_given_up() {
+    let machine = machine();
+    let mut sender = Sender::new(config());
+    sender.start(Time::ZERO, 5, TO, Bytes::new(), machine.view());
+    let mut out = Vec::new();
+    let item = &mut |number| machine.state().item(number);
+    assert_eq!(sender.work(at(4_999), item, &mut out), []);
+    assert_eq!(sender.work(at(5_000), item, &mut out), [(5, TO)]);
+    assert!(sender.is_idle() && out.contains(&(TO, TransferMessage::Stopped { number: 5 })));
+}

@@ -1,0 +1,4 @@
+//! Quorums against tables and slow twins.
+
+mod sizes;
+mod twin;

@@ -1,0 +1,15 @@
+//! The rules of the paper, one by one.
+
+mod durability;
+mod elections;
+mod learners;
+mod leases;
+mod membership;
+mod priorities;
+mod reads;
+mod recovery;
+mod replication;
+mod sick_disks;
+mod snapshots;
+mod transfers;
+mod witnesses;

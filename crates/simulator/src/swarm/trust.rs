@@ -1,0 +1,31 @@
+//! `MatchedIsThere`: what a leader takes a peer to have, the peer has. A leader that takes too much to be there decides with fewer
+//! than a quorum; what is decided so is lost only if the right nodes fall in the right order, and nobody need wait for that.
+
+use super::judge::Finding;
+use super::subject::{Judged, Subject};
+use crate::world::World;
+use quorate_types::NodeId;
+
+/// Looks at every leader. A peer that has gone on to another era may have lost again what it had.
+pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
+    let running: Vec<NodeId> = world.nodes().collect();
+    for leader in running {
+        let Some(node) = world.node(leader) else { continue };
+        let trusts = node.replica().trusts();
+        if trusts.is_empty() {
+            continue;
+        }
+        let era = node.replica().status().era;
+        for trust in trusts {
+            let Some(peer) = world.node(trust.peer).map(|peer| peer.replica()) else { continue };
+            if peer.status().era == era && !peer.holds(trust.slot, trust.era) {
+                let detail = format!(
+                    "{leader} leads era {era} and takes {} to have its log up to {}, an entry of era {}: it has not",
+                    trust.peer, trust.slot, trust.era
+                );
+                return Err(("MatchedIsThere", detail));
+            }
+        }
+    }
+    Ok(())
+}
