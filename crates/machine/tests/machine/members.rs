@@ -330,7 +330,7 @@ fn a_witness_that_would_cost_the_majority_until_it_starts_is_refused() {
     let started = |id, role| Member { role, name: format!("m{id}"), ..joining(id) };
     let (first, second) = (started(1, MemberRole::Voter), started(2, MemberRole::Voter));
     let refused = Err(AskError::NotEnoughStarted);
-    assert_eq!(strict_word_on_a_witness(&[first.clone()]), refused, "beside it one of two would be left");
+    assert_eq!(strict_word_on_a_witness(std::slice::from_ref(&first)), refused, "beside it one of two would be left");
     let catching_up = started(2, MemberRole::Joining);
     assert_eq!(strict_word_on_a_witness(&[first.clone(), catching_up]), refused, "who catches up does not count yet");
     let learner = started(2, MemberRole::Learner);
