@@ -134,7 +134,7 @@ fn show(survivors: &Survivors, cuts: bool) {
     println!("Members by the log of the one to recover from: {}", configuration(chosen.log.configuration().1));
     let (decided, last) = (survivors.known_decided(), chosen.log.last());
     if last <= decided {
-        println!("Known to be decided: through slot {decided}, and its log ends there: no entry is in doubt.");
+        println!("{}", end_words(&chosen.label(), decided, last));
         println!("Whatever was acknowledged behind slot {last} is lost: it is not on any survivor named here.");
         return;
     }
@@ -160,6 +160,19 @@ fn show(survivors: &Survivors, cuts: bool) {
     println!("Whatever was acknowledged behind slot {last} is lost: it is not on any survivor named here.");
 }
 
+/// Of a log without an entry that is in doubt: whether it has all that is known to be decided, by whosever word that is known.
+fn end_words(chosen: &str, decided: Slot, last: Slot) -> String {
+    if last == decided {
+        return format!(
+            "Known to be decided: through slot {decided}, where the log of {chosen} ends: no entry is in doubt."
+        );
+    }
+    format!(
+        "Known to be decided: through slot {decided}, and the log of {chosen} ends before that, at slot {last}: no entry of it is in \
+         doubt, and what was decided behind it is missing there."
+    )
+}
+
 fn tell(plan: &Plan, token: &str, done: &Recovered) -> Result<ExitCode> {
     let Entry::Found { cluster, me, .. } = plan.entry else { bail!("a recovered member founds a new cluster") };
     println!(
@@ -182,4 +195,16 @@ fn tell(plan: &Plan, token: &str, done: &Recovered) -> Result<ExitCode> {
         plan.peer_urls.join(",")
     );
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_lacks_what_others_know_decided_is_not_said_to_end_there() {
+        assert!(end_words("n2", Slot(7), Slot(7)).contains("through slot 7, where the log of n2 ends"));
+        let lacking = end_words("n2", Slot(9), Slot(7));
+        assert!(lacking.contains("through slot 9, and the log of n2 ends before that, at slot 7"), "{lacking}");
+    }
 }

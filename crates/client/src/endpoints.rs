@@ -83,6 +83,11 @@ impl Endpoints {
         Endpoints { channels: settings.endpoints.iter().map(connect).collect(), favourite: AtomicUsize::new(0) }
     }
 
+    /// How many members there are to ask.
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
     /// Whom to ask now.
     pub(crate) fn favourite(&self) -> (usize, Channel) {
         let at = self.favourite.load(Ordering::Relaxed) % self.channels.len();

@@ -14,12 +14,14 @@ pub enum CallError {
         /// etcd's words.
         message: String,
     },
-    /// Nobody answered within the patience of [`crate::Settings`], and the request may have been applied, or be applied later; once,
-    /// at most. The next request of the session that is applied rules out "later".
-    #[error("no answer in time ({last}); it may or may not have taken effect, once at most")]
+    /// Nobody answered within the patience of [`crate::Settings`], or everybody refuses by now; and the request may have been applied,
+    /// or be applied later; once, at most. The next request of the session that is applied rules out "later".
+    #[error("{} ({last}); it may or may not have taken effect, once at most", words_of_doubt(*.waiting_may_help))]
     InDoubt {
         /// What the last member that was asked said.
         last: String,
+        /// The patience ended. If not, every member refuses, for good, what an earlier try may have brought about.
+        waiting_may_help: bool,
     },
     /// Nobody took the request within the patience; it changed nothing and never will.
     #[error("nobody took the request in time: {last}")]
@@ -37,8 +39,8 @@ pub enum CallError {
     /// The request was applied, once; its answer was too long to be kept for the repetition that this one was.
     #[error("applied once, but its answer is lost: it was too long to keep")]
     AnswerLost,
-    /// The server knows no sessions: an etcd, or an older Quorate. Nothing was asked of it.
-    #[error("this server has no sessions for exactly-once writes: {message}")]
+    /// No server that was named knows sessions: they are etcd, or an older Quorate. Nothing was asked of them.
+    #[error("no server that was asked has sessions for exactly-once writes: {message}")]
     NoSessions {
         /// The server's words.
         message: String,
@@ -48,6 +50,14 @@ pub enum CallError {
     WrongAnswer,
 }
 
+fn words_of_doubt(waiting_may_help: bool) -> &'static str {
+    if waiting_may_help {
+        "no answer in time"
+    } else {
+        "no answer to an earlier try, and every server refuses another one"
+    }
+}
+
 /// What a gRPC error of one try means for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -55,13 +65,20 @@ pub(crate) enum Failure {
     MayHaveArrived,
     /// Another try may do better. This one changed nothing.
     NotTaken,
+    /// This member would never take it: it knows no sessions, or stores no data. Another one may. This try changed nothing.
+    Elsewhere,
     /// Every try would end so.
     Final,
 }
 
 impl Failure {
     pub(crate) fn of(status: &Status) -> Failure {
+        if was_never_sent(status) {
+            return Failure::NotTaken;
+        }
         match status.code() {
+            Code::Unimplemented => Failure::Elsewhere,
+            Code::Unavailable if status.message().contains("this member is a witness") => Failure::Elsewhere,
             // Of our own making before the log, or etcd's words for "not now".
             Code::ResourceExhausted if status.message().contains("too many requests") => Failure::NotTaken,
             Code::Unavailable if status.message().ends_with("no leader") => Failure::NotTaken,
@@ -72,7 +89,6 @@ impl Failure {
             | Code::AlreadyExists
             | Code::PermissionDenied
             | Code::Unauthenticated
-            | Code::Unimplemented
             | Code::ResourceExhausted
             | Code::DataLoss => Failure::Final,
             Code::Ok
@@ -86,7 +102,19 @@ impl Failure {
     }
 }
 
-/// The error of a request that ended with its first try, whose failure was final.
+/// Whether there was no connection that it could have been sent on.
+fn was_never_sent(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The error of a request of which no try may have got through, by the last member's refusal for good.
 pub(crate) fn refused(status: &Status) -> CallError {
     let message = status.message().to_owned();
     match status.code() {
@@ -109,6 +137,9 @@ mod tests {
         assert_eq!(status(Code::ResourceExhausted, "mvcc: database space exceeded"), Failure::Final);
         assert_eq!(status(Code::FailedPrecondition, "rpc not supported for learner"), Failure::NotTaken);
         assert_eq!(status(Code::InvalidArgument, "key is not provided"), Failure::Final);
+        let witness = "this member is a witness: it votes and stores no data; ask another member";
+        assert_eq!(status(Code::Unavailable, witness), Failure::Elsewhere);
+        assert_eq!(status(Code::Unimplemented, "unknown service"), Failure::Elsewhere);
     }
 
     #[test]
@@ -122,6 +153,9 @@ mod tests {
     fn doubt_is_told_in_words() {
         let told = CallError::SessionExpired { in_doubt: true }.to_string();
         assert_eq!(told, "session expired; an earlier try may have taken effect, once at most");
+        let told = |waiting_may_help| CallError::InDoubt { last: "no".to_owned(), waiting_may_help }.to_string();
+        assert!(told(true).starts_with("no answer in time (no); it may or may not"));
+        assert!(told(false).contains("every server refuses another one (no); it may or may not"));
         assert_eq!(CallError::SessionExpired { in_doubt: false }.to_string(), "session expired");
     }
 }

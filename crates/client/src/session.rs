@@ -10,6 +10,7 @@ use quorate_server::proto::quorate::v1::call_request::Request;
 use quorate_server::proto::quorate::v1::call_response::Answer;
 use quorate_server::proto::quorate::v1::session_client::SessionClient;
 use quorate_server::proto::quorate::v1::{Bar, CallRequest, CloseRequest, OpenRequest, SessionId};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -32,7 +33,8 @@ impl Session {
     /// Opens a session, with whichever member answers first. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`CallError::NoSessions`]; [`CallError::NotTaken`] if nobody answers within the patience.
+    /// [`CallError::NoSessions`]; [`CallError::Refused`] by witnesses alone; [`CallError::NotTaken`] if nobody answers within the
+    /// patience.
     pub async fn open(settings: Settings) -> Result<Session, CallError> {
         let endpoints = Endpoints::new(&settings);
         let patience = settings.patience;
@@ -41,7 +43,7 @@ impl Session {
         });
         let opened = opened.await.map_err(|error| match error {
             // At worst a session was opened that nobody uses: that is no doubt worth telling.
-            CallError::InDoubt { last } => CallError::NotTaken { last },
+            CallError::InDoubt { last, .. } => CallError::NotTaken { last },
             other => other,
         })?;
         let id = opened.session.ok_or(CallError::WrongAnswer)?;
@@ -134,8 +136,8 @@ fn client_of(channel: Channel) -> SessionClient<Channel> {
     SessionClient::new(channel).max_decoding_message_size(usize::MAX)
 }
 
-/// Tries one member after another until one answers, or the patience is over. Each try is told whether an earlier one may have got
-/// through.
+/// Tries one member after another until one answers, all have refused for good, or the patience is over. Each try is told whether an
+/// earlier one may have got through.
 async fn persist<T, F: Future<Output = Result<T, Status>>>(
     endpoints: &Endpoints,
     patience: Option<Duration>,
@@ -143,6 +145,8 @@ async fn persist<T, F: Future<Output = Result<T, Status>>>(
 ) -> Result<T, CallError> {
     let deadline = patience.map(|patience| Instant::now() + patience);
     let mut in_doubt = false;
+    // Whose last word is a refusal for good.
+    let mut refusing = BTreeSet::new();
     let mut last = String::from("there was no time to ask");
     for tries in 0.. {
         tokio::time::sleep(endpoints.pause_before(tries)).await;
@@ -159,17 +163,64 @@ async fn persist<T, F: Future<Output = Result<T, Status>>>(
                 break;
             }
         };
-        match Failure::of(&status) {
+        let failure = Failure::of(&status);
+        match failure {
             // Once a copy may be under way, only the log knows how it ends: a refusal on the way there proves nothing.
             Failure::Final if !in_doubt => return Err(refused(&status)),
-            Failure::Final | Failure::NotTaken => {}
-            Failure::MayHaveArrived => in_doubt = true,
-        }
+            Failure::Final | Failure::Elsewhere => refusing.insert(at),
+            Failure::NotTaken | Failure::MayHaveArrived => refusing.remove(&at),
+        };
+        in_doubt |= failure == Failure::MayHaveArrived;
         last = status.message().to_owned();
+        if refusing.len() == endpoints.len() {
+            return Err(if in_doubt { CallError::InDoubt { last, waiting_may_help: false } } else { refused(&status) });
+        }
         endpoints.pass_over(at);
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             break;
         }
     }
-    Err(if in_doubt { CallError::InDoubt { last } } else { CallError::NotTaken { last } })
+    Err(if in_doubt { CallError::InDoubt { last, waiting_may_help: true } } else { CallError::NotTaken { last } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Two members that answer so, one try after the other; the last answer for ever.
+    async fn ending(statuses: &[Status]) -> (usize, CallError) {
+        let endpoints = Endpoints::new(&Settings::new(["a:1", "b:1"]).unwrap());
+        let tries = Cell::new(0);
+        let ended = persist(&endpoints, None, |_, _| {
+            let at = tries.replace(tries.get() + 1);
+            let status = statuses.get(at).or(statuses.last()).cloned();
+            async move { Err::<(), Status>(status.unwrap()) }
+        });
+        let ended = ended.await.unwrap_err();
+        (tries.get(), ended)
+    }
+
+    #[tokio::test]
+    async fn a_request_in_doubt_that_every_member_refuses_for_good_is_not_asked_without_end() {
+        let lost = Status::unavailable("etcdserver: request timed out");
+        let refusal = Status::invalid_argument("etcdserver: request is too large");
+        let last = refusal.message().to_owned();
+        let told = CallError::InDoubt { last: last.clone(), waiting_may_help: false };
+        assert_eq!(ending(&[lost.clone(), refusal.clone()]).await, (3, told.clone()));
+        // Who lost it once more may have taken it since.
+        assert_eq!(ending(&[lost.clone(), refusal.clone(), lost, refusal.clone()]).await, (5, told));
+        let refused = CallError::Refused { code: Code::InvalidArgument, message: last };
+        assert_eq!(ending(&[refusal]).await, (1, refused));
+    }
+
+    #[tokio::test]
+    async fn a_member_that_knows_no_sessions_is_passed_over_and_all_of_them_are_told() {
+        let unknown = Status::unimplemented("unknown service");
+        let told = CallError::NoSessions { message: "unknown service".to_owned() };
+        assert_eq!(ending(std::slice::from_ref(&unknown)).await, (2, told));
+        let refusal = Status::invalid_argument("no");
+        let (tries, error) = ending(&[unknown, refusal]).await;
+        assert!(tries == 2 && matches!(error, CallError::Refused { .. }), "{error:?}");
+    }
 }

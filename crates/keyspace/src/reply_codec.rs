@@ -328,10 +328,7 @@ mod tests {
             Reply::HashKv { revision, hash: u32::MAX, compact_revision: 1, hash_revision: 2 },
             Reply::Alarms { revision, alarms: vec![Alarm { kind: AlarmKind::NoSpace, member: u64::MAX }] },
             Reply::Tidied { done: true },
-            Reply::SessionOpened {
-                client: ClientId { cluster: ClusterId(u64::MAX), slot: Slot(8), index: 2 },
-                window: 64,
-            },
+            Reply::SessionOpened { client: ClientId { cluster: ClusterId(u64::MAX), nonce: u64::MAX }, window: 64 },
             Reply::SessionClosed,
         ]
     }

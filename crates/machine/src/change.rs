@@ -168,7 +168,7 @@ fn add(members: &Membership, member: &Member, learners_max: u64, strict: bool) -
     if members.contains(member.id) {
         return Err(AskError::IdTaken);
     }
-    if strict && member.role != MemberRole::Learner && !has_started_majority(members, None, 1) {
+    if strict && !may_come(members, member.role) {
         return Err(AskError::NotEnoughStarted);
     }
     refuse_shared_urls(members, member.id, &member.peer_urls)?;
@@ -181,7 +181,8 @@ fn add(members: &Membership, member: &Member, learners_max: u64, strict: bool) -
 
 fn remove(members: &Membership, id: NodeId, strict: bool) -> Result<Membership, AskError> {
     let member = members.get(id).ok_or(AskError::NotFound)?;
-    if strict && is_meant_to_vote(member) && !has_started_majority(members, Some(id), 0) {
+    let left = members.members().iter().filter(|left| is_meant_to_vote(left) && left.id != id);
+    if strict && is_meant_to_vote(member) && !is_started_majority(left, 0) {
         return Err(AskError::NotEnoughStarted);
     }
     Ok(without(members, id))
@@ -222,16 +223,31 @@ fn is_meant_to_vote(member: &Member) -> bool {
     member.role != MemberRole::Learner
 }
 
-/// etcd's rule: of those that would vote, so many must ever have started that they make a majority. A member has a name once
-/// it has started. A single member may always get a second one, or it could never grow.
-fn has_started_majority(members: &Membership, leaving: Option<NodeId>, coming: usize) -> bool {
-    let left = members.members().iter().filter(|member| is_meant_to_vote(member) && Some(member.id) != leaving);
-    let (mut all, mut started) = (coming, 0);
-    for member in left {
-        all += 1;
-        started += usize::from(!member.name.is_empty());
+/// Whether the members that ever started would be a majority beside one that has not, by the way in which it comes to vote.
+fn may_come(members: &Membership, role: MemberRole) -> bool {
+    match role {
+        MemberRole::Learner => true,
+        // It counts from the moment it is added, so a majority must be had without it; whoever is still joining does not count by then.
+        MemberRole::Witness => is_started_majority(members.members().iter().filter(|member| member.counts()), 1),
+        // It counts once it has started and caught up: a single member may always get a second one, or it could never grow.
+        MemberRole::Voter | MemberRole::Joining => {
+            let mut voting = members.members().iter().filter(|member| is_meant_to_vote(member));
+            let is_single = voting.next().is_some_and(has_started) && voting.next().is_none();
+            is_single || is_started_majority(members.members().iter().filter(|member| is_meant_to_vote(member)), 1)
+        }
     }
-    (coming == 1 && all == 2 && started == 1) || started > all / 2
+}
+
+/// A member has a name once it has started.
+fn has_started(member: &Member) -> bool {
+    !member.name.is_empty()
+}
+
+/// etcd's rule: of those that would vote, so many must ever have started that they make a majority.
+fn is_started_majority<'a>(voting: impl Iterator<Item = &'a Member>, coming: usize) -> bool {
+    let (all, started) =
+        voting.fold((coming, 0), |(all, started), member| (all + 1, started + usize::from(has_started(member))));
+    started > all / 2
 }
 
 /// The members with what was learnt of them written in; nothing where that is all there already. A disk once noted stays: another

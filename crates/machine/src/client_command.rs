@@ -1,8 +1,8 @@
 //! What a client's session says through the log: open me, do this once, close me.
 
 use bytes::Bytes;
-use quorate_types::{ClusterId, Slot};
-use quorate_wire::{Reader, Wire, WireError, put_u64};
+use quorate_types::ClusterId;
+use quorate_wire::{Reader, Wire, WireError, decode_exact, put_u64};
 
 /// The first byte of every client command. It begins no text and no protobuf message. A state machine that keeps replies must
 /// not let its own commands begin with it.
@@ -12,16 +12,14 @@ const KIND_OPEN: u8 = 1;
 const KIND_CALL: u8 = 2;
 const KIND_CLOSE: u8 = 3;
 
-/// A client's session: the place in the log where it was opened, so none is ever named twice, and the cluster of that log. A
-/// cluster that was recovered or restored may use the places of its former life again; its id is another.
+/// A client's session: a number that was drawn for it, and the cluster that opened it. Nothing that a cluster comes to again names
+/// one, such as a place in its log: one that was restored under its old id would take sessions of its former life for new ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId {
-    /// Whose log.
+    /// Whose.
     pub cluster: ClusterId,
-    /// The slot that opened it.
-    pub slot: Slot,
-    /// The place within that slot's batch, from 0.
-    pub index: u32,
+    /// Drawn at random by whoever passes the client's wish on, anew for every wish.
+    pub nonce: u64,
 }
 
 /// How much all replicas keep for clients' sessions. Each [`ClientCommand::Open`] brings its node's bounds along, and those of the
@@ -34,7 +32,7 @@ pub struct ClientBounds {
     pub window: u64,
     /// Bytes of one reply. Of a longer one only the fact is kept that its command was applied.
     pub reply_bytes_max: u64,
-    /// Bytes of all replies. More end the sessions that were idle for longest.
+    /// Bytes of all replies. For more, sessions lose replies, whoever keeps most first; of those only the fact is kept as well.
     pub kept_bytes_max: u64,
 }
 
@@ -49,10 +47,10 @@ impl Default for ClientBounds {
 /// A command of a client's session. Goes through the log as a payload of whichever node the client asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientCommand {
-    /// Open a session. Sent twice it opens two, of which the client uses one.
+    /// Open a session. A client that asks twice has two, of which it uses one; but this command, twice, opens one.
     Open {
-        /// The cluster of the node that was asked.
-        cluster: ClusterId,
+        /// Its name.
+        client: ClientId,
         /// What is in force from here on.
         bounds: ClientBounds,
     },
@@ -80,21 +78,30 @@ impl ClientCommand {
     pub fn is_claimed_by(payload: &[u8]) -> bool {
         payload.first() == Some(&CLIENT_COMMAND)
     }
+
+    /// The state machine's command in a payload, for looking at a log: the payload itself, or what a client's session calls. Nothing where
+    /// a session is opened or closed, or the payload cannot be read.
+    #[must_use]
+    pub fn called(payload: &Bytes) -> Option<Bytes> {
+        if !ClientCommand::is_claimed_by(payload) {
+            return Some(payload.clone());
+        }
+        match decode_exact(payload.clone()) {
+            Ok(ClientCommand::Call { payload, .. }) => Some(payload),
+            _ => None,
+        }
+    }
 }
 
 impl Wire for ClientId {
     fn encode(&self, out: &mut Vec<u8>) {
         put_u64(self.cluster.0, out);
-        put_u64(self.slot.0, out);
-        put_u64(u64::from(self.index), out);
+        put_u64(self.nonce, out);
     }
 
     fn decode(input: &mut Reader) -> Result<ClientId, WireError> {
         let cluster = ClusterId(input.u64("cluster of a client's session")?);
-        let slot = Slot(input.u64("slot of a client's session")?);
-        let what = "index of a client's session";
-        let index = u32::try_from(input.u64(what)?).map_err(|_| WireError::Malformed { what })?;
-        Ok(ClientId { cluster, slot, index })
+        Ok(ClientId { cluster, nonce: input.u64("number of a client's session")? })
     }
 }
 
@@ -119,9 +126,9 @@ impl Wire for ClientCommand {
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(CLIENT_COMMAND);
         match self {
-            ClientCommand::Open { cluster, bounds } => {
+            ClientCommand::Open { client, bounds } => {
                 out.push(KIND_OPEN);
-                put_u64(cluster.0, out);
+                client.encode(out);
                 bounds.encode(out);
             }
             ClientCommand::Call { client, sequence, acked_below, payload } => {
@@ -144,10 +151,9 @@ impl Wire for ClientCommand {
             return Err(WireError::UnknownKind { what: "client command", kind: claim });
         }
         match input.byte("client command")? {
-            KIND_OPEN => Ok(ClientCommand::Open {
-                cluster: ClusterId(input.u64("cluster of a client's session")?),
-                bounds: ClientBounds::decode(input)?,
-            }),
+            KIND_OPEN => {
+                Ok(ClientCommand::Open { client: ClientId::decode(input)?, bounds: ClientBounds::decode(input)? })
+            }
             KIND_CALL => Ok(ClientCommand::Call {
                 client: ClientId::decode(input)?,
                 sequence: input.u64("a client's sequence")?,
@@ -163,14 +169,14 @@ impl Wire for ClientCommand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_wire::{decode_exact, encode_to_bytes};
+    use quorate_wire::encode_to_bytes;
 
     #[test]
     fn commands_survive_their_encoding_and_nothing_else_decodes() {
-        let client = ClientId { cluster: ClusterId(u64::MAX), slot: Slot(7), index: u32::MAX };
+        let client = ClientId { cluster: ClusterId(u64::MAX), nonce: 7 };
         let payload = Bytes::from_static(b"\xffanything");
         for command in [
-            ClientCommand::Open { cluster: ClusterId(3), bounds: ClientBounds::default() },
+            ClientCommand::Open { client, bounds: ClientBounds::default() },
             ClientCommand::Call { client, sequence: 9, acked_below: u64::MAX, payload },
             ClientCommand::Close { client },
         ] {
@@ -184,5 +190,16 @@ mod tests {
         assert!(decode_exact::<ClientCommand>(Bytes::from_static(&[CLIENT_COMMAND, 9])).is_err());
         assert!(decode_exact::<ClientCommand>(Bytes::from_static(&[1, 1])).is_err());
         assert!(!ClientCommand::is_claimed_by(b""));
+    }
+
+    #[test]
+    fn what_is_called_is_found_within_a_call_and_a_plain_payload_is_itself() {
+        let client = ClientId { cluster: ClusterId(1), nonce: 2 };
+        let plain = Bytes::from_static(b"plain");
+        let call = ClientCommand::Call { client, sequence: 1, acked_below: 1, payload: plain.clone() };
+        assert_eq!(ClientCommand::called(&plain), Some(plain.clone()));
+        assert_eq!(ClientCommand::called(&encode_to_bytes(&call)), Some(plain));
+        assert_eq!(ClientCommand::called(&encode_to_bytes(&ClientCommand::Close { client })), None);
+        assert_eq!(ClientCommand::called(&Bytes::from_static(b"\xff")), None);
     }
 }

@@ -1,13 +1,13 @@
 //! The sessions of clients: which of their commands were applied, and what was answered.
 //!
 //! A function of the decided commands alone, bounds included, and so equal on all replicas; no clock is in it. A session ends when
-//! its client closes it, or when it was idle for longest while others needed the room. It is never revived.
+//! its client closes it, or when it was idle for longest while others needed its place; never for what others keep. It is never revived.
 
 use crate::client_command::{ClientBounds, ClientId};
 use crate::sessions::mix;
 use bytes::Bytes;
 use quorate_wire::{Reader, Wire, WireError, put_u64};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What to do with a decided call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,20 +36,24 @@ impl Verdict {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Client {
     /// When it was used last, in the order of applied commands. Names it in [`ClientTable::by_use`].
     used: u64,
     /// As it was promised when it was opened.
     window: u64,
     acked_below: u64,
-    /// Replies of applied sequences from `acked_below` on; `None` for one too long to keep.
+    /// Replies of applied sequences from `acked_below` on; `None` for one that is not kept.
     replies: BTreeMap<u64, Option<Bytes>>,
+    /// Of all those. Follows from them.
+    kept_bytes: u64,
 }
 
 impl Client {
-    fn kept_bytes(&self) -> u64 {
-        self.replies.values().map(length).sum()
+    /// Drops the oldest reply that is of any length, and says how long it was.
+    fn forget_oldest_reply(&mut self) -> Option<u64> {
+        let oldest = self.replies.values_mut().find(|reply| length(reply) > 0)?;
+        oldest.take().map(|reply| reply.len() as u64)
     }
 }
 
@@ -59,48 +63,50 @@ fn length(reply: &Option<Bytes>) -> u64 {
 
 /// Every client's session.
 ///
-/// `by_use` and `kept_bytes` follow from the rest.
+/// `by_use`, `by_kept` and `kept_bytes` follow from the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClientTable {
     bounds: ClientBounds,
     by_id: BTreeMap<ClientId, Client>,
     by_use: BTreeMap<u64, ClientId>,
     next_use: u64,
+    /// Who keeps any bytes of replies, and how many. Of those that keep as many, the greatest name is the last.
+    by_kept: BTreeSet<(u64, ClientId)>,
     kept_bytes: u64,
-    /// How many sessions ended because others needed the room.
+    /// How many sessions ended because others needed their place.
     expired: u64,
     digest: u64,
 }
 
 impl ClientTable {
-    /// Opens the session of this name, and makes room for it.
+    /// Opens the session of this name, and makes room for it. One that is open already stays as it is.
     pub(crate) fn open(&mut self, client: ClientId, bounds: ClientBounds) -> u64 {
         self.bounds = bounds;
-        let window = bounds.window.max(1);
-        while self.by_id.len() as u64 >= bounds.sessions_max.max(1) {
-            self.expire_idlest();
-        }
         let used = self.next_use;
         self.next_use += 1;
-        self.by_id.insert(client, Client { used, window, acked_below: 0, replies: BTreeMap::new() });
+        let fresh = || Client { used, window: bounds.window.max(1), ..Client::default() };
+        let opened = self.by_id.entry(client).or_insert_with(fresh);
+        let window = opened.window;
+        self.by_use.remove(&std::mem::replace(&mut opened.used, used));
         self.by_use.insert(used, client);
-        self.make_room_beside(client);
-        self.fold(&[5, client.cluster.0, client.slot.0, u64::from(client.index), window]);
+        while self.by_id.len() as u64 > bounds.sessions_max.max(1) {
+            self.expire_idlest();
+        }
+        self.make_room();
+        self.fold(&[5, client.cluster.0, client.nonce, window]);
         window
     }
 
     /// Forgets a session.
     pub(crate) fn close(&mut self, client: ClientId) {
         self.remove(client);
-        self.fold(&[6, client.cluster.0, client.slot.0, u64::from(client.index)]);
+        self.fold(&[6, client.cluster.0, client.nonce]);
     }
 
     /// Decides about a call that was decided, and notes what its client has acknowledged.
     pub(crate) fn admit(&mut self, client: ClientId, sequence: u64, acked_below: u64) -> Verdict {
         let verdict = self.judge(client, sequence, acked_below);
-        let place = [client.cluster.0, client.slot.0, u64::from(client.index)];
-        self.fold(&place);
-        self.fold(&[sequence, acked_below, verdict.number()]);
+        self.fold(&[client.cluster.0, client.nonce, sequence, acked_below, verdict.number()]);
         verdict
     }
 
@@ -111,21 +117,26 @@ impl ClientTable {
         self.by_use.insert(client.used, id);
         self.next_use += 1;
         client.acked_below = client.acked_below.max(acked_below);
+        let mut forgotten_bytes = 0;
         while let Some(first) = client.replies.first_entry()
             && *first.key() < client.acked_below
         {
-            self.kept_bytes -= length(&first.remove());
+            forgotten_bytes += length(&first.remove());
         }
-        if sequence < client.acked_below {
-            return Verdict::Acknowledged;
-        }
-        if let Some(reply) = client.replies.get(&sequence) {
-            return Verdict::Repeated(reply.clone());
-        }
-        if sequence - client.acked_below >= client.window { Verdict::BeyondWindow } else { Verdict::First }
+        let verdict = if sequence < client.acked_below {
+            Verdict::Acknowledged
+        } else if let Some(reply) = client.replies.get(&sequence) {
+            Verdict::Repeated(reply.clone())
+        } else if sequence - client.acked_below >= client.window {
+            Verdict::BeyondWindow
+        } else {
+            Verdict::First
+        };
+        self.note_kept(id, 0, forgotten_bytes);
+        verdict
     }
 
-    /// Keeps the reply of a call that was just admitted as the first, whatever else has to go for it.
+    /// Keeps the reply of a call that was just admitted as the first, as far as there is room.
     pub(crate) fn keep(&mut self, client: ClientId, sequence: u64, reply: &[u8]) {
         let hash = reply.iter().fold(reply.len() as u64, |hash, byte| mix(hash, u64::from(*byte)));
         self.fold(&[7, hash]);
@@ -134,24 +145,35 @@ impl ClientTable {
         // Copied: a reply may point into memory that is larger than itself.
         let kept = fits.then(|| Bytes::copy_from_slice(reply));
         let Some(owner) = self.by_id.get_mut(&client) else { return };
-        self.kept_bytes += kept.as_ref().map_or(0, |_| length);
+        let more = kept.as_ref().map_or(0, |_| length);
         owner.replies.insert(sequence, kept);
-        self.make_room_beside(client);
+        self.note_kept(client, more, 0);
+        self.make_room();
     }
 
-    /// Ends the idlest sessions until the replies fit. The last one, in use, loses its oldest replies instead, but never the fact
-    /// that their commands were applied.
-    fn make_room_beside(&mut self, client: ClientId) {
+    /// Drops replies until the rest fits: the oldest one of whoever keeps most, again and again, so that who keeps little loses
+    /// nothing by who keeps much. The fact that their commands were applied stays.
+    fn make_room(&mut self) {
         let kept_bytes_max = self.bounds.kept_bytes_max.max(1);
-        while self.kept_bytes > kept_bytes_max {
-            if self.by_id.len() > 1 {
-                self.expire_idlest();
-                continue;
-            }
-            let Some(owner) = self.by_id.get_mut(&client) else { return };
-            let Some(oldest) = owner.replies.values_mut().find(|reply| reply.is_some()) else { return };
-            self.kept_bytes -= length(oldest);
-            *oldest = None;
+        while self.kept_bytes > kept_bytes_max
+            && let Some((_, id)) = self.by_kept.last().copied()
+        {
+            let oldest = self.by_id.get_mut(&id).and_then(Client::forget_oldest_reply);
+            // Who is listed here keeps bytes, so there is one; without it this would not end.
+            let Some(bytes) = oldest else { return };
+            self.note_kept(id, 0, bytes);
+        }
+    }
+
+    /// Counts what this session keeps more and less from now on.
+    fn note_kept(&mut self, id: ClientId, more: u64, less: u64) {
+        let Some(client) = self.by_id.get_mut(&id) else { return };
+        let before = client.kept_bytes;
+        client.kept_bytes = before + more - less;
+        self.kept_bytes = self.kept_bytes + more - less;
+        self.by_kept.remove(&(before, id));
+        if client.kept_bytes > 0 {
+            self.by_kept.insert((client.kept_bytes, id));
         }
     }
 
@@ -165,7 +187,8 @@ impl ClientTable {
     fn remove(&mut self, id: ClientId) {
         if let Some(client) = self.by_id.remove(&id) {
             self.by_use.remove(&client.used);
-            self.kept_bytes -= client.kept_bytes();
+            self.by_kept.remove(&(client.kept_bytes, id));
+            self.kept_bytes -= client.kept_bytes;
         }
     }
 
@@ -188,7 +211,7 @@ impl ClientTable {
         self.kept_bytes
     }
 
-    /// How many sessions ended because others needed the room, since the log began.
+    /// How many sessions ended because others needed their place, since the log began.
     pub(crate) fn expired(&self) -> u64 {
         self.expired
     }
@@ -217,7 +240,8 @@ impl Wire for Client {
             let reply = Option::<Bytes>::decode(input)?.map(|reply| Bytes::copy_from_slice(&reply));
             replies.insert(sequence, reply);
         }
-        Ok(Client { used, window, acked_below, replies })
+        let kept_bytes = replies.values().map(length).sum();
+        Ok(Client { used, window, acked_below, replies, kept_bytes })
     }
 }
 
@@ -246,7 +270,10 @@ impl Wire for ClientTable {
             let id = ClientId::decode(input)?;
             let client = Client::decode(input)?;
             let is_new = table.by_use.insert(client.used, id).is_none() && client.used < table.next_use;
-            table.kept_bytes += client.kept_bytes();
+            table.kept_bytes += client.kept_bytes;
+            if client.kept_bytes > 0 {
+                table.by_kept.insert((client.kept_bytes, id));
+            }
             if !is_new || table.by_id.insert(id, client).is_some() {
                 return Err(WireError::Malformed { what: "clients' sessions" });
             }
@@ -259,19 +286,19 @@ impl Wire for ClientTable {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use quorate_types::{ClusterId, Slot};
+    use quorate_types::ClusterId;
     use std::collections::BTreeSet;
 
     const BOUNDS: ClientBounds = ClientBounds { sessions_max: 3, window: 4, reply_bytes_max: 8, kept_bytes_max: 20 };
 
-    fn id(slot: u64) -> ClientId {
-        ClientId { cluster: ClusterId(1), slot: Slot(slot), index: 0 }
+    fn id(nonce: u64) -> ClientId {
+        ClientId { cluster: ClusterId(1), nonce }
     }
 
     fn table_of(clients: u64, bounds: ClientBounds) -> ClientTable {
         let mut table = ClientTable::default();
-        (1..=clients).for_each(|slot| {
-            table.open(id(slot), bounds);
+        (1..=clients).for_each(|nonce| {
+            table.open(id(nonce), bounds);
         });
         table
     }
@@ -323,6 +350,19 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_is_opened_twice_stays_one_and_forgets_nothing() {
+        let mut table = table_of(3, BOUNDS);
+        call(&mut table, 1, 1, 1, b"one");
+        table.open(id(2), BOUNDS);
+        assert_eq!(table.open(id(1), ClientBounds { window: 1, ..BOUNDS }), 4, "what was promised");
+        assert_eq!((table.len(), table.expired()), (3, 0));
+        assert_eq!(call(&mut table, 1, 1, 1, b"again"), kept(b"one"));
+        table.open(id(4), BOUNDS);
+        assert_eq!(table.admit(id(3), 1, 1), Verdict::Expired, "it was idle for longest");
+        assert_eq!(table.admit(id(2), 1, 1), Verdict::First);
+    }
+
+    #[test]
     fn one_session_too_many_ends_the_one_idle_for_longest() {
         let mut table = table_of(3, BOUNDS);
         call(&mut table, 1, 1, 1, b"used");
@@ -341,13 +381,35 @@ mod tests {
         call(&mut table, 1, 2, 1, b"12345678");
         call(&mut table, 2, 1, 1, b"12345678");
         call(&mut table, 2, 2, 1, b"12345678");
-        // Session 1 was idle for longest, and had to go.
-        assert_eq!((table.len(), table.kept_bytes(), table.expired()), (1, 16, 1));
-        // The only one left loses its oldest reply, but the command is not applied again.
-        assert_eq!(call(&mut table, 2, 3, 1, b"12345678"), Verdict::First);
+        // Session 2 keeps most and loses its oldest reply, but the command is not applied again.
+        assert_eq!((table.len(), table.kept_bytes(), table.expired()), (2, 16, 0));
         assert_eq!(call(&mut table, 2, 1, 1, b""), Verdict::Repeated(None));
         assert_eq!(call(&mut table, 2, 2, 1, b""), kept(b"12345678"));
-        assert_eq!(table.kept_bytes(), 16);
+        assert_eq!(call(&mut table, 1, 2, 1, b""), kept(b"12345678"));
+    }
+
+    #[test]
+    fn two_sessions_that_keep_much_cost_nobody_else_anything() {
+        let bounds = ClientBounds { sessions_max: 100, window: 64, reply_bytes_max: 1_000, kept_bytes_max: 4_000 };
+        let mut table = table_of(100, bounds);
+        let long = [7; 900];
+        for client in 1..=98 {
+            assert_eq!(call(&mut table, client, 1, 1, b"ten bytes."), Verdict::First);
+        }
+        for sequence in 1..=64 {
+            for greedy in [99, 100] {
+                assert_eq!(call(&mut table, greedy, sequence, 1, &long), Verdict::First);
+                assert!(table.kept_bytes() <= 4_000);
+            }
+        }
+        assert_eq!((table.len(), table.expired()), (100, 0));
+        for client in 1..=98 {
+            assert_eq!(call(&mut table, client, 1, 1, b""), kept(b"ten bytes."));
+        }
+        for greedy in [99, 100] {
+            assert_eq!(call(&mut table, greedy, 1, 1, b""), Verdict::Repeated(None));
+            assert_eq!(call(&mut table, greedy, 64, 1, b""), Verdict::Repeated(Some(Bytes::from_static(&[7; 900]))));
+        }
     }
 
     #[test]
@@ -396,9 +458,10 @@ mod tests {
     proptest! {
         #[test]
         fn replicas_agree_with_each_other_over_snapshots_and_with_a_table_that_never_forgets(
+            kept_bytes_max in prop_oneof![Just(20u64), Just(1 << 20)],
             steps in proptest::collection::vec((0u64..9, 0u64..8, 0u64..8, any::<bool>()), 0..150),
         ) {
-            let bounds = ClientBounds { kept_bytes_max: 1 << 20, ..BOUNDS };
+            let bounds = ClientBounds { kept_bytes_max, ..BOUNDS };
             let (mut one, mut other, mut twin) = (ClientTable::default(), ClientTable::default(), Everything::default());
             let mut slots = 0;
             for (client, sequence, acked_below, restarts) in steps {
@@ -412,7 +475,8 @@ mod tests {
                     prop_assert_eq!(verdict == Verdict::First, first);
                     prop_assert_eq!(&verdict, &call(&mut other, client, sequence, acked_below, &sequence.to_be_bytes()));
                     if let Verdict::Repeated(reply) = verdict {
-                        prop_assert_eq!(reply, Some(Bytes::copy_from_slice(&sequence.to_be_bytes())));
+                        let first = Bytes::copy_from_slice(&sequence.to_be_bytes());
+                        prop_assert!(reply == Some(first) || (reply.is_none() && kept_bytes_max == 20));
                     }
                 }
                 if restarts {
@@ -420,8 +484,9 @@ mod tests {
                 }
                 prop_assert_eq!(&one, &other);
                 prop_assert!(one.len() <= 3);
-                let counted: u64 = one.by_id.values().map(Client::kept_bytes).sum();
+                let counted: u64 = one.by_id.values().flat_map(|client| client.replies.values()).map(length).sum();
                 prop_assert_eq!(one.kept_bytes(), counted);
+                prop_assert!(counted <= kept_bytes_max);
             }
         }
     }

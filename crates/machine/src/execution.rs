@@ -1,6 +1,6 @@
 //! One decided command, carried out: whether it is its node's first, whether it is its client's first, and what is answered.
 
-use crate::client_command::{ClientCommand, ClientId};
+use crate::client_command::ClientCommand;
 use crate::client_table::Verdict;
 use crate::command::Command;
 use crate::request::RequestError;
@@ -52,8 +52,7 @@ impl Sessions {
         payload: Bytes,
     ) -> Execution<S::Reply> {
         match decode_exact::<ClientCommand>(payload) {
-            Ok(ClientCommand::Open { cluster, bounds }) => {
-                let client = ClientId { cluster, slot: context.slot, index: context.index };
+            Ok(ClientCommand::Open { client, bounds }) => {
                 let window = self.clients.open(client, bounds);
                 Execution::Noted((replies.opened)(client, window))
             }

@@ -14,11 +14,11 @@
 //!
 //! # How a client's session travels
 //! A node's session ends with the node: a client that asks another one again is asking for a second write. A client that wants
-//! better opens a session of its own, named by its place in the log, and numbers its commands. Each travels as the *payload* of a
+//! better opens a session of its own, named by a number that is drawn, and numbers its commands. Each travels as the *payload* of a
 //! write, a [`ClientCommand`], so that everything above holds for it; when applied, it meets the table of clients. A sequence
 //! that was applied is answered with its kept reply, one below the client's acknowledged mark is dropped, and one of an unknown
-//! session is refused: none of these is applied. How long a session lives is decided by the order of the log alone: when there is
-//! no room, the one that was idle for longest ends.
+//! session is refused: none of these is applied. How long a session lives is decided by the order of the log alone: when there
+//! are more than may be, the one that was idle for longest ends.
 //!
 //! # How an errand travels
 //! An *errand* asks the leader's [`Duty`], which is memory and not replicated state. Any node's machine takes it from a client

@@ -134,7 +134,7 @@ pub struct MachineStatus {
     pub client_sessions: usize,
     /// Bytes of replies kept for them.
     pub kept_reply_bytes: u64,
-    /// Sessions of clients that ended since the log began because others needed the room.
+    /// Sessions of clients that ended since the log began because others needed their place.
     pub expired_sessions: u64,
     /// Clients' repetitions that were applied before and answered with the kept reply, while this node ran.
     pub recalled_replies: u64,

@@ -96,7 +96,10 @@ pub(crate) fn lease_keys_of(reply: Reply) -> Result<(i64, Vec<Bytes>), BackendEr
 impl From<Member> for pb::Member {
     fn from(member: Member) -> Self {
         let Member { id, name, peer_urls, client_urls, is_learner, is_witness } = member;
-        Self { id, name, peer_urls, client_urls, is_learner, quorate_witness: is_witness }
+        // Etcd's clients dial every client URL that they are told of, and repeat no write that the member there refuses.
+        let (client_urls, quorate_status_urls) =
+            if is_witness { (Vec::new(), client_urls) } else { (client_urls, Vec::new()) };
+        Self { id, name, peer_urls, client_urls, is_learner, quorate_witness: is_witness, quorate_status_urls }
     }
 }
 

@@ -167,7 +167,7 @@ pub struct Member {
     pub name: String,
     /// Where other members reach it.
     pub peer_urls: Vec<String>,
-    /// Where clients reach it, empty until it has started once.
+    /// Where clients reach it, empty until it has started once. A witness's are not listed as such: it serves none.
     pub client_urls: Vec<String>,
     /// It has no vote yet.
     pub is_learner: bool,

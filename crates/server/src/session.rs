@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prost::Message;
 use quorate_keyspace::{DeleteRangeRequest as Delete, PutRequest as Put, Reply, Request as Command};
 use quorate_machine::ClientId;
-use quorate_types::{ClusterId, Slot};
+use quorate_types::ClusterId;
 use tonic::{Request, Response, Status};
 
 use crate::answers::{delete_response, mismatch, put_response, txn_response};
@@ -26,13 +26,21 @@ pub(crate) struct SessionService<B>(pub(crate) Arc<Front<B>>);
 
 impl From<ClientId> for SessionId {
     fn from(client: ClientId) -> SessionId {
-        SessionId { cluster_id: client.cluster.0, slot: client.slot.0, index: client.index }
+        SessionId { cluster_id: client.cluster.0, nonce: client.nonce }
     }
 }
 
 impl From<SessionId> for ClientId {
     fn from(session: SessionId) -> ClientId {
-        ClientId { cluster: ClusterId(session.cluster_id), slot: Slot(session.slot), index: session.index }
+        ClientId { cluster: ClusterId(session.cluster_id), nonce: session.nonce }
+    }
+}
+
+fn request_bytes(wanted: &Wanted) -> usize {
+    match wanted {
+        Wanted::Put(put) => put.encoded_len(),
+        Wanted::DeleteRange(delete) => delete.encoded_len(),
+        Wanted::Txn(txn) => txn.encoded_len(),
     }
 }
 
@@ -62,15 +70,16 @@ impl<B: Backend> Session for SessionService<B> {
 }
 
 impl<B: Backend> SessionService<B> {
-    /// A cluster that was recovered or restored has another id: it must not take a session of its former life for one of its own.
+    /// What another cluster's session asks needs no place in this one's log to be refused.
     fn is_ours(&self, client: ClientId) -> bool {
         client.cluster.0 == self.0.backend.local().header.cluster_id
     }
 
     async fn answer_call(&self, request: CallRequest) -> Result<Answer, BackendError> {
-        let too_large = request.encoded_len() > self.0.config.max_request_bytes;
         let CallRequest { session, sequence, acked_below, is_retry, request } = request;
         let client = named(session)?;
+        // As long as etcd's own method takes, and whatever else is in the call: a repetition must not be refused for its own length.
+        let too_large = request.as_ref().is_some_and(|wanted| request_bytes(wanted) > self.0.config.max_request_bytes);
         let command = self.command(request)?;
         if too_large {
             return Err(BackendError::RequestTooLarge);

@@ -182,7 +182,10 @@ impl Backend for KeyspaceBackend {
     }
 
     async fn open_session(&self) -> Result<(ClientId, u64), BackendError> {
-        let open = ClientCommand::Open { cluster: ClusterId(self.cluster), bounds: ClientBounds::default() };
+        let nonce = getrandom::u64()
+            .map_err(|error| BackendError::Other(format!("no number can be drawn for a session: {error}")))?;
+        let client = ClientId { cluster: ClusterId(self.cluster), nonce };
+        let open = ClientCommand::Open { client, bounds: ClientBounds::default() };
         match self.handle.write(encode_to_bytes(&open)).await.map_err(backend_error)? {
             Reply::SessionOpened { client, window } => Ok((client, window)),
             other => Err(BackendError::Other(format!("opening a session was answered with {other:?}"))),

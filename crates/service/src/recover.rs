@@ -74,7 +74,9 @@ pub enum RecoverError {
     Witness(String),
     /// A witness proves that something was written which no survivor has.
     #[error(
-        "{witness}, which stores no data, knows the log to term {} at slot {}, and {best} has it only to term {} at slot {}: what is          between may have been acknowledged, and is on no disk that is named here; find the member that has it, or leave the          witness's directory out to recover without", witness_end.0, witness_end.1, best_end.0, best_end.1
+        "{witness}, which stores no data, knows the log to term {} at slot {}, and {best} has it only to term {} at slot {}: what is \
+         between may have been acknowledged, and is on no disk that is named here; find the member that has it, or leave the \
+         witness's directory out to recover without", witness_end.0, witness_end.1, best_end.0, best_end.1
     )]
     WitnessKnowsMore {
         /// The witness.

@@ -172,7 +172,7 @@ fn member_json(member: &Member) -> Value {
     json!({
         "id": format!("{:x}", member.id), "name": member.name, "learner": member.is_learner,
         "witness": member.quorate_witness,
-        "peer_urls": member.peer_urls, "client_urls": member.client_urls,
+        "peer_urls": member.peer_urls, "client_urls": member.client_urls, "status_urls": member.quorate_status_urls,
     })
 }
 
@@ -197,12 +197,11 @@ async fn list(client: &ClientArguments) -> Result<()> {
             (false, false) => "voter",
         };
         let name = if member.name.is_empty() { "(unstarted)" } else { &member.name };
-        text += &format!(
-            "{:<16x} {name:<12} {role:<8} {:<32} {}\n",
-            member.id,
-            member.peer_urls.join(","),
-            member.client_urls.join(",")
-        );
+        let client_urls = match member.quorate_status_urls.as_slice() {
+            [] => member.client_urls.join(","),
+            urls => format!("none; its status at {}", urls.join(",")),
+        };
+        text += &format!("{:<16x} {name:<12} {role:<8} {:<32} {client_urls}\n", member.id, member.peer_urls.join(","));
     }
     if !confirmed {
         text += "as one member knows them: no quorum confirms it now\n";
@@ -238,12 +237,23 @@ fn refuse_taken_name(cluster: &Cluster, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A refusal to add a witness, with what to do about it where that is known.
+fn advised(why: anyhow::Error) -> anyhow::Error {
+    if why.to_string().contains("not enough started members") {
+        return anyhow::anyhow!(
+            "{why}: a witness votes from the moment it is added, so the voters that have started must be a majority without it; \
+             add a member that stores data first, and start all that were added"
+        );
+    }
+    why
+}
+
 async fn add(arguments: AddArguments) -> Result<()> {
     let AddArguments { new, learner, witness, client } = arguments;
     let mut cluster = Cluster::of(&client).await?;
     refuse_taken_name(&cluster, &new.name)?;
     let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: learner, quorate_witness: witness };
-    let added = cluster.add(request).await?;
+    let added = cluster.add(request).await.map_err(|why| if witness { advised(why) } else { why })?;
     ensure!(
         added.quorate_witness == witness,
         "the server knows no witnesses: member {:x} was added as a voter that stores data; `quorate member remove {:x}` takes it back",

@@ -30,9 +30,9 @@ pub async fn once<T>(
 fn in_words(error: CallError) -> anyhow::Error {
     match error {
         CallError::NoSessions { .. } => {
-            anyhow::anyhow!("--exactly-once needs Quorate servers, and this one does not know sessions: {error}")
+            anyhow::anyhow!("--exactly-once needs Quorate servers, and none of the endpoints is one: {error}")
         }
-        CallError::InDoubt { .. } => anyhow::anyhow!("{error} (--timeout-ms waits longer)"),
+        CallError::InDoubt { waiting_may_help: true, .. } => anyhow::anyhow!("{error} (--timeout-ms waits longer)"),
         CallError::NotTaken { last } => {
             anyhow::anyhow!("no server took the request ({last}). Is a cluster up? `quorate up` starts one")
         }

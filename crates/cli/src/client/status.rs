@@ -49,7 +49,7 @@ pub fn status(arguments: StatusArguments) -> Result<ExitCode> {
 }
 
 async fn ask(client: &ClientArguments, member: Member) -> Line {
-    let Some(endpoint) = member.client_urls.first().cloned() else {
+    let Some(endpoint) = member.client_urls.first().or(member.quorate_status_urls.first()).cloned() else {
         let why = "its client address is not known here: it was not heard of since this node started".to_owned();
         return Line { member, endpoint: None, status: Err(why) };
     };

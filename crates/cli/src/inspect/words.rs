@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_keyspace::{Operation, Request};
-use quorate_machine::decode_batch;
+use quorate_machine::{ClientCommand, decode_batch};
 use quorate_raft::{Configuration, Entry, Payload};
 use quorate_types::{MemberRole, Membership, Slot};
 use quorate_wire::decode_exact;
@@ -23,9 +23,26 @@ pub fn payload(payload: &Payload) -> String {
         Payload::NoOp => "a leader's first entry, without commands".to_owned(),
         Payload::Members(found) => format!("members: {}", configuration(found)),
         Payload::Command(batch) => match decode_batch(batch.clone()) {
-            Ok(commands) => commands.iter().map(|command| request(&command.payload)).collect::<Vec<_>>().join("; "),
+            Ok(commands) => {
+                commands.iter().map(|command| command_words(&command.payload)).collect::<Vec<_>>().join("; ")
+            }
             Err(why) => format!("{} bytes that are no batch of commands: {why}", batch.len()),
         },
+    }
+}
+
+/// A command of the keyspace, or a client's session's, with what it calls.
+fn command_words(payload: &Bytes) -> String {
+    if !ClientCommand::is_claimed_by(payload) {
+        return request(payload);
+    }
+    match decode_exact(payload.clone()) {
+        Ok(ClientCommand::Open { client, .. }) => format!("open session {:x}", client.nonce),
+        Ok(ClientCommand::Call { client, sequence, payload, .. }) => {
+            format!("session {:x}, call {sequence}: {}", client.nonce, request(&payload))
+        }
+        Ok(ClientCommand::Close { client }) => format!("close session {:x}", client.nonce),
+        Err(why) => format!("{} bytes that are no session's command: {why}", payload.len()),
     }
 }
 
@@ -122,12 +139,30 @@ pub fn age(written: Option<SystemTime>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_keyspace::PutRequest;
+    use quorate_machine::{ClientBounds, ClientId};
+    use quorate_types::ClusterId;
+    use quorate_wire::encode_to_bytes;
 
     #[test]
     fn the_keys_of_a_prefix_end_where_no_more_begin_so() {
         assert_eq!(behind_prefix(b"ab"), b"ac");
         assert_eq!(behind_prefix(b"a\xff"), b"b");
         assert_eq!(behind_prefix(b"\xff"), b"\0");
+    }
+
+    #[test]
+    fn a_sessions_commands_are_told_with_what_they_call() {
+        let client = ClientId { cluster: ClusterId(1), nonce: 0xab };
+        let put =
+            PutRequest { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"v"), ..PutRequest::default() };
+        let payload = encode_to_bytes(&Request::Put(put));
+        let open = ClientCommand::Open { client, bounds: ClientBounds::default() };
+        let call = ClientCommand::Call { client, sequence: 3, acked_below: 1, payload };
+        let commands = [open, call, ClientCommand::Close { client }].map(|command| encode_to_bytes(&command));
+        let words = commands.iter().map(command_words).collect::<Vec<_>>();
+        assert_eq!(words, ["open session ab", "session ab, call 3: put k = v", "close session ab"]);
+        assert!(command_words(&Bytes::from_static(b"\xff\x63")).contains("2 bytes that are no session's command"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_keyspace::{Operation, Request};
-use quorate_machine::decode_batch;
+use quorate_machine::{ClientCommand, decode_batch};
 use quorate_protocol::{Decision, Output};
 use quorate_raft::Raft;
 use quorate_recorder::{BatchMark, Doing, Life, SceneKind};
@@ -61,12 +61,11 @@ fn slot_said(output: &Output<Raft>, writing: &BTreeSet<BatchMark>) -> Option<Slo
 
 fn writes(batch: &Bytes, key: &[u8]) -> bool {
     let Ok(commands) = decode_batch(batch.clone()) else { return false };
-    commands.iter().any(|command| match decode_exact::<Request>(command.payload.clone()) {
-        Ok(Request::Put(put)) => put.key == key,
-        Ok(Request::DeleteRange(delete)) => covers(&delete.key, &delete.range_end, key),
-        Ok(Request::Txn(txn)) => {
-            txn.success.iter().chain(&txn.failure).any(|operation| operation_writes(operation, key))
-        }
+    let called = commands.iter().filter_map(|command| ClientCommand::called(&command.payload));
+    called.filter_map(|payload| decode_exact::<Request>(payload).ok()).any(|request| match request {
+        Request::Put(put) => put.key == key,
+        Request::DeleteRange(delete) => covers(&delete.key, &delete.range_end, key),
+        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(|operation| operation_writes(operation, key)),
         _ => false,
     })
 }
@@ -86,5 +85,33 @@ fn covers(from: &[u8], range_end: &[u8], key: &[u8]) -> bool {
         [] => key == from,
         [0] => key >= from,
         end => key >= from && key < end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_keyspace::PutRequest;
+    use quorate_machine::{ClientId, Command, encode_batch};
+    use quorate_types::{ClusterId, Incarnation, Session};
+    use quorate_wire::encode_to_bytes;
+
+    fn batch_of(payload: Bytes) -> Bytes {
+        let session = Session { owner: 1, incarnation: Incarnation(1) };
+        encode_batch(&[Command { session, sequence: 1, acked_below: 1, stamp: Time::ZERO, payload }])
+    }
+
+    #[test]
+    fn a_put_is_found_also_where_a_clients_session_calls_it() {
+        let put =
+            PutRequest { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"v"), ..PutRequest::default() };
+        let payload = encode_to_bytes(&Request::Put(put));
+        let client = ClientId { cluster: ClusterId(1), nonce: 7 };
+        let call = ClientCommand::Call { client, sequence: 1, acked_below: 1, payload: payload.clone() };
+        for written in [batch_of(payload), batch_of(encode_to_bytes(&call))] {
+            assert!(writes(&written, b"k"));
+            assert!(!writes(&written, b"l"));
+        }
+        assert!(!writes(&batch_of(encode_to_bytes(&ClientCommand::Close { client })), b"k"));
     }
 }

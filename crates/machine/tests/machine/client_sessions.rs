@@ -13,16 +13,16 @@ use quorate_wire::encode_to_bytes;
 const CLUSTER: ClusterId = ClusterId(9);
 const BOUNDS: ClientBounds = ClientBounds { sessions_max: 2, window: 4, reply_bytes_max: 8, kept_bytes_max: 64 };
 
-fn client(slot: u64) -> ClientId {
-    ClientId { cluster: CLUSTER, slot: Slot(slot), index: 0 }
+fn client(nonce: u64) -> ClientId {
+    ClientId { cluster: CLUSTER, nonce }
 }
 
 fn call(client: ClientId, sequence: u64, acked_below: u64, payload: &'static str) -> ClientCommand {
     ClientCommand::Call { client, sequence, acked_below, payload: Bytes::from_static(payload.as_bytes()) }
 }
 
-fn open() -> ClientCommand {
-    ClientCommand::Open { cluster: CLUSTER, bounds: BOUNDS }
+fn open(nonce: u64) -> ClientCommand {
+    ClientCommand::Open { client: client(nonce), bounds: BOUNDS }
 }
 
 /// A decided batch of one, of the node's next sequence.
@@ -36,13 +36,14 @@ fn of_node(node: u64, sequence: u64, command: &ClientCommand) -> Decision {
 struct Alone {
     machine: ListMachine,
     tags: u64,
+    nonces: u64,
 }
 
 impl Alone {
     fn new() -> Alone {
         let mut machine = fresh(1, MachineConfig::default());
         machine.lead(Lead { era: 1, who: Some(NodeId(1)), ready: true, settled: true }, &mut Out::new());
-        Alone { machine, tags: 0 }
+        Alone { machine, tags: 0, nonces: 0 }
     }
 
     fn ask(&mut self, payload: Bytes) -> Result<u64, RequestError> {
@@ -67,18 +68,23 @@ impl Alone {
     }
 
     fn open(&mut self) -> ClientId {
-        let opened = self.tell(&open()).unwrap();
-        assert_eq!(opened & OPENED, OPENED);
-        client((opened & !OPENED) >> 8)
+        self.nonces += 1;
+        let opened = self.tell(&open(self.nonces)).unwrap();
+        assert_eq!(opened, OPENED | self.nonces);
+        client(self.nonces)
     }
 }
 
 #[test]
-fn a_session_is_named_by_its_place_in_the_log() {
+fn a_session_is_named_by_the_number_that_was_drawn_for_it_and_opening_it_twice_opens_one() {
     let mut alone = Alone::new();
-    alone.ask(Bytes::from_static(b"other")).unwrap();
-    assert_eq!(alone.open(), client(2));
-    assert_eq!(alone.open(), client(3));
+    assert_eq!(alone.tell(&open(70)), Ok(OPENED | 70));
+    alone.tell(&call(client(70), 1, 1, "paid")).unwrap();
+    assert_eq!(alone.tell(&open(70)), Ok(OPENED | 70));
+    assert_eq!(alone.machine.status().client_sessions, 1);
+    alone.tell(&call(client(70), 1, 1, "paid")).unwrap();
+    assert_eq!(items(&alone.machine), ["paid"]);
+    assert_eq!(alone.tell(&open(71)), Ok(OPENED | 71));
     assert_eq!(alone.machine.status().client_sessions, 2);
 }
 
@@ -87,7 +93,7 @@ fn a_retry_at_another_node_is_answered_with_the_first_reply_and_not_applied() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
     machine.lead(Lead { era: 1, who: Some(NodeId(2)), ready: true, settled: true }, &mut out);
-    decide(&mut machine, of_node(2, 1, &open()), &mut out);
+    decide(&mut machine, of_node(2, 1, &open(1)), &mut out);
     // Asked of node 2, which crashes before it answers; then of this node.
     decide(&mut machine, of_node(2, 2, &call(client(1), 1, 1, "paid")), &mut out);
     decide(&mut machine, of_node(3, 1, &call(client(1), 2, 1, "else")), &mut out);
@@ -104,7 +110,7 @@ fn a_retry_at_another_node_is_answered_with_the_first_reply_and_not_applied() {
 fn of_two_copies_under_way_at_two_nodes_the_first_decided_is_applied() {
     let mut machine = fresh(1, MachineConfig::default());
     let mut out = Out::new();
-    decide(&mut machine, of_node(2, 1, &open()), &mut out);
+    decide(&mut machine, of_node(2, 1, &open(1)), &mut out);
     decide(&mut machine, of_node(3, 1, &call(client(1), 1, 1, "once")), &mut out);
     decide(&mut machine, of_node(2, 2, &call(client(1), 1, 1, "once")), &mut out);
     // And one of an incarnation that is over by now.
@@ -190,7 +196,7 @@ fn sessions_and_replies_travel_in_snapshots_and_expire_alike_behind_them() {
     // The laggard does what the other does: the same digests, also where a session makes room for a new one.
     let steps = [
         (3, call(first, 1, 1, "one")),
-        (4, open()),
+        (4, open(3)),
         (5, call(second, 2, 2, "expired")),
         (6, call(first, 2, 2, "three")),
         (7, call(first, 1, 1, "late")),
@@ -234,19 +240,14 @@ fn a_new_cluster_knows_no_session_of_its_former_life() {
     let mut founded = fresh(1, MachineConfig::default());
     let state = image_of(&alone.machine).into_state();
     founded.install(Staged::of_new_cluster(state, Slot(1)), &mut Out::new());
-    // A session opened in the very place of the old one, in the new cluster's log, is another session.
-    let opens = ClientCommand::Open { cluster: ClusterId(10), bounds: BOUNDS };
-    decide(&mut founded, of_node(1, 1, &opens), &mut Out::new());
-    let reused = ClientId { slot: Slot(2), ..client };
-    for (sequence, stale) in [(2, client), (3, reused)] {
-        decide(&mut founded, of_node(1, sequence, &call(stale, 2, 1, "stale")), &mut Out::new());
-    }
+    // Restored with the same founders and token it has the same id, and its log comes to the same places again.
+    decide(&mut founded, of_node(1, 1, &open(2)), &mut Out::new());
+    decide(&mut founded, of_node(1, 2, &call(client, 2, 1, "stale")), &mut Out::new());
+    // And where its id is another, the same number is another session.
+    let elsewhere = ClientId { cluster: ClusterId(10), nonce: 2 };
+    decide(&mut founded, of_node(1, 3, &call(elsewhere, 1, 1, "elsewhere")), &mut Out::new());
     assert_eq!(items(&founded), ["one"]);
-    decide(
-        &mut founded,
-        of_node(1, 4, &call(ClientId { cluster: ClusterId(10), ..reused }, 1, 1, "new")),
-        &mut Out::new(),
-    );
+    decide(&mut founded, of_node(1, 4, &call(ClientId { nonce: 2, ..client }, 1, 1, "new")), &mut Out::new());
     assert_eq!(items(&founded), ["one", "new"]);
 }
 

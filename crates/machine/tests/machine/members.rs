@@ -318,6 +318,45 @@ fn the_quorum_of_started_members_is_protected_as_in_etcd() {
     assert_eq!(leader.answers(), [(1, Ok(())), (2, refused.clone()), (3, refused)]);
 }
 
+/// What the leader of these members says to a witness, strictly: it counts at once, also as long as it is not started.
+fn strict_word_on_a_witness(members: &[Member]) -> Result<Membership, AskError> {
+    let members = Membership::new(members.iter().cloned());
+    let change = add(Member { role: MemberRole::Witness, ..joining(9) });
+    change.why_refused(&members).map_or(Ok(members), Err)
+}
+
+#[test]
+fn a_witness_that_would_cost_the_majority_until_it_starts_is_refused() {
+    let started = |id, role| Member { role, name: format!("m{id}"), ..joining(id) };
+    let (first, second) = (started(1, MemberRole::Voter), started(2, MemberRole::Voter));
+    let refused = Err(AskError::NotEnoughStarted);
+    assert_eq!(strict_word_on_a_witness(std::slice::from_ref(&first)), refused, "beside it one of two would be left");
+    let catching_up = started(2, MemberRole::Joining);
+    assert_eq!(strict_word_on_a_witness(&[first.clone(), catching_up]), refused, "who catches up does not count yet");
+    let learner = started(2, MemberRole::Learner);
+    assert_eq!(strict_word_on_a_witness(&[first.clone(), learner]), refused);
+    let not_started = Member { role: MemberRole::Voter, ..joining(2) };
+    assert_eq!(strict_word_on_a_witness(&[first.clone(), not_started]), refused);
+    assert!(strict_word_on_a_witness(&[first.clone(), second.clone()]).is_ok(), "two of three");
+    let witness_to_be = Member { role: MemberRole::Witness, ..joining(3) };
+    assert_eq!(strict_word_on_a_witness(&[first, second, witness_to_be]), refused, "two of four");
+}
+
+#[test]
+fn the_refusal_of_a_witness_writes_nothing() {
+    let mut leader = Seat::leader(1);
+    leader.in_force = Membership::of_voters(1);
+    leader.change(1, add(Member { role: MemberRole::Witness, ..joining(9) }));
+    leader.settle(0);
+    if let Some(founders) = leader.wish() {
+        assert!(founders.members.get(NodeId(9)).is_none(), "only the founders are written down");
+        leader.decide(&founders.members);
+        leader.settle(0);
+    }
+    assert!(leader.wish().is_none());
+    assert_eq!(leader.answers(), [(1, Err(AskError::NotEnoughStarted))]);
+}
+
 #[test]
 fn a_replica_that_is_not_ready_is_asked_again_at_the_next_tick() {
     let mut leader = Seat::leader(1);

@@ -297,17 +297,58 @@ async fn every_kind_of_request_is_answered_alike_by_every_member_and_refusals_to
     cluster.local.shut_down().await;
 }
 
+/// Put's own limit, whatever a session adds to the request: a repetition says so, and must not be too long by that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_takes_as_much_as_a_put_and_a_repetition_of_it_too() {
+    const REQUEST_BYTES_MAX: usize = 1536 * 1024;
+    // The key and its two bytes, then a byte and three of length before the value.
+    let put_of = |length: usize| {
+        let value = vec![b'v'; length - 4 - 5].into();
+        PutRequest { key: "big".into(), value, ..PutRequest::default() }
+    };
+    let cluster = Cluster::start(1).await;
+    let mut client = SessionClient::new(cluster.channel(0));
+    let session = Some(opened(&mut client).await);
+    let call = |sequence, is_retry, length| CallRequest {
+        session,
+        sequence,
+        acked_below: 1,
+        is_retry,
+        request: Some(Request::Put(put_of(length))),
+    };
+    let mut kv = KvClient::new(cluster.channel(0));
+    kv.put(put_of(REQUEST_BYTES_MAX)).await.unwrap();
+    for is_retry in [false, true] {
+        let answer = client.call(call(1, is_retry, REQUEST_BYTES_MAX)).await.unwrap().into_inner().answer;
+        assert!(matches!(answer, Some(Answer::Put(_))), "{answer:?}");
+        let refused = client.call(call(2, is_retry, REQUEST_BYTES_MAX + 1)).await.unwrap_err();
+        let as_put = kv.put(put_of(REQUEST_BYTES_MAX + 1)).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (as_put.code(), as_put.message()));
+    }
+    cluster.local.shut_down().await;
+}
+
+/// A cluster that is restored with its old founders and token has its old id, and its log comes to the old places again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_opened_at_the_same_place_of_two_logs_are_not_called_alike() {
+    let mut numbers = Vec::new();
+    for _ in 0..2 {
+        let cluster = Cluster::start(1).await;
+        numbers.push(opened(&mut SessionClient::new(cluster.channel(0))).await.nonce);
+        cluster.local.shut_down().await;
+    }
+    assert_ne!(numbers[0], numbers[1]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_no_session_is_told_and_nothing_is_done_for_it() {
     let cluster = Cluster::start(1).await;
     let mut client = SessionClient::new(cluster.channel(0));
     let session = opened(&mut client).await;
     let expired = Answer::Bar(Bar::SessionExpired.into());
-    for foreign in [
-        SessionId { slot: session.slot + 1_000, ..session },
-        SessionId { cluster_id: session.cluster_id ^ 1, ..session },
-        SessionId { index: session.index + 1, ..session },
-    ] {
+    for foreign in
+        [SessionId { cluster_id: session.cluster_id ^ 1, ..session }, SessionId { nonce: session.nonce ^ 1, ..session }]
+    {
         assert_eq!(call(&mut client, foreign, 1, Request::Put(put("never"))).await, expired);
     }
     let unnamed = CallRequest { request: Some(Request::Put(put("never"))), ..CallRequest::default() };

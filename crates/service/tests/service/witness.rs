@@ -170,6 +170,12 @@ async fn with_one_voter_down_writes_go_on_and_the_witness_stores_none_of_them() 
     let listed = ClusterClient::new(cluster.channel(WITNESS)).member_list(listed).await.unwrap().into_inner().members;
     let witnesses: Vec<u64> = listed.iter().filter(|member| member.quorate_witness).map(|member| member.id).collect();
     assert_eq!(witnesses, [cluster.local.member_id(WITNESS)]);
+    // Etcd's clients dial what is listed for clients, and do not repeat a write elsewhere that a witness refuses.
+    let status_url = cluster.local.endpoints().swap_remove(WITNESS);
+    for member in &listed {
+        assert_eq!(member.client_urls.is_empty(), member.quorate_witness, "{member:?}");
+        assert_eq!(member.quorate_status_urls.contains(&status_url), member.quorate_witness, "{member:?}");
+    }
 
     cluster.local.stop(WITNESS).await;
     let directory = &cluster.local.data_directory(WITNESS).clone();
@@ -253,5 +259,22 @@ async fn a_witness_stays_one_and_never_leads() {
     cluster.local.restart(WITNESS).unwrap();
     cluster.wait_for("the witness to be one again", async |cluster| cluster.role(WITNESS).await == "witness").await;
     refused_by_witness(range(cluster.channel(WITNESS), true).await);
+    cluster.local.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_member_gets_no_witness_and_serves_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let local = LocalCluster::start(directory.path(), 1).unwrap();
+    let cluster = Cluster { local, _directory: directory };
+    cluster.put(0, "before").await;
+    let peer_urls = vec!["http://127.0.0.1:1".to_owned()];
+    let request = MemberAddRequest { peer_urls, quorate_witness: true, ..MemberAddRequest::default() };
+    let refused = ClusterClient::new(cluster.channel(0)).member_add(request).await.unwrap_err();
+    let words = "etcdserver: re-configuration failed due to not enough started members";
+    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, words));
+    cluster.put(0, "after").await;
+    let listed = ClusterClient::new(cluster.channel(0)).member_list(MemberListRequest { linearizable: true }).await;
+    assert_eq!(listed.unwrap().into_inner().members.len(), 1);
     cluster.local.shut_down().await;
 }

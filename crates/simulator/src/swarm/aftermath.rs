@@ -140,18 +140,19 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         false
     }
 
-    /// `LiveAfterHeal`: a new write at every live node is decided; everything decided is applied at every
-    /// live node; every key can be read.
+    /// `LiveAfterHeal`: everything decided is applied at every live node, also if nobody writes any more; a new write at every live node
+    /// is decided, and applied everywhere; every key can be read.
     fn check_live(&mut self, core: &[NodeId]) -> bool {
+        if R::SLOTS.is_none() && !self.all_apply(core) {
+            return self.not_live("not every node has applied everything, and nobody writes", core);
+        }
         let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
         for node in core {
             if !self.answered_at(*node, deadline, |history, world| history.probe_write(world, *node)) {
                 return self.not_live(&format!("a new write at {node} is not decided"), core);
             }
         }
-        if !self.run_while(deadline, |after| {
-            core.iter().any(|node| after.applied(*node) != Some(after.world.highest_applied()))
-        }) {
+        if !self.all_apply(core) {
             return self.not_live("not every node has applied everything", core);
         }
         for node in core {
@@ -160,6 +161,12 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             }
         }
         true
+    }
+
+    fn all_apply(&mut self, core: &[NodeId]) -> bool {
+        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let lags = |after: &Self| core.iter().any(|node| after.applied(*node) != Some(after.world.highest_applied()));
+        self.run_while(deadline, lags)
     }
 
     /// Calls again and again until one is answered.

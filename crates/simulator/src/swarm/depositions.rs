@@ -33,7 +33,8 @@ impl Storm {
         self.depose(plan, world, times)
     }
 
-    /// Cuts off or crashes who leads, and lets those come back who were cut off before. 0 times: all come back.
+    /// Cuts off, suspends or crashes who leads, and lets those come back who were cut off before. 0 times: all come back. A leader that is
+    /// suspended and cut off hears its clients first when it goes on.
     pub(super) fn depose<R: Replica, S: StateMachine>(
         &mut self,
         plan: &Plan,
@@ -59,6 +60,13 @@ impl Storm {
             world.act(&Act::Crash(leader));
             reminders.push((self.up_to_patiences(plan, 8), StormAlarm::Recover(leader)));
             return reminders;
+        }
+        if self.random.happens(Chance::percent(25)) {
+            let duration = self.up_to_patiences(plan, 4);
+            world.act(&Act::Pause { node: leader, duration: Some(duration) });
+            if self.random.happens(Chance::percent(25)) {
+                return reminders;
+            }
         }
         // Alone, or with others who are too few with it.
         let mut rest: Vec<NodeId> = world.nodes().filter(|node| *node != leader).collect();

@@ -129,14 +129,15 @@ impl Sessioners {
         let chance = self.random.below(32);
         match self.all.get(at)?.session.as_ref().map(|open| (open.client, open.sequence, open.wanted.is_some())) {
             None => {
-                let open = ClientCommand::Open { cluster: ClusterId(1), bounds: self.bounds };
+                let client = ClientId { cluster: ClusterId(1), nonce: self.random.bits() };
+                let open = ClientCommand::Open { client, bounds: self.bounds };
                 self.send(world, at, Copy::Opening, &open, "open a session".to_owned());
             }
             Some((_, _, true)) if chance == 0 => self.give_up(at, world.now(), history),
             Some((_, _, true)) => self.send_wanted(at, world),
             Some((client, _, false)) if chance == 1 => {
                 self.all[at].session = None;
-                let words = format!("close the session of slot {}", client.slot);
+                let words = format!("close session {:x}", client.nonce);
                 self.send(world, at, Copy::Closing, &ClientCommand::Close { client }, words);
             }
             // Most often at once, as a client does that lost the answer on its way.

@@ -237,7 +237,7 @@ impl Storm {
     fn replay<R: Replica, S: StateMachine>(&mut self, world: &mut World<R, S>) -> Reminders {
         self.count("replay");
         for _ in 0..self.random.between(1, 8) {
-            let (from, to) = (self.any(world), self.any(world));
+            let (from, to) = (self.any(world), self.victim(world));
             if from != to {
                 world.act(&Act::Replay { from, to, back: self.random.log_uniform(1, 256) });
             }

@@ -245,7 +245,7 @@ pub trait Judged: StateMachine {
             Meaning::NoLease => "no such lease".to_owned(),
             Meaning::NoSpace => "no space".to_owned(),
             Meaning::Cleared => "cleared".to_owned(),
-            Meaning::Opened { client } => format!("session of slot {}", client.slot),
+            Meaning::Opened { client } => format!("session {:x}", client.nonce),
             Meaning::Closed => "closed".to_owned(),
             Meaning::Refused(why) => why,
         }

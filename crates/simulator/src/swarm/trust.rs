@@ -18,7 +18,8 @@ pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Fi
         let era = node.replica().status().era;
         for trust in trusts {
             let Some(peer) = world.node(trust.peer).map(|peer| peer.replica()) else { continue };
-            if peer.status().era == era && !peer.holds(trust.slot, trust.era) {
+            let counts = peer.status().era == era && world.is_sound(leader, trust.peer);
+            if counts && !peer.holds(trust.slot, trust.era) {
                 let detail = format!(
                     "{leader} leads era {era} and takes {} to have its log up to {}, an entry of era {}: it has not",
                     trust.peer, trust.slot, trust.era

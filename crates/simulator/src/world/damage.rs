@@ -59,7 +59,7 @@ impl Trouble {
     }
 
     /// Whether a write was lost or misdirected and nothing durable shows it yet.
-    fn is_unproven(&self) -> bool {
+    pub(super) fn is_unproven(&self) -> bool {
         self.faulted_writes > 0 && self.writes_since < PROVING_WRITES
     }
 

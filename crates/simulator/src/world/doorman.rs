@@ -102,6 +102,17 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         true
     }
 
+    /// Whether what a running node has is what others may count on: neither would `host` turn it away, nor has its disk lost a write
+    /// that nothing shows.
+    pub(crate) fn is_sound(&self, host: NodeId, guest: NodeId) -> bool {
+        let known = self.doorman.known.get(&(host, guest));
+        self.hosts
+            .get(&guest)
+            .filter(|running| !running.trouble.is_unproven())
+            .and_then(Host::credentials)
+            .is_some_and(|has| known.is_none_or(|known| known.disk == has.disk && known.incarnation <= has.incarnation))
+    }
+
     /// Two running nodes exchange hellos: says whether each lets the other in. Whoever is refused stops for good, for no
     /// retry can help it.
     fn meet(&mut self, one: NodeId, other: NodeId) -> bool {

@@ -9,7 +9,7 @@ use quorate_protocol::Decision;
 use quorate_types::{Incarnation, NodeId, Session, Slot, Time};
 use std::time::Duration;
 
-/// The reply to opening a session has this bit, the slot above the lowest byte, and the index in it.
+/// The reply to opening a session has this bit beside its number.
 pub const OPENED: u64 = 1 << 63;
 /// The reply to closing one.
 pub const CLOSED: u64 = 1 << 62;
@@ -28,7 +28,7 @@ impl StateMachine for AppendingList {
     const KEPT_REPLIES: Option<KeptReplies<u64>> = Some(KeptReplies {
         encode: |position| quorate_wire::encode_to_bytes(position),
         decode: quorate_wire::decode_exact,
-        opened: |client, _| OPENED | client.slot.0 << 8 | u64::from(client.index),
+        opened: |client, _| OPENED | client.nonce,
         closed: || CLOSED,
     });
 
