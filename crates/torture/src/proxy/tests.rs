@@ -21,6 +21,8 @@ fn hello(name: &str) -> Hello {
         peer_urls: Vec::new(),
         members_decided_at: Slot(0),
         agreements: Vec::new(),
+        told_starts: Vec::new(),
+        known_start: None,
     }
 }
 
