@@ -7,6 +7,7 @@ mod depositions;
 mod history;
 mod judge;
 mod keyspace;
+mod last_lease;
 mod lease_book;
 mod lessees;
 mod operator;
@@ -26,7 +27,7 @@ mod subject;
 mod trust;
 mod watchers;
 
-pub(crate) use aftermath::Aftermath;
+pub(crate) use aftermath::{Aftermath, Times};
 pub use campaign::{Campaign, CampaignReport, FailedSeed, Progress, run_campaign};
 pub(crate) use history::History;
 pub use plan::{FaultClass, Leases, Mix, Plan, Sessions};

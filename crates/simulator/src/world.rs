@@ -280,6 +280,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.reign().map(|(_, leader)| leader)
     }
 
+    /// What a running node's own clock shows; `None` if it does not run or stands still.
+    pub(crate) fn clock_of(&self, id: NodeId) -> Option<Time> {
+        let host = self.hosts.get(&id).filter(|host| host.node.is_some())?;
+        Some(host.clock.read(self.now))
+    }
+
     /// The newest era in which a running node takes proposals, and that node.
     pub(crate) fn reign(&self) -> Option<(u64, NodeId)> {
         let ready = self.hosts.values().filter(|host| host.node.is_some());

@@ -4,7 +4,7 @@ use super::decree::SingleValue;
 use super::script::{Call, Expectation, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
 use crate::network::{Fate, FilterRule, Flight};
 use crate::random::Chance;
-use crate::swarm::{Aftermath, History, Judged, Plan, Subject, new_world};
+use crate::swarm::{Aftermath, History, Judged, Plan, Subject, Times, new_world};
 use crate::world::{BrokenPromise, Checks, DiskModel, OperationId, Outcome, World, WorldConfig};
 use crate::{Keep, Latency, Transcript};
 use bytes::Bytes;
@@ -106,12 +106,16 @@ impl Scenario {
         self.like_seed.map(|seed| Plan { voters: self.node_count(), ghost, deep, ..Plan::of_seed(seed) })
     }
 
-    /// How long silence lasts before somebody else takes over, and how long a call lasts at most.
-    fn times(&self) -> (Duration, Duration) {
-        match self.plan() {
-            Some(plan) => (plan.patience, plan.longest_call),
-            None => (self.election_timeout, MachineConfig::default().request_timeout),
-        }
+    /// What the aftermath expects; without a seed nothing of leases that are logged often.
+    fn times(&self) -> Times {
+        self.plan().map_or_else(
+            || Times {
+                patience: self.election_timeout,
+                longest_call: MachineConfig::default().request_timeout,
+                lease_checkpoints_every: Duration::MAX,
+            },
+            |plan| plan.times(),
+        )
     }
 }
 
@@ -125,8 +129,7 @@ struct Stage<R: Subject, S: Judged> {
     world: World<R, S>,
     history: History,
     calls: BTreeMap<String, Called>,
-    patience: Duration,
-    longest_call: Duration,
+    times: Times,
     /// Guards before this place in the transcript are forgotten.
     forgotten: usize,
 }
@@ -134,11 +137,11 @@ struct Stage<R: Subject, S: Judged> {
 type Checked = Result<(), String>;
 
 impl<R: Subject, S: Judged> Stage<R, S> {
-    fn new(scenario: &Scenario, mut world: World<R, S>, (patience, longest_call): (Duration, Duration)) -> Stage<R, S> {
+    fn new(scenario: &Scenario, mut world: World<R, S>, times: Times) -> Stage<R, S> {
         world.set_manual_timers(scenario.manual_timers);
         let (mut history, calls) = (History::default(), BTreeMap::new());
         history.trust_clocks(scenario.plan().and_then(|plan| plan.clock_error_percent_max()));
-        Stage { world, history, calls, patience, longest_call, forgotten: 0 }
+        Stage { world, history, calls, times, forgotten: 0 }
     }
 
     fn play(self, scenario: &Scenario) -> ScenarioReport {
@@ -191,9 +194,8 @@ impl<R: Subject, S: Judged> Stage<R, S> {
             Step::Note(text) => world.remark(text.clone()),
             Step::Aftermath { without } => {
                 self.collect();
-                let (patience, longest_call) = (self.patience, self.longest_call);
-                Aftermath { world: &mut self.world, history: &mut self.history, patience, longest_call }
-                    .examine(without);
+                let (world, history, times) = (&mut self.world, &mut self.history, self.times);
+                Aftermath { world, history, times }.examine(without);
             }
             Step::Forget => self.forgotten = world.transcript().kept().len(),
             Step::Expect(expectation) => {

@@ -16,10 +16,18 @@ pub(super) const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
 pub(crate) struct Aftermath<'a, R: Subject, S: Judged> {
     pub(crate) world: &'a mut World<R, S>,
     pub(crate) history: &'a mut History,
+    pub(crate) times: Times,
+}
+
+/// What is to be expected of it, in time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
     /// How long silence lasts before somebody else takes over.
     pub(crate) patience: Duration,
     /// No call may take longer.
     pub(crate) longest_call: Duration,
+    /// How often the log says what is left of a lease.
+    pub(crate) lease_checkpoints_every: Duration,
 }
 
 impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
@@ -34,7 +42,8 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             // What was asked before may have been carried out since: of the members there are now, too many may stay down for ever.
             if self.has_quorum() {
                 let is_live = self.check_live(&core) && self.check_members(&core) && self.check_transfer(&core);
-                if is_live && self.check_leases_end(&core) && self.world.broken_promise().is_none() {
+                let leases_end = is_live && self.check_leases_end(&core) && self.check_leases_end_under_changes(&core);
+                if leases_end && self.world.broken_promise().is_none() {
                     judge::judge(self.world, self.history, &core);
                 }
                 return true;
@@ -67,7 +76,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
 
     /// When every call made by now has ended, on the slowest clock there may be.
     fn every_call_over(&self) -> Time {
-        self.world.now() + self.longest_call * 10 / 9 + self.patience * 2
+        self.world.now() + self.times.longest_call * 10 / 9 + self.times.patience * 2
     }
 
     /// Those who are not known to be members no more, and run.
@@ -93,11 +102,19 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         Some(self.members_running().into_iter().filter(serves).collect())
     }
 
-    /// `RetiredOnlyWhenRemoved`: who stopped for that is a member no more. `PromotedInTheEnd`: who joins, and runs, gets to vote.
+    /// `RetiredOnlyWhenRemoved`: who stopped for that is a member no more. `LeaderIsAMember`: who was removed does not lead on.
+    /// `PromotedInTheEnd`: who joins, and runs, gets to vote.
     fn check_members(&mut self, core: &[NodeId]) -> bool {
         if let Some(wrong) = self.world.retired().iter().copied().find(|node| !self.world.is_removed(*node)) {
             let detail = format!("{wrong} retired, but was not removed");
             self.world.report_broken("RetiredOnlyWhenRemoved", Some(wrong), detail);
+            return false;
+        }
+        let outsider = |after: &Self| after.world.leader().filter(|leader| !after.world.members().is_voter(*leader));
+        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        if !self.run_while(deadline, |after| outsider(after).is_some()) && self.world.broken_promise().is_none() {
+            let detail = format!("faults are over and {:?}, who has no vote, leads on", outsider(self));
+            self.world.report_broken("LeaderIsAMember", outsider(self), detail);
             return false;
         }
         let joins = |after: &Self| {
@@ -106,7 +123,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
                 .copied()
                 .find(|node| members.get(*node).is_some_and(|member| member.role == MemberRole::Joining))
         };
-        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         if self.run_while(deadline, |after| joins(after).is_some()) || self.world.broken_promise().is_some() {
             return true;
         }
@@ -121,7 +138,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         let leader = self.world.leader();
         let heir = core.iter().copied().find(|node| Some(*node) != leader && members.is_voter(*node));
         let Some(heir) = heir.filter(|_| R::IS_STEERED) else { return true };
-        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         while self.world.now() < deadline && self.world.broken_promise().is_none() {
             self.world.ask_for_leader(heir, heir);
             let asked = |after: &Self| after.world.leader() != Some(heir) && after.world.asks_waiting() > 0;
@@ -129,7 +146,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             if self.world.leader() == Some(heir) {
                 return true;
             }
-            let again = self.world.now() + self.patience / 4;
+            let again = self.world.now() + self.times.patience / 4;
             self.run_until(again);
         }
         if self.world.broken_promise().is_some() {
@@ -146,7 +163,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         if R::SLOTS.is_none() && !self.all_apply(core) {
             return self.not_live("not every node has applied everything, and nobody writes", core);
         }
-        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         for node in core {
             if !self.answered_at(*node, deadline, |history, world| history.probe_write(world, *node)) {
                 return self.not_live(&format!("a new write at {node} is not decided"), core);
@@ -164,7 +181,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     }
 
     fn all_apply(&mut self, core: &[NodeId]) -> bool {
-        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         let lags = |after: &Self| core.iter().any(|node| after.applied(*node) != Some(after.world.highest_applied()));
         self.run_while(deadline, lags)
     }
@@ -185,7 +202,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             if self.history.answered_at(node) > answered {
                 return true;
             }
-            let again = self.world.now() + self.patience / 4;
+            let again = self.world.now() + self.times.patience / 4;
             self.run_until(again);
         }
         false
@@ -196,7 +213,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     fn check_leases_end(&mut self, core: &[NodeId]) -> bool {
         let is_left = |after: &Self| core.iter().any(|node| after.leases_at(*node) > 0);
         let longest = self.history.longest_lease() * 20 / 9;
-        let deadline = self.world.now() + longest + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + longest + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         if self.run_while(deadline, is_left) || self.world.broken_promise().is_some() {
             return true;
         }

@@ -15,6 +15,8 @@ struct Held {
     lease: u64,
     ttl: Duration,
     keys: u64,
+    /// So many renewals in a row are asked for, all over the cluster: by one who does not know that the lease is revoked.
+    unaware: u64,
 }
 
 /// All clients with leases of a run. They act at drawn times, whatever became of what they asked before.
@@ -25,6 +27,7 @@ pub(super) struct Lessees {
     leases: u64,
     values: u64,
     is_over: bool,
+    patience: Duration,
     random: Random,
 }
 
@@ -33,7 +36,7 @@ impl Lessees {
         let count = plan.leases.map_or(0, |leases| leases.clients);
         let ttl_seconds_max = plan.leases.map_or(1, |leases| leases.ttl_seconds_max);
         let held = (0..count).map(|_| None).collect();
-        Lessees { held, ttl_seconds_max, leases: 0, values: 0, is_over: false, random }
+        Lessees { held, ttl_seconds_max, leases: 0, values: 0, is_over: false, patience: plan.patience, random }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -63,10 +66,17 @@ impl Lessees {
                 self.leases += 1;
                 let ttl_seconds = self.random.between(1, self.ttl_seconds_max);
                 let ttl = Duration::from_secs(ttl_seconds);
-                *held = Some(Held { lease: self.leases, ttl, keys: 0 });
+                *held = Some(Held { lease: self.leases, ttl, keys: 0, unaware: 0 });
                 (Ask::Grant { lease: self.leases, ttl_seconds }, ttl)
             }
-            Some(Held { lease, ttl, keys }) => {
+            Some(Held { lease, unaware, .. }) if *unaware > 0 => {
+                *unaware -= 1;
+                let lease = *lease;
+                let process = history.new_process();
+                history.ask(world, node, process, Ask::KeepAlive { lease });
+                return Some(self.random.duration(Duration::ZERO, self.patience));
+            }
+            Some(Held { lease, ttl, keys, unaware }) => {
                 let (lease, ttl) = (*lease, *ttl);
                 let ask = match self.random.below(16) {
                     0..=3 => {
@@ -75,7 +85,12 @@ impl Lessees {
                         let key = Bytes::from(format!("lease-{lease}-{keys}"));
                         Ask::Attach { key, value: Bytes::from(format!("leased-{}", self.values)), lease }
                     }
-                    4 => Ask::Revoke { lease },
+                    4 => {
+                        if self.random.happens(Chance::percent(40)) {
+                            *unaware = self.random.between(1, 8);
+                        }
+                        Ask::Revoke { lease }
+                    }
                     _ => Ask::KeepAlive { lease },
                 };
                 if matches!(ask, Ask::Revoke { .. }) && self.random.happens(Chance::percent(50))

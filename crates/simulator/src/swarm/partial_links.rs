@@ -107,13 +107,13 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
 
     /// Whether anybody leads and decides a new write in time.
     fn serves_somewhere(&mut self) -> bool {
-        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         while self.world.now() < deadline && self.world.broken_promise().is_none() {
             self.run_while(deadline, |after| after.world.leader().is_none());
             let Some(leader) = self.world.leader() else { return false };
             let answered = self.history.answered_at(leader);
             self.history.probe_write(self.world, leader);
-            let soon = deadline.min(self.world.now() + self.patience * 4);
+            let soon = deadline.min(self.world.now() + self.times.patience * 4);
             self.run_while(soon, |after| {
                 after.history.answered_at(leader) == answered && after.world.leader() == Some(leader)
             });
@@ -130,7 +130,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             after.world.nodes().filter_map(|node| after.world.status(node)).map(|status| status.era).max()
         };
         let before = era(self);
-        let until = self.world.now() + self.patience * 8;
+        let until = self.world.now() + self.times.patience * 8;
         self.run_until(until);
         let after = era(self);
         let (Some(before), Some(after)) = (before, after) else { return };

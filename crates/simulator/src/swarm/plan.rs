@@ -1,5 +1,6 @@
 //! What a seed decides before a run begins.
 
+use super::aftermath::Times;
 use super::settings::draw_node;
 use super::steering::Steering;
 use super::subject::Subject;
@@ -367,6 +368,12 @@ impl Plan {
         }
         self.steering.last_spare_is_witness = random.happens(Chance::percent(30));
         self
+    }
+
+    /// What the aftermath may expect.
+    pub(crate) fn times(&self) -> Times {
+        let lease_checkpoints_every = self.lease_checkpoints_every;
+        Times { patience: self.patience, longest_call: self.longest_call, lease_checkpoints_every }
     }
 
     /// The founders: as many witnesses as are wanted, and are allowed.

@@ -6,7 +6,7 @@ use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
 use quorate_paxos::{AcceptedTo, Paxos};
 use quorate_raft::{LeaseReads, Raft};
-use quorate_types::{NodeId, Slot};
+use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
 
 impl Subject for Raft {
@@ -60,6 +60,10 @@ impl Subject for Raft {
             halves: both.map(|half| half.voters().collect()).collect(),
             log_end: (self.log().last_term(), self.log().last()),
         }
+    }
+
+    fn reads_alone(&self, now: Time) -> bool {
+        self.has_lease(now)
     }
 
     fn trusts(&self) -> Vec<Trust> {

@@ -268,10 +268,8 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.live_on_partial_links();
         let left_down = if self.plan.leave_minority_down { self.choose_minority() } else { Vec::new() };
         self.left_down = Some(left_down.clone());
-        let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
-        let history = &mut self.callers.history;
-        self.serves_in_the_end =
-            Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
+        let (times, history) = (self.plan.times(), &mut self.callers.history);
+        self.serves_in_the_end = Aftermath { world: &mut self.world, history, times }.examine(&left_down);
         if self.world.broken_promise().is_none() {
             let watched = self.watchers.judge(&self.world);
             self.report(watched);
@@ -290,9 +288,8 @@ impl<R: Subject, S: Judged> Run<R, S> {
         }
         self.world.repair(&[]);
         if self.storm.leave_some_links(&mut self.world) {
-            let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
-            let history = &mut self.callers.history;
-            Aftermath { world: &mut self.world, history, patience, longest_call }.check_on_partial_links();
+            let (times, history) = (self.plan.times(), &mut self.callers.history);
+            Aftermath { world: &mut self.world, history, times }.check_on_partial_links();
         }
     }
 

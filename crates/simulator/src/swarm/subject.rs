@@ -6,7 +6,7 @@ use crate::random::Random;
 use bytes::Bytes;
 use quorate_machine::{ClientId, DutyConfig, StateMachine};
 use quorate_protocol::Replica;
-use quorate_types::{NodeId, Slot};
+use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
 
 /// How fast a drawn world is, for choosing timeouts.
@@ -42,6 +42,11 @@ pub trait Subject: Replica {
     /// What this replica would need to decide anything new, going by what it has.
     fn standing(&self) -> Standing {
         Standing { halves: vec![self.status().membership.voters().collect()], log_end: (0, Slot::ZERO) }
+    }
+
+    /// Whether it may answer reads without asking anybody, at this time on its own clock.
+    fn reads_alone(&self, _now: Time) -> bool {
+        false
     }
 
     /// While this replica leads: which peers it takes to have its own log up to where.

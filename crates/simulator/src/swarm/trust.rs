@@ -1,13 +1,35 @@
+//! What one node counts on, compared with what the others have.
+//!
 //! `MatchedIsThere`: what a leader takes a peer to have, the peer has. A leader that takes too much to be there decides with fewer
 //! than a quorum; what is decided so is lost only if the right nodes fall in the right order, and nobody need wait for that.
+//! `LeaseExcludes`: while a leader may answer reads without asking, nobody takes proposals in a later era.
 
 use super::judge::Finding;
 use super::subject::{Judged, Subject};
 use crate::world::World;
 use quorate_types::NodeId;
 
-/// Looks at every leader. A peer that has gone on to another era may have lost again what it had.
+/// Looks at every leader.
 pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
+    check_leases(world)?;
+    check_matched(world)
+}
+
+fn check_leases<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
+    let Some((newest, successor)) = world.reign() else { return Ok(()) };
+    for id in world.nodes() {
+        let Some(replica) = world.node(id).map(|node| node.replica()) else { continue };
+        let (era, reads_alone) = (replica.status().era, world.clock_of(id).is_some_and(|now| replica.reads_alone(now)));
+        if era < newest && reads_alone {
+            let detail = format!("{id} has a lease of era {era}, and {successor} takes proposals in era {newest}");
+            return Err(("LeaseExcludes", detail));
+        }
+    }
+    Ok(())
+}
+
+/// A peer that has gone on to another era may have lost again what it had.
+fn check_matched<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
     let running: Vec<NodeId> = world.nodes().collect();
     for leader in running {
         let Some(node) = world.node(leader) else { continue };
