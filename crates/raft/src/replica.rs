@@ -235,6 +235,12 @@ impl Raft {
         self.configurations.in_force()
     }
 
+    /// The slot of the entry that brought it; 0 if the log does not have it.
+    #[must_use]
+    pub fn configured_at(&self) -> Slot {
+        self.configurations.appended().last().map_or(Slot::ZERO, |(_, slot)| slot)
+    }
+
     /// The configuration that was in force behind `slot`, or the earliest known, and every later one in the log.
     pub fn configurations_since(&self, slot: Slot) -> impl Iterator<Item = &Configuration> {
         let later = self.configurations.appended().filter(move |(_, at)| *at > slot);

@@ -41,8 +41,9 @@
 //! under way, `clients`, `acts` and `control` what scripts may do, `damage` disks that break their promises, `steering` who leads and who belongs, `doorman` who is let
 //! in, `promises` what is checked). `network.rs`, `latency.rs`, `clock.rs`,
 //! `queue.rs`, `random.rs`: its parts. `act.rs`: faults as data. `transcript.rs`, `marks.rs`: what is known of a run. `swarm/`: random runs (`plan` what a
-//! seed decides, `storm` and `strikes` faults, `steering` and `operator` leaders and members, `callers` clients, `lessees` and
-//! `lease_book` leases, `watchers` watches, `history` what they saw, `aftermath` when the faults are over,
+//! seed decides, `storm`, `strikes` and `depositions` faults, `steering` and `operator` leaders and members, `callers` clients, `lessees` and
+//! `lease_book` leases, `watchers` watches, `history` what they saw, `trust` what nodes count on of each other, `aftermath` and
+//! `last_lease` when the faults are over,
 //! `judge` the verdict, `run` one seed, `campaign` many, `shrink` a failing seed cut down to a script). `scenario/`: scripts.
 //!
 //! # What is absent

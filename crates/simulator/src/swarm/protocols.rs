@@ -71,6 +71,11 @@ impl Subject for Raft {
         self.matched().filter_map(known).collect()
     }
 
+    fn calls_decided(&self) -> Option<(Slot, u64)> {
+        let commit = self.commit();
+        (self.is_leader() && self.configured_at() <= commit).then_some((commit, self.log().term_at(commit)?))
+    }
+
     fn holds(&self, slot: Slot, era: u64) -> bool {
         slot < self.log().base() || self.log().term_at(slot) == Some(era)
     }

@@ -54,6 +54,12 @@ pub trait Subject: Replica {
         Vec::new()
     }
 
+    /// While this replica leads, and the members it goes by are decided: the last slot it calls decided, with the era of the entry there.
+    /// A majority of each of [`Standing::halves`] has it.
+    fn calls_decided(&self) -> Option<(Slot, u64)> {
+        None
+    }
+
     /// Whether its log has an entry of that era in that slot, or begins behind it with a snapshot.
     fn holds(&self, _slot: Slot, _era: u64) -> bool {
         true

@@ -2,6 +2,7 @@
 //!
 //! `MatchedIsThere`: what a leader takes a peer to have, the peer has. A leader that takes too much to be there decides with fewer
 //! than a quorum; what is decided so is lost only if the right nodes fall in the right order, and nobody need wait for that.
+//! `DecidedByQuorum`: of each half of its voters a majority has what a leader calls decided; who is down may have it.
 //! `LeaseExcludes`: while a leader may answer reads without asking, nobody takes proposals in a later era.
 
 use super::judge::Finding;
@@ -12,7 +13,28 @@ use quorate_types::NodeId;
 /// Looks at every leader.
 pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
     check_leases(world)?;
+    check_decided(world)?;
     check_matched(world)
+}
+
+fn check_decided<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
+    for leader in world.nodes() {
+        let Some(replica) = world.node(leader).map(|node| node.replica()) else { continue };
+        let Some((slot, era)) = replica.calls_decided() else { continue };
+        let may_have = |voter: &&NodeId| {
+            let running = world.node(**voter).filter(|_| world.is_sound(leader, **voter));
+            running.is_none_or(|node| node.replica().holds(slot, era))
+        };
+        for half in replica.standing().halves {
+            let have = half.iter().filter(may_have).count();
+            if have * 2 <= half.len() {
+                let detail =
+                    format!("{leader} calls slot {slot} of era {era} decided, and {have} of {half:?} may have it");
+                return Err(("DecidedByQuorum", detail));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check_leases<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
