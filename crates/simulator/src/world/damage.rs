@@ -11,7 +11,7 @@ use quorate_narrator::What;
 use quorate_node::Lane;
 use quorate_protocol::Replica;
 use quorate_types::NodeId;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Damage to the newest flush passes for a torn write until something durable vouches for it: the next flush, or the mark that a
 /// quiet journal writes. So the latest writes are not damaged, but for a control.
@@ -44,6 +44,8 @@ struct Copied {
     store: ModelDisk,
     /// The starts it had seen.
     incarnation: u64,
+    /// And those of them that its directory remembers having told.
+    told_starts: BTreeMap<NodeId, BTreeSet<u64>>,
 }
 
 impl Trouble {
@@ -142,6 +144,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     pub fn wipe(&mut self, id: NodeId) {
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_none()) else { return };
         host.replace_disks(ModelDisk::new(), ModelDisk::new(), 0);
+        host.told_starts.clear();
         self.doorman.forget_what_it_knows(id);
         self.note(Some(id), What::Note { text: format!("{id} gets empty disks") });
     }
@@ -155,6 +158,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             journal: host.journal.synced_image(),
             store: host.store.synced_image(),
             incarnation: host.incarnation,
+            told_starts: host.told_starts.clone(),
         });
         self.note(Some(id), What::Note { text: format!("{id}'s disks are copied") });
     }
@@ -168,8 +172,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             return;
         }
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_none()) else { return };
-        let Some(Copied { journal, store, incarnation }) = host.trouble.copy.take() else { return };
+        let Some(Copied { journal, store, incarnation, told_starts }) = host.trouble.copy.take() else { return };
         host.replace_disks(journal, store, incarnation);
+        host.told_starts = told_starts;
         self.note(Some(id), What::Note { text: format!("{id} gets the copy of its disks") });
     }
 

@@ -1,4 +1,4 @@
-//! Who is let in: the rule of the real transport's hello, which knows a node by its disk and by how often it started.
+//! Who is let in: the rule of the real transport's hello, which knows a node by its disk and by the starts that its directory remembers.
 //!
 //! Here a hello is exchanged when a node starts, with every peer that it reaches, and when the first message of a life arrives
 //! at a life of its receiver. What a node knows of its peers survives its crashes, as the real one's file does.
@@ -12,7 +12,7 @@ use quorate_narrator::What;
 use quorate_node::{MemberFacts, Node, NodeInput};
 use quorate_protocol::Replica;
 use quorate_types::{DiskId, NodeId, Slot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a node comes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +43,18 @@ pub(super) struct Doorman {
 }
 
 impl Doorman {
-    /// Judges one that comes to another, and remembers what it came with.
-    fn judge(&mut self, host: NodeId, guest: NodeId, comes_with: Credentials) -> Result<(), Refusal> {
+    /// Judges one that comes to another, and remembers what it came with. However often a copy of a directory has started since, it
+    /// does not remember the start that the other knows.
+    fn judge(
+        &mut self,
+        host: NodeId,
+        guest: NodeId,
+        comes_with: Credentials,
+        told_starts: &BTreeSet<u64>,
+    ) -> Result<(), Refusal> {
         match self.known.get(&(host, guest)) {
             Some(known) if known.disk != comes_with.disk => Err(Refusal::OtherDisk),
-            Some(known) if known.incarnation > comes_with.incarnation => Err(Refusal::OlderData),
-            Some(known) if known.incarnation == comes_with.incarnation && known.start != comes_with.start => {
-                Err(Refusal::OlderData)
-            }
+            Some(known) if !told_starts.contains(&known.start) => Err(Refusal::OlderData),
             _ => {
                 self.known.insert((host, guest), comes_with);
                 Ok(())
@@ -106,11 +110,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// that nothing shows.
     pub(crate) fn is_sound(&self, host: NodeId, guest: NodeId) -> bool {
         let known = self.doorman.known.get(&(host, guest));
-        self.hosts
-            .get(&guest)
-            .filter(|running| !running.trouble.is_unproven())
-            .and_then(Host::credentials)
-            .is_some_and(|has| known.is_none_or(|known| known.disk == has.disk && known.incarnation <= has.incarnation))
+        let Some(running) = self.hosts.get(&guest).filter(|running| !running.trouble.is_unproven()) else {
+            return false;
+        };
+        let remembers = |start: u64| running.told_starts.get(&host).is_some_and(|told| told.contains(&start));
+        running
+            .credentials()
+            .is_some_and(|has| known.is_none_or(|known| known.disk == has.disk && remembers(known.start)))
     }
 
     /// Two running nodes exchange hellos: says whether each lets the other in. Whoever is refused stops for good, for no
@@ -124,7 +130,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         for (host, guest) in pairs {
             let Some(comes_with) = self.hosts.get(&guest).and_then(Host::credentials) else { continue };
             let acquainted = self.check_acquaintance(host, guest, comes_with);
-            let judged = acquainted.and_then(|()| self.doorman.judge(host, guest, comes_with));
+            let told_starts = self.tell_start(guest, host, comes_with.start);
+            let judged = acquainted.and_then(|()| self.doorman.judge(host, guest, comes_with, &told_starts));
             if let Err(refusal) = judged {
                 welcome = false;
                 self.turn_away(host, guest, refusal);
@@ -135,6 +142,14 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.introduce(other, one);
         }
         welcome
+    }
+
+    /// The directory of `guest` remembers, before the hello leaves, that `host` hears of this start.
+    fn tell_start(&mut self, guest: NodeId, host: NodeId, start: u64) -> BTreeSet<u64> {
+        let Some(guest) = self.hosts.get_mut(&guest) else { return BTreeSet::new() };
+        let told_starts = guest.told_starts.entry(host).or_default();
+        told_starts.insert(start);
+        told_starts.clone()
     }
 
     /// The real transport's rule about members, as they are decided at `host`.

@@ -11,7 +11,7 @@ use quorate_machine::StateMachine;
 use quorate_node::{Lane, Node, NodeInput, NodeTimer};
 use quorate_protocol::{Env, Replica, Start};
 use quorate_types::{Membership, NodeId, Slot, Time};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// What waits for the node's attention.
@@ -108,6 +108,8 @@ pub(super) struct Host<R: Replica, S: StateMachine> {
     pub(super) checkpointed: Slot,
     /// The incarnation of the last start.
     pub(super) incarnation: u64,
+    /// Which of its starts its directory remembers having told whom.
+    pub(super) told_starts: BTreeMap<NodeId, BTreeSet<u64>>,
     /// The first message that can be sent in this life, for noticing older ones.
     pub(super) first_flight: u64,
     pub(super) choices: Random,
@@ -152,6 +154,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
             durable_era: 0,
             checkpointed: Slot::ZERO,
             incarnation: 0,
+            told_starts: BTreeMap::new(),
             first_flight: 0,
             choices: Random::stream(seed, "choices", id.0),
             timer_random: Random::stream(seed, "timers", id.0),
