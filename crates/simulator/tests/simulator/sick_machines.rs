@@ -5,7 +5,7 @@ use quorate_narrator::What;
 use quorate_node::{Lane, NodeConfig};
 use quorate_raft::{Config, Raft};
 use quorate_simulator::swarm::Judged;
-use quorate_simulator::{DiskModel, Latency, Mark, Moment, World, WorldConfig};
+use quorate_simulator::{Act, DiskModel, Latency, Mark, Moment, World, WorldConfig};
 use quorate_types::NodeId;
 use std::time::Duration;
 
@@ -75,6 +75,31 @@ fn a_copy_that_is_put_back_is_refused_once_all_others_have_met_a_start_since() {
     world.run_for(ms(50));
     world.crash(N3);
     world.put_back(N3);
+    world.restart(N3);
+    world.run_for(ms(50));
+    assert!(world.is_out_of_service(N3));
+    assert_eq!(world.marks().count(Mark::CopyRefused), 1);
+    assert_eq!(world.broken_promise(), None);
+}
+
+/// Seed 2000840: by starting, a copy counts as far as its peers have seen the original count.
+#[test]
+fn a_copy_is_refused_however_often_it_has_started_where_nobody_saw_it() {
+    let mut world = cluster(|_| {});
+    world.copy_disks(N3);
+    world.crash(N3);
+    world.restart(N3);
+    world.run_for(ms(50));
+    world.crash(N3);
+    world.put_back(N3);
+    world.act(&Act::Partition(vec![vec![N3], vec![N1, N2]]));
+    for _ in 0..3 {
+        world.restart(N3);
+        world.run_for(ms(50));
+        assert!(world.is_running(N3), "nobody sees it");
+        world.crash(N3);
+    }
+    world.act(&Act::Heal);
     world.restart(N3);
     world.run_for(ms(50));
     assert!(world.is_out_of_service(N3));
