@@ -31,7 +31,7 @@
 //! journal: until something later vouches for them, it passes for a torn write (decision 0009). Peers refuse a node that
 //! comes with another disk or an older one, as the real transport does.
 //!
-//! A random run also checks `MatchedIsThere`: what a leader takes a peer to have, the peer has, and `LeaseExcludes`: nobody takes
+//! A random run also checks `MatchedIsThere`: what a leader takes a peer to have, the peer has, and `LeaseExclusive`: nobody takes
 //! proposals in a later era while a leader may read alone; and once it is quiet: `LiveAfterHeal`, `Validity`, `AtMostOnce`, `NoLoss`, `DefiniteMeansNever`,
 //! `ReadsSomePast`, `MonotonicReads` and `Linearizable`; of leases `NoEarlyExpiry`, `NoRenewalAfterTheEnd`,
 //! `KeysGoWithTheirLease` and `LeasesEnd`; of watchers `Watch`: every event once, whole and in order.

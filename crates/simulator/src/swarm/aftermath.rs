@@ -160,16 +160,16 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     /// `LiveAfterHeal`: everything decided is applied at every live node, also if nobody writes any more; a new write at every live node
     /// is decided, and applied everywhere; every key can be read.
     fn check_live(&mut self, core: &[NodeId]) -> bool {
-        if R::SLOTS.is_none() && !self.all_apply(core) {
+        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        if R::SLOTS.is_none() && !self.all_apply(core, deadline) {
             return self.not_live("not every node has applied everything, and nobody writes", core);
         }
-        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         for node in core {
             if !self.answered_at(*node, deadline, |history, world| history.probe_write(world, *node)) {
                 return self.not_live(&format!("a new write at {node} is not decided"), core);
             }
         }
-        if !self.all_apply(core) {
+        if !self.all_apply(core, deadline) {
             return self.not_live("not every node has applied everything", core);
         }
         for node in core {
@@ -180,8 +180,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         true
     }
 
-    fn all_apply(&mut self, core: &[NodeId]) -> bool {
-        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+    fn all_apply(&mut self, core: &[NodeId], deadline: Time) -> bool {
         let lags = |after: &Self| core.iter().any(|node| after.applied(*node) != Some(after.world.highest_applied()));
         self.run_while(deadline, lags)
     }

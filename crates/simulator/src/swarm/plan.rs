@@ -104,6 +104,19 @@ impl FaultClass {
         FaultClass::Depositions,
     ];
 
+    /// Whether it is a property of every link or clock in the storm, and does not come in single faults.
+    pub(super) fn lasts(self) -> bool {
+        matches!(
+            self,
+            FaultClass::Loss
+                | FaultClass::Repetition
+                | FaultClass::Overtaking
+                | FaultClass::Stragglers
+                | FaultClass::Damage
+                | FaultClass::Drift
+        )
+    }
+
     /// For people, such as `slow-disk`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -265,11 +278,11 @@ impl Plan {
         plan.with_witnesses(&mut Random::stream(seed, "witness-plan", 0))
     }
 
-    /// With other classes, and alone.
+    /// With other single faults, and without.
     fn with_depositions(mut self, random: &mut Random) -> Plan {
         if self.voters > 2 && random.happens(Chance::percent(20)) {
             if random.happens(Chance::percent(30)) {
-                self.faults.clear();
+                self.faults.retain(|(class, _)| class.lasts());
             }
             let gap = self.patience * u32::try_from(random.log_uniform(1, 30)).unwrap_or(1);
             self.faults.push((FaultClass::Depositions, gap));

@@ -3,7 +3,7 @@
 //! `MatchedIsThere`: what a leader takes a peer to have, the peer has. A leader that takes too much to be there decides with fewer
 //! than a quorum; what is decided so is lost only if the right nodes fall in the right order, and nobody need wait for that.
 //! `DecidedByQuorum`: of each half of its voters a majority has what a leader calls decided; who is down may have it.
-//! `LeaseExcludes`: while a leader may answer reads without asking, nobody takes proposals in a later era.
+//! `LeaseExclusive`: while a leader may answer reads without asking, nobody takes proposals in a later era.
 
 use super::judge::Finding;
 use super::subject::{Judged, Subject};
@@ -44,7 +44,7 @@ fn check_leases<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Findin
         let (era, reads_alone) = (replica.status().era, world.clock_of(id).is_some_and(|now| replica.reads_alone(now)));
         if era < newest && reads_alone {
             let detail = format!("{id} has a lease of era {era}, and {successor} takes proposals in era {newest}");
-            return Err(("LeaseExcludes", detail));
+            return Err(("LeaseExclusive", detail));
         }
     }
     Ok(())
@@ -52,15 +52,10 @@ fn check_leases<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Findin
 
 /// A peer that has gone on to another era may have lost again what it had.
 fn check_matched<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
-    let running: Vec<NodeId> = world.nodes().collect();
-    for leader in running {
-        let Some(node) = world.node(leader) else { continue };
-        let trusts = node.replica().trusts();
-        if trusts.is_empty() {
-            continue;
-        }
-        let era = node.replica().status().era;
-        for trust in trusts {
+    for leader in world.nodes() {
+        let Some(replica) = world.node(leader).map(|node| node.replica()) else { continue };
+        let era = replica.status().era;
+        for trust in replica.trusts() {
             let Some(peer) = world.node(trust.peer).map(|peer| peer.replica()) else { continue };
             let counts = peer.status().era == era && world.is_sound(leader, trust.peer);
             if counts && !peer.holds(trust.slot, trust.era) {
