@@ -68,6 +68,11 @@ impl<E> EventQueue<E> {
         Some((at, event))
     }
 
+    /// When each event happens, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (Time, &E)> {
+        self.heap.iter().filter_map(|Reverse(key)| Some((key.at, self.events[key.place as usize].as_ref()?)))
+    }
+
     /// When the next event happens.
     #[must_use]
     pub fn next_at(&self) -> Option<Time> {

@@ -239,6 +239,18 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.queue.next_at()
     }
 
+    /// When the last message arrives that is on its way from a life that is over, if there is any.
+    pub(crate) fn last_words_arrive_at(&self) -> Option<Time> {
+        let is_from_the_dead = |flight: &Flight| {
+            self.hosts.get(&flight.from).is_none_or(|sender| !self.is_running(flight.from) || sender.life != flight.life)
+        };
+        let arrivals = self.queue.iter().filter_map(|(at, event)| match event {
+            WorldEvent::Arrive(flight) if is_from_the_dead(flight) => Some(at),
+            _ => None,
+        });
+        arrivals.max()
+    }
+
     /// All ids, ascending.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.hosts.keys().copied()

@@ -37,6 +37,9 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     pub(crate) fn examine(mut self, left_down: &[NodeId]) -> bool {
         self.world.repair(left_down);
         self.world.stop_recording();
+        if !left_down.is_empty() {
+            self.hear_the_dead();
+        }
         if self.has_quorum() {
             let Some(core) = self.await_answers() else { return true };
             // What was asked before may have been carried out since: of the members there are now, too many may stay down for ever.
@@ -55,6 +58,14 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             judge::judge_answers(self.world, self.history);
         }
         false
+    }
+
+    /// Waits until nothing is on its way any more from a life that is over. What they said last may be on no disk that is left but a witness's, and
+    /// then nobody is newer than this witness who has the data: if its vote is needed, nobody can be elected.
+    fn hear_the_dead(&mut self) {
+        if let Some(last) = self.world.last_words_arrive_at() {
+            self.run_until(last + self.times.patience);
+        }
     }
 
     /// Whether somebody who runs can get things decided, by the members that it goes by, with the votes of those it reaches. Who has the
