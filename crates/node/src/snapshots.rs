@@ -117,6 +117,12 @@ impl<R: Replica, S: StateMachine> Snapshots<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Node<R, S> {
+    /// How many snapshots were installed since this process started.
+    #[must_use]
+    pub fn snapshots_installed(&self) -> u64 {
+        self.snapshots.installed
+    }
+
     /// Which snapshots travel, and how many were installed.
     #[must_use]
     pub fn snapshot_status(&self) -> SnapshotStatus {

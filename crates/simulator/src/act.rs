@@ -26,11 +26,13 @@ pub enum Moment {
     Answered,
     /// When it begins to take proposals itself.
     Leads,
+    /// When it has installed a snapshot, and has done nothing more.
+    Installed,
 }
 
 impl Moment {
     /// All of them.
-    pub const ALL: [Moment; 8] = [
+    pub const ALL: [Moment; 9] = [
         Moment::Write(Lane::Journal),
         Moment::Write(Lane::Store),
         Moment::Flushed(Lane::Journal),
@@ -39,6 +41,7 @@ impl Moment {
         Moment::Sent,
         Moment::Answered,
         Moment::Leads,
+        Moment::Installed,
     ];
 }
 

@@ -37,4 +37,4 @@ pub use run::{Options, Report, SeedViolation, run_plan, run_seed};
 pub use shard::Shard;
 pub use shrink::{Shrunk, shrink_seed};
 pub use steering::{Guidance, Steering};
-pub use subject::{Judged, Meaning, Pace, Standing, Subject, Versioned};
+pub use subject::{Decided, Judged, Meaning, Pace, Standing, Subject, Trust, Versioned};

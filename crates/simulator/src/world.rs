@@ -78,6 +78,8 @@ pub struct World<R: Replica, S: StateMachine> {
     /// How often traps were forgotten.
     traps_forgotten: u64,
     alarms: Vec<u64>,
+    /// Who found last that more is decided, if nobody was told yet.
+    committed_last: Option<NodeId>,
     manual_timers: bool,
     transcript: Transcript,
     promises: Promises,
@@ -130,6 +132,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             is_recording: false,
             traps_forgotten: 0,
             alarms: Vec::new(),
+            committed_last: None,
             manual_timers: false,
             transcript: Transcript::new(config.keep),
             promises: Promises::default(),
@@ -239,10 +242,17 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.queue.next_at()
     }
 
+    /// The node that found more decided in the last event, if one did; once.
+    pub(crate) fn take_committed(&mut self) -> Option<NodeId> {
+        self.committed_last.take()
+    }
+
     /// When the last message arrives that is on its way from a life that is over, if there is any.
     pub(crate) fn last_words_arrive_at(&self) -> Option<Time> {
         let is_from_the_dead = |flight: &Flight| {
-            self.hosts.get(&flight.from).is_none_or(|sender| !self.is_running(flight.from) || sender.life != flight.life)
+            self.hosts
+                .get(&flight.from)
+                .is_none_or(|sender| !self.is_running(flight.from) || sender.life != flight.life)
         };
         let arrivals = self.queue.iter().filter_map(|(at, event)| match event {
             WorldEvent::Arrive(flight) if is_from_the_dead(flight) => Some(at),

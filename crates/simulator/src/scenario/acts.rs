@@ -10,7 +10,7 @@ use quorate_node::Lane;
 use quorate_protocol::LinkState;
 use quorate_types::{MemberRole, NodeId};
 
-const MOMENTS: [(&str, Moment); 8] = [
+const MOMENTS: [(&str, Moment); 9] = [
     ("journal-write", Moment::Write(Lane::Journal)),
     ("store-write", Moment::Write(Lane::Store)),
     ("journal-flushed", Moment::Flushed(Lane::Journal)),
@@ -19,6 +19,7 @@ const MOMENTS: [(&str, Moment); 8] = [
     ("sent", Moment::Sent),
     ("answered", Moment::Answered),
     ("leads", Moment::Leads),
+    ("installed", Moment::Installed),
 ];
 
 /// Reads a line of words as acts; `None` if it is something else.

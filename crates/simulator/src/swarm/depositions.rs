@@ -73,9 +73,24 @@ impl Storm {
         self.random.shuffle(&mut rest);
         let companions = self.random.below((rest.len() as u64 / 2).max(1));
         let mut with_it = rest.split_off(rest.len().saturating_sub(usize::try_from(companions).unwrap_or(0)));
+        if let Some(companion) = with_it.first().copied().filter(|_| self.random.happens(Chance::percent(40))) {
+            reminders.extend(self.hold_back(plan, world, companion, leader));
+        }
         with_it.push(leader);
         world.act(&Act::Partition(vec![with_it, rest]));
         reminders
+    }
+
+    /// What one says to a leader on its way down stays under way, until another one leads or this one again.
+    fn hold_back<R: Replica, S: StateMachine>(
+        &mut self,
+        plan: &Plan,
+        world: &mut World<R, S>,
+        from: NodeId,
+        to: NodeId,
+    ) -> Reminders {
+        world.act(&Act::Clog { from, to });
+        vec![(self.up_to_patiences(plan, 16), StormAlarm::Unclog { from, to })]
     }
 
     /// When somebody leads in a later era, its days are counted: from less than a message takes to twice an election timeout.

@@ -28,6 +28,7 @@ pub(super) struct Lessees {
     values: u64,
     is_over: bool,
     patience: Duration,
+    hurry: bool,
     random: Random,
 }
 
@@ -36,7 +37,8 @@ impl Lessees {
         let count = plan.leases.map_or(0, |leases| leases.clients);
         let ttl_seconds_max = plan.leases.map_or(1, |leases| leases.ttl_seconds_max);
         let held = (0..count).map(|_| None).collect();
-        Lessees { held, ttl_seconds_max, leases: 0, values: 0, is_over: false, patience: plan.patience, random }
+        let hurry = plan.leases.is_some_and(|leases| leases.hurry);
+        Lessees { held, ttl_seconds_max, leases: 0, values: 0, is_over: false, patience: plan.patience, hurry, random }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -93,9 +95,8 @@ impl Lessees {
                     }
                     _ => Ask::KeepAlive { lease },
                 };
-                if matches!(ask, Ask::Revoke { .. }) && self.random.happens(Chance::percent(50))
-                    || self.random.happens(Chance::one_in(12))
-                {
+                let revokes = matches!(ask, Ask::Revoke { .. }) && self.random.happens(Chance::percent(50));
+                if *unaware == 0 && (revokes || self.random.happens(Chance::one_in(12))) {
                     *held = None;
                 }
                 (ask, ttl)
@@ -103,6 +104,9 @@ impl Lessees {
         };
         let process = history.new_process();
         history.ask(world, node, process, ask);
+        if self.hurry {
+            return Some(self.random.duration(Duration::ZERO, self.patience));
+        }
         // Most often in time for the next renewal, and sometimes just too late.
         Some(self.random.duration(ttl / 32, ttl * 5 / 8))
     }

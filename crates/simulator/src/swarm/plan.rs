@@ -177,6 +177,8 @@ pub struct Leases {
     pub clients: u64,
     /// The longest time to live; the shortest is one second.
     pub ttl_seconds_max: u64,
+    /// They are in a hurry: whatever they do, they do the next thing before a dead leader would be missed.
+    pub hurry: bool,
 }
 
 /// How nodes hear of the space that their disks have left.
@@ -353,8 +355,10 @@ impl Plan {
         let ttl_seconds_max = (self.storm.as_secs() / 3).clamp(1, 5);
         let clients = random.between(1, 3);
         self.lease_checkpoints_every = Duration::from_millis(random.log_uniform(50, 5_000));
-        self.leases = random.happens(Chance::percent(50)).then_some(Leases { clients, ttl_seconds_max });
+        let leases = random.happens(Chance::percent(50));
         self.watchers = if random.happens(Chance::percent(50)) { random.between(1, 4) } else { 0 };
+        let hurry = random.happens(Chance::percent(40));
+        self.leases = leases.then_some(Leases { clients, ttl_seconds_max, hurry });
         self
     }
 

@@ -1,11 +1,11 @@
 //! The protocols of this workspace, as subjects.
 
 use super::steering::Guidance;
-use super::subject::{Pace, Standing, Subject, Trust};
+use super::subject::{Decided, Pace, Standing, Subject, Trust};
 use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
 use quorate_paxos::{AcceptedTo, Paxos};
-use quorate_raft::{LeaseReads, Raft};
+use quorate_raft::{Configuration, LeaseReads, Raft};
 use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
 
@@ -54,12 +54,7 @@ impl Subject for Raft {
     }
 
     fn standing(&self) -> Standing {
-        let configuration = self.configuration();
-        let both = configuration.outgoing.iter().chain([&configuration.members]);
-        Standing {
-            halves: both.map(|half| half.voters().collect()).collect(),
-            log_end: (self.log().last_term(), self.log().last()),
-        }
+        Standing { halves: halves(self.configuration()), log_end: (self.log().last_term(), self.log().last()) }
     }
 
     fn reads_alone(&self, now: Time) -> bool {
@@ -71,14 +66,21 @@ impl Subject for Raft {
         self.matched().filter_map(known).collect()
     }
 
-    fn calls_decided(&self) -> Option<(Slot, u64)> {
-        let commit = self.commit();
-        (self.is_leader() && self.configured_at() <= commit).then_some((commit, self.log().term_at(commit)?))
+    fn calls_decided(&self) -> Option<Decided> {
+        let slot = self.commit();
+        let era = self.log().term_at(slot).filter(|_| self.is_leader())?;
+        Some(Decided { slot, era, by: self.configurations_since(slot).map(halves).collect() })
     }
 
     fn holds(&self, slot: Slot, era: u64) -> bool {
         slot < self.log().base() || self.log().term_at(slot) == Some(era)
     }
+}
+
+/// The sets of voters of which each must agree.
+fn halves(configuration: &Configuration) -> Vec<Vec<NodeId>> {
+    let both = configuration.outgoing.iter().chain([&configuration.members]);
+    both.map(|half| half.voters().collect()).collect()
 }
 
 impl Subject for Paxos {

@@ -54,9 +54,8 @@ pub trait Subject: Replica {
         Vec::new()
     }
 
-    /// While this replica leads, and the members it goes by are decided: the last slot it calls decided, with the era of the entry there.
-    /// A majority of each of [`Standing::halves`] has it.
-    fn calls_decided(&self) -> Option<(Slot, u64)> {
+    /// While this replica leads: the last slot it calls decided, and by whom.
+    fn calls_decided(&self) -> Option<Decided> {
         None
     }
 
@@ -75,6 +74,17 @@ pub struct Trust {
     pub slot: Slot,
     /// ... where there is an entry of this era.
     pub era: u64,
+}
+
+/// What a leader calls decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Up to here ...
+    pub slot: Slot,
+    /// ... where there is an entry of this era.
+    pub era: u64,
+    /// By one of these, each of which was in force: a majority of each of its halves has it.
+    pub by: Vec<Vec<Vec<NodeId>>>,
 }
 
 /// What decides whether a replica can get anything decided, if some of the others are gone for ever.

@@ -3,38 +3,57 @@
 //! `MatchedIsThere`: what a leader takes a peer to have, the peer has. A leader that takes too much to be there decides with fewer
 //! than a quorum; what is decided so is lost only if the right nodes fall in the right order, and nobody need wait for that.
 //! `DecidedByQuorum`: of each half of its voters a majority has what a leader calls decided; who is down may have it.
+//! `DecidedIsKept`: nobody without it would be elected by those who run.
 //! `LeaseExclusive`: while a leader may answer reads without asking, nobody takes proposals in a later era.
 
 use super::judge::Finding;
-use super::subject::{Judged, Subject};
+use super::subject::{Decided, Judged, Subject};
 use crate::world::World;
 use quorate_types::NodeId;
 
 /// Looks at every leader.
 pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
     check_leases(world)?;
-    check_decided(world)?;
     check_matched(world)
 }
 
-fn check_decided<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
-    for leader in world.nodes() {
-        let Some(replica) = world.node(leader).map(|node| node.replica()) else { continue };
-        let Some((slot, era)) = replica.calls_decided() else { continue };
-        let may_have = |voter: &&NodeId| {
-            let running = world.node(**voter).filter(|_| world.is_sound(leader, **voter));
-            running.is_none_or(|node| node.replica().holds(slot, era))
-        };
-        for half in replica.standing().halves {
-            let have = half.iter().filter(may_have).count();
-            if have * 2 <= half.len() {
-                let detail =
-                    format!("{leader} calls slot {slot} of era {era} decided, and {have} of {half:?} may have it");
-                return Err(("DecidedByQuorum", detail));
-            }
+/// Looks at what a leader calls decided, when it has just found it so.
+pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId) -> Result<(), Finding> {
+    let Some(decided) = world.node(leader).and_then(|node| node.replica().calls_decided()) else { return Ok(()) };
+    let (slot, era) = (decided.slot, decided.era);
+    let may_have = |voter: &&NodeId| {
+        let running = world.node(**voter).filter(|_| world.is_sound(leader, **voter));
+        running.is_none_or(|node| node.replica().holds(slot, era))
+    };
+    let carried = |half: &Vec<NodeId>| half.iter().filter(may_have).count() * 2 > half.len();
+    if !decided.by.iter().any(|halves| halves.iter().all(carried)) {
+        let detail =
+            format!("{leader} calls slot {slot} of era {era} decided, and of none of {:?} enough have it", decided.by);
+        return Err(("DecidedByQuorum", detail));
+    }
+    match world.nodes().find(|node| wins_without(world, leader, *node, &decided)) {
+        None => Ok(()),
+        Some(node) => {
+            let detail = format!(
+                "{leader} calls slot {slot} of era {era} decided, and {node}, which has it not, would be elected"
+            );
+            Err(("DecidedIsKept", detail))
         }
     }
-    Ok(())
+}
+
+/// Whether `node` has not what is decided, and those who run and have no newer log than its own are enough to elect it.
+fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId, node: NodeId, decided: &Decided) -> bool {
+    let sound = |node: NodeId| world.node(node).filter(|_| world.is_sound(leader, node));
+    let Some(replica) = sound(node).map(|node| node.replica()) else { return false };
+    if world.is_witness(node) || world.is_removed(node) || replica.holds(decided.slot, decided.era) {
+        return false;
+    }
+    let own = replica.standing();
+    let agrees =
+        |voter: &&NodeId| sound(**voter).is_some_and(|voter| voter.replica().standing().log_end <= own.log_end);
+    let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
+    own.halves.iter().any(|half| half.contains(&node)) && own.halves.iter().all(carried)
 }
 
 fn check_leases<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {

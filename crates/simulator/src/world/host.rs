@@ -60,8 +60,10 @@ pub(super) struct Seen {
     pub(super) applied: Slot,
     pub(super) last: Slot,
     pub(super) forwarded: u64,
-    /// Installed ones.
+    /// Snapshots that were installed when it was last asked for what slots it applies ...
     pub(super) snapshots: u64,
+    /// ... and when it last worked.
+    pub(super) installs: u64,
 }
 
 /// One machine.

@@ -3,6 +3,7 @@
 use super::World;
 use super::config::WorldConfig;
 use super::host::Host;
+use crate::act::Moment;
 use crate::marks::Mark;
 use quorate_machine::StateMachine;
 use quorate_node::{BootError, Node, NodeMessage};
@@ -156,7 +157,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let Some(node) = host.node.as_ref() else { return };
         let checked = if deep { node.replica().check_deep() } else { Ok(()) };
         let status = node.replica().status();
-        let seen = host.seen;
+        let (seen, installs) = (host.seen, node.snapshots_installed());
+        host.seen.installs = installs;
         host.seen.era = status.era;
         host.seen.committed = status.committed;
         host.seen.last = status.last;
@@ -165,6 +167,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
         if status.last < seen.last {
             self.mark(Mark::LogTruncated);
+        }
+        if status.committed > seen.committed {
+            self.committed_last = Some(id);
         }
         if let Err(violation) = checked {
             self.report_broken(violation.invariant, Some(id), format!("{id}: {}", violation.detail));
@@ -176,6 +181,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if status.committed < seen.committed {
             let detail = format!("the commit mark of {id} goes from {} back to {}", seen.committed, status.committed);
             self.report_broken("Monotone", Some(id), detail);
+        }
+        if installs > seen.installs {
+            self.moment(id, Moment::Installed);
         }
     }
 
@@ -229,7 +237,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 impl<R: Replica, S: StateMachine> Host<R, S> {
     /// Whether it has installed one since it was last asked.
     fn has_installed_a_snapshot(&mut self) -> bool {
-        let installed = self.node.as_ref().map_or(0, |node| node.status().snapshots.installed);
+        let installed = self.node.as_ref().map_or(0, |node| node.snapshots_installed());
         std::mem::replace(&mut self.seen.snapshots, installed) < installed
     }
 
