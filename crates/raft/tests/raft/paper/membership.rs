@@ -487,6 +487,29 @@ fn a_leader_that_leaves_asks_somebody_in_step_to_stand() {
     cluster.assert_sound();
 }
 
+/// Seed 1213 of a mutant: who joined was in step just when the leader was to go, and the leader began to promote it. That kept it in
+/// the lead without a vote for another change.
+#[test]
+fn a_leader_that_leaves_begins_no_further_change() {
+    let mut cluster = Cluster::led(3);
+    joined(&mut cluster, &[4]);
+    wish(&mut cluster, 1, &with(&voters(&[1, 2, 3]), 4, MemberRole::Joining));
+    cluster.run();
+    wish(&mut cluster, 1, &with(&voters(&[2, 3]), 4, MemberRole::Joining));
+    for _ in 0..3 {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.run_among(&[1, 4]);
+    }
+    cluster.bed.run(ENOUGH, |flight| !is_request_to_stand(&flight.message));
+    assert_eq!(in_force(&cluster, 1), (None, vec![2, 3]));
+    assert!(!cluster.node(1).is_leader(), "it stepped down with the commit");
+    cluster.run();
+    beat(&mut cluster, 2, 3);
+    beat(&mut cluster, 3, 3);
+    assert_eq!(in_force(&cluster, 2), (None, vec![2, 3, 4]), "its successor promotes who joined");
+    cluster.assert_sound();
+}
+
 #[test]
 fn a_leader_that_leaves_does_not_count_itself() {
     let mut cluster = Cluster::led(3);
