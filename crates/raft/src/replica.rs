@@ -8,6 +8,7 @@ use crate::following::Following;
 use crate::log::{Configurations, Log};
 use crate::message::{Append, Message};
 use crate::priority::Priorities;
+use crate::progress::Progress;
 use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::{rules, status};
@@ -249,11 +250,21 @@ impl Raft {
 
     /// While this node leads: up to where it takes the log of each peer to be its own. For whoever can see both.
     pub fn matched(&self) -> impl Iterator<Item = (NodeId, Slot)> {
+        self.progress().map(|(id, progress)| (id, progress.matched))
+    }
+
+    /// While this node leads: whose answers of this term it goes by.
+    pub fn answered(&self) -> impl Iterator<Item = NodeId> {
+        let has_answered = |progress: &Progress| progress.answered_round > 0 || progress.matched > Slot::ZERO;
+        self.progress().filter(move |(_, progress)| has_answered(progress)).map(|(id, _)| id)
+    }
+
+    fn progress(&self) -> impl Iterator<Item = (NodeId, &Progress)> {
         let leadership = match &self.position {
             Position::Leader(leadership) => Some(leadership),
             _ => None,
         };
-        leadership.into_iter().flat_map(|leadership| leadership.peers.iter().map(|(id, peer)| (*id, peer.matched)))
+        leadership.into_iter().flat_map(|leadership| leadership.peers.iter().map(|(id, progress)| (*id, progress)))
     }
 
     /// Whether it leads its term.

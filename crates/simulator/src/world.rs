@@ -78,8 +78,9 @@ pub struct World<R: Replica, S: StateMachine> {
     /// How often traps were forgotten.
     traps_forgotten: u64,
     alarms: Vec<u64>,
-    /// Who found last that more is decided, if nobody was told yet.
+    /// Who found last that more is decided, and who came last to lead, if nobody was told yet.
     committed_last: Option<NodeId>,
+    elected_last: Option<NodeId>,
     manual_timers: bool,
     transcript: Transcript,
     promises: Promises,
@@ -133,6 +134,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             traps_forgotten: 0,
             alarms: Vec::new(),
             committed_last: None,
+            elected_last: None,
             manual_timers: false,
             transcript: Transcript::new(config.keep),
             promises: Promises::default(),
@@ -245,6 +247,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// The node that found more decided in the last event, if one did; once.
     pub(crate) fn take_committed(&mut self) -> Option<NodeId> {
         self.committed_last.take()
+    }
+
+    /// The node that came to lead in the last event, if one did; once.
+    pub(crate) fn take_elected(&mut self) -> Option<NodeId> {
+        self.elected_last.take()
     }
 
     /// When the last message arrives that is on its way from a life that is over, if there is any.

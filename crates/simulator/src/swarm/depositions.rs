@@ -73,38 +73,47 @@ impl Storm {
         self.random.shuffle(&mut rest);
         let companions = self.random.below((rest.len() as u64 / 2).max(1));
         let mut with_it = rest.split_off(rest.len().saturating_sub(usize::try_from(companions).unwrap_or(0)));
-        if let Some(companion) = with_it.first().copied().filter(|_| self.random.happens(Chance::percent(40))) {
-            reminders.extend(self.hold_back(plan, world, companion, leader));
-        }
+        reminders.extend(self.hold_back(plan, world, leader));
         with_it.push(leader);
         world.act(&Act::Partition(vec![with_it, rest]));
         reminders
     }
 
-    /// What one says to a leader on its way down stays under way, until another one leads or this one again.
+    /// Now and then what somebody says to a leader, or what it says to him, stays under way until another one leads, or this one again.
     fn hold_back<R: Replica, S: StateMachine>(
         &mut self,
         plan: &Plan,
         world: &mut World<R, S>,
-        from: NodeId,
-        to: NodeId,
+        leader: NodeId,
     ) -> Reminders {
-        world.act(&Act::Clog { from, to });
-        vec![(self.up_to_patiences(plan, 16), StormAlarm::Unclog { from, to })]
+        let other = self.any(world);
+        if other == leader || !self.random.happens(Chance::percent(30)) {
+            return Vec::new();
+        }
+        let mut reminders = Vec::new();
+        let both = self.random.happens(Chance::percent(50));
+        for (from, to) in [(other, leader), (leader, other)].into_iter().take(if both { 2 } else { 1 }) {
+            world.act(&Act::Clog { from, to });
+            reminders.push((self.up_to_patiences(plan, 16), StormAlarm::Unclog { from, to }));
+        }
+        reminders
     }
 
     /// When somebody leads in a later era, its days are counted: from less than a message takes to twice an election timeout.
     pub(super) fn look_for_heir<R: Replica, S: StateMachine>(
         &mut self,
         plan: &Plan,
-        world: &World<R, S>,
+        world: &mut World<R, S>,
         times: u64,
         look: Look,
     ) -> Reminders {
-        if look.left == 0 || world.reign().is_some_and(|(newest, _)| newest > look.era) {
+        let heir = world.reign().filter(|(newest, _)| *newest > look.era).map(|(_, heir)| heir);
+        if look.left == 0 || heir.is_some() {
             let patience = nanos(plan.patience);
             let reign = Duration::from_nanos(self.random.log_uniform(patience / 10_000, patience * 2));
-            return vec![(reign, StormAlarm::Depose { times })];
+            let mut reminders = heir.map_or_else(Vec::new, |heir| self.hold_back(plan, world, heir));
+            reminders.push((reign, StormAlarm::Depose { times }));
+            return reminders;
         }
         vec![(look.every, StormAlarm::LookForHeir { times, look: Look { left: look.left - 1, ..look } })]
     }

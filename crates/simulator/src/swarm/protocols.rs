@@ -72,6 +72,14 @@ impl Subject for Raft {
         Some(Decided { slot, era, by: self.configurations_since(slot).map(halves).collect() })
     }
 
+    fn may_have_elected(&self, leader: NodeId, era: u64) -> bool {
+        self.term() > era || self.term() == era && self.voted_for() == Some(leader)
+    }
+
+    fn has_heard(&self) -> Vec<NodeId> {
+        self.answered().collect()
+    }
+
     fn holds(&self, slot: Slot, era: u64) -> bool {
         slot < self.log().base() || self.log().term_at(slot) == Some(era)
     }

@@ -371,6 +371,10 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.callers.history.look_at_leases(&mut self.world);
         let watched = self.watchers.look(&self.world);
         self.report(watched);
+        if let Some(node) = self.world.take_elected() {
+            let elected = trust::check_elected(&self.world, node);
+            self.report(elected);
+        }
         if let Some(node) = self.world.take_committed() {
             let decided = trust::check_decided(&self.world, node);
             self.report(decided);

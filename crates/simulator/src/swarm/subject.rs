@@ -59,6 +59,16 @@ pub trait Subject: Replica {
         None
     }
 
+    /// Whether it may have voted for this node in this era: it did, or has gone on to a later one.
+    fn may_have_elected(&self, _leader: NodeId, _era: u64) -> bool {
+        true
+    }
+
+    /// While this replica leads: whose answers it counts in this era.
+    fn has_heard(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
     /// Whether its log has an entry of that era in that slot, or begins behind it with a snapshot.
     fn holds(&self, _slot: Slot, _era: u64) -> bool {
         true

@@ -2,6 +2,8 @@
 //!
 //! `MatchedIsThere`: what a leader takes a peer to have, the peer has. A leader that takes too much to be there decides with fewer
 //! than a quorum; what is decided so is lost only if the right nodes fall in the right order, and nobody need wait for that.
+//! `ElectedByQuorum`: of each half of its voters a majority voted for a new leader; who is down, or in a later era, may have.
+//! `HeardIsThere`: whose answer a leader counts is in its era, or in a later one.
 //! `DecidedByQuorum`: of each half of its voters a majority has what a leader calls decided; who is down may have it.
 //! `DecidedIsKept`: nobody without it would be elected by those who run.
 //! `LeaseExclusive`: while a leader may answer reads without asking, nobody takes proposals in a later era.
@@ -14,7 +16,26 @@ use quorate_types::NodeId;
 /// Looks at every leader.
 pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
     check_leases(world)?;
+    check_heard(world)?;
     check_matched(world)
+}
+
+/// Looks at a new leader.
+pub(super) fn check_elected<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId) -> Result<(), Finding> {
+    let Some(replica) = world.node(leader).map(|node| node.replica()) else { return Ok(()) };
+    let era = replica.status().era;
+    let may_have = |voter: &&NodeId| {
+        let running = world.node(**voter).filter(|_| world.is_sound(leader, **voter));
+        running.is_none_or(|node| node.replica().may_have_elected(leader, era))
+    };
+    match replica.standing().halves.iter().find(|half| half.iter().filter(may_have).count() * 2 <= half.len()) {
+        None => Ok(()),
+        Some(half) => {
+            let voted: Vec<&NodeId> = half.iter().filter(may_have).collect();
+            let detail = format!("{leader} leads era {era}, and of {half:?} only {voted:?} may have voted for it");
+            Err(("ElectedByQuorum", detail))
+        }
+    }
 }
 
 /// Looks at what a leader calls decided, when it has just found it so.
@@ -64,6 +85,23 @@ fn check_leases<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Findin
         if era < newest && reads_alone {
             let detail = format!("{id} has a lease of era {era}, and {successor} takes proposals in era {newest}");
             return Err(("LeaseExclusive", detail));
+        }
+    }
+    Ok(())
+}
+
+/// An answer of an era shows that its sender has come to it, durably.
+fn check_heard<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
+    for leader in world.nodes() {
+        let Some(replica) = world.node(leader).map(|node| node.replica()) else { continue };
+        let era = replica.status().era;
+        for peer in replica.has_heard() {
+            let peers_era = world.node(peer).map(|peer| peer.replica().status().era);
+            if let Some(peers_era) = peers_era.filter(|peers| *peers < era && world.is_sound(leader, peer)) {
+                let detail =
+                    format!("{leader} leads era {era} and counts an answer of {peer}, which is in era {peers_era}");
+                return Err(("HeardIsThere", detail));
+            }
         }
     }
     Ok(())
