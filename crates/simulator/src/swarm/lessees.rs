@@ -80,6 +80,8 @@ impl Lessees {
             }
             Some(Held { lease, ttl, keys, unaware }) => {
                 let (lease, ttl) = (*lease, *ttl);
+                // Who is in a hurry revokes more often, and tells those who renew less often.
+                let (revoking, untold) = if self.hurry { (4..=8, 80) } else { (4..=4, 40) };
                 let ask = match self.random.below(16) {
                     0..=3 => {
                         *keys += 1;
@@ -87,8 +89,8 @@ impl Lessees {
                         let key = Bytes::from(format!("lease-{lease}-{keys}"));
                         Ask::Attach { key, value: Bytes::from(format!("leased-{}", self.values)), lease }
                     }
-                    4 => {
-                        if self.random.happens(Chance::percent(40)) {
+                    share if revoking.contains(&share) => {
+                        if self.random.happens(Chance::percent(untold)) {
                             *unaware = self.random.between(1, 8);
                         }
                         Ask::Revoke { lease }

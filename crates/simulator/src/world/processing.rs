@@ -181,7 +181,6 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         host.lead = Some(lead);
         self.note(Some(id), What::Lead { era: lead.era, who: lead.who, ready: lead.ready });
         if lead.ready {
-            self.elected_last = Some(id);
             self.moment(id, Moment::Leads);
         }
     }

@@ -139,6 +139,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             return;
         }
         host.seen.led = Some(era);
+        self.elected_last = Some(id);
         if self.promises.last_leader.replace(id).is_some_and(|before| before != id) {
             self.mark(Mark::LeaderChange);
         }
