@@ -2,7 +2,7 @@
 
 use crate::{Bounds, Explorer};
 use bytes::Bytes;
-use quorate_paxos::{Config, Message, Paxos, check_chosen_is_safe};
+use quorate_paxos::{Config, Message, Paxos, check_chosen_is_safe, check_known_is_chosen};
 use quorate_protocol::testbed::{TestNode, Testbed};
 use quorate_protocol::{Decision, Replica, Role};
 use quorate_raft::{AppendOutcome, Config as RaftConfig, Configuration, Entry, Message as RaftMessage, Payload, Raft};
@@ -10,7 +10,7 @@ use quorate_types::{Membership, NodeId, Slot};
 
 /// Single-decree Paxos: these members, and these values proposed at these nodes, each once at any moment.
 ///
-/// Checked besides everything the testbed checks: invariant I6 over the whole cluster, and Validity.
+/// Checked besides everything the testbed checks: invariants I6 and I7 over the whole cluster, and Validity.
 ///
 /// Reductions, and why they hold:
 /// - *Equal disks are merged*: recovery is a fold over the records, the greatest of each kind.
@@ -37,6 +37,10 @@ pub fn paxos(
             let replicas = cluster.ids().filter_map(|id| cluster.node(id).replica());
             let messages = cluster.flights().iter().map(|flight| &flight.message);
             check_chosen_is_safe(replicas, messages).map_err(|violation| violation.detail)
+        })
+        .always("I7 KnownIsChosen", |cluster| {
+            let replicas = cluster.ids().filter_map(|id| cluster.node(id).replica());
+            check_known_is_chosen(replicas).map_err(|violation| violation.detail)
         })
         .always("Validity", move |cluster| match cluster.chosen().get(&Paxos::SLOT) {
             Some(Decision::Commands(value)) if !values.contains(value) => Err(format!("{value:?} was never proposed")),

@@ -125,3 +125,27 @@ pub fn check_chosen_is_safe<'a>(
     }
     Ok(())
 }
+
+/// I7 `KnownIsChosen`, over a whole cluster: where somebody knows the decision, no phase-1 quorum of those who run would make a
+/// proposer choose another. `replicas` are all running ones.
+///
+/// # Errors
+/// A decision that is known somewhere, and could still be another.
+pub fn check_known_is_chosen<'a>(replicas: impl IntoIterator<Item = &'a Paxos>) -> Result<(), Violation> {
+    let replicas: Vec<&Paxos> = replicas.into_iter().collect();
+    let Some((knower, known)) = replicas.iter().find_map(|paxos| Some((paxos.me, paxos.chosen()?))) else {
+        return Ok(());
+    };
+    let Some(quorums) = replicas.iter().find_map(|paxos| paxos.quorums) else { return Ok(()) };
+    let acceptors = || replicas.iter().filter(|paxos| paxos.members.is_voter(paxos.me));
+    let rival = acceptors().filter_map(|paxos| paxos.accepted()).filter(|accepted| accepted.value != *known);
+    let rival = rival.map(|accepted| accepted.ballot).max();
+    // Of these alone a proposer would hear of the rival last, or of nothing.
+    let behind = |paxos: &&&Paxos| paxos.accepted().map(|accepted| accepted.ballot) <= rival;
+    let behind: Vec<NodeId> = acceptors().filter(behind).map(|paxos| paxos.me).collect();
+    if !quorums.is_phase1(behind.len()) {
+        return Ok(());
+    }
+    let detail = format!("{knower} knows {known:?} as decided, and {behind:?} would let a proposer choose another");
+    violation("I7 KnownIsChosen", detail)
+}

@@ -44,6 +44,8 @@
 //! - I5 `RoundsNeverReused`: every ballot of this node is covered by its durable last round.
 //! - I6 `ChosenSafe`: after a choice, every higher ballot carries its value. Over a whole cluster:
 //!   [`check_chosen_is_safe`].
+//! - I7 `KnownIsChosen`: what somebody knows as decided, no quorum of those who run would let anybody change. Over a whole
+//!   cluster: [`check_known_is_chosen`].
 //! - Validity (only proposed values are decided) needs the clients' side and is checked by the tests and the explorer.
 //!
 //! # Where we depart from the papers, and why that is safe
@@ -91,7 +93,7 @@ mod twin;
 
 pub use ballot::{Ballot, Proposal};
 pub use config::{AcceptedTo, Config, QuorumSizes};
-pub use invariants::check_chosen_is_safe;
+pub use invariants::{check_chosen_is_safe, check_known_is_chosen};
 pub use message::Message;
 pub use record::{NoAnchor, Record};
 pub use replica::{Paxos, Timer};

@@ -280,6 +280,18 @@ impl Plan {
         plan.with_witnesses(&mut Random::stream(seed, "witness-plan", 0))
     }
 
+    /// The plan of a seed, for this protocol. Where one slot is all there is, it is decided before most faults have come. So in half of
+    /// the seeds links lose from the first message on, up to nine of ten.
+    #[must_use]
+    pub(super) fn of_seed_for<R: Subject>(seed: u64) -> Plan {
+        let mut plan = Plan::of_seed(seed);
+        let random = &mut Random::stream(seed, "one-slot-plan", 0);
+        if R::SLOTS == Some(1) && random.happens(Chance::percent(50)) {
+            plan.storm_link.loss = Chance(u32::try_from(random.between(100_000, 900_000)).unwrap_or(900_000));
+        }
+        plan
+    }
+
     /// With other single faults, and without.
     fn with_depositions(mut self, random: &mut Random) -> Plan {
         if self.voters > 2 && random.happens(Chance::percent(20)) {

@@ -4,7 +4,8 @@ use super::steering::Guidance;
 use super::subject::{Decided, Pace, Standing, Subject, Trust};
 use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
-use quorate_paxos::{AcceptedTo, Paxos};
+use quorate_paxos::{AcceptedTo, Paxos, check_known_is_chosen};
+use quorate_protocol::Violation;
 use quorate_raft::{Configuration, LeaseReads, Raft};
 use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
@@ -93,6 +94,11 @@ fn halves(configuration: &Configuration) -> Vec<Vec<NodeId>> {
 
 impl Subject for Paxos {
     const SLOTS: Option<u64> = Some(1);
+
+    fn check_together(running: &[&Self]) -> Result<(), Violation> {
+        check_known_is_chosen(running.iter().copied())
+    }
+
     /// Nobody leads, so nobody forwards and every reader asks for itself; the log of one slot never gets shorter; one batch
     /// is decided, once; no store of keys that swaps and forgets lives on a single decree.
     const IMPOSSIBLE_MARKS: &'static [Mark] = &[

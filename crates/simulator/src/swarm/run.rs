@@ -107,7 +107,7 @@ pub(super) fn replay_command(protocol: &str, seed: u64) -> String {
 /// A panic anywhere counts as a violation (where panics unwind).
 #[must_use]
 pub fn run_seed<R: Subject, S: Judged>(seed: u64, options: &Options) -> Report {
-    run_plan::<R, S>(seed, Plan::of_seed(seed), options)
+    run_plan::<R, S>(seed, Plan::of_seed_for::<R>(seed), options)
 }
 
 /// Runs a seed with another plan than its own: for asking what if. The seed still decides everything that happens on the way.

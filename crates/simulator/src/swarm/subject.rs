@@ -5,7 +5,7 @@ use crate::marks::Mark;
 use crate::random::Random;
 use bytes::Bytes;
 use quorate_machine::{ClientId, DutyConfig, StateMachine};
-use quorate_protocol::Replica;
+use quorate_protocol::{Replica, Violation};
 use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
 
@@ -67,6 +67,14 @@ pub trait Subject: Replica {
     /// While this replica leads: whose answers it counts in this era.
     fn has_heard(&self) -> Vec<NodeId> {
         Vec::new()
+    }
+
+    /// What holds of all who run when one of them has found something decided.
+    ///
+    /// # Errors
+    /// What does not.
+    fn check_together(_running: &[&Self]) -> Result<(), Violation> {
+        Ok(())
     }
 
     /// Whether its log has an entry of that era in that slot, or begins behind it with a snapshot.

@@ -20,14 +20,17 @@ pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Fi
     check_matched(world)
 }
 
+/// The replica of a node that runs, if what it has is what `host` may count on.
+fn sound<R: Subject, S: Judged>(world: &World<R, S>, host: NodeId, guest: NodeId) -> Option<&R> {
+    world.node(guest).filter(|_| world.is_sound(host, guest)).map(|node| node.replica())
+}
+
 /// Looks at a new leader.
 pub(super) fn check_elected<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId) -> Result<(), Finding> {
     let Some(replica) = world.node(leader).map(|node| node.replica()) else { return Ok(()) };
     let era = replica.status().era;
-    let may_have = |voter: &&NodeId| {
-        let running = world.node(**voter).filter(|_| world.is_sound(leader, **voter));
-        running.is_none_or(|node| node.replica().may_have_elected(leader, era))
-    };
+    let may_have =
+        |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.may_have_elected(leader, era));
     match replica.standing().halves.iter().find(|half| half.iter().filter(may_have).count() * 2 <= half.len()) {
         None => Ok(()),
         Some(half) => {
@@ -38,14 +41,13 @@ pub(super) fn check_elected<R: Subject, S: Judged>(world: &World<R, S>, leader: 
     }
 }
 
-/// Looks at what a leader calls decided, when it has just found it so.
+/// Looks at what somebody calls decided, when it has just found it so.
 pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId) -> Result<(), Finding> {
+    let running: Vec<&R> = world.nodes().filter_map(|node| sound(world, leader, node)).collect();
+    R::check_together(&running).map_err(|violation| (violation.invariant, violation.detail))?;
     let Some(decided) = world.node(leader).and_then(|node| node.replica().calls_decided()) else { return Ok(()) };
     let (slot, era) = (decided.slot, decided.era);
-    let may_have = |voter: &&NodeId| {
-        let running = world.node(**voter).filter(|_| world.is_sound(leader, **voter));
-        running.is_none_or(|node| node.replica().holds(slot, era))
-    };
+    let may_have = |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.holds(slot, era));
     let carried = |half: &Vec<NodeId>| half.iter().filter(may_have).count() * 2 > half.len();
     if !decided.by.iter().any(|halves| halves.iter().all(carried)) {
         let detail =
@@ -65,14 +67,13 @@ pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: 
 
 /// Whether `node` has not what is decided, and those who run and have no newer log than its own are enough to elect it.
 fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId, node: NodeId, decided: &Decided) -> bool {
-    let sound = |node: NodeId| world.node(node).filter(|_| world.is_sound(leader, node));
-    let Some(replica) = sound(node).map(|node| node.replica()) else { return false };
+    let Some(replica) = sound(world, leader, node) else { return false };
     if world.is_witness(node) || world.is_removed(node) || replica.holds(decided.slot, decided.era) {
         return false;
     }
     let own = replica.standing();
     let agrees =
-        |voter: &&NodeId| sound(**voter).is_some_and(|voter| voter.replica().standing().log_end <= own.log_end);
+        |voter: &&NodeId| sound(world, leader, **voter).is_some_and(|voter| voter.standing().log_end <= own.log_end);
     let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
     own.halves.iter().any(|half| half.contains(&node)) && own.halves.iter().all(carried)
 }
