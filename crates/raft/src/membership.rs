@@ -112,11 +112,11 @@ impl Raft {
             Some("nothing of the leader's own term is committed yet")
         } else if self.configurations.in_force().is_joint() || self.change_is_open() {
             Some("another change of the members is in progress")
+        } else if leadership.is_handing_over() {
+            Some(transfer::UNDER_WAY)
         } else if !self.configurations.in_force().is_voter(self.me) {
             // Another change would keep it in the lead for as long as that takes.
             Some("the leader has no vote any more and is about to go")
-        } else if leadership.is_handing_over() {
-            Some(transfer::UNDER_WAY)
         } else {
             None
         }

@@ -31,9 +31,9 @@
 //! journal: until something later vouches for them, it passes for a torn write (decision 0009). Peers refuse a node that
 //! comes with another disk or an older one, as the real transport does.
 //!
-//! A random run also checks `MatchedIsThere`: what a leader takes a peer to have, the peer has, and `LeaseExclusive`: nobody takes
-//! proposals in a later era while a leader may read alone; and once it is quiet: `LiveAfterHeal`, `Validity`, `AtMostOnce`, `NoLoss`, `DefiniteMeansNever`,
-//! `ReadsSomePast`, `MonotonicReads` and `Linearizable`; of leases `NoEarlyExpiry`, `NoRenewalAfterTheEnd`,
+//! A random run also compares what one node counts on with what the others have (`swarm/trust.rs`): `ElectedByQuorum`,
+//! `HeardIsThere`, `MatchedIsThere`, `DecidedByQuorum`, `DecidedIsKept`, `LeaseExclusive`; and once it is quiet checks
+//! `LiveAfterHeal`, `Validity`, `AtMostOnce`, `NoLoss`, `DefiniteMeansNever`, `ReadsSomePast`, `MonotonicReads` and `Linearizable`; of leases `NoEarlyExpiry`, `NoRenewalAfterTheEnd`,
 //! `KeysGoWithTheirLease` and `LeasesEnd`; of watchers `Watch`: every event once, whole and in order.
 //!
 //! # Map
