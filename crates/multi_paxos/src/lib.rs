@@ -1,0 +1,1 @@
+//! Multi-Paxos as a deterministic value.
