@@ -40,7 +40,7 @@ fn passes(members: Membership, config: Config, seeds: u64, steps: usize) -> Tall
 
 #[test]
 fn three_voters_with_small_limits() {
-    let tally = passes(Membership::of_voters(3), small_limits(), 60, 1_000);
+    let tally = passes(Membership::of_voters(3), small_limits(), 120, 1_500);
     let wanted = [
         "decided",
         "crash",
@@ -54,10 +54,9 @@ fn three_voters_with_small_limits() {
         "healed",
     ];
     assert_eq!(tally.never(&wanted), Vec::<&str>::new(), "a vacuous run:\n{tally}");
-    for rule in ["election", "promise", "nothing"].iter().take(2) {
-        let id: &'static str = if *rule == "election" { "multi-paxos.election" } else { "multi-paxos.promise" };
+    for id in ["multi-paxos.election", "multi-paxos.promise"] {
         for verdict in [Verdict::Allowed, Verdict::Refused] {
-            assert!(tally.fired(id, verdict) > 0, "{rule} never {verdict:?}:\n{tally}");
+            assert!(tally.fired(id, verdict) > 0, "{id} never {verdict:?}:\n{tally}");
         }
     }
 }
@@ -92,7 +91,7 @@ fn two_voters_and_a_learner() {
 /// Members come, catch up, vote, are demoted and removed, leaders too, while everything else goes wrong.
 #[test]
 fn three_voters_and_five_more_that_come_and_go() {
-    let tally = passes_with(Membership::of_voters(3), &[4, 5, 6, 7, 8], small_limits(), 60, 1_200);
+    let tally = passes_with(Membership::of_voters(3), &[4, 5, 6, 7, 8], small_limits(), 100, 1_500);
     let wanted = ["change wished", "members decided", "retired", "snapshot installed", "compaction", "healed"];
     assert_eq!(tally.never(&wanted), Vec::<&str>::new(), "a vacuous run:\n{tally}");
     for (rule, verdict) in [
@@ -110,7 +109,7 @@ fn three_voters_and_five_more_that_come_and_go() {
 
 #[test]
 fn a_single_voter_that_is_joined_and_replaced() {
-    let tally = passes_with(Membership::of_voters(1), &[2, 3], small_limits(), 60, 600);
+    let tally = passes_with(Membership::of_voters(1), &[2, 3], small_limits(), 100, 600);
     assert_eq!(tally.never(&["members decided", "healed"]), Vec::<&str>::new(), "{tally}");
 }
 
