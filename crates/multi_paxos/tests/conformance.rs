@@ -70,7 +70,8 @@ fn five_voters_with_default_limits() {
 #[test]
 fn four_voters_with_quorums_of_three_and_two() {
     let quorums = BTreeMap::from([(4, QuorumSizes { phase1: 3, phase2: 2 })]);
-    let tally = passes(Membership::of_voters(4), Config { quorums, ..small_limits() }, 40, 600);
+    let tally =
+        passes(Membership::of_voters(4), Config { quorums, compact_keep_entries: 0, ..small_limits() }, 40, 600);
     assert_eq!(tally.never(&["decided", "read released", "healed"]), Vec::<&str>::new(), "{tally}");
 }
 

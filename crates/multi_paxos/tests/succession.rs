@@ -178,3 +178,30 @@ fn a_message_of_a_closed_configuration_is_answered_with_the_news_and_nothing_els
     assert_eq!(cluster.whole(3).configuration(), 2, "it decided or fetched what it missed");
     cluster.holds();
 }
+
+#[test]
+fn who_left_stays_until_a_quorum_of_the_next_configuration_has_it_durably() {
+    let mut cluster = Cluster::led(3);
+    for id in [2, 3] {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.deliver("heartbeat", 1, id);
+        cluster.deliver("alive", id, 1);
+    }
+    cluster.lose_all();
+    let next = Membership::new([Member::voter(NodeId(2)), Member::voter(NodeId(3))]);
+    cluster.bed.reconfigure(NodeId(1), 2, next);
+    cluster.complete(1);
+    cluster.deliver("accept", 1, 2);
+    cluster.deliver("accepted", 2, 1);
+    cluster.lose_all();
+    assert!(cluster.whole(1).inside().is_none(), "it has closed, and left");
+    cluster.expire(1, Timer::Succession);
+    assert_eq!(cluster.bed.node(NodeId(1)).retired(), None, "nobody else knows yet");
+    cluster.run();
+    assert_eq!((cluster.whole(2).configuration(), cluster.whole(3).configuration()), (2, 2));
+    cluster.expire(1, Timer::Succession);
+    cluster.run();
+    cluster.expire(1, Timer::Succession);
+    assert!(cluster.bed.node(NodeId(1)).retired().is_some(), "a quorum has it");
+    cluster.holds();
+}
