@@ -20,7 +20,7 @@ const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 const AN_HEIR: Uses = Only(&["types", "wire", "quorum", "protocol", "succession"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 33] = [
+const ARROWS: [(&str, Uses); 35] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -43,11 +43,13 @@ const ARROWS: [(&str, Uses); 33] = [
     ("node", Only(&["types", "wire", "disk", "protocol", "journal", "store", "machine"])),
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),
+    ("recorder", Only(&["types", "wire", "protocol"])),
     ("runtime", All),
     ("server", Only(&["types", "machine", "keyspace", "watch"])),
     ("service", All),
     ("client", Only(&["server"])),
     ("load", Only(&["types", "wire", "keyspace", "server"])),
+    ("torture", Only(&["types", "wire", "keyspace", "server", "checker"])),
     ("simulator", All),
     ("explorer", All),
     ("lab", All),
