@@ -98,7 +98,7 @@ impl Ballots {
         }
         for (id, _) in leadership.peers.iter().filter(|(_, peer)| peer.next <= trim) {
             self.serving.entry(*id).or_insert_with(|| {
-                out.send_snapshot(*id, trim);
+                out.send_snapshot(*id, trim, true);
                 Serving::Pinning
             });
         }
@@ -110,7 +110,7 @@ impl Ballots {
             && !matches!(self.serving.get(&from), Some(Serving::Pinning | Serving::Sending { .. }))
         {
             self.serving.insert(from, Serving::Pinning);
-            out.send_snapshot(from, trim);
+            out.send_snapshot(from, trim, true);
         }
     }
 

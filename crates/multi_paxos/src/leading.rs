@@ -6,7 +6,7 @@ use crate::read::WaitingReads;
 use crate::replica::{Ballots, Position, Serving, Timer};
 use crate::rules;
 use bytes::Bytes;
-use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId};
+use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
 use quorate_types::{NodeId, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -284,8 +284,8 @@ impl Ballots {
     pub(crate) fn transfer_failed(&mut self, out: &mut Outbox<Ballots>) {
         let Position::Leader(leadership) = &mut self.position else { return };
         let Some((request, to)) = leadership.transfer.take() else { return };
-        out.trace(|| Event::refused(&rules::TRANSFER).with("to", to).with("why", "it did not take over in time"));
-        out.refuse(Refused::Request(request), Refusal::NotReady("it did not take over in time"));
+        out.trace(|| Event::refused(&rules::TRANSFER).with("to", to).with("why", TRANSFER_IN_VAIN));
+        out.refuse(Refused::Request(request), Refusal::NotReady(TRANSFER_IN_VAIN));
     }
 
     pub(crate) fn take_over(&mut self, from: NodeId, ballot: crate::ballot::Ballot, out: &mut Outbox<Ballots>) {

@@ -168,7 +168,7 @@ impl Ballots {
         let last = inherited.last_key_value().map_or(from.previous(), |(slot, _)| *slot);
         out.trace(|| {
             let event = Event::allowed(&rules::ELECTION).with("ballot", ballot.to_string()).with("slot", from);
-            event.with("last_slot", last).votes(candidacy.promised.keys().copied())
+            event.with("count", last.0 - from.previous().0).votes(candidacy.promised.keys().copied())
         });
         let mut leadership = Leadership::new(last, stop_at);
         for peer in self.members.others(self.me) {

@@ -32,7 +32,8 @@ pub static PROMISE: Rule = rule(
 pub static ELECTION: Rule = rule(
     "multi-paxos.election",
     "PMS 2.2, phase 2a; PMS 3",
-    "{me} leads in ballot {ballot} on the promises of {votes}, and proposes again what they found in slots {slot} to {last_slot}",
+    "{me} leads in ballot {ballot} on the promises of {votes}, and proposes again the {count} slots that \
+     they found, from slot {slot} on",
     "{me} does not lead: {peer} no longer keeps what lies up to slot {slot}, and a snapshot must come first",
     "",
 );

@@ -54,7 +54,7 @@ impl<P: Heir> Succession<P> {
                 Output::ReadAt { token, slot } => out.read_at(token, slot),
                 Output::Refuse { refused, why } => out.refuse(refused, why),
                 Output::Lead { era, who, ready, settled } => out.lead(self.era(era), who, ready, settled),
-                Output::SendSnapshot { to, at_least } => out.send_snapshot(to, at_least),
+                Output::SendSnapshot { to, at_least, with_data } => out.send_snapshot(to, at_least, with_data),
                 Output::SnapshotAnchor { id, to, anchor } => {
                     out.snapshot_anchor(id, to, Anchor { configuration, prefix: anchor });
                 }

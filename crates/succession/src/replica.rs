@@ -11,6 +11,7 @@ use quorate_protocol::{
 use quorate_types::{Member, Membership, NodeId, Slot};
 use quorate_wire::Agreement;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// A view on its way to a node that missed a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -165,6 +166,16 @@ impl<P: Heir> Replica for Succession<P> {
 
     fn agreements(config: &P::Config) -> Vec<Agreement> {
         P::agreements(config)
+    }
+
+    fn promises_last(config: &P::Config) -> Duration {
+        P::promises_last(config)
+    }
+
+    /// Only of the present configuration: of earlier ones that is forgotten.
+    fn era_at(&self, slot: Slot) -> Option<u64> {
+        let inside = self.inside.as_ref().filter(|_| slot > self.begins_behind())?;
+        inside.era_at(slot).map(|era| self.era(era))
     }
 
     fn anchored(anchor: &Anchor<P>) -> Slot {

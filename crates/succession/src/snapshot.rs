@@ -24,7 +24,8 @@ impl<P: Heir> Succession<P> {
             Some(why) => out.trace(|| Event::refused(&rules::SERVE).with("peer", to).with("why", why)),
             None => {
                 self.serving.insert(to, Serving::Pinning);
-                out.send_snapshot(to, at_least);
+                // Witnesses cannot be members, so whoever asks stores data.
+                out.send_snapshot(to, at_least, true);
             }
         }
     }
