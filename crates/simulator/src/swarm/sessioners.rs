@@ -280,10 +280,10 @@ impl Sessioners {
                     let ending = if wanted.in_doubt || others { Ending::Unknown } else { Ending::Refused };
                     self.record(at, wanted, result.returned_at, result.node, ending, None, history);
                 }
-                if let Some(who) = self.all.get_mut(at)
-                    && who.session.as_ref().is_some_and(|open| open.client == place.0)
-                {
-                    who.session = None;
+                if self.all.get(at).and_then(|who| who.session.as_ref()).is_some_and(|open| open.client == place.0) {
+                    // A late copy of an earlier call may be what tells it: what is wanted now may have happened before.
+                    self.give_up(at, result.returned_at, history);
+                    self.all[at].session = None;
                 }
             }
             Outcome::Failed(RequestError::Acknowledged) if self.is_wanted(at, place) => {
