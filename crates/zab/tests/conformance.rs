@@ -42,7 +42,7 @@ fn passes(members: Membership, config: Config, seeds: u64, steps: usize) -> Tall
 
 #[test]
 fn three_voters_with_small_limits() {
-    let tally = passes(Membership::of_voters(3), small_limits(), 120, 1_500);
+    let tally = passes(Membership::of_voters(3), small_limits(), 400, 1_500);
     let wanted = [
         "decided",
         "crash",
@@ -56,7 +56,14 @@ fn three_voters_with_small_limits() {
         "healed",
     ];
     assert_eq!(tally.never(&wanted), Vec::<&str>::new(), "a vacuous run:\n{tally}");
-    println!("{tally}");
+    for (rule, verdict) in [
+        ("zab.promise", Verdict::Waiting),
+        ("zab.truncate", Verdict::Allowed),
+        ("zab.reconnect", Verdict::Allowed),
+        ("zab.join", Verdict::Allowed),
+    ] {
+        assert!(tally.fired(rule, verdict) > 0, "{rule} never {verdict:?}:\n{tally}");
+    }
 }
 
 #[test]
