@@ -57,6 +57,15 @@ impl Broadcast {
         &self.log
     }
 
+    /// The connection with the leader it follows, if it does.
+    #[must_use]
+    pub fn connection(&self) -> Option<crate::connection::Connection> {
+        match &self.position {
+            Position::Following(following) => Some(following.connection),
+            Position::Looking(_) | Position::Leading(_) => None,
+        }
+    }
+
     /// Known committed up to here.
     #[must_use]
     pub fn committed(&self) -> Slot {
