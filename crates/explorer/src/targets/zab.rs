@@ -42,10 +42,6 @@ pub fn zab_from(cluster: Testbed<Zab>, proposals: &[(NodeId, &'static str)], bou
         .sometimes("a command decided", |cluster| {
             cluster.chosen().values().any(|decision| matches!(decision, Decision::Commands(_)))
         })
-        .sometimes("something given up", |cluster| {
-            let told = |event: &quorate_protocol::Event| event.rule.id == "zab.truncate";
-            cluster.ids().any(|id| cluster.node(id).events().iter().any(told))
-        })
 }
 
 /// What a leader says in a connection that its follower has left, or lost in a crash, is dropped now and at any later time: no
