@@ -1,9 +1,10 @@
 //! Phase 2.
 
 use crate::cluster::*;
+use quorate_protocol::Replica;
 use quorate_protocol::Verdict::{Allowed, Refused, Waiting};
 use quorate_types::{NodeId, Slot};
-use quorate_zab::{Config, FollowerWord, LeaderWord, Mark, Message, Standing, Timer};
+use quorate_zab::{Config, FollowerWord, LeaderWord, Mark, Message, Payload, Standing, Timer, Txn};
 
 #[test]
 fn rule_9_a_follower_whose_history_is_a_prefix_gets_the_rest() {
@@ -246,4 +247,34 @@ fn a_follower_without_a_leader_and_a_leader_without_a_quorum_of_pongs_look_for_a
     cluster.lose_all();
     cluster.expire(2, Timer::Limit);
     assert_eq!(cluster.phase(2), "election", "or notices itself");
+}
+
+/// No leader asks before the acknowledgement of its epoch, which comes behind all earlier writes; if one did, this would hold still.
+#[test]
+fn rule_9_the_completion_of_a_write_that_was_given_up_proves_nothing() {
+    let mut cluster = Cluster::led(3);
+    cluster.propose(3, "a");
+    cluster.hand_over("proposal", 3, 1);
+    cluster.look(1);
+    cluster.lose_all();
+    cluster.expire(1, Timer::Notify);
+    for other in [2, 3] {
+        cluster.hand_over("notification", 1, other);
+        cluster.hand_over("notification", other, 1);
+    }
+    let Message::Up { connection, .. } = cluster.sent("cepoch", 1, 3).clone() else { panic!("another message") };
+    let txns = vec![Txn { zxid: zxid(1, 1), payload: Payload::Command("b".into()) }];
+    let words = [
+        LeaderWord::NewEpoch { epoch: 1 },
+        LeaderWord::Truncate { to: Mark::default() },
+        LeaderWord::Proposal { first: Slot(1), txns },
+    ];
+    for (word, sequence) in words.into_iter().zip(1..) {
+        cluster.say(3, 1, Message::Down { connection, sequence, word });
+    }
+    assert_eq!((cluster.history(1), cluster.bed.node(NodeId(1)).outstanding()), (vec!["b".to_owned()], 3));
+    for durable in [0, 0, 1] {
+        cluster.bed.complete_writes(NodeId(1), 1);
+        assert_eq!(cluster.node(1).status().durable, Slot(durable), "a, then the truncation, then b");
+    }
 }
