@@ -56,7 +56,7 @@
 //! | `receiving.rs` | messages of this, of closed and of later configurations |
 //! | `snapshot.rs` | views for those who missed a configuration; jumping with one that arrived |
 //! | `membership.rs` | wishes judged, learners promoted, whom to reach |
-//! | `recovery.rs` | opening from records |
+//! | `recovery.rs`, `restored.rs` | opening from records; those of a cluster that begins with a state it was given |
 //! | `message.rs`, `record.rs`, `rules.rs` | what goes over the wire, onto disk, into the trace |
 
 mod closing;
@@ -68,6 +68,7 @@ mod receiving;
 mod record;
 mod recovery;
 mod replica;
+mod restored;
 pub mod rules;
 mod snapshot;
 
@@ -75,3 +76,4 @@ pub use heir::Heir;
 pub use message::{Body, Message};
 pub use record::{Anchor, Record, Way};
 pub use replica::Succession;
+pub use restored::founded_behind;

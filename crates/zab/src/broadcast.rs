@@ -122,8 +122,8 @@ impl Broadcast {
         let Some(through) = reached.get(reached.len() / 2).copied() else { return };
         let others = self.members.others(self.me).map(of);
         let everyone = others.chain([self.flushed]).min().unwrap_or(Slot::ZERO);
-        let votes: Vec<NodeId> = self.members.voters().filter(|id| of(*id) >= through).collect();
         if through > self.committed {
+            let votes: Vec<NodeId> = self.members.voters().filter(|id| of(*id) >= through).collect();
             out.trace(|| Event::allowed(&rules::COMMIT).with("slot", through).votes(votes));
             self.committed = through;
         }

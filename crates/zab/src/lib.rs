@@ -76,6 +76,8 @@
 //!   no longer holds what it then needs. No history of a correct run asks for that (rule 9).
 //! - **SNAP is no part of the stream**: the leader says that one comes, the driver sends it, and the follower joins again with what it holds then.
 //! - **An election leaves the known commits standing**: they are facts, and nothing beyond them is applied.
+//! - **Whoever hears of a committed mark that is in its history may deliver** up to it, with or without a leader ([`Message::Committed`], the last
+//!   word of a configuration): histories that share a mark are the same up to it.
 //! - **Reads** at any node that must be fresh are a sync: the leader's commit mark, confirmed by pings of a quorum (`read.rs`). Reads of
 //!   the local state are the machine's.
 //!

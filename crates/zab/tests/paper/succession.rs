@@ -1,9 +1,9 @@
 //! Members change by stop-sign.
 
 use crate::cluster::*;
-use quorate_protocol::Refusal;
-use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
-use quorate_zab::{Timer, Zxid};
+use quorate_protocol::{Durable, Outbox, Refusal, Replica, Setup, Start};
+use quorate_types::{ClusterId, DiskId, Incarnation, Member, MemberRole, Membership, NodeId, Slot, Ticket};
+use quorate_zab::{Broadcast, Timer, Zab, Zxid};
 
 fn keeping_up() -> Cluster {
     let mut cluster = Cluster::led(3);
@@ -129,4 +129,26 @@ fn leadership_cannot_be_handed_to_somebody_named() {
     cluster.bed.input(NodeId(3), quorate_protocol::Input::Transfer { request, to: NodeId(1) });
     let refusals = cluster.bed.node(NodeId(3)).refusals();
     assert!(matches!(refusals.last(), Some((_, Refusal::Unsupported(_)))), "{refusals:?}");
+}
+
+/// A cluster that begins with a state it was given: the journal says so before the first start.
+#[test]
+fn a_cluster_begins_behind_a_state_it_was_given() {
+    let members = Membership::of_voters(1);
+    let (records, anchor) = quorate_succession::founded_behind::<Broadcast>(&members, Slot(7), 3);
+    let setup = Setup {
+        cluster: ClusterId(9),
+        me: NodeId(1),
+        disk: DiskId(1),
+        incarnation: Incarnation(1),
+        start: Start::Found(members),
+    };
+    let records: Vec<_> = records.into_iter().map(|record| (Ticket(1), record)).collect();
+    let open = |applied: u64| {
+        let found = Durable { records: records.clone(), anchor: Some(anchor.clone()), applied: Slot(applied) };
+        Zab::open(&setup, &quorate_zab::Config::default(), found, &mut Outbox::new(Ticket(1), true))
+    };
+    let node = open(7).expect("the state is there");
+    assert_eq!((node.configuration(), node.status().committed, node.status().era), (3, Slot(7), 3 << 32));
+    assert!(open(6).is_err(), "the state is not the one that was given");
 }
