@@ -25,6 +25,14 @@ pub(crate) struct Election {
     repeated: u32,
 }
 
+impl Election {
+    /// Within a round votes only get better: a worse one is an earlier one that came late.
+    fn count(&mut self, from: NodeId, vote: Vote) {
+        let known = self.tally.entry(from).or_insert(vote);
+        *known = vote.max(*known);
+    }
+}
+
 impl Broadcast {
     /// Rule 1. Whatever it did before is over.
     pub(crate) fn look(&mut self, why: &'static str, out: &mut Outbox<Broadcast>) {
@@ -119,17 +127,20 @@ impl Broadcast {
         } else {
             None
         };
-        election.tally.insert(from, vote);
+        let (is_worse, adopted) = (Some(vote) < election.vote, election.vote.unwrap_or(vote));
+        election.count(from, vote);
         self.round = round;
         if let Some(why) = changed {
             election.repeated = 0;
-            let adopted = election.vote.unwrap_or(vote);
             out.trace(|| {
                 let event = Event::allowed(&rules::VOTE).with("candidate", adopted.candidate).with("round", round);
                 let event = event.with("epoch", u64::from(adopted.current_epoch));
                 event.with("zxid", adopted.last.to_string()).with("why", why)
             });
             self.tell_vote(out);
+        } else if is_worse {
+            // It did not look yet when it was told of the better one, and would wait for that to be said again.
+            out.send(from, self.notification());
         }
         self.weigh(out);
     }
@@ -185,6 +196,13 @@ impl Broadcast {
 
     /// Rule 4: a leader that a quorum names, this node included if it joins, and that says in that round that it leads.
     fn hear_settled(&mut self, from: NodeId, vote: Vote, round: u64, standing: Standing, out: &mut Outbox<Broadcast>) {
+        let this_round = self.round;
+        let Position::Looking(election) = &mut self.position else { return };
+        if round == this_round {
+            // It was quicker, and its vote counts as it did when it looked: a candidate that it follows must not wait for more.
+            election.count(from, vote);
+            self.weigh(out);
+        }
         let Position::Looking(election) = &mut self.position else { return };
         election.outside.insert(from, (vote.candidate, round, standing));
         let leader = vote.candidate;

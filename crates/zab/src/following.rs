@@ -139,7 +139,8 @@ impl Broadcast {
             Stage::Broadcasting => self.config.sync_limit(),
             _ => self.config.init_limit(),
         };
-        out.set_timer(Timer::Limit, limit, limit * 2);
+        // Votes do not split, so followers need not notice one by one.
+        out.set_timer(Timer::Limit, limit, limit);
         if arrived == Err(Gap) {
             return self.reconnect("something was lost on the way", out);
         }

@@ -72,8 +72,10 @@ fn rule_2_in_the_same_round_epoch_counts_before_zxid_and_zxid_before_id() {
     cluster.lose_all();
     for worse in &ascending[..4] {
         cluster.say(2, 3, looks(*worse, 1));
+        assert_eq!(vote_of(cluster.sent("notification", 3, 2)), ascending[4], "a worse one is answered");
+        assert_eq!(cluster.bed.flights().len(), 1, "and nobody else hears of it");
+        cluster.lose_all();
     }
-    assert_eq!(cluster.bed.flights().len(), 0, "a worse one changes nothing");
 }
 
 #[test]
@@ -105,6 +107,30 @@ fn rule_3_a_quorum_for_its_vote_waits_a_little_for_a_better_one() {
     cluster.expire(3, Timer::Finalize);
     assert_eq!(cluster.node(3).status().leader, Some(NodeId(4)));
     assert!(cluster.in_flight("cepoch", 3, 4).is_some(), "it follows");
+}
+
+/// Found on virtual time: node 1's first vote came after its second one, and the candidate waited for an `initLimit`.
+#[test]
+fn rule_3_a_vote_that_comes_late_takes_nothing_back() {
+    let mut cluster = Cluster::of(5);
+    for other in [1, 2] {
+        cluster.say(other, 3, looks(vote(0, Zxid::ZERO, 3), 1));
+    }
+    cluster.say(1, 3, looks(vote(0, Zxid::ZERO, 1), 1));
+    cluster.expire(3, Timer::Finalize);
+    assert_eq!(cluster.phase(3), "discovery", "it leads");
+}
+
+#[test]
+fn rule_3_whoever_was_quicker_and_follows_in_this_round_counts() {
+    let mut cluster = Cluster::of(5);
+    for other in [1, 2] {
+        let follows =
+            Message::Notification { vote: Some(vote(0, Zxid::ZERO, 3)), round: 1, standing: Standing::Following };
+        cluster.say(other, 3, follows);
+    }
+    cluster.expire(3, Timer::Finalize);
+    assert_eq!(cluster.phase(3), "discovery", "it leads");
 }
 
 #[test]
