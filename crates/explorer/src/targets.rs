@@ -1,5 +1,9 @@
 //! Protocols of this workspace, ready to be explored: with their properties and the reductions that hold for them.
 
+mod zab;
+
+pub use zab::{zab, zab_from};
+
 use crate::{Bounds, Explorer};
 use bytes::Bytes;
 use quorate_paxos::{Config, Message, Paxos, check_chosen_is_safe, check_known_is_chosen};

@@ -122,6 +122,12 @@ impl<R: Replica> Outbox<R> {
         self.last_ticket
     }
 
+    /// Whether events are collected: for a replica that hands inputs on to another one inside.
+    #[must_use]
+    pub fn tracing(&self) -> bool {
+        self.tracing
+    }
+
     /// Takes everything collected, in order.
     pub fn take(&mut self) -> Vec<Output<R>> {
         std::mem::take(&mut self.outputs)

@@ -1,0 +1,305 @@
+//! Leading: proposals, phase 2, what is chosen.
+
+use crate::ballot::Payload;
+use crate::message::{Message, Reach};
+use crate::read::WaitingReads;
+use crate::replica::{Ballots, Position, Serving, Timer};
+use crate::rules;
+use bytes::Bytes;
+use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
+use quorate_types::{NodeId, Slot};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a leader knows of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer {
+    /// Everything up to here it has durably: known chosen, or accepted in this ballot.
+    pub(crate) matched: Slot,
+    /// What to send next.
+    pub(crate) next: Slot,
+    /// The round in which something was last sent: an answer to a later one that lacks it shows a loss.
+    pub(crate) sent_round: u64,
+    /// The last round it answered.
+    pub(crate) answered_round: u64,
+    /// What it was last told to be chosen.
+    pub(crate) told_chosen: Slot,
+}
+
+/// What a leader knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Leadership {
+    /// The last slot proposed in this ballot.
+    pub(crate) last: Slot,
+    /// The last slot that phase 1 found.
+    pub(crate) inherited: Slot,
+    /// It has proposed or inherited a stop-sign here: nothing is proposed above.
+    pub(crate) stop_at: Option<Slot>,
+    pub(crate) peers: BTreeMap<NodeId, Peer>,
+    /// Of heartbeats.
+    pub(crate) round: u64,
+    pub(crate) reads: WaitingReads,
+    /// Heard from since the last check.
+    pub(crate) heard: BTreeSet<NodeId>,
+    /// Leadership is being handed over.
+    pub(crate) transfer: Option<(RequestId, NodeId)>,
+}
+
+impl Leadership {
+    pub(crate) fn new(last: Slot, stop_at: Option<Slot>) -> Leadership {
+        Leadership {
+            last,
+            inherited: last,
+            stop_at,
+            peers: BTreeMap::new(),
+            round: 0,
+            reads: WaitingReads::default(),
+            heard: BTreeSet::new(),
+            transfer: None,
+        }
+    }
+
+    pub(crate) fn follow(&mut self, peer: NodeId, next: Slot) {
+        let (matched, told_chosen) = (Slot::ZERO, Slot::ZERO);
+        self.peers.insert(peer, Peer { matched, next, sent_round: 0, answered_round: 0, told_chosen });
+    }
+}
+
+impl Ballots {
+    pub(crate) fn propose(&mut self, request: RequestId, commands: Bytes, out: &mut Outbox<Ballots>) {
+        let chosen = self.chosen;
+        let refusal = match &self.position {
+            Position::Leader(leadership) if leadership.stop_at.is_some() => {
+                Some(Refusal::NotReady("the members are being changed"))
+            }
+            Position::Leader(leadership)
+                if leadership.last.0 - chosen.0.min(leadership.last.0) >= self.config.undecided_entries =>
+            {
+                Some(Refusal::Overloaded)
+            }
+            Position::Leader(_) => None,
+            _ => Some(Refusal::NotLeader { hint: self.leader }),
+        };
+        match refusal {
+            Some(refusal) => {
+                out.trace(|| Event::refused(&rules::PROPOSE).with("why", why(&refusal)));
+                out.refuse(Refused::Request(request), refusal);
+            }
+            None => self.append(Payload::Command(commands), out),
+        }
+    }
+
+    /// The next slot, in this leader's ballot. Its own write goes on while messages travel.
+    pub(crate) fn append(&mut self, payload: Payload, out: &mut Outbox<Ballots>) {
+        let ballot = self.promised;
+        let Position::Leader(leadership) = &mut self.position else { return };
+        leadership.last = leadership.last.next();
+        let slot = leadership.last;
+        out.trace(|| Event::allowed(&rules::PROPOSE).with("slot", slot).with("ballot", ballot.to_string()));
+        self.write_accepted(ballot, slot, vec![payload], out);
+    }
+
+    pub(crate) fn accepted(
+        &mut self,
+        from: NodeId,
+        ballot: crate::ballot::Ballot,
+        reach: Reach,
+        _: &mut Outbox<Ballots>,
+    ) {
+        let promised = self.promised;
+        let Position::Leader(leadership) = &mut self.position else { return };
+        if ballot != promised {
+            return;
+        }
+        leadership.heard.insert(from);
+        let last = leadership.last.max(self.chosen);
+        if let Some(peer) = leadership.peers.get_mut(&from) {
+            peer.matched = peer.matched.max(reach.through.min(last));
+            peer.next = peer.next.max(peer.matched.next());
+        }
+    }
+
+    /// A peer lives, has promised nothing higher, and says what it has.
+    pub(crate) fn alive(
+        &mut self,
+        from: NodeId,
+        ballot: crate::ballot::Ballot,
+        round: u64,
+        reach: Reach,
+        received: Slot,
+        out: &mut Outbox<Ballots>,
+    ) {
+        self.accepted(from, ballot, reach, out);
+        let promised = self.promised;
+        let Position::Leader(leadership) = &mut self.position else { return };
+        if ballot != promised {
+            return;
+        }
+        let last_round = leadership.round;
+        let Some(peer) = leadership.peers.get_mut(&from) else { return };
+        if round > last_round || round < peer.answered_round {
+            return;
+        }
+        peer.answered_round = round;
+        if round > peer.sent_round && received.next() < peer.next {
+            out.trace(|| Event::waiting(&rules::RESEND).with("peer", from).with("slot", received.next()));
+            peer.next = received.next();
+        }
+    }
+
+    /// Chosen is what a phase-2 quorum has accepted in this ballot, everything below included.
+    pub(crate) fn choose(&mut self, out: &mut Outbox<Ballots>) {
+        let Position::Leader(leadership) = &self.position else { return };
+        let of = |id: NodeId| match id == self.me {
+            true => self.flushed,
+            false => leadership.peers.get(&id).map_or(Slot::ZERO, |peer| peer.matched),
+        };
+        let mut reached: Vec<Slot> = self.members.voters().map(of).collect();
+        reached.sort_unstable_by(|one, other| other.cmp(one));
+        let Some(through) = reached.get(self.quorums.phase2() - 1).copied() else { return };
+        let through = through.min(leadership.last);
+        let everyone = leadership.peers.values().map(|peer| peer.matched).chain([self.flushed]).min();
+        self.everyone_has = self.everyone_has.max(everyone.unwrap_or(Slot::ZERO).min(self.chosen));
+        if through > self.chosen {
+            let votes: Vec<NodeId> = self.members.voters().filter(|id| of(*id) >= through).collect();
+            out.trace(|| Event::allowed(&rules::CHOSEN).with("slot", through).votes(votes));
+            self.chosen = through;
+            self.chosen_in = Some(self.promised);
+            self.note_progress();
+        }
+    }
+
+    /// At most one accept per peer.
+    pub(crate) fn send_accepts(&mut self, out: &mut Outbox<Ballots>) {
+        let (ballot, chosen, everyone, trim) = (self.promised, self.chosen, self.everyone_has, self.log.trim());
+        let Position::Leader(leadership) = &mut self.position else { return };
+        let (last, round) = (leadership.last, leadership.round);
+        for (id, peer) in &mut leadership.peers {
+            let unacknowledged = peer.next.previous().0.saturating_sub(peer.matched.0);
+            let window_shut = unacknowledged >= self.config.window_entries && peer.matched > Slot::ZERO;
+            if peer.next > last || peer.next <= trim || window_shut {
+                continue;
+            }
+            let first = peer.next;
+            let mut payloads = Vec::new();
+            let mut bytes = 0;
+            for (slot, entry) in self.log.from(first) {
+                let full = payloads.len() >= self.config.accept_entries || bytes >= self.config.accept_bytes;
+                if slot > last || full || slot.0 - first.0 != payloads.len() as u64 {
+                    break;
+                }
+                bytes += entry.payload.bytes();
+                payloads.push(entry.payload.clone());
+            }
+            if payloads.is_empty() {
+                continue;
+            }
+            peer.next = Slot(first.0 + payloads.len() as u64);
+            peer.sent_round = round;
+            peer.told_chosen = chosen;
+            out.send(*id, Message::Accept { ballot, first, payloads, chosen, everyone });
+        }
+    }
+
+    /// Whoever did not hear with an accept what is chosen hears it now.
+    pub(crate) fn send_news(&mut self, out: &mut Outbox<Ballots>) {
+        let (ballot, chosen, everyone) = (self.promised, self.chosen, self.everyone_has);
+        let Position::Leader(leadership) = &mut self.position else { return };
+        for (id, peer) in &mut leadership.peers {
+            if peer.told_chosen < chosen && peer.next > chosen {
+                peer.told_chosen = chosen;
+                out.send(*id, Message::Heartbeat { ballot, round: 0, chosen, everyone });
+            }
+        }
+    }
+
+    pub(crate) fn heartbeat_due(&mut self, out: &mut Outbox<Ballots>) {
+        if !self.is_leader() {
+            return;
+        }
+        out.set_timer(Timer::Heartbeat, self.config.heartbeat_interval, self.config.heartbeat_interval);
+        self.serving.retain(|_, serving| match serving {
+            Serving::Paused(heartbeats) => {
+                *heartbeats = heartbeats.saturating_sub(1);
+                *heartbeats > 0
+            }
+            Serving::Pinning | Serving::Sending { .. } => true,
+        });
+        self.begin_round(out);
+    }
+
+    pub(crate) fn begin_round(&mut self, out: &mut Outbox<Ballots>) {
+        let (ballot, chosen, everyone) = (self.promised, self.chosen, self.everyone_has);
+        let Position::Leader(leadership) = &mut self.position else { return };
+        leadership.round += 1;
+        let round = leadership.round;
+        for (id, peer) in &mut leadership.peers {
+            peer.told_chosen = chosen;
+            out.send(*id, Message::Heartbeat { ballot, round, chosen, everyone });
+        }
+    }
+
+    /// A leader that could choose nothing stops being in the way.
+    pub(crate) fn check_quorum(&mut self, out: &mut Outbox<Ballots>) {
+        let (me, phase2) = (self.me, self.quorums.phase2());
+        let Position::Leader(leadership) = &mut self.position else { return };
+        let heard = std::mem::take(&mut leadership.heard);
+        let count = self.members.voters().filter(|id| *id == me || heard.contains(id)).count();
+        if count < phase2 {
+            self.step_down("too few answered for an election timeout", out);
+        } else {
+            out.set_timer(Timer::CheckQuorum, self.config.election_timeout, self.config.election_timeout);
+        }
+    }
+
+    pub(crate) fn transfer(&mut self, request: RequestId, to: NodeId, out: &mut Outbox<Ballots>) {
+        let (me, ballot, leader) = (self.me, self.promised, self.leader);
+        let is_voter = self.members.is_voter(to);
+        let refusal = match &self.position {
+            Position::Leader(_) if to == me => Some(Refusal::Invalid("it leads already")),
+            Position::Leader(_) if !is_voter => Some(Refusal::Invalid("only a voter can lead")),
+            Position::Leader(leadership) if leadership.transfer.is_some() => {
+                Some(Refusal::NotReady("leadership is being handed over already"))
+            }
+            Position::Leader(leadership) if leadership.stop_at.is_some() => {
+                Some(Refusal::NotReady("the members are being changed"))
+            }
+            Position::Leader(leadership) => {
+                let matched = leadership.peers.get(&to).map_or(Slot::ZERO, |peer| peer.matched);
+                (matched < leadership.last).then_some(Refusal::NotReady("it does not have everything yet"))
+            }
+            _ => Some(Refusal::NotLeader { hint: leader }),
+        };
+        if let Some(refusal) = refusal {
+            out.trace(|| Event::refused(&rules::TRANSFER).with("to", to).with("why", why(&refusal)));
+            return out.refuse(Refused::Request(request), refusal);
+        }
+        if let Position::Leader(leadership) = &mut self.position {
+            leadership.transfer = Some((request, to));
+        }
+        out.trace(|| Event::allowed(&rules::TRANSFER).with("to", to));
+        out.set_timer(Timer::Transfer, self.config.election_timeout, self.config.election_timeout);
+        out.send(to, Message::TakeOver { ballot });
+    }
+
+    pub(crate) fn transfer_failed(&mut self, out: &mut Outbox<Ballots>) {
+        let Position::Leader(leadership) = &mut self.position else { return };
+        let Some((request, to)) = leadership.transfer.take() else { return };
+        out.trace(|| Event::refused(&rules::TRANSFER).with("to", to).with("why", TRANSFER_IN_VAIN));
+        out.refuse(Refused::Request(request), Refusal::NotReady(TRANSFER_IN_VAIN));
+    }
+
+    pub(crate) fn take_over(&mut self, from: NodeId, ballot: crate::ballot::Ballot, out: &mut Outbox<Ballots>) {
+        if ballot == self.promised && ballot.node == from {
+            self.campaign_now(out);
+        }
+    }
+}
+
+pub(crate) fn why(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotReady(why) | Refusal::Invalid(why) | Refusal::Unsupported(why) => why,
+        Refusal::NotLeader { .. } => "it does not lead",
+        Refusal::Overloaded => "too much is undecided",
+        Refusal::LeaderChanged | Refusal::AlreadyDecided | Refusal::MembershipChanged => "it cannot now",
+    }
+}

@@ -1,0 +1,111 @@
+//! What is accepted, slot by slot.
+
+use crate::ballot::{Ballot, Payload};
+use quorate_types::{Slot, Ticket};
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+/// What is accepted in one slot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// In which ballot.
+    pub ballot: Ballot,
+    /// What.
+    pub payload: Payload,
+    /// The write of just this acceptance is complete.
+    pub durable: bool,
+}
+
+/// Which write holds each slot's acceptance: bookkeeping about the journal and not protocol state, so all values are equal and
+/// hash alike.
+#[derive(Clone, Debug, Default)]
+struct Written(BTreeMap<Slot, Ticket>);
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Written) -> bool {
+        true
+    }
+}
+
+impl Eq for Written {}
+
+impl Hash for Written {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+/// The slots behind `trim` in which something is accepted. There may be holes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Log {
+    entries: BTreeMap<Slot, Entry>,
+    trim: Slot,
+    bytes: u64,
+    written: Written,
+}
+
+impl Log {
+    /// Everything up to here is decided and no longer kept.
+    #[must_use]
+    pub fn trim(&self) -> Slot {
+        self.trim
+    }
+
+    /// The last slot in which anything is accepted; `trim` where there is none.
+    #[must_use]
+    pub fn last(&self) -> Slot {
+        self.entries.keys().next_back().copied().unwrap_or(self.trim)
+    }
+
+    /// What is accepted in a slot.
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> Option<&Entry> {
+        self.entries.get(&slot)
+    }
+
+    /// Everything accepted from a slot on.
+    pub fn from(&self, slot: Slot) -> impl Iterator<Item = (Slot, &Entry)> {
+        self.entries.range(slot..).map(|(slot, entry)| (*slot, entry))
+    }
+
+    /// How many slots are kept.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// About what they weigh.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Accepts. What was accepted there before is replaced. The slot must be behind `trim`.
+    pub fn accept(&mut self, slot: Slot, ballot: Ballot, payload: Payload, ticket: Ticket, durable: bool) {
+        self.bytes += payload.bytes();
+        self.written.0.insert(slot, ticket);
+        if let Some(before) = self.entries.insert(slot, Entry { ballot, payload, durable }) {
+            self.bytes -= before.payload.bytes();
+        }
+    }
+
+    /// The write of these acceptances is complete. It proves nothing of slots accepted anew since.
+    pub fn completed(&mut self, ballot: Ballot, first: Slot, count: u64) {
+        for (_, entry) in self.entries.range_mut(first..Slot(first.0.saturating_add(count))) {
+            entry.durable |= entry.ballot == ballot;
+        }
+    }
+
+    /// Everything up to `through` goes.
+    pub fn drop_through(&mut self, through: Slot) {
+        let kept = self.entries.split_off(&through.next());
+        let dropped = std::mem::replace(&mut self.entries, kept);
+        self.bytes -= dropped.values().map(|entry| entry.payload.bytes()).sum::<u64>();
+        self.written.0 = self.written.0.split_off(&through.next());
+        self.trim = self.trim.max(through);
+    }
+
+    /// The first write that holds anything kept.
+    #[must_use]
+    pub fn first_ticket(&self) -> Option<Ticket> {
+        self.written.0.values().min().copied()
+    }
+}

@@ -1,0 +1,82 @@
+//! Bounded exhaustive exploration: every schedule within each bound.
+
+use quorate_explorer::{Bounds, Explorer, Report};
+use quorate_multi_paxos::{Config, MultiPaxos, Timer};
+use quorate_protocol::testbed::Testbed;
+use quorate_protocol::{Decision, Input, Replica, RequestId, Role};
+use quorate_types::{Member, Membership, NodeId};
+
+fn decided(cluster: &Testbed<MultiPaxos>, picked: impl Fn(&Decision) -> bool) -> bool {
+    cluster.chosen().values().any(picked)
+}
+
+fn with_marks(explorer: Explorer<MultiPaxos>) -> Explorer<MultiPaxos> {
+    explorer
+        .sometimes("a leader", |cluster| {
+            cluster.ids().filter_map(|id| cluster.node(id).replica()).any(|whole| whole.status().role == Role::Leader)
+        })
+        .sometimes("a command decided", |cluster| decided(cluster, |what| matches!(what, Decision::Commands(_))))
+        .sometimes("a stop-sign decided", |cluster| decided(cluster, |what| matches!(what, Decision::Members(_))))
+        .sometimes("the next configuration opened", |cluster| {
+            cluster.ids().filter_map(|id| cluster.node(id).replica()).any(|whole| whole.configuration() == 2)
+        })
+}
+
+fn covers(report: &Report<MultiPaxos>, marks: &[&str]) {
+    println!("{report}");
+    assert!(report.complete && report.violation.is_none(), "{report}");
+    for mark in marks {
+        assert!(report.happened(mark), "{mark} never happened: {report}");
+    }
+}
+
+fn voters(count: u64) -> Testbed<MultiPaxos> {
+    let mut cluster = Testbed::new(count, Config::default());
+    cluster.run(1_000, |_| true);
+    cluster
+}
+
+/// Two voters, one candidate, one proposal; one message may arrive twice.
+#[test]
+fn two_voters_and_a_message_that_arrives_twice() {
+    let bounds = Bounds { max_duplicates: 1, ..Bounds::default() }.with_timer_at(NodeId(1), Timer::Election, 1);
+    let explorer = Explorer::new(voters(2), bounds).settled().propose(NodeId(1), "x");
+    covers(&with_marks(explorer).explore(), &["a leader", "a command decided"]);
+}
+
+/// Two voters, both candidates once, no proposal; any node crashes at any moment and loses any unfinished write.
+#[test]
+fn two_candidates_of_two_and_a_crash_of_either_at_any_moment() {
+    let bounds = Bounds { max_crashes: 1, ..Bounds::default() }
+        .with_timer_at(NodeId(1), Timer::Election, 1)
+        .with_timer_at(NodeId(2), Timer::Election, 1);
+    covers(&with_marks(Explorer::new(voters(2), bounds).settled()).explore(), &["a leader"]);
+}
+
+/// Node 1 leads two voters and is asked to leave node 2 out; either may crash at any moment, and node 2 may stand.
+#[test]
+fn a_stop_sign_and_a_crash_at_any_moment() {
+    let mut cluster = voters(2);
+    cluster.expire(NodeId(1), Timer::Election);
+    cluster.run(1_000, |_| true);
+    cluster.expire(NodeId(1), Timer::Heartbeat);
+    cluster.run(1_000, |_| true);
+    let members = Membership::new([Member::voter(NodeId(1))]);
+    let wish = Input::Reconfigure { request: RequestId(7), based_on: Membership::of_voters(2), members };
+    let bounds = Bounds { max_crashes: 1, ..Bounds::default() }.with_timer_at(NodeId(2), Timer::Election, 1);
+    let explorer = Explorer::new(cluster, bounds).settled().wish(NodeId(1), wish);
+    covers(&with_marks(explorer).explore(), &["a stop-sign decided", "the next configuration opened"]);
+}
+
+/// Three voters, each of two stands once, and a command is proposed at one of them: the first hundred thousand states.
+#[test]
+fn two_candidates_of_three_and_a_command() {
+    let bounds = Bounds { max_states: 100_000, ..Bounds::default() }
+        .with_timer_at(NodeId(1), Timer::Election, 1)
+        .with_timer_at(NodeId(2), Timer::Election, 1);
+    let explorer = Explorer::new(voters(3), bounds).settled().propose(NodeId(1), "x");
+    let report = with_marks(explorer).explore();
+    assert!(report.violation.is_none(), "{report}");
+    assert!(report.happened("a leader") && report.happened("a command decided"), "{report}");
+    println!("{report}");
+}

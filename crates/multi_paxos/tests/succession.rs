@@ -1,0 +1,207 @@
+//! Members change by stop-sign: the rules of the succession, seen with Multi-Paxos inside.
+
+mod cluster;
+
+use cluster::*;
+use quorate_multi_paxos::{Payload, Timer};
+use quorate_protocol::Verdict::{Allowed, Refused};
+use quorate_protocol::{LEARNER_NOT_IN_SYNC, Refusal};
+use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
+
+/// Heartbeats and promotions until nothing new happens.
+fn go_on(cluster: &mut Cluster, leader: u64) {
+    for _ in 0..4 {
+        cluster.bed.expire(NodeId(leader), Timer::Heartbeat);
+        cluster.run();
+    }
+}
+
+#[test]
+fn who_joins_gets_a_snapshot_catches_up_and_is_made_a_voter() {
+    let mut cluster = Cluster::led(3);
+    cluster.propose(1, "a");
+    cluster.run();
+    cluster.bed.join(NodeId(4));
+    cluster.bed.reconfigure(NodeId(1), 2, three_and(4, MemberRole::Joining));
+    cluster.run();
+    go_on(&mut cluster, 1);
+    assert_eq!(cluster.whole(4).configuration(), 2);
+    assert_eq!(cluster.decided(4), ["a", "stop: n1 n2 n3 n4"]);
+    cluster.propose(1, "b");
+    cluster.run();
+    go_on(&mut cluster, 1);
+    cluster.expire(1, Timer::Succession);
+    cluster.run();
+    go_on(&mut cluster, 1);
+    assert_eq!(cluster.whole(4).configuration(), 3);
+    assert!(cluster.whole(4).members().is_voter(NodeId(4)), "it keeps up, so it votes");
+    cluster.propose(1, "c");
+    cluster.run();
+    assert_eq!(cluster.decided(4).last().map(String::as_str), Some("c"));
+    cluster.holds();
+}
+
+#[test]
+fn a_learner_that_lacks_the_log_is_not_made_a_voter() {
+    let mut cluster = Cluster::with(three_and(4, MemberRole::Learner), quorate_multi_paxos::Config::default());
+    cluster.elect(1, &[2, 3]);
+    cluster.run_among(&[1, 2, 3]);
+    cluster.bed.reconfigure(NodeId(1), 2, Membership::of_voters(4));
+    let refusals = cluster.bed.node(NodeId(1)).refusals();
+    assert_eq!(refusals.last().map(|(_, why)| why.clone()), Some(Refusal::NotReady(LEARNER_NOT_IN_SYNC)));
+}
+
+#[test]
+fn nothing_is_proposed_above_a_stop_sign_and_no_read_is_served() {
+    let mut cluster = Cluster::led(3);
+    cluster.bed.reconfigure(NodeId(1), 2, three_and(4, MemberRole::Learner));
+    cluster.propose(1, "late");
+    cluster.read(1, 1);
+    assert_eq!(cluster.node(1).log().last(), Slot(1));
+    assert_eq!(cluster.bed.node(NodeId(1)).refusals().len(), 2);
+    assert!(cluster.bed.node(NodeId(1)).reads().is_empty());
+}
+
+/// S1 alone has the stop-sign at slot 1 in ballot (1,1); S2 leads at (2,2) without it, gets y chosen at slot 2 and dies; S1 at (3,1)
+/// finds the stop-sign and y. y was never acknowledged, for slot 1 was open: it is void.
+#[test]
+fn what_was_chosen_above_a_stop_sign_is_void() {
+    let mut cluster = Cluster::led(3);
+    let next = Membership::new([Member::voter(NodeId(1)), Member::voter(NodeId(3))]);
+    for id in [2, 3] {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.deliver("heartbeat", 1, id);
+        cluster.deliver("alive", id, 1);
+        cluster.lose_all();
+    }
+    cluster.bed.reconfigure(NodeId(1), 2, next.clone());
+    cluster.complete(1);
+    cluster.lose_all();
+    assert_eq!(cluster.accepted(1, 1), Some((ballot(1, 1), Payload::Stop(next))));
+    cluster.elect(2, &[3]);
+    cluster.propose(2, "x");
+    cluster.lose_all();
+    cluster.propose(2, "y");
+    cluster.complete(2);
+    cluster.deliver("accept", 2, 3);
+    cluster.bed.crash(NodeId(2), 0);
+    cluster.lose_all();
+    assert_eq!(cluster.accepted(3, 2), Some((ballot(2, 2), command("y"))), "chosen: S2 and S3 have it in one ballot");
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.deliver("heartbeat", 1, 3);
+    cluster.deliver("nack", 3, 1);
+    cluster.elect(1, &[3]);
+    assert_eq!(cluster.node(1).promised(), ballot(3, 1));
+    cluster.run_among(&[1, 3]);
+    assert_eq!(cluster.decided(1), ["stop: n1 n3"]);
+    assert_eq!(cluster.whole(3).configuration(), 2);
+    cluster.propose(1, "z");
+    cluster.run_among(&[1, 3]);
+    go_on_among(&mut cluster, &[1, 3]);
+    assert_eq!(cluster.decided(3), ["stop: n1 n3", "z"], "y is void, and its slot is decided anew");
+    cluster.bed.restart(NodeId(2));
+    cluster.expire(2, Timer::Election);
+    cluster.run();
+    assert_eq!(cluster.whole(2).configuration(), 2);
+    assert!(cluster.whole(2).inside().is_none(), "it left");
+    cluster.expire(2, Timer::Succession);
+    assert!(cluster.bed.node(NodeId(2)).retired().is_some());
+    cluster.holds();
+}
+
+fn go_on_among(cluster: &mut Cluster, ids: &[u64]) {
+    for _ in 0..3 {
+        cluster.bed.expire(NodeId(ids[0]), Timer::Heartbeat);
+        cluster.run_among(ids);
+    }
+}
+
+#[test]
+fn a_member_says_nothing_in_a_configuration_before_that_is_durable() {
+    let mut cluster = Cluster::of(1);
+    cluster.expire(1, Timer::Election);
+    cluster.complete(1);
+    cluster.bed.join(NodeId(2));
+    let learner = Member { role: MemberRole::Joining, ..Member::voter(NodeId(2)) };
+    cluster.bed.reconfigure(NodeId(1), 2, Membership::new([Member::voter(NodeId(1)), learner]));
+    cluster.bed.complete_writes(NodeId(1), 1);
+    assert_eq!(cluster.whole(1).configuration(), 2, "decided, and open in memory");
+    assert_eq!(cluster.bed.flights().len(), 0);
+    cluster.bed.crash(NodeId(1), 0);
+    cluster.bed.restart(NodeId(1));
+    assert_eq!(cluster.whole(1).configuration(), 1, "it finds the stop-sign in its log again");
+    cluster.expire(1, Timer::Election);
+    cluster.complete(1);
+    assert_eq!(cluster.whole(1).configuration(), 2);
+    cluster.holds();
+}
+
+#[test]
+fn a_follower_that_lacks_only_the_news_needs_no_snapshot() {
+    let mut cluster = Cluster::led(3);
+    for id in [2, 3] {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.deliver("heartbeat", 1, id);
+        cluster.deliver("alive", id, 1);
+    }
+    cluster.lose_all();
+    cluster.bed.reconfigure(NodeId(1), 2, three_and(4, MemberRole::Learner));
+    cluster.complete(1);
+    cluster.deliver("accept", 1, 2);
+    cluster.deliver("accepted", 2, 1);
+    assert_eq!(cluster.whole(1).configuration(), 2);
+    assert_eq!(cluster.whole(2).configuration(), 1);
+    cluster.deliver("closed", 1, 2);
+    assert_eq!(cluster.whole(2).configuration(), 2);
+    assert!(!cluster.told(2, "succession.jump", Allowed));
+    assert!(!cluster.told(2, "succession.fetch", Allowed));
+}
+
+#[test]
+fn a_message_of_a_closed_configuration_is_answered_with_the_news_and_nothing_else() {
+    let mut cluster = Cluster::led(3);
+    cluster.bed.reconfigure(NodeId(1), 2, three_and(4, MemberRole::Learner));
+    for id in [2, 3] {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.deliver("heartbeat", 1, id);
+    }
+    cluster.run_among(&[1, 2]);
+    assert_eq!(cluster.whole(3).configuration(), 1);
+    cluster.run_among(&[1, 2]);
+    cluster.expire(3, Timer::Election);
+    cluster.complete(3);
+    cluster.deliver("prepare", 3, 1);
+    assert!(cluster.in_flight("closed", 1, 3).is_some());
+    assert!(cluster.in_flight("promise", 1, 3).is_none());
+    assert!(cluster.told(1, "succession.configuration", Refused));
+    cluster.run();
+    assert_eq!(cluster.whole(3).configuration(), 2, "it decided or fetched what it missed");
+    cluster.holds();
+}
+
+#[test]
+fn who_left_stays_until_a_quorum_of_the_next_configuration_has_it_durably() {
+    let mut cluster = Cluster::led(3);
+    for id in [2, 3] {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.deliver("heartbeat", 1, id);
+        cluster.deliver("alive", id, 1);
+    }
+    cluster.lose_all();
+    let next = Membership::new([Member::voter(NodeId(2)), Member::voter(NodeId(3))]);
+    cluster.bed.reconfigure(NodeId(1), 2, next);
+    cluster.complete(1);
+    cluster.deliver("accept", 1, 2);
+    cluster.deliver("accepted", 2, 1);
+    cluster.lose_all();
+    assert!(cluster.whole(1).inside().is_none(), "it has closed, and left");
+    cluster.expire(1, Timer::Succession);
+    assert_eq!(cluster.bed.node(NodeId(1)).retired(), None, "nobody else knows yet");
+    cluster.run();
+    assert_eq!((cluster.whole(2).configuration(), cluster.whole(3).configuration()), (2, 2));
+    cluster.expire(1, Timer::Succession);
+    cluster.run();
+    cluster.expire(1, Timer::Succession);
+    assert!(cluster.bed.node(NodeId(1)).retired().is_some(), "a quorum has it");
+    cluster.holds();
+}

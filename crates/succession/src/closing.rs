@@ -1,0 +1,191 @@
+//! From one configuration to the next: a stop-sign decided, its successor opened, its members and those who left told.
+
+use crate::heir::Heir;
+use crate::inside::within;
+use crate::message::{Body, Message};
+use crate::record::{Anchor, Record, Way};
+use crate::replica::{Leaver, Succession};
+use crate::rules;
+use quorate_protocol::{Durable, Event, MembersChange, OpenError, Outbox, Pending, Role};
+use quorate_types::{Membership, NodeId, Slot, Ticket};
+
+/// Whoever left is told so many times, or until it says that it knows.
+const TELLINGS_MOST: u32 = 10;
+
+impl<P: Heir> Succession<P> {
+    /// The stop-sign is decided here: this configuration is over, and the next begins behind it.
+    pub(crate) fn succeed(&mut self, out: &mut Outbox<Self>) {
+        let Some((slot, next)) = self.stopped.take() else { return };
+        let (closed, before) = (self.configuration(), self.members());
+        out.trace(|| Event::allowed(&rules::CLOSE).with("slot", slot).with("configuration", closed));
+        let led = self.inside.as_ref().is_some_and(|inside| inside.status().role == Role::Leader);
+        let last_word = self.inside.as_ref().and_then(Heir::last_word);
+        self.close_inside(out);
+        let anchor = Anchor { configuration: closed + 1, prefix: P::founding(&next, slot) };
+        self.enter(anchor, Way::Decided, out);
+        self.last_word = last_word;
+        self.leavers = leavers(&before, &next, self.me());
+        self.tell_members(MembersChange::Appended, out);
+        self.begin_telling(out);
+        if led && next.is_voter(self.me()) {
+            self.with_inside(out, Heir::campaign);
+        }
+    }
+
+    /// What waits inside is refused and forgotten, timers are stopped.
+    pub(crate) fn close_inside(&mut self, out: &mut Outbox<Self>) {
+        self.with_inside(out, Heir::close);
+        self.inside = None;
+        for (_, timer) in P::TIMERS {
+            out.cancel_timer(*timer);
+        }
+        let era = self.era(u64::from(u32::MAX));
+        out.lead(era, None, false, false);
+    }
+
+    /// Enters a configuration: its record and the first ones of its replica in one write, before anything is said in it.
+    pub(crate) fn enter(&mut self, anchor: Anchor<P>, way: Way, out: &mut Outbox<Self>) {
+        let configuration = anchor.configuration;
+        let is_member = P::members(&anchor.prefix).contains(self.me());
+        let snapshot = match way {
+            Way::Snapshot(id) => Some(id),
+            Way::Decided | Way::Told => None,
+        };
+        let first = if is_member { P::opening(&anchor.prefix, snapshot) } else { Vec::new() };
+        let mut records = vec![Record::Configuration { anchor: anchor.clone(), way }];
+        records.extend(within(configuration, first.clone()));
+        let ticket = out.persist(records);
+        self.opening = Pending::new();
+        self.opening.push(ticket, configuration);
+        let slot = P::anchored(&anchor.prefix);
+        self.present = Some(anchor);
+        self.way = way;
+        self.known_at.clear();
+        self.leavers.clear();
+        self.last_word = None;
+        self.last_word_taken = false;
+        self.superseded = false;
+        if !is_member {
+            return out.trace(|| Event::refused(&rules::OPEN).with("configuration", configuration));
+        }
+        out.trace(|| Event::allowed(&rules::OPEN).with("configuration", configuration).with("slot", slot));
+        let records = first.into_iter().map(|record| (ticket, record)).collect();
+        if let Err(error) = self.open_inside(records, None, self.decided, out) {
+            self.violate("OpensBehind", error.to_string());
+        }
+    }
+
+    /// Opens the replica inside from these records of the present configuration.
+    ///
+    /// # Errors
+    /// As [`Replica::open`].
+    pub(crate) fn open_inside(
+        &mut self,
+        records: Vec<(Ticket, P::Record)>,
+        anchor: Option<P::Anchor>,
+        applied: Slot,
+        out: &mut Outbox<Self>,
+    ) -> Result<(), OpenError> {
+        let mut inner = Outbox::new(out.last_ticket(), out.tracing());
+        let found = Durable { records, anchor, applied };
+        self.inside = Some(P::open(&self.setup, &self.config, found, &mut inner)?);
+        self.relay(inner.take(), out);
+        Ok(())
+    }
+
+    /// Everybody whom the change concerns hears of it at once, and until enough know.
+    pub(crate) fn begin_telling(&mut self, out: &mut Outbox<Self>) {
+        self.tell(out);
+        self.set_succession_timer(out);
+    }
+
+    pub(crate) fn set_succession_timer(&self, out: &mut Outbox<Self>) {
+        let interval = P::succession_interval(&self.config);
+        out.set_timer(P::SUCCESSION, interval, interval * 2);
+    }
+
+    /// A quorum, of the largest kind, of the present configuration has it durably.
+    pub(crate) fn is_established(&self) -> bool {
+        let members = self.members();
+        self.who_has_it(&members).len() >= P::largest_quorum(&self.config, &members)
+    }
+
+    fn who_has_it(&self, members: &Membership) -> Vec<NodeId> {
+        let durable = self.opening.is_empty();
+        members.voters().filter(|id| self.known_at.contains(id) || (*id == self.me() && durable)).collect()
+    }
+
+    /// Tells members until it is established, and who left until they know or were told often enough.
+    fn tell(&mut self, out: &mut Outbox<Self>) {
+        let Some(present) = &self.present else { return };
+        if present.configuration <= 1 {
+            return;
+        }
+        let (configuration, me) = (present.configuration, self.me());
+        let members = P::members(&present.prefix);
+        let mut peers: Vec<NodeId> = Vec::new();
+        if self.is_established() {
+            let votes = self.who_has_it(members);
+            out.trace(|| Event::allowed(&rules::TELL).with("configuration", configuration).votes(votes));
+        } else {
+            peers.extend(members.others(me).filter(|id| !self.known_at.contains(id)));
+        }
+        peers.extend(self.leavers.keys().copied());
+        if peers.is_empty() {
+            return;
+        }
+        out.trace(|| Event::waiting(&rules::TELL).with("configuration", configuration).with("peers", peers.clone()));
+        for peer in peers {
+            self.tell_one(peer, out);
+        }
+    }
+
+    /// Every earlier configuration is closed, and this one is open.
+    pub(crate) fn tell_one(&self, to: NodeId, out: &mut Outbox<Self>) {
+        let Some(present) = &self.present else { return };
+        let body = Body::Closed {
+            behind: P::anchored(&present.prefix),
+            members: P::members(&present.prefix).clone(),
+            last_word: self.last_word.clone(),
+        };
+        let after = self.opening.ticket_of(|_| true).unwrap_or(Ticket::NONE);
+        out.send_after(after, to, Message { configuration: present.configuration, body });
+    }
+
+    pub(crate) fn succession_due(&mut self, out: &mut Outbox<Self>) {
+        if self.present.is_none() {
+            return self.drop_stale("succession timer", "it knows no configuration", out);
+        }
+        self.tell(out);
+        let before = self.leavers.len();
+        self.leavers.retain(|_, leaver| {
+            leaver.tellings_left = leaver.tellings_left.saturating_sub(1);
+            leaver.tellings_left > 0
+        });
+        if self.leavers.len() < before {
+            self.tell_members(MembersChange::Reach, out);
+        }
+        self.promote(out);
+        self.retire(out);
+        self.set_succession_timer(out);
+    }
+
+    /// A node that left goes when nobody can need it any more.
+    fn retire(&mut self, out: &mut Outbox<Self>) {
+        if self.inside.is_some() || !self.opening.is_empty() {
+            return;
+        }
+        let configuration = self.configuration();
+        if self.superseded || self.way == Way::Told || self.is_established() {
+            out.trace(|| Event::allowed(&rules::RETIRE).with("configuration", configuration));
+            out.retire("it is no longer a member of the cluster");
+        } else {
+            out.trace(|| Event::waiting(&rules::RETIRE).with("configuration", configuration));
+        }
+    }
+}
+
+fn leavers(before: &Membership, next: &Membership, me: NodeId) -> std::collections::BTreeMap<NodeId, Leaver> {
+    let left = before.members().iter().filter(|member| member.id != me && !next.contains(member.id));
+    left.map(|member| (member.id, Leaver { member: member.clone(), tellings_left: TELLINGS_MOST })).collect()
+}

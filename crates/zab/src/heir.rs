@@ -1,0 +1,100 @@
+//! What the succession of configurations needs of one.
+
+use crate::config::Config;
+use crate::leading::{LeaderStage, PeerStage};
+use crate::message::Message;
+use crate::record::{Anchor, Record};
+use crate::replica::{Broadcast, Position, Timer};
+use crate::zxid::{Payload, Zxid};
+use quorate_protocol::{Decision, OpenError, Outbox, Refusal, SnapshotId};
+use quorate_succession::Heir;
+use quorate_types::{Membership, NodeId, Slot, Ticket};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A member that answered none of the last pings but so many is not in sync.
+const PINGS_MISSED_MOST: u64 = 2;
+
+impl Heir for Broadcast {
+    const SUCCESSION: Timer = Timer::Succession;
+
+    fn founding(members: &Membership, behind: Slot) -> Anchor {
+        Anchor { slot: behind, zxid: Zxid::ZERO, members: members.clone() }
+    }
+
+    fn members(anchor: &Anchor) -> &Membership {
+        &anchor.members
+    }
+
+    fn opening(anchor: &Anchor, snapshot: Option<SnapshotId>) -> Vec<Record> {
+        let anchor = anchor.clone();
+        vec![match snapshot {
+            Some(id) => Record::Snapshot { id, anchor },
+            None => Record::Anchor(anchor),
+        }]
+    }
+
+    fn history(records: Vec<(Ticket, Record)>) -> Result<BTreeMap<Slot, Decision>, OpenError> {
+        crate::recovery::history(records)
+    }
+
+    fn anchor_at(&self, through: Slot) -> Option<Anchor> {
+        self.describe(through)
+    }
+
+    fn stop(&mut self, next: Membership, out: &mut Outbox<Broadcast>) -> Result<(), Refusal> {
+        let (leader, last) = (self.leader(), self.log.last().slot);
+        let most = self.config.counter_most;
+        let Position::Leading(leadership) = &mut self.position else {
+            return Err(Refusal::NotLeader { hint: leader });
+        };
+        if leadership.stage != LeaderStage::Broadcasting {
+            return Err(Refusal::NotReady("its epoch is not established yet"));
+        }
+        if leadership.stop_at.is_some() {
+            return Err(Refusal::NotReady("another change of the members is in progress"));
+        }
+        if leadership.counter >= most {
+            return Err(Refusal::NotReady("this epoch has no zxid left, and a new one is about to begin"));
+        }
+        leadership.stop_at = Some(last.next());
+        // Another leader may find the stop-sign, and the next configuration go on, before this one knows.
+        let reads = std::mem::take(&mut leadership.reads);
+        self.fail_reads(reads, out);
+        self.append(Payload::Stop(next), out);
+        Ok(())
+    }
+
+    fn keeps_up(&self, member: NodeId) -> bool {
+        let Some(leadership) = self.established() else { return false };
+        let Some(peer) = leadership.peers.get(&member) else { return false };
+        let heard = peer.answered_round > 0 && peer.answered_round + PINGS_MISSED_MOST >= leadership.round;
+        let lacks = self.log.last().slot.0.saturating_sub(peer.matched.0);
+        heard && peer.stage == PeerStage::Synchronised && lacks <= self.config.in_sync_entries
+    }
+
+    fn last_word(&self) -> Option<Message> {
+        self.log.mark_at(self.decided).map(|through| Message::Committed { through })
+    }
+
+    fn close(&mut self, out: &mut Outbox<Broadcast>) {
+        self.leave_position("the configuration is over", out);
+    }
+
+    /// It looks since it opened; everybody hears its vote again.
+    fn campaign(&mut self, out: &mut Outbox<Broadcast>) {
+        self.notify_again(out);
+    }
+
+    fn succession_interval(config: &Config) -> Duration {
+        config.sync_limit()
+    }
+
+    fn largest_quorum(_: &Config, members: &Membership) -> usize {
+        members.voters().count() / 2 + 1
+    }
+
+    fn judge(_: &Config, _: &Membership) -> Result<(), &'static str> {
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! Opening from what is durable: the only way a replica comes to be.
+
+use crate::config::Config;
+use crate::election::Election;
+use crate::log::Log;
+use crate::record::{Anchor, Record};
+use crate::replica::{Broadcast, Position};
+use crate::zxid::{Mark, Txn};
+use quorate_protocol::{Decision, Durable, OpenError, Outbox, Pending, Setup, SnapshotId};
+use quorate_types::{Slot, Ticket};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the records tell so far. Of those that a compaction drops, the last may still be there without the first: so slots are kept one
+/// by one until everything is read.
+#[derive(Default)]
+struct Replay {
+    accepted_epoch: u32,
+    current_epoch: u32,
+    anchor: Option<Anchor>,
+    /// The anchor came with this snapshot.
+    snapshot: Option<SnapshotId>,
+    txns: BTreeMap<Slot, (Txn, Ticket)>,
+    given_up_from: Option<Slot>,
+}
+
+fn inconsistent<T>(why: String) -> Result<T, OpenError> {
+    Err(OpenError::Inconsistent { why })
+}
+
+/// Becomes the replica that `found` describes, and looks for a leader at once.
+///
+/// # Errors
+/// When the records contradict each other or the store's mark.
+pub(crate) fn open(
+    setup: &Setup,
+    config: &Config,
+    found: Durable<Broadcast>,
+    out: &mut Outbox<Broadcast>,
+) -> Result<Broadcast, OpenError> {
+    let replay = Replay::of(found.records)?;
+    let applied = found.applied;
+    let Some(anchor) = replay.anchor.clone() else {
+        return inconsistent("nothing says what the history begins behind".to_owned());
+    };
+    let log = replay.log(anchor.mark())?;
+    let (base, last) = (log.base().slot, log.last().slot);
+    let installing = replay.snapshot.filter(|_| applied < base);
+    if applied < base && installing.is_none() {
+        return inconsistent(format!("the store has applied slot {applied}, and the history begins behind {base}"));
+    }
+    if applied > last {
+        return inconsistent(format!("the store has applied slot {applied}, and the history ends at {last}"));
+    }
+    if let Some(stored) = found.anchor.filter(|stored| stored.slot > applied || stored.members != anchor.members) {
+        return inconsistent(format!(
+            "the store came by a snapshot of slot {} that is not of this history",
+            stored.slot
+        ));
+    }
+    let stopped = log.get(applied).is_some_and(|txn| txn.payload.is_stop());
+    let mut broadcast = Broadcast {
+        me: setup.me,
+        incarnation: setup.incarnation.0,
+        config: config.clone(),
+        members: anchor.members.clone(),
+        accepted_epoch: replay.accepted_epoch,
+        current_epoch: replay.current_epoch,
+        log,
+        flushed: last,
+        committed: applied.max(base),
+        decided: applied,
+        applied,
+        applied_durable: applied,
+        everyone_has: Slot::ZERO,
+        given_up_from: replay.given_up_from,
+        installing,
+        stopped,
+        round: 0,
+        connections: 0,
+        position: Position::Looking(Election::default()),
+        pending: Pending::new(),
+        asked_reads: BTreeSet::new(),
+        serving: BTreeMap::new(),
+        told_lead: None,
+    };
+    broadcast.look("it has just opened", out);
+    broadcast.tell_lead(out);
+    if let Some(id) = installing {
+        out.install_snapshot(id, anchor, Ticket::NONE);
+    }
+    Ok(broadcast)
+}
+
+/// What a closed configuration's history says, slot by slot.
+///
+/// # Errors
+/// When the records contradict each other.
+pub(crate) fn history(records: Vec<(Ticket, Record)>) -> Result<BTreeMap<Slot, Decision>, OpenError> {
+    let replay = Replay::of(records)?;
+    Ok(replay.txns.into_iter().map(|(slot, (txn, _))| (slot, txn.payload.decision())).collect())
+}
+
+impl Replay {
+    fn of(records: Vec<(Ticket, Record)>) -> Result<Replay, OpenError> {
+        let mut replay = Replay::default();
+        for (ticket, record) in records {
+            replay.take(ticket, record)?;
+        }
+        match replay.current_epoch <= replay.accepted_epoch {
+            true => Ok(replay),
+            false => inconsistent(format!(
+                "the history of epoch {} was taken, and {} is promised",
+                replay.current_epoch, replay.accepted_epoch
+            )),
+        }
+    }
+
+    fn take(&mut self, ticket: Ticket, record: Record) -> Result<(), OpenError> {
+        match record {
+            Record::AcceptedEpoch(epoch) if epoch < self.accepted_epoch => {
+                return inconsistent(format!("epoch {epoch} is promised after {}", self.accepted_epoch));
+            }
+            Record::CurrentEpoch(epoch) if epoch < self.current_epoch => {
+                return inconsistent(format!("epoch {epoch} is taken after {}", self.current_epoch));
+            }
+            Record::AcceptedEpoch(epoch) => self.accepted_epoch = epoch,
+            Record::CurrentEpoch(epoch) => self.current_epoch = epoch,
+            Record::Txns { first, txns } => return self.append(ticket, first, txns),
+            Record::Truncated { after } => self.give_up_behind(after),
+            Record::Anchor(anchor) => {
+                self.txns = self.txns.split_off(&anchor.slot.next());
+                return self.anchor(anchor, None);
+            }
+            Record::Snapshot { id, anchor } => {
+                self.give_up_behind(anchor.slot);
+                self.txns.clear();
+                return self.anchor(anchor, Some(id));
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, ticket: Ticket, first: Slot, txns: Vec<Txn>) -> Result<(), OpenError> {
+        if first == Slot::ZERO || first.0.checked_add(txns.len() as u64 + 1).is_none() {
+            return inconsistent(format!("something is appended at slot {first}"));
+        }
+        if self.txns.last_key_value().is_some_and(|(last, _)| last.next() != first) {
+            return inconsistent(format!("something is appended at slot {first}, where another follows"));
+        }
+        let slots = txns.into_iter().enumerate().map(|(offset, txn)| (Slot(first.0 + offset as u64), (txn, ticket)));
+        self.txns.extend(slots);
+        Ok(())
+    }
+
+    fn give_up_behind(&mut self, after: Slot) {
+        self.txns.split_off(&after.next());
+        self.given_up_from = Some(self.given_up_from.unwrap_or(after.next()).min(after.next()));
+    }
+
+    fn anchor(&mut self, anchor: Anchor, snapshot: Option<SnapshotId>) -> Result<(), OpenError> {
+        if anchor.slot == Slot(u64::MAX) {
+            return inconsistent("an anchor stands for every slot there can be".to_owned());
+        }
+        if self.anchor.as_ref().is_some_and(|earlier| earlier.slot > anchor.slot) {
+            return inconsistent(format!("an anchor at slot {} comes late", anchor.slot));
+        }
+        if self.anchor.as_ref().is_some_and(|earlier| earlier.members != anchor.members) {
+            return inconsistent("the members change within a configuration".to_owned());
+        }
+        self.anchor = Some(anchor);
+        self.snapshot = snapshot;
+        Ok(())
+    }
+
+    fn log(&self, base: Mark) -> Result<Log, OpenError> {
+        let mut log = Log::behind(base);
+        for (slot, (txn, ticket)) in &self.txns {
+            let last = log.last();
+            if last.slot.next() != *slot || !last.zxid.is_followed_by(txn.zxid) {
+                return inconsistent(format!("{} at slot {slot} stands behind {last}", txn.zxid));
+            }
+            log.append(txn.clone(), *ticket);
+        }
+        Ok(log)
+    }
+}

@@ -1,0 +1,70 @@
+//! Linearizable reads: a sync through the leader.
+
+use crate::cluster::*;
+use quorate_protocol::{Refusal, Refused};
+use quorate_types::{Membership, NodeId, Slot};
+use quorate_zab::{Config, Timer};
+
+#[test]
+fn a_read_at_the_leader_waits_until_a_quorum_answers_a_ping_sent_after_it_came() {
+    let mut cluster = Cluster::led(3);
+    cluster.propose(3, "a");
+    cluster.run();
+    cluster.expire(3, Timer::Tick);
+    cluster.deliver("ping", 3, 1);
+    let token = cluster.read(3, 1);
+    cluster.deliver("pong", 1, 3);
+    assert!(cluster.bed.node(NodeId(3)).reads().is_empty(), "that pong is older than the read");
+    cluster.deliver("ping", 3, 1);
+    cluster.deliver("pong", 1, 3);
+    assert_eq!(cluster.bed.node(NodeId(3)).reads(), [(token, Slot(1))]);
+}
+
+#[test]
+fn a_read_at_a_follower_goes_through_its_leader() {
+    let mut cluster = Cluster::led(3);
+    cluster.propose(3, "a");
+    cluster.complete(3);
+    cluster.deliver("proposal", 3, 2);
+    cluster.deliver("ack", 2, 3);
+    let token = cluster.read(1, 1);
+    cluster.run();
+    assert_eq!(cluster.bed.node(NodeId(1)).reads(), [(token, Slot(1))], "not before what node 3 has committed");
+}
+
+#[test]
+fn a_leader_that_was_succeeded_serves_no_read() {
+    let mut cluster = Cluster::led(3);
+    cluster.establish(2, &[1]);
+    cluster.propose(2, "a");
+    cluster.run_among(&[1, 2]);
+    assert!(cluster.node(3).is_established(), "it has not noticed");
+    let token = cluster.read(3, 1);
+    cluster.run();
+    assert!(cluster.bed.node(NodeId(3)).reads().is_empty());
+    cluster.look(3);
+    let refusals = cluster.bed.node(NodeId(3)).refusals();
+    assert_eq!(refusals, [(Refused::Read(token), Refusal::LeaderChanged)]);
+}
+
+#[test]
+fn a_read_without_a_leader_or_beyond_the_bound_is_refused() {
+    let mut cluster = Cluster::with(Membership::of_voters(3), Config { waiting_reads: 1, ..Config::default() });
+    cluster.read(1, 1);
+    assert_eq!(cluster.bed.node(NodeId(1)).refusals().len(), 1, "no leader is known");
+    cluster.establish(3, &[1, 2]);
+    cluster.read(1, 2);
+    let token = cluster.read(1, 3);
+    let refusals = cluster.bed.node(NodeId(1)).refusals();
+    assert_eq!(refusals.last(), Some(&(Refused::Read(token), Refusal::Overloaded)));
+}
+
+#[test]
+fn a_lost_question_is_asked_again() {
+    let mut cluster = Cluster::led(3);
+    let token = cluster.read(1, 1);
+    cluster.lose_all();
+    cluster.expire(1, Timer::ReadRetry);
+    cluster.run();
+    assert_eq!(cluster.bed.node(NodeId(1)).reads(), [(token, Slot::ZERO)]);
+}
