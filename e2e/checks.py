@@ -19,6 +19,7 @@ import traceback
 import urllib.error
 import urllib.request
 
+import leases
 import membership
 import transcripts
 from leader_kill import run_while_the_leader_dies
@@ -26,6 +27,7 @@ from reference import EtcdCluster
 
 FIRST_PORT = 14379
 SERVERS_PORT = 15579
+LEASES_PORT = 16579
 ETCD_PORT = 24379
 
 
@@ -462,6 +464,17 @@ def check_members_come_and_go_while_clients_write(world):
         kept = json.loads(servers.quorate("get", "load/", "--prefix", "--keys-only", "--output", "json").stdout)
         assert {pair["key"] for pair in kept["kvs"]} >= set(load.written), "an acknowledged write is lost"
         membership.wiped_disks_stay_out(servers)
+    finally:
+        servers.stop()
+
+
+def check_no_read_on_a_lease_is_stale_while_leaders_pause_and_die(world):
+    servers = membership.Servers(world.program, os.path.join(world.scratch, "leases"), LEASES_PORT, leases.FLAGS)
+    try:
+        servers.found(["n1", "n2", "n3"])
+        assert all("lease reads are on" in servers.words(name) for name in servers.processes), "what they rest on is said"
+        print(f"    {leases.no_read_is_stale(servers)} reads")
+        leases.a_member_without_leases_is_kept_apart(servers)
     finally:
         servers.stop()
 

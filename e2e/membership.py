@@ -13,8 +13,8 @@ import time
 class Servers:
     """`quorate serve` processes by name."""
 
-    def __init__(self, program, directory, port):
-        self.program, self.directory, self.port = program, directory, port
+    def __init__(self, program, directory, port, flags=()):
+        self.program, self.directory, self.port, self.flags = program, directory, port, list(flags)
         self.processes, self.cluster_of, self.places = {}, {}, {}
         os.makedirs(directory, exist_ok=True)
 
@@ -30,8 +30,8 @@ class Servers:
     def place(self, name):
         self.places.setdefault(name, self.port + 10 * len(self.places))
 
-    def start(self, name, members=None, state=None):
-        """Again as before, if nothing else is said."""
+    def start(self, name, members=None, state=None, flags=None):
+        """Again as before, if nothing else is said; other flags are for this one start."""
         if members:
             self.cluster_of[name] = (members, state)
         members, state = self.cluster_of[name]
@@ -39,7 +39,7 @@ class Servers:
             self.processes[name] = subprocess.Popen(
                 [self.program, "serve", "--name", name, "--data-dir", self.data(name), "--listen-client-urls",
                  f"http://{self.endpoint(name)}", "--listen-peer-urls", self.peer(name), "--initial-cluster", members,
-                 "--initial-cluster-state", state], stdout=log, stderr=log)
+                 "--initial-cluster-state", state, *(self.flags if flags is None else flags)], stdout=log, stderr=log)
 
     def kill(self, name):
         self.processes[name].kill()
@@ -59,8 +59,12 @@ class Servers:
             self.processes[name] = process
             raise AssertionError(f"{name} does not end by itself") from None
         assert code != 0, f"{name} ends as if nothing were wrong"
+        return self.words(name).strip().splitlines()[-1]
+
+    def words(self, name):
+        """What it logged."""
         with open(self.log(name), encoding="utf-8") as log:
-            return log.read().strip().splitlines()[-1]
+            return log.read()
 
     def endpoint(self, name):
         return f"127.0.0.1:{self.places[name]}"

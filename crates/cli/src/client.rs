@@ -2,6 +2,7 @@
 
 mod kv;
 mod members;
+mod session;
 mod status;
 
 pub use kv::{DelArguments, GetArguments, PutArguments, del, get, put};

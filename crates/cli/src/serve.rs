@@ -1,5 +1,6 @@
 //! `quorate serve`: one node, as an operator runs it.
 
+mod consensus;
 mod limits;
 mod plan;
 mod process;

@@ -35,6 +35,9 @@ pub struct UpArguments {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// After `--`: settings of `quorate serve` for every node, such as --lease-reads
+    #[arg(last = true, value_name = "SETTINGS")]
+    settings: Vec<String>,
 }
 
 /// One node as `up` lays it out.
@@ -60,7 +63,7 @@ pub fn run(arguments: UpArguments) -> Result<ExitCode> {
     refuse_taken_ports(&plans)?;
     remember(&arguments.data_dir, &cluster)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervise(Fleet::new(arguments.data_dir, plans)))
+    runtime.block_on(supervise(Fleet::new(arguments.data_dir, plans, arguments.settings)))
 }
 
 /// Ports 2379, 22379, 32379, ... as everybody expects them; for another first port, 10 apart.

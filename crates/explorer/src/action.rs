@@ -1,27 +1,27 @@
 //! The single things that can happen.
 
-use crate::bounds::{Bounds, Disks, Spent};
-use quorate_protocol::testbed::Testbed;
+use quorate_protocol::testbed::{Flight, Testbed};
 use quorate_protocol::{Input, Replica};
 use quorate_types::NodeId;
+use std::collections::BTreeSet;
 
-/// One thing that happens to a cluster; `T` names timers. Indexes are positions in `Testbed::flights` at that moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action<T> {
+/// One thing that happens to a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action<R: Replica> {
     /// A message arrives.
-    Deliver(u32),
+    Deliver(Flight<R>),
     /// A copy of a message arrives; another is still under way.
-    DeliverCopy(u32),
+    DeliverCopy(Flight<R>),
     /// A message is lost.
-    Lose(u32),
+    Lose(Flight<R>),
     /// A timer's deadline passes.
-    Expire(NodeId, T),
+    Expire(NodeId, R::Timer),
     /// The oldest so many writes of a node complete in one flush.
-    Complete(NodeId, u32),
+    Complete(NodeId, usize),
     /// A node crashes; the oldest so many writes under way survive; it starts again.
-    Crash(NodeId, u32),
-    /// The client's wish of this number reaches its node.
-    Wish(u32),
+    Crash(NodeId, usize),
+    /// What a client wants of a node reaches it.
+    Wish(NodeId, Input<R>),
 }
 
 /// Something a client wants of a node, once, at any moment.
@@ -31,81 +31,21 @@ pub(crate) struct Wish<R: Replica> {
     pub(crate) input: Input<R>,
 }
 
-/// Everything that can happen now, within the bounds.
-pub(crate) fn possible<R: Replica>(
-    testbed: &Testbed<R>,
-    bounds: &Bounds<R>,
-    spent: &Spent,
-    wishes: &[Wish<R>],
-) -> Vec<Action<R::Timer>> {
-    let mut actions = Vec::new();
-    for (at, flight) in testbed.flights().iter().enumerate() {
-        if testbed.flights()[..at].contains(flight) {
-            continue;
-        }
-        let index = at as u32;
-        actions.push(Action::Deliver(index));
-        if spent.duplicates < bounds.max_duplicates {
-            actions.push(Action::DeliverCopy(index));
-        }
-        if spent.drops < bounds.max_drops {
-            actions.push(Action::Lose(index));
-        }
-    }
-    for id in testbed.ids() {
-        let outstanding = testbed.node(id).outstanding() as u32;
-        let may_crash = spent.leaves_a_crash(bounds);
-        match bounds.disks {
-            Disks::AnyDelay => {
-                actions.extend((1..=outstanding).map(|count| Action::Complete(id, count)));
-                actions.extend((0..=outstanding).filter(|_| may_crash).map(|surviving| Action::Crash(id, surviving)));
-            }
-            Disks::StallBeforeCrash if may_crash || spent.stalled.contains(&id) => actions.push(Action::Crash(id, 0)),
-            Disks::StallBeforeCrash => {}
-        }
-        let armed = testbed.node(id).armed().iter();
-        let allowed = armed.filter(|timer| timer_bound(bounds, spent, id, **timer).is_some());
-        actions.extend(allowed.map(|timer| Action::Expire(id, *timer)));
-    }
-    let open = (0..wishes.len() as u32).filter(|number| spent.wishes & (1 << number) == 0);
-    actions.extend(open.map(Action::Wish));
-    actions
-}
-
-/// The first bound that still lets this timer fire here.
-fn timer_bound<R: Replica>(bounds: &Bounds<R>, spent: &Spent, id: NodeId, timer: R::Timer) -> Option<usize> {
-    bounds.timers.iter().enumerate().position(|(at, bound)| {
-        bound.timer == timer && bound.node.is_none_or(|node| node == id) && spent.firings[at] < bound.most
-    })
-}
-
-/// Notes what the action uses of the bounds.
-fn spend<R: Replica>(action: Action<R::Timer>, bounds: &Bounds<R>, spent: &mut Spent) {
-    match action {
-        Action::Deliver(_) | Action::Complete(..) => {}
-        Action::DeliverCopy(_) => spent.duplicates += 1,
-        Action::Lose(_) => spent.drops += 1,
-        Action::Expire(id, timer) => {
-            if let Some(at) = timer_bound(bounds, spent, id, timer) {
-                spent.firings[at] += 1;
-            }
-        }
-        Action::Crash(id, _) => {
-            spent.crashes += 1;
-            spent.stalled.retain(|stalled| *stalled != id);
-        }
-        Action::Wish(number) => spent.wishes |= 1 << number,
-    }
-}
-
 /// One action with everything drawn about it: what a schedule consists of.
-#[derive(Clone, Debug)]
-pub(crate) struct Step<R: Replica> {
-    pub(crate) action: Action<R::Timer>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step<R: Replica> {
+    /// What happens.
+    pub action: Action<R>,
     /// Answers to `Env::choose`, then 0.
-    pub(crate) choices: Vec<u64>,
-    /// Under [`Disks::StallBeforeCrash`]: so many writes complete at once, then the disk stalls. `None`: all complete.
-    pub(crate) stalls_after: Option<u32>,
+    pub choices: Vec<u64>,
+    /// Under [`crate::Disks::StallBeforeCrash`]: so many writes complete at once, then the disk stalls. `None`: all complete.
+    pub stalls_after: Option<u32>,
+}
+
+impl<R: Replica> Step<R> {
+    pub(crate) fn plain(action: Action<R>) -> Step<R> {
+        Step { action, choices: Vec::new(), stalls_after: None }
+    }
 }
 
 /// What came of a step.
@@ -114,60 +54,96 @@ pub(crate) struct Outcome {
     pub(crate) asked: Vec<u64>,
     /// How many writes completed at once.
     pub(crate) completed: u32,
+    /// Whose disk stalls from now on.
+    pub(crate) stalls: Option<NodeId>,
 }
 
-/// Makes it happen, and notes what it uses of the bounds.
+/// Makes it happen. `stalled` are the nodes whose disk stalls, or `None` where writes complete at any later time. Messages
+/// in flight are the caller's to keep: what arrives is not taken out of flight here, and what is sent is added.
 pub(crate) fn perform<R: Replica>(
     testbed: &mut Testbed<R>,
-    spent: &mut Spent,
     step: &Step<R>,
-    wishes: &[Wish<R>],
-    bounds: &Bounds<R>,
+    stalled: Option<&mut BTreeSet<NodeId>>,
 ) -> Outcome {
-    spend(step.action, bounds, spent);
     testbed.script_choices(step.choices.iter().copied());
-    match step.action {
-        Action::Deliver(index) => testbed.deliver(index as usize),
-        Action::DeliverCopy(index) => testbed.deliver_copy(index as usize),
-        Action::Lose(index) => testbed.lose(index as usize),
+    let mut restarted = None;
+    match &step.action {
+        Action::Deliver(flight) | Action::DeliverCopy(flight) => {
+            testbed.input(flight.to, Input::Receive { from: flight.from, message: flight.message.clone() });
+        }
+        Action::Lose(_) => {}
         Action::Expire(id, timer) => {
-            testbed.expire(id, timer);
+            testbed.expire(*id, *timer);
         }
-        Action::Complete(id, count) => testbed.complete_writes(id, count as usize),
+        Action::Complete(id, count) => testbed.complete_writes(*id, *count),
         Action::Crash(id, surviving) => {
-            testbed.crash(id, surviving as usize);
-            testbed.restart(id);
+            testbed.crash(*id, *surviving);
+            testbed.restart(*id);
+            restarted = Some(*id);
         }
-        Action::Wish(number) => {
-            let wish = &wishes[number as usize];
-            testbed.input(wish.node, wish.input.clone());
-        }
+        Action::Wish(id, input) => testbed.input(*id, input.clone()),
     }
-    let completed = match bounds.disks {
-        Disks::AnyDelay => 0,
-        Disks::StallBeforeCrash => complete_until_stall(testbed, spent, step.stalls_after),
+    let (completed, stalls) = match stalled {
+        None => (0, None),
+        Some(stalled) => {
+            restarted.map(|id| stalled.remove(&id));
+            complete_until_stall(testbed, stalled, step.stalls_after)
+        }
     };
-    Outcome { asked: testbed.take_asked(), completed }
+    Outcome { asked: testbed.take_asked(), completed, stalls }
 }
 
 /// Completes writes one by one on every disk that does not stall; the one whose turn it is after `stalls_after` of them
 /// stalls from now on.
-fn complete_until_stall<R: Replica>(testbed: &mut Testbed<R>, spent: &mut Spent, stalls_after: Option<u32>) -> u32 {
-    let mut completed = 0;
+fn complete_until_stall<R: Replica>(
+    testbed: &mut Testbed<R>,
+    stalled: &mut BTreeSet<NodeId>,
+    stalls_after: Option<u32>,
+) -> (u32, Option<NodeId>) {
+    let (mut completed, mut stalls) = (0, None);
     let ids: Vec<NodeId> = testbed.ids().collect();
-    let busy = |testbed: &Testbed<R>, spent: &Spent| {
-        ids.iter().copied().find(|id| testbed.node(*id).outstanding() > 0 && !spent.stalled.contains(id))
+    let busy = |testbed: &Testbed<R>, stalled: &BTreeSet<NodeId>| {
+        ids.iter().copied().find(|id| testbed.node(*id).outstanding() > 0 && !stalled.contains(id))
     };
-    while let Some(id) = busy(testbed, spent) {
-        if stalls_after == Some(completed) {
-            spent.stalled.push(id);
-            spent.stalled.sort_unstable();
+    while let Some(id) = busy(testbed, stalled) {
+        if stalls_after == Some(completed) && stalls.is_none() {
+            stalled.insert(id);
+            stalls = Some(id);
         } else {
             testbed.complete_writes(id, 1);
             completed += 1;
         }
     }
-    completed
+    (completed, stalls)
+}
+
+/// The same action with other luck: together with the step just made, every outcome of every choice and, where disks may stall,
+/// every moment for that is tried once.
+pub(crate) fn variants<R: Replica>(step: &Step<R>, outcome: &Outcome, disks_stall: bool) -> Vec<Step<R>> {
+    let mut variants: Vec<Step<R>> = other_choices(&step.choices, &outcome.asked)
+        .into_iter()
+        .map(|choices| Step { choices, ..step.clone() })
+        .collect();
+    if step.stalls_after.is_none() && disks_stall {
+        let stall = |completed| Step { stalls_after: Some(completed), ..step.clone() };
+        variants.extend((0..outcome.completed).map(stall));
+    }
+    variants
+}
+
+/// The scripts that differ from one just played in a later choice: together with it, every outcome of every
+/// choice is tried once.
+fn other_choices(played: &[u64], asked: &[u64]) -> Vec<Vec<u64>> {
+    let mut scripts = Vec::new();
+    for (at, bound) in asked.iter().enumerate().skip(played.len()) {
+        for choice in 1..*bound {
+            let mut script = played.to_vec();
+            script.resize(at, 0);
+            script.push(choice);
+            scripts.push(script);
+        }
+    }
+    scripts
 }
 
 /// Completes every write, and those that follow from that.
@@ -181,32 +157,27 @@ pub(crate) fn complete_all<R: Replica>(testbed: &mut Testbed<R>) {
 }
 
 /// The action in words, in the state before it.
-pub(crate) fn describe<R: Replica>(testbed: &Testbed<R>, action: Action<R::Timer>, wishes: &[Wish<R>]) -> String {
-    let flight = |index: u32| {
-        let flight = &testbed.flights()[index as usize];
-        format!("from {} to {}: {:?}", flight.from, flight.to, flight.message)
-    };
+pub(crate) fn describe<R: Replica>(testbed: &Testbed<R>, action: &Action<R>) -> String {
+    let flight = |flight: &Flight<R>| format!("from {} to {}: {:?}", flight.from, flight.to, flight.message);
     match action {
-        Action::Deliver(index) => format!("deliver {}", flight(index)),
-        Action::DeliverCopy(index) => format!("deliver a copy {}", flight(index)),
-        Action::Lose(index) => format!("lose {}", flight(index)),
-        Action::Expire(id, timer) => format!("{id}: timer {} fires", timer_name::<R>(timer)),
+        Action::Deliver(message) => format!("deliver {}", flight(message)),
+        Action::DeliverCopy(message) => format!("deliver a copy {}", flight(message)),
+        Action::Lose(message) => format!("lose {}", flight(message)),
+        Action::Expire(id, timer) => format!("{id}: timer {} fires", timer_name::<R>(*timer)),
         Action::Complete(id, count) => {
-            let of = testbed.node(id).outstanding();
+            let of = testbed.node(*id).outstanding();
             format!("{id}: {count} of {of} writes become durable")
         }
         Action::Crash(id, surviving) => {
-            let of = testbed.node(id).outstanding();
+            let of = testbed.node(*id).outstanding();
             format!("{id}: crash and restart; {surviving} of {of} writes under way survive")
         }
-        Action::Wish(number) => {
-            let wish = &wishes[number as usize];
-            format!("{}: a client asks: {:?}", wish.node, wish.input)
-        }
+        Action::Wish(id, input) => format!("{id}: a client asks: {input:?}"),
     }
 }
 
-fn timer_name<R: Replica>(timer: R::Timer) -> String {
+/// What scenarios call a timer.
+pub(crate) fn timer_name<R: Replica>(timer: R::Timer) -> String {
     let named = R::TIMERS.iter().find(|(_, known)| *known == timer);
     named.map_or_else(|| format!("{timer:?}"), |(name, _)| (*name).to_owned())
 }

@@ -3,16 +3,6 @@
 use quorate_protocol::Replica;
 use quorate_types::NodeId;
 
-/// In which order states are visited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// Nearest first: the first counterexample is a shortest one. Keeps every state of the next depth in memory.
-    #[default]
-    BreadthFirst,
-    /// Deepest first: little memory beyond the fingerprints, long counterexamples.
-    DepthFirst,
-}
-
 /// How disks behave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Disks {
@@ -41,7 +31,7 @@ pub struct TimerBound<T> {
     pub most: u8,
 }
 
-/// The bounds of one search. The default: no faults, no timers, no limit on depth, a million states.
+/// The bounds of one search. The default: no faults, no timers, no limit on depth, a million states, one thread.
 #[derive(Clone, Debug)]
 pub struct Bounds<R: Replica> {
     /// Crashes, each followed by a restart, over all nodes.
@@ -58,8 +48,9 @@ pub struct Bounds<R: Replica> {
     pub max_states: usize,
     /// How disks behave.
     pub disks: Disks,
-    /// In which order.
-    pub order: Order,
+    /// Threads that search. Which states are seen does not depend on it; which of several shortest ways to a broken
+    /// property is told does, where there is more than one.
+    pub threads: usize,
 }
 
 impl<R: Replica> Default for Bounds<R> {
@@ -72,7 +63,7 @@ impl<R: Replica> Default for Bounds<R> {
             max_depth: u32::MAX,
             max_states: 1_000_000,
             disks: Disks::AnyDelay,
-            order: Order::BreadthFirst,
+            threads: 1,
         }
     }
 }
@@ -96,31 +87,86 @@ impl<R: Replica> Bounds<R> {
 /// What a schedule has used of its bounds. Part of a state's identity: with more left, more can follow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Spent {
-    pub(crate) crashes: u8,
-    pub(crate) duplicates: u8,
-    pub(crate) drops: u8,
+    /// Crashes, those set aside for disks that stall until their node crashes included.
+    crashes: u8,
+    duplicates: u8,
+    drops: u8,
     /// By position in `Bounds::timers`.
-    pub(crate) firings: Vec<u8>,
+    firings: Vec<u8>,
     /// Bit by bit, the wishes already given.
-    pub(crate) wishes: u64,
-    /// Nodes whose disk stalls until they crash, ascending. Each has a crash set aside.
-    pub(crate) stalled: Vec<NodeId>,
+    wishes: u64,
+}
+
+/// What an action uses of the bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spending<T> {
+    Duplicate,
+    Drop,
+    /// A crash, or a disk that stalls until one.
+    Crash,
+    Firing(NodeId, T),
+    Wish(u32),
 }
 
 impl Spent {
     pub(crate) fn nothing<R: Replica>(bounds: &Bounds<R>) -> Spent {
-        Spent {
-            crashes: 0,
-            duplicates: 0,
-            drops: 0,
-            firings: vec![0; bounds.timers.len()],
-            wishes: 0,
-            stalled: Vec::new(),
-        }
+        Spent { crashes: 0, duplicates: 0, drops: 0, firings: vec![0; bounds.timers.len()], wishes: 0 }
     }
 
-    /// Whether one more node may crash.
-    pub(crate) fn leaves_a_crash<R: Replica>(&self, bounds: &Bounds<R>) -> bool {
-        usize::from(self.crashes) + self.stalled.len() < usize::from(bounds.max_crashes)
+    /// With this spent too; `None` if the bounds do not leave it.
+    pub(crate) fn with<R: Replica>(&self, spending: Spending<R::Timer>, bounds: &Bounds<R>) -> Option<Spent> {
+        let mut spent = self.clone();
+        let leaves = |used: &mut u8, most: u8| {
+            *used += 1;
+            *used <= most
+        };
+        let is_left = match spending {
+            Spending::Duplicate => leaves(&mut spent.duplicates, bounds.max_duplicates),
+            Spending::Drop => leaves(&mut spent.drops, bounds.max_drops),
+            Spending::Crash => leaves(&mut spent.crashes, bounds.max_crashes),
+            Spending::Firing(node, timer) => {
+                let allows = |bound: &TimerBound<R::Timer>, used: u8| bound.speaks_of(node, timer) && used < bound.most;
+                let bounds = bounds.timers.iter().zip(&mut spent.firings);
+                let first = bounds.into_iter().find(|(bound, used)| allows(bound, **used));
+                first.map(|(_, used)| *used += 1).is_some()
+            }
+            Spending::Wish(number) => {
+                let bit = 1 << number;
+                std::mem::replace(&mut spent.wishes, self.wishes | bit) & bit == 0
+            }
+        };
+        is_left.then_some(spent)
+    }
+}
+
+impl<T: PartialEq> TimerBound<T> {
+    /// Whether it counts this timer at this node.
+    pub(crate) fn speaks_of(&self, node: NodeId, timer: T) -> bool {
+        self.timer == timer && self.node.is_none_or(|only| only == node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_paxos::{Paxos, Timer};
+
+    #[test]
+    fn a_timer_uses_the_first_bound_that_is_left_and_then_no_more() {
+        let (one, two) = (NodeId(1), NodeId(2));
+        let bounds = Bounds::<Paxos>::default().with_timer_at(one, Timer::Retry, 1).with_timer(Timer::Retry, 1);
+        let fires = |spent: &Spent, node| spent.with(Spending::Firing(node, Timer::Retry), &bounds);
+        let once = fires(&Spent::nothing(&bounds), one).expect("the first is of its own");
+        let twice = fires(&once, two).expect("the second of all together");
+        assert_eq!(fires(&twice, one), None);
+        assert_eq!(once.with(Spending::Firing(one, Timer::Resend), &bounds), None, "a timer without a bound");
+    }
+
+    #[test]
+    fn a_wish_is_given_once() {
+        let bounds = Bounds::<Paxos>::default();
+        let given = Spent::nothing(&bounds).with(Spending::Wish(3), &bounds).expect("it is not given yet");
+        assert_eq!(given.with(Spending::Wish(3), &bounds), None);
+        assert!(given.with(Spending::Wish(2), &bounds).is_some());
     }
 }

@@ -1,25 +1,8 @@
 //! What a search found.
 
+use crate::counterexample::Counterexample;
+use quorate_protocol::Replica;
 use std::fmt;
-
-/// A way to a broken promise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counterexample {
-    /// What is broken.
-    pub property: String,
-    /// With which values.
-    pub detail: String,
-    /// What happened, in order, in words.
-    pub actions: Vec<String>,
-    /// The actions, numbered, each with the guards the replicas evaluated; then what is broken.
-    pub text: String,
-}
-
-impl fmt::Display for Counterexample {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.text)
-    }
-}
 
 /// A search so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +19,7 @@ pub struct Progress {
 
 /// The end of a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct Report<R: Replica> {
     /// Different states seen, what is spent of the bounds included.
     pub unique_states: usize,
     /// Actions tried.
@@ -49,12 +32,31 @@ pub struct Report {
     /// What the caller answers for: reductions that hold for its protocol.
     pub assumptions: Vec<&'static str>,
     /// The first broken promise.
-    pub violation: Option<Counterexample>,
+    pub violation: Option<Counterexample<R>>,
     /// How many states each `sometimes` held in.
     pub sometimes: Vec<(&'static str, u64)>,
+    /// What the search took.
+    pub size: Size,
 }
 
-impl Report {
+/// What a search took besides time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Different states of single nodes: what all states of the cluster are made of.
+    pub replica_states: usize,
+    /// Different messages.
+    pub messages: usize,
+    /// Steps that replicas carried out; all others were looked up. More with more threads, which have their own books.
+    pub steps_carried_out: u64,
+    /// For the fingerprints of states seen, with the room in their table.
+    pub fingerprint_bytes: u64,
+    /// For telling the way to a state.
+    pub link_bytes: u64,
+    /// For the states seen and not yet looked at, when they were most.
+    pub waiting_bytes_most: u64,
+}
+
+impl<R: Replica> Report<R> {
     /// Whether a `sometimes` of this name held in any state.
     #[must_use]
     pub fn happened(&self, name: &str) -> bool {
@@ -62,13 +64,18 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl<R: Replica> fmt::Display for Report<R> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = if self.complete { "all" } else { "not all" };
         writeln!(
             formatter,
             "{} states, {all} there are within the bounds; {} actions tried, schedules of up to {}",
             self.unique_states, self.transitions, self.max_depth
+        )?;
+        let Size { replica_states, messages, steps_carried_out, .. } = self.size;
+        writeln!(
+            formatter,
+            "made of {replica_states} states of single nodes and {messages} messages, in {steps_carried_out} steps"
         )?;
         for assumption in &self.assumptions {
             writeln!(formatter, "assuming that {assumption}")?;

@@ -3,9 +3,9 @@
 use crate::{Bounds, Explorer};
 use bytes::Bytes;
 use quorate_paxos::{Config, Message, Paxos, check_chosen_is_safe};
-use quorate_protocol::Decision;
-use quorate_protocol::testbed::{Flight, Testbed};
-use quorate_raft::{Config as RaftConfig, Raft};
+use quorate_protocol::testbed::{TestNode, Testbed};
+use quorate_protocol::{Decision, Replica, Role};
+use quorate_raft::{AppendOutcome, Config as RaftConfig, Configuration, Message as RaftMessage, Raft};
 use quorate_types::{Membership, NodeId, Slot};
 
 /// Single-decree Paxos: these members, and these values proposed at these nodes, each once at any moment.
@@ -32,8 +32,8 @@ pub fn paxos(
         .iter()
         .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value));
     explorer
-        .forgetting(can_change_nothing)
-        .always("I6 ChosenSafe", |cluster| {
+        .forgetting_between(can_change_nothing)
+        .always_with_messages("I6 ChosenSafe", |cluster| {
             let replicas = cluster.ids().filter_map(|id| cluster.node(id).replica());
             let messages = cluster.flights().iter().map(|flight| &flight.message);
             check_chosen_is_safe(replicas, messages).map_err(|violation| violation.detail)
@@ -44,12 +44,12 @@ pub fn paxos(
             Some(Decision::Commands(_)) | None => Ok(()),
         })
         .sometimes("decided", |cluster| !cluster.chosen().is_empty())
-        .sometimes("decided everywhere", |cluster| cluster.ids().all(|id| knows_durably(cluster, id)))
+        .sometimes("decided everywhere", |cluster| cluster.ids().all(|id| knows_durably(cluster.node(id))))
 }
 
-fn knows_durably(cluster: &Testbed<Paxos>, id: NodeId) -> bool {
+fn knows_durably(node: &TestNode<Paxos>) -> bool {
     // A decision is handed out once its record is durable, and again after every restart.
-    cluster.node(id).decided().contains_key(&Paxos::SLOT)
+    node.decided().contains_key(&Paxos::SLOT)
 }
 
 /// Whether delivering this message, now or at any later time, changes no replica and sends nothing that could.
@@ -59,12 +59,12 @@ fn knows_durably(cluster: &Testbed<Paxos>, id: NodeId) -> bool {
 /// - A promise for a ballot whose phase 1 is over: no round is used twice, so it never comes back. Its report names a round not above
 ///   its ballot's, which the proposer knows durably.
 /// - A refusal of a ballot that is over, naming no higher round.
-fn can_change_nothing(cluster: &Testbed<Paxos>, flight: &Flight<Paxos>) -> bool {
-    let knows = knows_durably(cluster, flight.to);
-    let Some(receiver) = cluster.node(flight.to).replica() else { return false };
-    match &flight.message {
+fn can_change_nothing(receiver: &TestNode<Paxos>, sender: Option<&TestNode<Paxos>>, message: &Message) -> bool {
+    let knows = knows_durably(receiver);
+    let Some(receiver) = receiver.replica() else { return false };
+    match message {
         Message::Chosen { .. } | Message::Accepted { .. } => knows,
-        Message::Prepare { .. } | Message::Accept { .. } => knows && knows_durably(cluster, flight.from),
+        Message::Prepare { .. } | Message::Accept { .. } => knows && sender.is_some_and(knows_durably),
         Message::Promise { ballot, .. } => knows || receiver.preparing() != Some(*ballot),
         Message::Nack { ballot, promised } => {
             let proposing = receiver.proposing().map(|proposal| proposal.ballot);
@@ -100,13 +100,52 @@ pub fn raft_from(cluster: Testbed<Raft>, proposals: &[(NodeId, &'static str)], b
     proposals
         .iter()
         .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value))
-        .always("Election Safety", one_leader_per_term)
-        .always("Log Matching", logs_match)
-        .always("Leader Completeness", newest_leader_has_every_decision)
-        .always("Durable Quorum", decided_is_durable_at_a_majority)
+        .forgetting(is_a_stale_answer)
+        .always("ElectionSafety", one_leader_per_term)
+        .always("LogMatching", logs_match)
+        .always("LeaderCompleteness", newest_leader_has_every_decision)
+        .always("DurableQuorum", decided_is_durable_at_a_majority)
         .sometimes("a leader", |cluster| running(cluster).any(|(_, raft)| raft.is_leader()))
         .sometimes("a command decided", |cluster| {
             cluster.chosen().values().any(|decision| matches!(decision, Decision::Commands(_)))
+        })
+}
+
+/// Whether this message is an answer that its receiver drops, now and at any later time. It rests on the term that the receiver has
+/// on disk, which never goes down, and not on the one it has in memory, which a crash may take back.
+///
+/// - An answer of an earlier term than that one is dropped.
+/// - A granted pre-vote names the term it was asked for, one above that of whoever asked: nobody asks for the term it has.
+/// - A vote for that very term counts for a candidate of it only. Whoever is none will not become one: candidates raise the term.
+/// - An answer to an append of that very term means something to its leader only, and whoever neither leads it nor stands in it
+///   will not lead it. That an append was of an earlier term means nothing to anybody who has that term.
+fn is_a_stale_answer(receiver: &TestNode<Raft>, message: &RaftMessage) -> bool {
+    let Some(term) = receiver.recovered().map(Raft::term) else { return false };
+    let Some(raft) = receiver.replica() else { return false };
+    let stands = raft.status().role == Role::Candidate;
+    match message {
+        RaftMessage::VoteResponse { term: named, pre: true, granted: true } => *named <= term,
+        RaftMessage::VoteResponse { term: named, pre: true, granted: false } => *named < term,
+        RaftMessage::VoteResponse { term: named, pre: false, .. } => *named < term || (*named == term && !stands),
+        RaftMessage::AppendResponse { term: named, outcome: AppendOutcome::StaleTerm } => *named <= term,
+        RaftMessage::AppendResponse { term: named, .. } => {
+            *named < term || (*named == term && !stands && !raft.is_leader())
+        }
+        _ => false,
+    }
+}
+
+/// Marks of what leaders can be asked to do.
+#[must_use]
+pub fn with_raft_marks(explorer: Explorer<Raft>) -> Explorer<Raft> {
+    explorer
+        .sometimes("leadership is being handed over", |cluster| {
+            running(cluster).any(|(_, raft)| raft.handing_over_to().is_some())
+        })
+        .sometimes("two lead at once", |cluster| running(cluster).filter(|(_, raft)| raft.is_leader()).count() > 1)
+        .sometimes("a joint configuration", |cluster| running(cluster).any(|(_, raft)| raft.configuration().is_joint()))
+        .sometimes("a change decided", |cluster| {
+            cluster.chosen().values().any(|decision| matches!(decision, Decision::Members(_)))
         })
 }
 
@@ -149,7 +188,12 @@ fn decided_is_durable_at_a_majority(cluster: &Testbed<Raft>) -> Result<(), Strin
         })
     };
     let holders: Vec<NodeId> = cluster.ids().filter(holds).collect();
-    if holders.len() * 2 > cluster.ids().count() {
+    // While members change, whoever decided it counted with a configuration that some replica knows: the one behind the
+    // slot or a later one of its log.
+    let counted_with = running(cluster).flat_map(|(_, raft)| raft.configurations_since(*slot));
+    let mut known = counted_with.filter(|configuration| !configuration.quorum().is_empty()).peekable();
+    let satisfied = |configuration: &Configuration| configuration.quorum().is_satisfied(|id| holders.contains(&id));
+    if known.peek().is_none() || known.any(satisfied) {
         return Ok(());
     }
     Err(format!("slot {slot} is decided, and durable at {holders:?} only"))

@@ -5,9 +5,8 @@ use quorate_protocol::testbed::Testbed;
 use quorate_protocol::{Durable, Env, Input, OpenError, Outbox, Replica, Role, Setup, Status, Violation};
 use quorate_types::{Membership, NodeId, Slot};
 use quorate_wire::{Reader, Wire, WireError};
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 /// Draws one of three and, having drawn 2, one of two more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,17 +80,17 @@ impl Replica for Gambler {
 
 #[test]
 fn every_outcome_of_every_choice_is_tried() {
-    let seen = Rc::new(RefCell::new(BTreeSet::new()));
-    let collected = Rc::clone(&seen);
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let collected = Arc::clone(&seen);
     let report = Explorer::new(Testbed::<Gambler>::new(1, ()), Bounds::default())
         .propose(NodeId(1), "draw")
         .always("collected", move |cluster| {
-            collected.borrow_mut().insert(cluster.replica(NodeId(1)).drawn.clone());
+            collected.lock().unwrap().insert(cluster.replica(NodeId(1)).drawn.clone());
             Ok(())
         })
         .explore();
     assert!(report.complete);
     let outcomes = [vec![], vec![0], vec![1], vec![2, 0], vec![2, 1]];
-    assert_eq!(*seen.borrow(), BTreeSet::from(outcomes));
+    assert_eq!(*seen.lock().unwrap(), BTreeSet::from(outcomes));
     assert_eq!((report.unique_states, report.transitions), (5, 4), "and each once");
 }

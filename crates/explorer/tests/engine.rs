@@ -1,12 +1,11 @@
 //! The search itself: that it tries everything, that its reductions lose nothing, and that a way it reports is one.
 
-use quorate_explorer::{Bounds, Disks, Explorer, Order, targets};
+use quorate_explorer::{Bounds, Disks, Explorer, Report, targets};
 use quorate_paxos::{Config, Paxos, Timer};
 use quorate_protocol::testbed::Testbed;
 use quorate_types::{Membership, NodeId};
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 fn one_proposer(bounds: Bounds<Paxos>) -> Explorer<Paxos> {
     Explorer::new(Testbed::new(3, Config::default()), bounds).settled().propose(NodeId(1), "x")
@@ -14,20 +13,23 @@ fn one_proposer(bounds: Bounds<Paxos>) -> Explorer<Paxos> {
 
 /// What acceptors and learners of all nodes hold, over every state reached.
 fn reached(explorer: Explorer<Paxos>) -> BTreeSet<String> {
-    let states = Rc::new(RefCell::new(BTreeSet::new()));
-    let collected = Rc::clone(&states);
+    let states = Arc::new(Mutex::new(BTreeSet::new()));
+    let collected = Arc::clone(&states);
     let report = explorer
         .always("collected", move |cluster| {
             let of = |id| {
                 let paxos = cluster.replica(id);
                 (paxos.promised(), paxos.accepted().cloned(), paxos.chosen().cloned(), paxos.last_round())
             };
-            collected.borrow_mut().insert(format!("{:?}", cluster.ids().map(of).collect::<Vec<_>>()));
+            collected
+                .lock()
+                .expect("no search panicked")
+                .insert(format!("{:?}", cluster.ids().map(of).collect::<Vec<_>>()));
             Ok(())
         })
         .explore();
     assert!(report.complete, "{report}");
-    Rc::into_inner(states).expect("the search is over").into_inner()
+    Arc::into_inner(states).expect("the search is over").into_inner().expect("no search panicked")
 }
 
 #[test]
@@ -51,22 +53,36 @@ fn a_broken_property_comes_with_a_shortest_way_there() {
 }
 
 #[test]
-fn depth_first_sees_the_same_states_as_breadth_first() {
-    let bounds = |order| Bounds { max_crashes: 1, order, ..Bounds::default() };
-    let breadth = one_proposer(bounds(Order::BreadthFirst)).explore();
-    let depth = one_proposer(bounds(Order::DepthFirst)).explore();
-    assert!(breadth.complete && depth.complete);
-    assert_eq!(breadth.unique_states, depth.unique_states);
+fn two_threads_see_the_same_states_as_one() {
+    let bounds = |threads| Bounds { max_crashes: 1, max_duplicates: 1, threads, ..Bounds::default() };
+    let alone = one_proposer(bounds(1)).explore();
+    let together = one_proposer(bounds(2)).explore();
+    assert!(alone.complete && together.complete);
+    let counts = |report: Report<Paxos>| (report.unique_states, report.transitions, report.max_depth);
+    assert_eq!(counts(alone), counts(together));
 }
 
 #[test]
-fn a_bound_on_depth_sees_the_same_states_in_either_order() {
-    let bounds = |order| Bounds { max_depth: 9, order, ..Bounds::default() };
-    let breadth = one_proposer(bounds(Order::BreadthFirst)).explore();
-    let depth = one_proposer(bounds(Order::DepthFirst)).explore();
-    assert!(!breadth.complete && !depth.complete, "there is more beyond");
-    assert_eq!(breadth.unique_states, depth.unique_states);
-    assert_eq!(breadth.max_depth, 9);
+fn a_way_that_two_threads_found_is_as_short_as_that_of_one() {
+    let way = |threads| {
+        let report = one_proposer(Bounds { max_crashes: 1, threads, ..Bounds::default() })
+            .always("NobodyKnowsAndHasCrashed", |cluster| {
+                let knows = |id| !cluster.node(id).decided().is_empty() && cluster.node(id).records().count() > 4;
+                cluster.ids().find(|id| knows(*id)).map_or(Ok(()), |id| Err(format!("{id} knows")))
+            })
+            .explore();
+        report.violation.map(|found| found.actions.len())
+    };
+    assert_eq!(way(1), way(2));
+}
+
+#[test]
+fn a_bound_on_depth_ends_the_search_and_says_so() {
+    let report = one_proposer(Bounds { max_depth: 9, ..Bounds::default() }).explore();
+    assert!(!report.complete && report.max_depth == 9, "there is more beyond: {report}");
+    let all = one_proposer(Bounds::default()).explore();
+    let exactly = one_proposer(Bounds { max_depth: all.max_depth, ..Bounds::default() }).explore();
+    assert!(exactly.complete && exactly.unique_states == all.unique_states, "{exactly}");
 }
 
 #[test]
@@ -111,16 +127,16 @@ fn forgetting_and_merging_lose_nothing() {
 
 #[test]
 fn progress_is_told() {
-    let told = Rc::new(RefCell::new(0));
-    let count = Rc::clone(&told);
-    let report = one_proposer(Bounds::default()).on_progress(100, move |_| *count.borrow_mut() += 1).explore();
-    assert_eq!(*told.borrow(), report.unique_states / 100);
+    let told = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&told);
+    let report = one_proposer(Bounds::default()).on_progress(100, move |_| *count.lock().unwrap() += 1).explore();
+    assert_eq!(*told.lock().unwrap(), report.unique_states / 100);
 }
 
 #[test]
 fn messages_that_are_cut_off_make_a_search_incomplete() {
     let report = one_proposer(Bounds::default())
-        .only_messages(|_, flight| flight.to != NodeId(3) && flight.from != NodeId(3))
+        .only_messages(|flight| flight.to != NodeId(3) && flight.from != NodeId(3))
         .sometimes("n3 knows", |cluster| !cluster.node(NodeId(3)).decided().is_empty())
         .sometimes("decided", |cluster| !cluster.chosen().is_empty())
         .explore();

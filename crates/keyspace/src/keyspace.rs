@@ -16,7 +16,7 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::revision::FIRST_REVISION;
 use bytes::Bytes;
-use quorate_machine::{ApplyContext, RestoreError, StateMachine};
+use quorate_machine::{ApplyContext, KeptReplies, RestoreError, StateMachine};
 use quorate_types::NodeId;
 use quorate_wire::{Wire, decode_exact, encode_to_bytes};
 use std::collections::BTreeSet;
@@ -259,6 +259,13 @@ impl StateMachine for Keyspace {
     type Query = Query;
     type Reply = Reply;
     type Duty = KeyspaceDuty;
+
+    const KEPT_REPLIES: Option<KeptReplies<Reply>> = Some(KeptReplies {
+        encode: encode_to_bytes,
+        decode: decode_exact,
+        opened: |client, window| Reply::SessionOpened { client, window },
+        closed: || Reply::SessionClosed,
+    });
 
     fn empty() -> Keyspace {
         Keyspace {

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `request.rs`, `txn_request.rs`, `range_request.rs`, `lease_request.rs`, `alarm.rs` | what is asked, its stateless checks and its bytes |
 //! | `query.rs`, `reply.rs`, `error.rs` | questions, answers, and refusals in etcd's words |
+//! | `reply_codec.rs` | answers as bytes, kept for clients that ask again |
 //! | `revision.rs`, `change.rs` | the unit of history, and its bytes |
 //! | `change_log.rs`, `chunk.rs` | the kept changes, packed in memory, by number |
 //! | `key_index.rs`, `leaf_directory.rs`, `key_leaf.rs`, `packed_keys.rs`, `key_history.rs` | key -> the numbers of its changes |
@@ -66,6 +67,7 @@ mod query;
 mod range;
 mod range_request;
 mod reply;
+mod reply_codec;
 mod request;
 mod revision;
 mod revision_bump;

@@ -4,6 +4,7 @@ use crate::alarm::Alarm;
 use crate::error::KeyspaceError;
 use crate::lease_request::{LeaseCheckpoint, LogPlace};
 use bytes::Bytes;
+use quorate_machine::ClientId;
 
 /// etcd's `mvccpb.KeyValue`: a live key as of some revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -151,6 +152,15 @@ pub enum Reply {
         /// It is.
         done: bool,
     },
+    /// A client has a session.
+    SessionOpened {
+        /// Its name.
+        client: ClientId,
+        /// How far its sequences may run ahead of its acknowledged mark.
+        window: u64,
+    },
+    /// A client's session is forgotten.
+    SessionClosed,
     /// Refused; nothing has changed.
     Error(KeyspaceError),
 }

@@ -2,8 +2,11 @@
 //!
 //! A change is over when the members decided here show it, a move of leadership when its target is seen to lead: so no answer
 //! of the leader is needed for a success, and none that gets lost is missed. Only refusals are answered.
+//!
+//! What is seen here may be old: a member seen here may have been removed since. So nothing that can be undone counts as done
+//! before a read round that began behind the ask has ended and what it read is applied here.
 
-use crate::change::{Ask, AskError};
+use crate::change::{Ask, AskError, MemberChange};
 use crate::config::MachineConfig;
 use crate::request::{ClientTag, RequestError};
 use crate::roster::Roster;
@@ -20,8 +23,22 @@ struct Pending {
     deadline: Time,
     /// To whom it was sent last, and when it is sent again.
     sent: Option<(NodeId, Time)>,
-    /// It may have reached a leader.
-    exposed: bool,
+    /// How often it was sent: it may have reached so many leaders.
+    sends: u32,
+    /// What is seen here is no older than the ask.
+    confirmed: bool,
+}
+
+impl Pending {
+    /// Whether an earlier sending, carried out and undone by somebody else since, would make the leader refuse this one.
+    fn may_be_done_and_undone(&self, why: &AskError) -> bool {
+        let fits = match &self.ask {
+            Ask::Change(MemberChange::Add { .. }) => *why == AskError::IdTaken,
+            Ask::Change(MemberChange::Promote { .. } | MemberChange::Relocate { .. }) => *why == AskError::NotFound,
+            Ask::Change(MemberChange::Remove { .. }) | Ask::MoveLeader(_) => false,
+        };
+        fits && self.sends > 1
+    }
 }
 
 /// Unanswered asks, by number. A number stays with its ask however often that is sent.
@@ -36,20 +53,28 @@ impl Asks {
         self.pending.len()
     }
 
+    /// Takes an ask, and tells its number: to be confirmed by a read round that begins behind this.
     pub(crate) fn accept(
         &mut self,
         now: Time,
         tag: ClientTag,
         ask: Ask,
         config: &MachineConfig,
-    ) -> Result<(), RequestError> {
+    ) -> Result<u64, RequestError> {
         if self.pending.len() >= ASKS_MAX {
             return Err(RequestError::TooManyRequests);
         }
         self.last += 1;
         let deadline = now + config.request_timeout;
-        self.pending.insert(self.last, Pending { tag, ask, deadline, sent: None, exposed: false });
-        Ok(())
+        self.pending.insert(self.last, Pending { tag, ask, deadline, sent: None, sends: 0, confirmed: false });
+        Ok(self.last)
+    }
+
+    /// A read round that began behind its arrival has ended, and what it read is applied here.
+    pub(crate) fn confirm(&mut self, number: u64) {
+        if let Some(pending) = self.pending.get_mut(&number) {
+            pending.confirmed = true;
+        }
     }
 
     /// What is to go to the leader now: new asks, those sent to another one, and those without news for too long.
@@ -58,7 +83,7 @@ impl Asks {
         for (number, pending) in &mut self.pending {
             if pending.sent.is_none_or(|(to, again_at)| to != leader || again_at <= now) {
                 pending.sent = Some((leader, now + config.retry_after));
-                pending.exposed = true;
+                pending.sends = pending.sends.saturating_add(1);
                 batch.push((*number, pending.ask.clone()));
             }
         }
@@ -70,8 +95,8 @@ impl Asks {
         let mut done = Vec::new();
         self.pending.retain(|_, pending| {
             let is_done = match &pending.ask {
-                Ask::Change(change) => change.is_done(roster),
-                Ask::MoveLeader(to) => leader == Some(*to),
+                Ask::Change(change) => (pending.confirmed || change.is_for_ever()) && change.is_done(roster),
+                Ask::MoveLeader(to) => pending.confirmed && leader == Some(*to),
             };
             if is_done {
                 done.push(pending.tag);
@@ -81,9 +106,12 @@ impl Asks {
         done
     }
 
-    /// The leader refuses one for good.
-    pub(crate) fn refused(&mut self, number: u64) -> Option<ClientTag> {
-        self.pending.remove(&number).map(|pending| pending.tag)
+    /// The leader refuses one for good, which says for certain that nothing was changed, unless an earlier sending may have been
+    /// carried out.
+    pub(crate) fn refused(&mut self, number: u64, why: AskError) -> Option<(ClientTag, AskError)> {
+        let pending = self.pending.remove(&number)?;
+        let is_unclear = pending.may_be_done_and_undone(&why);
+        Some((pending.tag, if is_unclear { AskError::Request(RequestError::Unknown) } else { why }))
     }
 
     /// `from` does not lead: sent again at the next tick, or as soon as another leader is known.
@@ -101,7 +129,7 @@ impl Asks {
         self.pending.retain(|_, pending| {
             let is_late = pending.deadline <= now;
             if is_late {
-                let error = match (pending.exposed, leader) {
+                let error = match (pending.sends > 0, leader) {
                     (true, _) => RequestError::Unknown,
                     (false, None) => RequestError::NoLeader,
                     (false, Some(_)) => RequestError::TimedOut,

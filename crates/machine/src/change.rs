@@ -126,6 +126,11 @@ impl MemberChange {
         }
     }
 
+    /// Whether what shows it done once shows it for ever, so that even old members tell the truth.
+    pub(crate) fn is_for_ever(&self) -> bool {
+        matches!(self, MemberChange::Remove { .. })
+    }
+
     /// Why it would be refused against these members, if it would: for saying so before others are asked.
     #[must_use]
     pub fn why_refused(&self, members: &Membership) -> Option<AskError> {

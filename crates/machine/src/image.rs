@@ -1,5 +1,6 @@
 //! The durable form of a machine.
 
+use crate::client_table::ClientTable;
 use crate::roster::Roster;
 use crate::sessions::Sessions;
 use crate::state_machine::RestoreError;
@@ -9,15 +10,17 @@ use quorate_wire::{Reader, Wire, WireError};
 use thiserror::Error;
 
 /// The version of [`MachineImage::meta`] that this build writes.
-const META_VERSION: u64 = 2;
-/// The oldest that it reads: without a roster, for no member had ever changed then.
+const META_VERSION: u64 = 3;
+/// Without sessions of clients, for there were none then.
+const META_VERSION_WITHOUT_CLIENTS: u64 = 2;
+/// The oldest that it reads: without a roster too, for no member had ever changed then.
 const META_VERSION_OLDEST: u64 = 1;
 
 /// A machine as of one slot, as it comes back from a store or from another node.
 pub struct MachineImage<'a> {
     /// Everything up to here is in it.
     pub applied: Slot,
-    /// The machine's own part: the session table and the roster.
+    /// The machine's own part: the tables of sessions and the roster.
     pub meta: Bytes,
     /// The state machine's part that changes in place.
     pub head: Bytes,
@@ -58,6 +61,7 @@ pub(crate) fn encode_meta(sessions: &Sessions, roster: &Roster) -> Bytes {
     META_VERSION.encode(&mut out);
     sessions.encode(&mut out);
     roster.encode(&mut out);
+    sessions.clients.encode(&mut out);
     Bytes::from(out)
 }
 
@@ -67,11 +71,14 @@ pub(crate) fn decode_meta(meta: Bytes) -> Result<(Sessions, Roster), OpenMachine
     if !(META_VERSION_OLDEST..=META_VERSION).contains(&found) {
         return Err(OpenMachineError::Version { found });
     }
-    let sessions = Sessions::decode(&mut reader).map_err(OpenMachineError::Sessions)?;
+    let mut sessions = Sessions::decode(&mut reader).map_err(OpenMachineError::Sessions)?;
     let roster = match found {
         META_VERSION_OLDEST => Roster::default(),
         _ => Roster::decode(&mut reader).map_err(OpenMachineError::Sessions)?,
     };
+    if found > META_VERSION_WITHOUT_CLIENTS {
+        sessions.clients = ClientTable::decode(&mut reader).map_err(OpenMachineError::Sessions)?;
+    }
     match reader.remaining() {
         0 => Ok((sessions, roster)),
         count => Err(OpenMachineError::Sessions(WireError::Trailing { count })),

@@ -10,7 +10,15 @@
 //! 2. If this node leads and is ready, the write joins a batch and is proposed here. Otherwise it is forwarded to
 //!    the leader, under the same sequence however often that must be repeated.
 //! 3. Every replica applies the decided batch; the session table makes a repeated command do nothing.
-//! 4. The node whose session it is answers its client when it applies the command itself. No reply is stored.
+//! 4. The node whose session it is answers its client when it applies the command itself. No reply of it is stored.
+//!
+//! # How a client's session travels
+//! A node's session ends with the node: a client that asks another one again is asking for a second write. A client that wants
+//! better opens a session of its own, named by its place in the log, and numbers its commands. Each travels as the *payload* of a
+//! write, a [`ClientCommand`], so that everything above holds for it; when applied, it meets the table of clients. A sequence
+//! that was applied is answered with its kept reply, one below the client's acknowledged mark is dropped, and one of an unknown
+//! session is refused: none of these is applied. How long a session lives is decided by the order of the log alone: when there is
+//! no room, the one that was idle for longest ends.
 //!
 //! # How an errand travels
 //! An *errand* asks the leader's [`Duty`], which is memory and not replicated state. Any node's machine takes it from a client
@@ -36,13 +44,17 @@
 //!    older than the greatest seen changes the state at all.
 //! 2. `AnsweredOnce`: every client request gets exactly one reply, at the latest when its time is over.
 //! 3. `DefiniteMeansNever`: a write answered with a definite error is never applied, by any node.
-//! 4. `BoundedTable`: a session remembers at most its owner's [`MachineConfig::session_window`] sequences.
+//! 4. `BoundedTable`: a node's session remembers at most its owner's [`MachineConfig::session_window`] sequences; clients' sessions,
+//!    and the bytes kept for them, are bounded by the [`ClientBounds`] in force.
 //! 5. `ConfirmedBeforeAnswered`: a duty answers an errand only after a read round that began behind its arrival, in the era of
 //!    its arrival.
 //! 6. `RemovedForEver`: an id that was removed never becomes a member again.
+//! 7. `ExactlyOnce`: of one client's session no sequence changes the state twice, whichever nodes proposed it; every answer to it
+//!    that is a reply is the same reply.
 //!
 //! # Map
-//! `machine` joins the parts and is the only generic one; `sessions` decides what is applied; `writes` holds this
+//! `machine` joins the parts and is the only generic one; `sessions` decides what of a node is applied and
+//! `client_table` what of a client, `execution` brings both before the state machine, `client_command` is what a client says; `writes` holds this
 //! node's own clients' writes; `proposer` is the leader's side; `reads` shares read rounds; `errands` holds this node's own
 //! clients' errands, `tenure` the leader's duty with the errands of all nodes, `serving` carries between them; `asks` holds this
 //! node's own clients' asks, `steering` what the leader makes of those of all nodes, `change` what comes of one, `roster` what
@@ -50,10 +62,13 @@
 
 mod asks;
 mod change;
+mod client_command;
+mod client_table;
 mod command;
 mod config;
 mod duty;
 mod errands;
+mod execution;
 mod image;
 mod machine;
 mod message;
@@ -72,9 +87,11 @@ pub mod transfer;
 mod writes;
 
 pub use change::{Ask, AskError, MemberChange, MemberFacts};
+pub use client_command::{ClientBounds, ClientCommand, ClientId};
 pub use command::{Command, decode_batch, encode_batch};
 pub use config::MachineConfig;
 pub use duty::{Duty, DutyConfig, DutyOutput, ErrandId};
+pub use execution::client_payload;
 pub use image::{MachineImage, OpenMachineError};
 pub use machine::{Lead, Machine};
 pub use message::MachineMessage;
@@ -82,4 +99,4 @@ pub use output::{MachineError, MachineOutput, MachineStatus};
 pub use request::{ClientTag, Consistency, RequestError};
 pub use roster::Roster;
 pub use staged::Staged;
-pub use state_machine::{ApplyContext, RestoreError, StateMachine};
+pub use state_machine::{ApplyContext, KeptReplies, RestoreError, StateMachine};

@@ -5,6 +5,7 @@ use crate::command::{Command, decode_batch};
 use crate::config::MachineConfig;
 use crate::duty::{DutyConfig, ErrandId};
 use crate::errands::Errands;
+use crate::execution::{Execution, check_claim};
 use crate::image::{MachineImage, OpenMachineError, encode_meta};
 use crate::message::MachineMessage;
 use crate::output::{MachineError, MachineOutput, MachineStatus};
@@ -12,7 +13,7 @@ use crate::proposer::{Proposer, refusals};
 use crate::reads::Reads;
 use crate::request::{ClientTag, Consistency, RequestError};
 use crate::roster::Roster;
-use crate::sessions::{Admission, Sessions, mix};
+use crate::sessions::{Sessions, mix};
 use crate::staged::Staged;
 use crate::state_machine::{ApplyContext, StateMachine};
 use crate::steering::Steering;
@@ -70,6 +71,8 @@ pub struct Machine<S: StateMachine> {
     timer_armed: bool,
     pub(crate) dropped_messages: u64,
     skipped_commands: u64,
+    recalled_replies: u64,
+    refused_by_sessions: u64,
 }
 
 impl<S: StateMachine> Machine<S> {
@@ -114,12 +117,15 @@ impl<S: StateMachine> Machine<S> {
             timer_armed: false,
             dropped_messages: 0,
             skipped_commands: 0,
+            recalled_replies: 0,
+            refused_by_sessions: 0,
         }
     }
 
     /// A client wants a command applied. It is answered by a `Reply` with this tag: later, or at once if there is no room.
     pub fn submit(&mut self, now: Time, tag: ClientTag, payload: Bytes, out: &mut Out<S>) {
-        if let Err(error) = self.writes.accept(now, tag, payload, &self.config) {
+        let accepted = check_claim::<S>(&payload).and_then(|()| self.writes.accept(now, tag, payload, &self.config));
+        if let Err(error) = accepted {
             out.push(MachineOutput::Reply { tag, result: Err(error) });
         }
     }
@@ -197,17 +203,30 @@ impl<S: StateMachine> Machine<S> {
 
     fn apply(&mut self, now: Time, slot: Slot, index: u32, command: &Command, out: &mut Out<S>) {
         self.proposer.decided(command.session, command.sequence);
-        if self.sessions.admit(command) != Admission::First {
-            self.skipped_commands += 1;
-            return;
-        }
         let context = ApplyContext { slot, index, stamp: command.stamp };
-        let reply = self.state.apply(&context, &command.payload);
-        self.tenure.applied(&self.state, &reply, now);
+        let result = match self.sessions.execute(&mut self.state, &context, command) {
+            Execution::Skipped => {
+                self.skipped_commands += 1;
+                return;
+            }
+            Execution::Applied(reply) => {
+                self.tenure.applied(&self.state, &reply, now);
+                Ok(reply)
+            }
+            Execution::Noted(reply) => Ok(reply),
+            Execution::Recalled(reply) => {
+                self.recalled_replies += 1;
+                Ok(reply)
+            }
+            Execution::Refused(error) => {
+                self.refused_by_sessions += 1;
+                Err(error)
+            }
+        };
         if command.session == self.me
             && let Some(tag) = self.writes.applied(command.sequence)
         {
-            out.push(MachineOutput::Reply { tag, result: Ok(reply) });
+            out.push(MachineOutput::Reply { tag, result });
         }
     }
 
@@ -495,6 +514,11 @@ impl<S: StateMachine> Machine<S> {
             sessions: self.sessions.len(),
             dropped_messages: self.dropped_messages,
             skipped_commands: self.skipped_commands,
+            client_sessions: self.sessions.clients.len(),
+            kept_reply_bytes: self.sessions.clients.kept_bytes(),
+            expired_sessions: self.sessions.clients.expired(),
+            recalled_replies: self.recalled_replies,
+            refused_by_sessions: self.refused_by_sessions,
         }
     }
 

@@ -126,8 +126,18 @@ pub struct MachineStatus {
     pub forwarded_commands: usize,
     /// Batches proposed here and undecided.
     pub proposals_in_flight: usize,
-    /// Sessions in the table.
+    /// Nodes with a session.
     pub sessions: usize,
+    /// Clients with a session.
+    pub client_sessions: usize,
+    /// Bytes of replies kept for them.
+    pub kept_reply_bytes: u64,
+    /// Sessions of clients that ended since the log began because others needed the room.
+    pub expired_sessions: u64,
+    /// Clients' repetitions that were applied before and answered with the kept reply, while this node ran.
+    pub recalled_replies: u64,
+    /// Clients' commands that their session did not let through, while this node ran.
+    pub refused_by_sessions: u64,
     /// Messages dropped because they could not be meant: a forward of somebody else's session, or of a settled sequence.
     pub dropped_messages: u64,
     /// Decided commands that changed nothing because they, or a later incarnation of their session, had been applied already.

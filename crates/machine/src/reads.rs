@@ -16,6 +16,8 @@ pub(crate) enum Purpose<Query> {
     Errand(ErrandId),
     /// The same for an ask about the cluster itself.
     Ask(u64),
+    /// Proof, where such an ask was made, that what is seen there is no older than it.
+    OwnAsk(u64),
 }
 
 /// One read.
@@ -90,6 +92,12 @@ impl<Query> Reads<Query> {
     /// Takes an ask that arrived here, at the leader, just now. Their number is bounded where they are held.
     pub(crate) fn confirm_ask(&mut self, now: Time, ask: u64, config: &MachineConfig) {
         let purpose = Purpose::Ask(ask);
+        self.waiting.push_back(PendingRead { purpose, deadline: now + config.request_timeout });
+    }
+
+    /// Takes an ask that a client of this node has just made. Their number is bounded where they wait.
+    pub(crate) fn confirm_own_ask(&mut self, now: Time, ask: u64, config: &MachineConfig) {
+        let purpose = Purpose::OwnAsk(ask);
         self.waiting.push_back(PendingRead { purpose, deadline: now + config.request_timeout });
     }
 

@@ -42,4 +42,14 @@ pub enum RequestError {
     /// The single decree is taken. Definite.
     #[error("already decided")]
     AlreadyDecided,
+    /// The client's session is unknown here, or has ended. Definite for this copy: it is never applied. Whether an earlier copy
+    /// of the same sequence was, nobody knows any more.
+    #[error("session expired")]
+    SessionExpired,
+    /// The client has said before that it waits for this sequence no more. Definite for this copy.
+    #[error("the session has acknowledged this sequence")]
+    Acknowledged,
+    /// It was applied, once, and will not be again; but its reply was too long to be kept.
+    #[error("applied before, and the reply was not kept")]
+    ReplyNotKept,
 }

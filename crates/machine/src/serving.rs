@@ -1,5 +1,6 @@
 //! The machine's way with errands and its duty: from client to leader, to the duty, and back.
 
+use crate::change::AskError;
 use crate::duty::ErrandId;
 use crate::machine::{Machine, Out};
 use crate::message::MachineMessage;
@@ -185,8 +186,10 @@ impl<S: StateMachine> Machine<S> {
                 }
                 Purpose::Errand(errand) => self.confirmed.push(errand),
                 Purpose::Ask(ask) => self.steering.confirm(ask),
+                Purpose::OwnAsk(ask) => self.asks.confirm(ask),
             }
         }
+        self.finish_asks(out);
     }
 
     /// The protocol cannot do read rounds: what waited for this one will never be answered.
@@ -199,6 +202,11 @@ impl<S: StateMachine> Machine<S> {
                 }
                 Purpose::Errand(errand) => errands.push(errand),
                 Purpose::Ask(ask) => self.abandon_ask(ask, what, out),
+                Purpose::OwnAsk(ask) => {
+                    let why = AskError::Request(RequestError::Unsupported(what));
+                    let refused = self.asks.refused(ask, why);
+                    out.extend(refused.map(|(tag, why)| MachineOutput::Asked { tag, result: Err(why) }));
+                }
             }
         }
         let askers = errands.into_iter().filter_map(|errand| self.tenure.give_up(errand)).collect();

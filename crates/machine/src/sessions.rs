@@ -1,5 +1,7 @@
-//! Which commands have been applied: the table that makes a repeated command do nothing.
+//! Which commands of nodes have been applied: the table that makes a repeated command do nothing. Beside it, the table of
+//! clients' sessions.
 
+use crate::client_table::ClientTable;
 use crate::command::Command;
 use quorate_types::{Incarnation, Session};
 use quorate_wire::{Reader, Wire, WireError};
@@ -12,7 +14,7 @@ pub(crate) enum Admission {
     First,
     /// It was applied before, or its owner has given it up.
     Repeated,
-    /// Its owner has a newer incarnation, or is a client that never registered.
+    /// Its owner has a newer incarnation, or names none.
     Expired,
 }
 
@@ -30,6 +32,8 @@ struct Live {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sessions {
     by_owner: BTreeMap<u64, Live>,
+    /// Its commands travel as payloads of nodes' commands.
+    pub(crate) clients: ClientTable,
     digest: u64,
 }
 
@@ -45,9 +49,8 @@ impl Sessions {
 
     fn judge(&mut self, command: &Command) -> Admission {
         let Session { owner, incarnation } = command.session;
-        // Incarnation 0 is a registered client's, and a client that is not in the table has lost its session: running its
-        // command could run it twice.
-        if incarnation == Incarnation(0) && !self.by_owner.contains_key(&owner) {
+        // No node is ever in incarnation 0: whoever claims it is nobody whose repetitions could be told.
+        if incarnation == Incarnation(0) {
             return Admission::Expired;
         }
         let live = self.by_owner.entry(owner).or_insert_with(|| Live::new(incarnation));
@@ -68,12 +71,16 @@ impl Sessions {
         })
     }
 
-    /// A rolling hash of every decision of [`Sessions::admit`].
+    /// A rolling hash of every decision, about nodes' commands and clients'.
     pub(crate) fn digest(&self) -> u64 {
-        self.digest
+        match self.clients.digest() {
+            // As it was before there were clients' sessions: members of that version come to the same.
+            0 => self.digest,
+            clients => mix(self.digest, clients),
+        }
     }
 
-    /// How many owners have a session.
+    /// How many nodes have a session.
     pub(crate) fn len(&self) -> usize {
         self.by_owner.len()
     }
@@ -115,6 +122,7 @@ pub(crate) fn mix(hash: u64, number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+/// The nodes' part: the clients' table has a place of its own in an image.
 impl Wire for Sessions {
     fn encode(&self, out: &mut Vec<u8>) {
         self.digest.encode(out);
@@ -136,7 +144,7 @@ impl Wire for Sessions {
             let applied = Vec::<u64>::decode(input)?.into_iter().collect();
             by_owner.insert(session.owner, Live { incarnation: session.incarnation, acked_below, applied });
         }
-        Ok(Sessions { by_owner, digest })
+        Ok(Sessions { by_owner, clients: ClientTable::default(), digest })
     }
 }
 
@@ -181,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_never_registered_has_no_session() {
+    fn nobody_has_no_session() {
         let mut sessions = Sessions::default();
         assert_eq!(sessions.admit(&command(0, 1, 1)), Admission::Expired);
         assert_eq!(sessions.len(), 0);

@@ -6,7 +6,7 @@ use crate::machine::{Machine, Out};
 use crate::output::{MachineError, MachineOutput};
 use crate::request::RequestError;
 use crate::roster::Roster;
-use crate::sessions::{Admission, Sessions, mix};
+use crate::sessions::{Sessions, mix};
 use crate::state_machine::{ApplyContext, StateMachine};
 use crate::transfer::{Arrival, View};
 use bytes::Bytes;
@@ -48,7 +48,8 @@ impl<S: StateMachine> Staged<S> {
     }
 
     /// A state that a new cluster begins with, which counts as everything up to and with `applied`. Without sessions: those
-    /// of another cluster's nodes would make the commands of nodes with the same ids do nothing.
+    /// of another cluster's nodes would make the commands of nodes with the same ids do nothing, and its clients are to learn that
+    /// their sessions are over.
     #[must_use]
     pub fn of_new_cluster(state: S, applied: Slot) -> Staged<S> {
         Staged { state, sessions: Sessions::default(), roster: Roster::default(), applied }
@@ -68,9 +69,8 @@ impl<S: StateMachine> Staged<S> {
             Decision::Commands(batch) => {
                 let commands = decode_batch(batch).map_err(|why| MachineError::Undecodable { slot, why })?;
                 for (index, command) in (0u32..).zip(&commands) {
-                    if self.sessions.admit(command) == Admission::First {
-                        self.state.apply(&ApplyContext { slot, index, stamp: command.stamp }, &command.payload);
-                    }
+                    let context = ApplyContext { slot, index, stamp: command.stamp };
+                    self.sessions.execute(&mut self.state, &context, command);
                 }
             }
             Decision::Members(members) => self.roster.decided(slot, members),
@@ -83,7 +83,7 @@ impl<S: StateMachine> Staged<S> {
     /// How many nodes and clients have a session in it.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.sessions.len()
+        self.sessions.len() + self.sessions.clients.len()
     }
 
     /// The members as last decided in it.

@@ -1,8 +1,10 @@
 //! What an application brings.
 
+use crate::client_command::ClientId;
 use crate::duty::Duty;
 use bytes::Bytes;
 use quorate_types::{NodeId, Slot, Time};
+use quorate_wire::WireError;
 use std::fmt::Debug;
 use std::ops::Range;
 use thiserror::Error;
@@ -26,6 +28,20 @@ pub struct RestoreError {
     pub why: String,
 }
 
+/// How the replies of a state machine are kept for clients that ask again, and what a session's own commands are answered.
+/// Functions of their arguments alone.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptReplies<Reply> {
+    /// A reply as bytes, kept by every replica and in every image.
+    pub encode: fn(&Reply) -> Bytes,
+    /// The same reply again.
+    pub decode: fn(Bytes) -> Result<Reply, WireError>,
+    /// The reply to opening a session: its name, and how far its sequences may run ahead of its acknowledged mark.
+    pub opened: fn(ClientId, u64) -> Reply,
+    /// The reply to closing one.
+    pub closed: fn() -> Reply,
+}
+
 /// A deterministic state that commands change and queries read.
 ///
 /// Its durable image is a sequence of *items* that never change once they exist (for a store with revisions: one item a
@@ -41,6 +57,10 @@ pub trait StateMachine: Debug + Sized + 'static {
     type Reply: Clone + Debug;
     /// What the leader does for it from memory; `()` for nothing.
     type Duty: Duty<Self>;
+
+    /// How replies are kept, for clients with sessions of their own. With this no command may begin with the byte `0xff`, which
+    /// begins every [`crate::ClientCommand`]. Without it there are no such sessions.
+    const KEPT_REPLIES: Option<KeptReplies<Self::Reply>> = None;
 
     /// Before the first command.
     fn empty() -> Self;

@@ -96,8 +96,9 @@ impl Steering {
 impl<S: StateMachine> Machine<S> {
     /// A client asks something of the leader about the cluster itself. Answered by an `Asked` with this tag.
     pub fn ask(&mut self, now: Time, tag: ClientTag, ask: Ask, out: &mut Out<S>) {
-        if let Err(error) = self.asks.accept(now, tag, ask, &self.config) {
-            out.push(MachineOutput::Asked { tag, result: Err(AskError::Request(error)) });
+        match self.asks.accept(now, tag, ask, &self.config) {
+            Ok(number) => self.reads.confirm_own_ask(now, number, &self.config),
+            Err(error) => out.push(MachineOutput::Asked { tag, result: Err(AskError::Request(error)) }),
         }
         self.finish_asks(out);
     }
@@ -195,8 +196,8 @@ impl<S: StateMachine> Machine<S> {
             return;
         }
         for (number, why) in refused {
-            let tag = self.asks.refused(number);
-            out.extend(tag.map(|tag| MachineOutput::Asked { tag, result: Err(why) }));
+            let refused = self.asks.refused(number, why);
+            out.extend(refused.map(|(tag, why)| MachineOutput::Asked { tag, result: Err(why) }));
         }
     }
 

@@ -6,7 +6,7 @@ use quorate_machine::{
     ApplyContext, Ask, AskError, ClientTag, Lead, Machine, MachineConfig, MachineImage, MachineMessage, MachineOutput,
     MemberChange, MemberFacts, RequestError, RestoreError, StateMachine,
 };
-use quorate_protocol::{Decision, LEARNER_NOT_IN_SYNC, Refusal, Refused, RequestId};
+use quorate_protocol::{Decision, LEARNER_NOT_IN_SYNC, ReadToken, Refusal, Refused, RequestId};
 use quorate_types::{DiskId, Incarnation, Member, MemberRole, Membership, NodeId, Slot, Time};
 use std::time::Duration;
 
@@ -109,6 +109,14 @@ impl Seat {
                 return;
             }
         }
+    }
+
+    fn read_token(&self) -> ReadToken {
+        let token = |output: &MachineOutput<()>| match output {
+            MachineOutput::Read { token } => Some(*token),
+            _ => None,
+        };
+        self.out.iter().rev().find_map(token).expect("a read round began")
     }
 
     fn wish(&mut self) -> Option<Wish> {
@@ -274,6 +282,7 @@ fn refusals_are_definite_and_tell_why() {
     assert_eq!(leader.answers(), [(2, Ok(())), (3, Err(AskError::PeerUrlTaken))]);
 
     leader.change(4, MemberChange::Promote { id: NodeId(2), replacing: None });
+    leader.settle(0);
     assert_eq!(leader.answers(), [(4, Ok(()))], "a voter is what it is to become");
     leader.change(5, MemberChange::Promote { id: NodeId(4), replacing: None });
     leader.settle(0);
@@ -418,4 +427,62 @@ fn the_roster_survives_an_image_and_an_image_of_the_time_before_has_none() {
     // Version 1, an empty digest, no sessions.
     let old = open(Bytes::from_static(&[1, 0, 0])).unwrap();
     assert_eq!(old.roster().decided_at(), Slot::ZERO);
+}
+
+#[test]
+fn members_that_are_seen_here_but_may_be_gone_by_now_prove_nothing() {
+    let four = Membership::of_voters(4);
+    let mut asker = Seat::new(2);
+    asker.decide(&four);
+    asker.follow(1, 1);
+    asker.change(1, add(joining(4)));
+    asker.change(2, MemberChange::Promote { id: NodeId(4), replacing: None });
+    assert_eq!(asker.answers(), [], "it may have been removed long ago, and this node not been told");
+    // The round reads a state in which it is gone, and that has to be applied here first.
+    let current = Slot(2);
+    asker.machine.settle(at(0), &mut asker.out);
+    let token = asker.read_token();
+    asker.machine.read_at(token, current, &mut asker.out);
+    assert_eq!(asker.answers(), []);
+    asker.decide(&Membership::of_voters(3));
+    assert_eq!(asker.answers(), [], "that it is removed is for the leader to say, behind a round of its own");
+    // Who was removed stays so: that needs no round.
+    asker.change(3, remove(4));
+    assert_eq!(asker.answers(), [(3, Ok(()))]);
+}
+
+#[test]
+fn a_leader_that_was_followed_before_the_ask_proves_nothing() {
+    let mut asker = Seat::new(2);
+    asker.follow(1, 1);
+    asker.ask(1, Ask::MoveLeader(NodeId(1)));
+    assert_eq!(asker.answers(), [], "another may lead by now");
+    asker.settle(0);
+    assert_eq!(asker.answers(), [(1, Ok(()))], "it still led behind the ask");
+}
+
+#[test]
+fn a_refusal_that_an_earlier_try_may_explain_is_no_definite_answer() {
+    let mut leader = Seat::leader(1);
+    leader.change(1, remove(9));
+    established(&mut leader);
+    let (founders, mut asker) = (leader.in_force.clone(), Seat::new(2));
+    asker.follow(1, 1);
+    asker.change(5, add(joining(4)));
+    asker.change(6, MemberChange::Promote { id: NodeId(9), replacing: None });
+    asker.settle(0);
+    assert_eq!(carry(&mut asker, &mut leader), 1);
+    // The first try is carried out, the member is removed by somebody else, and the asker hears of neither.
+    leader.settle(0);
+    let added = leader.wish().unwrap().members;
+    leader.decide(&added);
+    leader.decide(&founders);
+    leader.out.clear();
+    asker.machine.expired(at(400), &mut asker.out);
+    asker.settle(4_000);
+    assert_eq!(carry(&mut asker, &mut leader), 1);
+    leader.settle(4_000);
+    carry(&mut leader, &mut asker);
+    let unknown = Err(AskError::Request(RequestError::Unknown));
+    assert_eq!(asker.answers(), [(5, unknown.clone()), (6, unknown)], "it was done, and undone since");
 }

@@ -314,7 +314,11 @@ fn failure_of(why: &RequestError) -> Failure {
         RequestError::TooManyRequests | RequestError::NoLeader | RequestError::TimedOut | RequestError::Stopped => {
             ErrorCode::TemporarilyUnavailable
         }
-        RequestError::TooLarge | RequestError::Unsupported(_) => ErrorCode::NotSupported,
+        RequestError::TooLarge
+        | RequestError::SessionExpired
+        | RequestError::Acknowledged
+        | RequestError::ReplyNotKept
+        | RequestError::Unsupported(_) => ErrorCode::NotSupported,
         RequestError::AlreadyDecided => ErrorCode::Abort,
     };
     Failure::new(code, why.to_string())

@@ -8,7 +8,7 @@
 mod script;
 
 use crate::{Ballot, Config, Message, NoAnchor, Paxos, Record, Timer};
-use quorate_explorer::{Bounds, Disks, Explorer};
+use quorate_explorer::{Bounds, Disks, Explorable, Explorer};
 use quorate_protocol::testbed::Testbed;
 use quorate_protocol::{Durable, Env, Input, OpenError, Outbox, Output, Replica, Setup, Status, Violation};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
@@ -167,7 +167,7 @@ fn without_raising_the_promise_two_values_are_chosen() {
 }
 
 /// Searches from the moment when P1 and P2 have their promises and P3 has not begun.
-fn search<R: Replica<Config = Config, Timer = Timer>>() -> Explorer<R> {
+fn search<R: Explorable + Replica<Config = Config, Timer = Timer>>() -> Explorer<R> {
     let mut root = cluster::<R>();
     let quiet = |testbed: &mut Testbed<R>| {
         for id in testbed.ids().collect::<Vec<_>>() {
@@ -193,7 +193,7 @@ fn search<R: Replica<Config = Config, Timer = Timer>>() -> Explorer<R> {
     }
     let bounds = Bounds { disks: Disks::StallBeforeCrash, max_states: 400_000, ..Bounds::default() };
     // P3 never reaches B, so its quorum is A and C; nobody need be told of a decision.
-    Explorer::new(root, bounds).propose(NodeId(3), "c").only_messages(|_, flight| {
+    Explorer::new(root, bounds).propose(NodeId(3), "c").only_messages(|flight| {
         let with_p3 = flight.from == NodeId(3) || flight.to == NodeId(3);
         let with_b = flight.from == NodeId(5) || flight.to == NodeId(5);
         !(with_p3 && with_b) && R::kind(&flight.message) != "chosen"

@@ -2,7 +2,7 @@
 
 use crate::{Input, Outbox, Status};
 use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket, Time};
-use quorate_wire::Wire;
+use quorate_wire::{Agreement, Wire};
 use std::fmt::Debug;
 use std::hash::Hash;
 use thiserror::Error;
@@ -145,6 +145,18 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
 
     /// For people and metrics.
     fn status(&self) -> Status;
+
+    /// What only this protocol has to say of itself, for people: names with values in words.
+    fn particulars(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// The settings that all members must have alike to be safe. Drivers keep members apart that differ in one: no message of one
+    /// may reach the other.
+    #[must_use]
+    fn agreements(_config: &Self::Config) -> Vec<Agreement> {
+        Vec::new()
+    }
 
     /// The last slot of the prefix that an anchor describes.
     fn anchored(anchor: &Self::Anchor) -> Slot;

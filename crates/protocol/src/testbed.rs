@@ -5,9 +5,12 @@
 //! passes, but for two: what is decided is applied at once, and, unless told otherwise, a snapshot gets where it is sent at once
 //! and is installed as soon as its record is durable. The simulator, in contrast, runs whole nodes on virtual time.
 
+mod fingerprint;
 mod node;
+mod parts;
 mod snapshots;
 
+pub use fingerprint::fingerprint;
 pub use node::TestNode;
 pub use snapshots::Transfer;
 
@@ -16,9 +19,8 @@ use crate::{
 };
 use node::DiskWrite;
 use quorate_types::{Incarnation, Membership, NodeId, Slot, Ticket, Time};
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 
 /// A message in flight.
@@ -65,6 +67,8 @@ pub struct Testbed<R: Replica> {
     check_ghost: bool,
     tracing: bool,
     merge_equal_disks: bool,
+    /// Something was said to a node that is not here.
+    reached_out: bool,
 }
 
 impl<R: Replica> Testbed<R> {
@@ -89,6 +93,7 @@ impl<R: Replica> Testbed<R> {
             check_ghost: true,
             tracing: true,
             merge_equal_disks: false,
+            reached_out: false,
         };
         for member in members.members() {
             testbed.nodes.insert(member.id, Arc::new(TestNode::closed(member.id, Start::Found(members.clone()))));
@@ -165,12 +170,11 @@ impl<R: Replica> Testbed<R> {
         self
     }
 
-    /// Lets [`Testbed::fingerprint`] see of durable records only the replica that opens from them. Fewer states, and the same
+    /// Lets [`Testbed::node_fingerprint`] see of durable records only the replica that opens from them. Fewer states, and the same
     /// future, for a protocol whose recovery is a fold: where equal replicas open from two lists of records, equal
     /// ones open from both lists with the same records added.
     pub fn merging_equal_disks(mut self) -> Testbed<R> {
         self.merge_equal_disks = true;
-        self.nodes.values_mut().map(touch).for_each(drop);
         self
     }
 
@@ -284,6 +288,7 @@ impl<R: Replica> Testbed<R> {
         let last = node.records.last().map_or(Ticket::NONE, |(ticket, _)| *ticket);
         let setup = Arc::make_mut(&mut node.setup);
         setup.incarnation = Incarnation(setup.incarnation.0 + 1);
+        node.ghost = OnceLock::new();
         node.gate = Gate::new(last);
         node.outbox = Outbox::new(last, self.tracing);
         let found = Durable { records: node.records.clone(), anchor: None, applied: node.applied_durable };
@@ -297,7 +302,7 @@ impl<R: Replica> Testbed<R> {
     ///
     /// # Errors
     /// As [`Replica::open`].
-    pub fn recovered(&self, id: NodeId) -> Result<R, OpenError> {
+    pub fn recovered(&self, id: NodeId) -> Result<&R, OpenError> {
         self.ghost(self.node(id))
     }
 
@@ -306,6 +311,7 @@ impl<R: Replica> Testbed<R> {
         let node = self.node_mut(id);
         if let Some(through) = node.decided.keys().next_back().copied() {
             node.applied_durable = through;
+            node.ghost = OnceLock::new();
             self.input(id, Input::Applied { through, durable: through, digest: 0 });
         }
     }
@@ -337,25 +343,6 @@ impl<R: Replica> Testbed<R> {
         }
     }
 
-    /// A hash of everything that matters for the future. The order of flights does not; ticket numbers do not.
-    #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for (id, node) in &self.nodes {
-            id.hash(&mut hasher);
-            node.fingerprint.get_or_init(|| self.fingerprint_of(node)).hash(&mut hasher);
-        }
-        self.chosen.hash(&mut hasher);
-        self.transfers.hash(&mut hasher);
-        let flights = self.flights.iter().fold(0u64, |sum, flight| {
-            let mut one = DefaultHasher::new();
-            flight.hash(&mut one);
-            sum.wrapping_add(one.finish())
-        });
-        flights.hash(&mut hasher);
-        hasher.finish()
-    }
-
     fn node_mut(&mut self, id: NodeId) -> &mut TestNode<R> {
         touch(self.nodes.get_mut(&id).expect("the testbed has this node"))
     }
@@ -368,25 +355,17 @@ impl<R: Replica> Testbed<R> {
         self.flights.push(Flight { from, to, message });
     }
 
-    fn fingerprint_of(&self, node: &TestNode<R>) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        node.hash_memory(&mut hasher);
-        if self.merge_equal_disks {
-            self.ghost(node).ok().hash(&mut hasher);
-        } else {
-            node.hash_records(&mut hasher);
-        }
-        hasher.finish()
-    }
-
     fn ghost_vouches(&self, from: NodeId, to: NodeId, message: &R::Message) -> bool {
         self.ghost(self.node(from)).is_ok_and(|ghost| ghost.vouches(to, message))
     }
 
-    /// What would open from the durable records alone.
-    fn ghost(&self, node: &TestNode<R>) -> Result<R, OpenError> {
-        let found = Durable { records: node.records.clone(), anchor: None, applied: node.applied_durable };
-        R::open(&node.setup, &self.config, found, &mut Outbox::new(Ticket(u64::MAX / 2), false))
+    /// What would open from the durable records alone. Opened once for as long as they stay as they are.
+    fn ghost<'a>(&self, node: &'a TestNode<R>) -> Result<&'a R, OpenError> {
+        let open = || {
+            let found = Durable { records: node.records.clone(), anchor: None, applied: node.applied_durable };
+            R::open(&node.setup, &self.config, found, &mut Outbox::new(Ticket(u64::MAX / 2), false)).map(Arc::new)
+        };
+        node.ghost.get_or_init(open).as_deref().map_err(OpenError::clone)
     }
 
     fn violate(&mut self, invariant: &'static str, detail: String) {
@@ -486,9 +465,7 @@ impl<R: Replica> Testbed<R> {
     }
 }
 
-/// A node to be changed: its own copy, with its fingerprint forgotten.
+/// A node to be changed: its own copy.
 fn touch<R: Replica>(node: &mut Arc<TestNode<R>>) -> &mut TestNode<R> {
-    let node = Arc::make_mut(node);
-    node.fingerprint = OnceLock::new();
-    node
+    Arc::make_mut(node)
 }

@@ -2,6 +2,7 @@
 
 use crate::lease::LeaseReads;
 use quorate_protocol::OpenError;
+use quorate_wire::Agreement;
 use std::time::Duration;
 
 /// The settings of one replica. Members may differ in them without danger, with one exception: where any member has
@@ -127,6 +128,18 @@ impl Config {
         }
     }
 
+    /// What all members must have alike. Without leases that is only that there are none: a member that promises nothing makes the
+    /// leases of the others void.
+    #[must_use]
+    pub fn agreements(&self) -> Vec<Agreement> {
+        let Some(leases) = self.lease_reads else { return vec![Agreement::new("lease-reads", "false")] };
+        vec![
+            Agreement::new("lease-reads", "true"),
+            Agreement::new("clock-rate-error-ppm", leases.clock_rate_error_ppm.to_string()),
+            Agreement::new("election-timeout", format!("{:?}", self.election_timeout)),
+        ]
+    }
+
     /// How long a leader's disk may finish nothing before it hands over.
     #[must_use]
     pub fn disk_patience(&self) -> Duration {
@@ -141,6 +154,18 @@ mod tests {
     #[test]
     fn the_defaults_make_sense() {
         assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_election_timeout_must_be_alike_only_where_leases_rest_on_it() {
+        let hasty =
+            |lease_reads| Config { election_timeout: Duration::from_millis(151), lease_reads, ..Config::default() };
+        let calm = |lease_reads| Config { lease_reads, ..Config::default() };
+        let on = |clock_rate_error_ppm| Some(LeaseReads { clock_rate_error_ppm });
+        assert_eq!(hasty(None).agreements(), calm(None).agreements());
+        assert_ne!(hasty(on(9)).agreements(), calm(on(9)).agreements());
+        assert_ne!(calm(on(8)).agreements(), calm(on(9)).agreements());
+        assert_ne!(calm(None).agreements(), calm(on(9)).agreements());
     }
 
     #[test]

@@ -72,6 +72,8 @@ impl LeaseReads {
 pub struct Lease {
     /// When each round was first sent, by this node's clock. Rounds and times ascend.
     rounds: VecDeque<(u64, Time)>,
+    /// The last round that was sent, remembered or not: sent again it is no new one, however long ago it was forgotten.
+    last_sent: u64,
     /// It asked somebody to stand in this term: its followers' promises may be overridden at any time.
     given_up: bool,
 }
@@ -93,7 +95,8 @@ impl Lease {
     #[must_use]
     pub fn is_consistent(&self, last: u64) -> bool {
         let ascends = self.rounds.iter().is_sorted() && self.rounds.iter().all(|(round, _)| *round <= last);
-        ascends && (!self.given_up || self.rounds.is_empty())
+        let sent = self.rounds.back().is_none_or(|(round, _)| *round <= self.last_sent) && self.last_sent <= last;
+        ascends && sent && (!self.given_up || self.rounds.is_empty())
     }
 
     /// `round` is being sent for the first time, unless it is known.
@@ -102,7 +105,8 @@ impl Lease {
             self.rounds.pop_front();
         }
         // Round 0 is sent too and never counts: it is what a peer that answered nothing seems to have answered.
-        let is_new = round > self.rounds.back().map_or(0, |(known, _)| *known);
+        let is_new = round > self.last_sent;
+        self.last_sent = self.last_sent.max(round);
         if is_new && !self.given_up && self.rounds.len() < ROUNDS_REMEMBERED_MOST {
             self.rounds.push_back((round, now));
         }
@@ -213,6 +217,23 @@ mod tests {
         assert_eq!(lease.start(100), Some((ROUNDS_REMEMBERED_MOST as u64, at(1))));
         lease.note(101, at(151), T);
         assert_eq!(lease.rounds, [(101, at(151))]);
+    }
+
+    #[test]
+    fn a_round_that_was_forgotten_does_not_begin_anew() {
+        let at = |ms: u64| Time(ms * 1_000_000);
+        let mut lease = Lease::default();
+        lease.note(7, at(10), T);
+        // The leader was suspended for longer than T. Round 7 was answered before that, and is sent once more.
+        lease.note(7, at(200), T);
+        assert_eq!(lease.start(7), None, "it was first sent at 10 ms");
+        lease.note(8, at(201), T);
+        assert_eq!(lease.start(8), Some((8, at(201))));
+        // Nor does one for which there was no room.
+        let mut full = Lease::default();
+        (1..=65).for_each(|round| full.note(round, at(round), T));
+        full.note(65, at(152), T);
+        assert_eq!(full.start(65), Some((64, at(64))));
     }
 
     #[test]

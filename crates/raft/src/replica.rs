@@ -10,11 +10,12 @@ use crate::message::{Append, Message};
 use crate::priority::Priorities;
 use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
-use crate::rules;
+use crate::{rules, status};
 use quorate_protocol::{
     Durable, Env, Event, Input, LinkState, OpenError, Outbox, Replica, Role, Setup, SnapshotId, Status, Violation,
 };
 use quorate_types::{NodeId, Slot};
+use quorate_wire::Agreement;
 
 /// Names of timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +162,14 @@ impl Replica for Raft {
 
     fn check_deep(&self) -> Result<(), Violation> {
         crate::invariants::check_deep(self)
+    }
+
+    fn particulars(&self) -> Vec<(&'static str, String)> {
+        status::particulars_of(self)
+    }
+
+    fn agreements(config: &Config) -> Vec<Agreement> {
+        config.agreements()
     }
 
     fn status(&self) -> Status {

@@ -3,6 +3,7 @@
 
 use quorate_explorer::{Bounds, Disks, Explorer, Report, targets};
 use quorate_protocol::testbed::Testbed;
+use quorate_protocol::{Input, RequestId};
 use quorate_raft::{Config, Raft, Timer};
 use quorate_types::{Member, Membership, NodeId, Slot};
 
@@ -10,7 +11,7 @@ fn explorer(voters: u64, config: Config, proposals: &[(NodeId, &'static str)], b
     targets::raft(Membership::of_voters(voters), config, proposals, bounds)
 }
 
-fn covers(report: &Report, marks: &[&str]) {
+fn covers(report: &Report<Raft>, marks: &[&str]) {
     assert!(report.complete && report.violation.is_none(), "{report}");
     for mark in marks {
         assert!(report.happened(mark), "{mark} never happened: {report}");
@@ -65,6 +66,7 @@ fn a_deposed_leader_that_gets_late_answers_releases_no_stale_read() {
     let bounds = Bounds { max_depth: 12, ..stalling() }.with_timer_at(deposed, Timer::ReadRetry, 1);
     let report = Explorer::new(cluster, bounds)
         .settled()
+        .remembering_refusals()
         .read(deposed)
         .always("no read below what was decided before it came", move |cluster| {
             let stale = cluster.node(deposed).reads().iter().find(|(_, slot)| *slot < decided);
@@ -77,16 +79,66 @@ fn a_deposed_leader_that_gets_late_answers_releases_no_stale_read() {
     assert!(report.happened("read released") && report.happened("read refused"), "{report}");
 }
 
-/// Three voters, two of them candidates, one message that arrives twice and a crash of any node at any moment: the hundred
-/// thousand states nearest to the beginning, which are all schedules of up to eight actions.
+/// Three voters, two of them candidates, one message that arrives twice and a crash of any node at any moment: the million
+/// states nearest to the beginning, which are all schedules of up to nine actions.
 #[test]
 fn two_candidates_of_three_with_a_crash_and_a_repeated_message() {
-    let bounds = Bounds { max_crashes: 1, max_duplicates: 1, max_states: 100_000, ..stalling() }
+    let bounds = Bounds { max_crashes: 1, max_duplicates: 1, max_states: 1_000_000, threads: 2, ..stalling() }
         .with_timer_at(NodeId(1), Timer::Election, 1)
         .with_timer_at(NodeId(2), Timer::Election, 1);
     let report = explorer(3, Config::default(), &[(NodeId(1), "x")], bounds).explore();
     assert!(report.violation.is_none(), "{report}");
-    assert!(report.happened("a leader") && report.max_depth > 8, "{report}");
+    assert!(report.happened("a leader") && report.happened("a command decided") && report.max_depth > 9, "{report}");
+}
+
+/// A cluster of voters that node 1 leads; nobody sticks to it any more, so that others may stand at once.
+fn led(voters: u64) -> Testbed<Raft> {
+    let mut cluster = Testbed::<Raft>::new(voters, Config::default()).merging_equal_disks();
+    cluster.run(1_000, |_| true);
+    cluster.expire(NodeId(1), Timer::Election);
+    cluster.run(1_000, |_| true);
+    for id in cluster.ids().skip(1).collect::<Vec<_>>() {
+        cluster.expire(id, Timer::Stickiness);
+    }
+    assert!(cluster.replica(NodeId(1)).is_leader());
+    cluster
+}
+
+/// Node 1 leads and is asked, at any moment, to hand over to node 2; a proposal comes before, during or after that, the transfer may
+/// run out of time, and any node crashes at any moment.
+#[test]
+fn leadership_is_handed_over_and_anybody_crashes_at_any_moment() {
+    let (leader, next) = (NodeId(1), NodeId(2));
+    let bounds = Bounds { max_crashes: 1, max_states: 400_000, ..stalling() }
+        .with_timer_at(leader, Timer::Transfer, 1)
+        .with_timer_at(leader, Timer::Heartbeat, 1);
+    let explorer = targets::raft_from(led(3), &[(leader, "x")], bounds)
+        .wish(leader, Input::Transfer { request: RequestId(1_000), to: next })
+        .sometimes("the next one leads", move |cluster| {
+            cluster.node(next).replica().is_some_and(|raft| raft.is_leader() && raft.term() == 2)
+        });
+    let report = targets::with_raft_marks(explorer).explore();
+    assert!(report.violation.is_none(), "{report}");
+    for mark in ["leadership is being handed over", "the next one leads", "two lead at once", "a command decided"] {
+        assert!(report.happened(mark), "{mark} never happened: {report}");
+    }
+}
+
+/// Node 1 leads and is asked, at any moment, to let node 3 leave, which takes a joint configuration; node 2 stands once, and any
+/// node crashes at any moment.
+#[test]
+fn a_member_leaves_and_anybody_crashes_at_any_moment() {
+    let leader = NodeId(1);
+    let rest = Membership::of_voters(2);
+    let bounds =
+        Bounds { max_crashes: 1, max_states: 400_000, ..stalling() }.with_timer_at(NodeId(2), Timer::Election, 1);
+    let wish = Input::Reconfigure { request: RequestId(1_000), based_on: Membership::of_voters(3), members: rest };
+    let explorer = targets::raft_from(led(3), &[], bounds).wish(leader, wish);
+    let report = targets::with_raft_marks(explorer).explore();
+    assert!(report.violation.is_none(), "{report}");
+    for mark in ["a joint configuration", "a change decided", "two lead at once"] {
+        assert!(report.happened(mark), "{mark} never happened: {report}");
+    }
 }
 
 /// Node 1 leads and keeps nothing that node 3 needs. Every schedule of up to eleven actions with two heartbeats, a message that

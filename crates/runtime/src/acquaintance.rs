@@ -62,6 +62,7 @@ mod tests {
             client_urls: Vec::new(),
             peer_urls: Vec::new(),
             members_decided_at: Slot(members_decided_at),
+            agreements: Vec::new(),
         }
     }
 

@@ -55,6 +55,8 @@ pub(crate) enum ClientArrival<S: StateMachine> {
 pub struct RuntimeStatus {
     /// The node's.
     pub node: NodeStatus,
+    /// What only its protocol has to say of itself: names with values in words.
+    pub particulars: Vec<(&'static str, String)>,
     /// Messages to peers dropped because a queue was full, since start.
     pub messages_dropped: u64,
     /// What each member said of itself that was spoken to since start, this one included.

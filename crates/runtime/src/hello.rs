@@ -2,8 +2,8 @@
 
 use crate::acquaintance::Acquaintance;
 use quorate_types::{DiskId, Incarnation, NodeId};
-use quorate_wire::{Hello, Reader, Wire, WireError};
-use std::collections::BTreeMap;
+use quorate_wire::{Agreement, Hello, Reader, Wire, WireError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -40,6 +40,12 @@ pub enum HelloRefusal {
         ours_oldest: u64,
         /// Answerer's newest.
         ours_newest: u64,
+    },
+    /// Settings that must be alike are not.
+    #[error("{}: all members must have these alike; stop them all, set them alike, start them again", differences(.differ))]
+    OtherSettings {
+        /// Each that differs.
+        differ: Vec<Difference>,
     },
     /// The caller dialled a wrong address, or this node's.
     #[error("it wants to reach {wanted:x}, this node is {ours:x}: check the peer addresses")]
@@ -101,6 +107,39 @@ pub enum HelloRefusal {
         /// Its disk as known.
         known: u64,
     },
+}
+
+/// A setting that must be alike and is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which.
+    pub setting: String,
+    /// The caller's, if it has it.
+    pub theirs: Option<String>,
+    /// The answerer's, if it has it.
+    pub ours: Option<String>,
+}
+
+fn differences(differ: &[Difference]) -> String {
+    let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+    let one = |difference: &Difference| {
+        format!("it has {} {}, this node {}", difference.setting, said(&difference.theirs), said(&difference.ours))
+    };
+    differ.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn compare(theirs: &[Agreement], ours: &[Agreement]) -> Result<(), HelloRefusal> {
+    let value_in = |list: &[Agreement], setting: &str| {
+        list.iter().find(|agreement| agreement.setting == setting).map(|agreement| agreement.value.clone())
+    };
+    let settings: BTreeSet<&String> = ours.iter().chain(theirs).map(|agreement| &agreement.setting).collect();
+    let compared = settings.into_iter().map(|setting| Difference {
+        setting: setting.clone(),
+        theirs: value_in(theirs, setting),
+        ours: value_in(ours, setting),
+    });
+    let differ: Vec<Difference> = compared.filter(|difference| difference.theirs != difference.ours).collect();
+    if differ.is_empty() { Ok(()) } else { Err(HelloRefusal::OtherSettings { differ }) }
 }
 
 impl HelloRefusal {
@@ -270,6 +309,7 @@ pub(crate) fn judge(
     if theirs.to != ours.node {
         return Err(HelloRefusal::WrongNode { wanted: theirs.to.0, ours: ours.node.0 });
     }
+    compare(&theirs.agreements, &ours.agreements)?;
     acquaintance.check(theirs)?;
     known.check(theirs)
 }
@@ -295,6 +335,7 @@ mod tests {
             client_urls: Vec::new(),
             peer_urls: Vec::new(),
             members_decided_at: Slot::ZERO,
+            agreements: Vec::new(),
         }
     }
 
@@ -340,6 +381,32 @@ mod tests {
         let refusal = judge(&ours, &copy, &mut known).unwrap_err();
         assert!(refusal.to_string().contains("put back from a copy"), "{refusal}");
         assert_eq!(judge(&ours, &Hello { incarnation: Incarnation(4), ..copy }, &mut known), Ok(()), "its next start");
+    }
+
+    #[test]
+    fn whoever_has_a_setting_otherwise_that_must_be_alike_is_told_which_and_may_come_back_with_it_corrected() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut known = KnownDisks::load(&directory.path().join("known-disks")).unwrap();
+        let with = |hello: Hello, agreements: &[(&str, &str)]| {
+            let agreements = agreements.iter().map(|(setting, value)| Agreement::new(setting, *value)).collect();
+            Hello { agreements, ..hello }
+        };
+        let ours = with(hello(1, 0, 100), &[("lease-reads", "true"), ("election-timeout", "1s")]);
+        let off = with(hello(2, 1, 200), &[("lease-reads", "false")]);
+        let refusal = judge(&ours, &off, &mut known).unwrap_err();
+        assert!(!refusal.is_fatal(), "the other one may be the one to change");
+        let words = refusal.to_string();
+        assert!(
+            words.starts_with("it has election-timeout not set, this node 1s; it has lease-reads false"),
+            "{words}"
+        );
+        let hasty = with(hello(2, 1, 200), &[("lease-reads", "true"), ("election-timeout", "500ms")]);
+        let words = judge(&ours, &hasty, &mut known).unwrap_err().to_string();
+        assert!(words.starts_with("it has election-timeout 500ms, this node 1s:"), "{words}");
+        let same = with(hello(2, 1, 200), &[("election-timeout", "1s"), ("lease-reads", "true")]);
+        assert_eq!(judge(&ours, &same, &mut known), Ok(()), "whatever their order");
+        let before = Hello { version_oldest: 1, version_newest: 1, ..hello(2, 1, 200) };
+        assert!(matches!(judge(&ours, &before, &mut known), Err(HelloRefusal::NoCommonVersion { .. })));
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod timers;
 
 pub use file_disk::{DirectoryLock, FileDisk};
 pub use handle::{BackupStream, NodeHandle, RuntimeStatus};
-pub use hello::{HelloAnswer, HelloRefusal};
+pub use hello::{Difference, HelloAnswer, HelloRefusal};
 pub use introduction::{Introduction, ask_members};
 pub use local::LocalCluster;
 pub use node_loop::{StopCause, address_of};

@@ -280,7 +280,8 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                 let now = driver.env.now;
                 let connected = driver.connected.iter().map(|(peer, since)| (*peer, now.duration_since(*since)));
                 let (connected, met) = (connected.collect(), driver.met.clone());
-                let _ = reply.send(RuntimeStatus { node: self.node.status(), messages_dropped, met, connected });
+                let (node, particulars) = (self.node.status(), self.node.replica().particulars());
+                let _ = reply.send(RuntimeStatus { node, particulars, messages_dropped, met, connected });
                 return;
             }
             ClientArrival::Shutdown => {

@@ -11,7 +11,7 @@ use crate::peers::{PeerContext, accept_peers};
 use quorate_disk::DiskError;
 use quorate_journal::Journal;
 use quorate_machine::{DutyConfig, StateMachine};
-use quorate_node::{Boot, BootError, Lane, Node, NodeConfig};
+use quorate_node::{Boot, BootError, Lane, Node, NodeConfig, NodeStatus};
 use quorate_protocol::{Replica, Start};
 use quorate_types::{ClusterId, DiskId, NodeId, Time};
 use quorate_wire::{Hello, WIRE_VERSION, WIRE_VERSION_OLDEST};
@@ -19,6 +19,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -133,14 +134,13 @@ where
     refuse_lost_journal(&config, &journal_disk, &known_disks)?;
     let new_disk = DiskId(draw("cannot draw a disk id")?);
     let (seed, start) = (draw("cannot draw a seed")?, draw("cannot draw a name for this start")?);
-    let addresses = addresses_of(&config.start);
+    let (addresses, agreements) = (addresses_of(&config.start), R::agreements(&config.node.protocol));
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
     let (node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
     known_disks.note(config.me, status.disk, status.incarnation, start).map_err(system("cannot write known-disks"))?;
-    tracing::info!(node = %config.me, incarnation = status.incarnation.0, seed, applied = status.applied.0,
-        opened_in_ms = u64::try_from(opened_at.elapsed().as_millis()).unwrap_or(u64::MAX), "node open");
+    announce(&status, seed, opened_at.elapsed());
 
     let (events, internal) = mpsc::channel(config.queued_messages_max);
     let (requests, clients) = mpsc::channel(config.queued_requests_max);
@@ -162,6 +162,7 @@ where
         client_urls: config.client_urls,
         peer_urls: config.peer_urls,
         members_decided_at: node.roster().decided_at(),
+        agreements,
     };
     let sampler = tokio::task::spawn_local(tell_free_space(config.data_directory.clone(), events.clone()));
     let context = Rc::new(PeerContext {
@@ -183,6 +184,11 @@ where
         cause
     });
     Ok(Running { handle: NodeHandle::new(requests), ended, disk: status.disk })
+}
+
+fn announce(opened: &NodeStatus, seed: u64, took: Duration) {
+    tracing::info!(node = %opened.me, incarnation = opened.incarnation.0, seed, applied = opened.applied.0,
+        opened_in_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "node open");
 }
 
 /// The cluster and the node that the data in this directory belong to, or nothing where there are none yet.

@@ -109,6 +109,7 @@ impl From<PeerDetail> for pb::PeerDetail {
 
 impl From<NodeDetail> for pb::NodeDetail {
     fn from(detail: NodeDetail) -> Self {
+        let particulars = detail.particulars.into_iter().map(|(name, value)| pb::ParticularDetail { name, value });
         Self {
             name: detail.name,
             protocol: detail.protocol,
@@ -122,6 +123,7 @@ impl From<NodeDetail> for pb::NodeDetail {
             writes_outstanding: detail.writes_outstanding,
             messages_dropped: detail.messages_dropped,
             peers: detail.peers.into_iter().map(Into::into).collect(),
+            particulars: particulars.collect(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use quorate_keyspace::{LeaseAnswer, LeaseErrand, Query, Reply, Request};
-use quorate_machine::Consistency;
+use quorate_machine::{ClientId, Consistency};
 use tokio::sync::mpsc;
 
 use crate::errors::BackendError;
@@ -37,6 +37,25 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// Any error of reaching the leader. Nothing has happened, or a renewal nobody was told of.
     fn lease(&self, errand: LeaseErrand) -> impl Future<Output = Result<LeaseAnswer, BackendError>> + Send;
+
+    /// Opens a session for a client: its name, and its window.
+    ///
+    /// # Errors
+    /// Any error of reaching the cluster. It may have been opened all the same, for nobody.
+    fn open_session(&self) -> impl Future<Output = Result<(ClientId, u64), BackendError>> + Send;
+
+    /// Has a request applied once for its session and sequence, whatever members it was brought to. An answer is decided with
+    /// the log; a [`Reply::Error`] among them.
+    ///
+    /// # Errors
+    /// Any error of reaching the cluster. It decides nothing: this copy or an earlier one may be applied, but never both.
+    fn call_in_session(&self, call: SessionCall) -> impl Future<Output = Result<SessionAnswer, BackendError>> + Send;
+
+    /// Forgets a session.
+    ///
+    /// # Errors
+    /// Any error of reaching the cluster; it may be forgotten all the same.
+    fn close_session(&self, client: ClientId) -> impl Future<Output = Result<(), BackendError>> + Send;
 
     /// Where watches are taken to.
     fn watches(&self) -> &WatchEntrance;
@@ -73,6 +92,34 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// `ServerStopped` if it is no longer there to ask.
     fn status(&self) -> impl Future<Output = Result<NodeStatus, BackendError>> + Send;
+}
+
+/// A request in a client's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCall {
+    /// The session. Of this cluster.
+    pub client: ClientId,
+    /// The client's number for the request.
+    pub sequence: u64,
+    /// The client waits for nothing below any more.
+    pub acked_below: u64,
+    /// An earlier copy may have got through: this one must not be refused for the state of things before it reaches the log.
+    pub is_retry: bool,
+    /// The request, checked.
+    pub request: Request,
+}
+
+/// What the log decided about a [`SessionCall`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionAnswer {
+    /// It was applied once, by this copy or an earlier one.
+    Reply(Reply),
+    /// There is no such session: this copy is never applied.
+    Expired,
+    /// The client had acknowledged it before: this copy is never applied.
+    Acknowledged,
+    /// An earlier copy was applied, and its reply was too long to keep.
+    NotKept,
 }
 
 /// A member's state on its way out.
@@ -216,6 +263,8 @@ pub struct NodeDetail {
     pub messages_dropped: u64,
     /// What a leader knows of the others; empty elsewhere.
     pub peers: Vec<PeerDetail>,
+    /// What only its protocol has to say: names with values in words.
+    pub particulars: Vec<(String, String)>,
 }
 
 /// What a leader knows of another member.
@@ -258,6 +307,14 @@ pub struct NodeCounts {
     pub alarms: Option<u64>,
     /// Bytes of history above which the NOSPACE alarm is raised.
     pub quota_backend_bytes: Option<u64>,
+    /// Clients with a session.
+    pub client_sessions: Option<u64>,
+    /// Bytes of replies kept for them.
+    pub kept_reply_bytes: Option<u64>,
+    /// Sessions of clients that made room for others since the log began.
+    pub expired_sessions: Option<u64>,
+    /// Requests in clients' sessions that were answered with a kept reply since start.
+    pub recalled_replies: Option<u64>,
     /// What this member's disk has left.
     pub disk_free_bytes: Option<u64>,
 }

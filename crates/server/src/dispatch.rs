@@ -34,8 +34,10 @@ use crate::proto::etcdserverpb::lease_server::LeaseServer;
 use crate::proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::proto::etcdserverpb::watch_server::WatchServer;
 use crate::proto::grpc::health::v1::health_server::HealthServer;
+use crate::proto::quorate::v1::session_server::SessionServer;
 use crate::proto::v3electionpb::election_server::ElectionServer;
 use crate::proto::v3lockpb::lock_server::LockServer;
+use crate::session::SessionService;
 use crate::watch::WatchService;
 
 /// A client sets this to `true` to be refused by a member without a leader.
@@ -66,6 +68,7 @@ pub(crate) struct Dispatch<B> {
     lease: LeaseServer<LeaseService<B>>,
     lock: LockServer<LockService<B>>,
     election: ElectionServer<ElectionService<B>>,
+    session: SessionServer<SessionService<B>>,
     http: axum::Router,
 }
 
@@ -84,6 +87,7 @@ impl<B: Backend> Dispatch<B> {
             lease: LeaseServer::new(LeaseService(shared())).max_decoding_message_size(max),
             lock: LockServer::new(LockService(shared())).max_decoding_message_size(max),
             election: ElectionServer::new(ElectionService(shared())).max_decoding_message_size(max),
+            session: SessionServer::new(SessionService(shared())).max_decoding_message_size(max),
             http: crate::http::router(shared()),
             front,
         }
@@ -171,6 +175,7 @@ impl<B: Backend> Dispatch<B> {
             LeaseServer::<LeaseService<B>>::NAME => self.lease.clone().call(request).await,
             LockServer::<LockService<B>>::NAME => self.lock.clone().call(request).await,
             ElectionServer::<ElectionService<B>>::NAME => self.election.clone().call(request).await,
+            SessionServer::<SessionService<B>>::NAME => self.session.clone().call(request).await,
             unknown => return Status::unimplemented(format!("unknown service {unknown}")).into_http(),
         };
         infallible(answered)

@@ -19,6 +19,7 @@
 //! | `member_urls.rs` | which peer URLs a member may have |
 //! | `watch.rs`, `watch_channel.rs`, `watch_desk.rs` | watches: the service, bounded queues, and the hub on the node's loop |
 //! | `lock.rs`, `election.rs`, `observe.rs`, `queue.rs` | the services built on keys, leases and watches |
+//! | `session.rs` | Quorate's own service: etcd's writes, applied exactly once |
 //! | `range_stream.rs`, `snapshot.rs` | the two long answers in chunks |
 //! | `http.rs`, `probes.rs`, `metrics.rs` | the HTTP endpoints |
 //! | `conversion.rs`, `answers.rs` | protobuf messages to the keyspace's requests, its replies to protobuf messages |
@@ -51,6 +52,7 @@ mod probes;
 pub mod proto;
 mod queue;
 mod range_stream;
+mod session;
 mod snapshot;
 mod stream;
 mod watch;
@@ -59,7 +61,7 @@ mod watch_desk;
 
 pub use backend::{
     Backend, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
-    PeerDetail,
+    PeerDetail, SessionAnswer, SessionCall,
 };
 pub use config::{CLUSTER_VERSION, ConfigError, ETCD_VERSION, QUORATE_VERSION, ServerConfig, WatchLimits};
 pub use errors::BackendError;

@@ -12,7 +12,7 @@ use crate::front::Front;
 
 /// Methods counted each on its own, with the type that Go's interceptors name; all others share one row. A fixed list, so that no
 /// client can make it grow. A stream counts as handled when it is open.
-const COUNTED_METHODS: [(&str, &str, &str); 30] = [
+const COUNTED_METHODS: [(&str, &str, &str); 33] = [
     ("etcdserverpb.KV", "Range", "unary"),
     ("etcdserverpb.KV", "Put", "unary"),
     ("etcdserverpb.KV", "DeleteRange", "unary"),
@@ -41,6 +41,9 @@ const COUNTED_METHODS: [(&str, &str, &str); 30] = [
     ("etcdserverpb.Maintenance", "Snapshot", "server_stream"),
     ("etcdserverpb.Auth", "AuthStatus", "unary"),
     ("etcdserverpb.Auth", "Authenticate", "unary"),
+    ("quorate.v1.Session", "Open", "unary"),
+    ("quorate.v1.Session", "Call", "unary"),
+    ("quorate.v1.Session", "Close", "unary"),
     ("grpc.health.v1.Health", "Check", "unary"),
     ("grpc.health.v1.Health", "Watch", "server_stream"),
 ];
@@ -68,7 +71,6 @@ const CODE_NAMES: [&str; 17] = [
 ];
 
 /// Counts since start, kept by the front itself. Relaxed throughout: each is read alone.
-#[derive(Default)]
 pub(crate) struct FrontCounts {
     methods: [MethodCounts; COUNTED_METHODS.len() + 1],
     pub(crate) health_successes: AtomicU64,
@@ -92,6 +94,18 @@ impl CountedMethod {
     pub(crate) fn find(service: &str, method: &str) -> Self {
         let row = COUNTED_METHODS.iter().position(|row| (row.0, row.1) == (service, method));
         Self(row.unwrap_or(COUNTED_METHODS.len()))
+    }
+}
+
+impl Default for FrontCounts {
+    fn default() -> Self {
+        Self {
+            methods: std::array::from_fn(|_| MethodCounts::default()),
+            health_successes: AtomicU64::default(),
+            health_failures: AtomicU64::default(),
+            requests_refused: AtomicU64::default(),
+            connections_accepted: AtomicU64::default(),
+        }
     }
 }
 
@@ -172,6 +186,16 @@ fn write_optional_metrics(text: &mut MetricsText, status: &NodeStatus) {
         ("etcd_mvcc_put_total", "Total number of puts seen by this member.", counts.puts),
         ("etcd_mvcc_delete_total", "Total number of deletes seen by this member.", counts.deletes),
         ("etcd_mvcc_txn_total", "Total number of txns seen by this member.", counts.transactions),
+        (
+            "quorate_client_sessions_expired_total",
+            "Clients' sessions that made room for others.",
+            counts.expired_sessions,
+        ),
+        (
+            "quorate_replies_recalled_total",
+            "Requests in clients' sessions that had been applied before and were answered with the kept reply.",
+            counts.recalled_replies,
+        ),
     ];
     for (name, help, count) in counters {
         if let Some(count) = count {
@@ -192,6 +216,8 @@ fn write_optional_metrics(text: &mut MetricsText, status: &NodeStatus) {
         ),
         ("quorate_leases", "Leases there are.", counts.leases),
         ("quorate_alarms", "Alarms that are raised.", counts.alarms),
+        ("quorate_client_sessions", "Clients that have a session.", counts.client_sessions),
+        ("quorate_kept_reply_bytes", "Bytes of replies kept for clients' sessions.", counts.kept_reply_bytes),
         ("quorate_disk_free_bytes", "What the member's disk has left.", counts.disk_free_bytes),
         ("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", counts.quota_backend_bytes),
     ];

@@ -29,6 +29,14 @@ pub mod v3electionpb {
     tonic::include_proto!("v3electionpb");
 }
 
+/// Quorate's own services, under their own package path.
+pub mod quorate {
+    /// Version 1, the only one there is.
+    pub mod v1 {
+        tonic::include_proto!("quorate.v1");
+    }
+}
+
 /// The standard gRPC services, under their own package path.
 pub mod grpc {
     /// The health protocol's package.

@@ -5,15 +5,16 @@ use crate::membership::{MembershipRules, member_list};
 use crate::plan::Plan;
 use bytes::Bytes;
 use quorate_keyspace::{Keyspace, KeyspaceError, LeaseAnswer, LeaseErrand, Query, Reply, Request};
+use quorate_machine::{ClientBounds, ClientCommand, ClientId};
 use quorate_node::{AskError, Consistency, RequestError};
 use quorate_protocol::Replica;
 use quorate_raft::Raft;
 use quorate_runtime::{NodeHandle, Observation, Observer, RuntimeStatus};
 use quorate_server::{
     Backend, BackendError, Backup, Header, LocalView, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
-    PeerDetail, WatchDesk, WatchEntrance,
+    PeerDetail, SessionAnswer, SessionCall, WatchDesk, WatchEntrance,
 };
-use quorate_types::NodeId;
+use quorate_types::{ClusterId, NodeId};
 use quorate_wire::{decode_exact, encode_to_bytes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -172,6 +173,35 @@ impl Backend for KeyspaceBackend {
         Ok(decode_exact(answer).unwrap_or(LeaseAnswer::Malformed))
     }
 
+    async fn open_session(&self) -> Result<(ClientId, u64), BackendError> {
+        let open = ClientCommand::Open { cluster: ClusterId(self.cluster), bounds: ClientBounds::default() };
+        match self.handle.write(encode_to_bytes(&open)).await.map_err(backend_error)? {
+            Reply::SessionOpened { client, window } => Ok((client, window)),
+            other => Err(BackendError::Other(format!("opening a session was answered with {other:?}"))),
+        }
+    }
+
+    async fn call_in_session(&self, call: SessionCall) -> Result<SessionAnswer, BackendError> {
+        let SessionCall { client, sequence, acked_below, is_retry, request } = call;
+        if !is_retry && request.grows() && self.live.is_out_of_space.load(Ordering::Relaxed) {
+            return Err(KeyspaceError::NoSpace.into());
+        }
+        let payload = encode_to_bytes(&request);
+        let command = ClientCommand::Call { client, sequence, acked_below, payload };
+        match self.handle.write(encode_to_bytes(&command)).await {
+            Ok(reply) => Ok(SessionAnswer::Reply(reply)),
+            Err(RequestError::SessionExpired) => Ok(SessionAnswer::Expired),
+            Err(RequestError::Acknowledged) => Ok(SessionAnswer::Acknowledged),
+            Err(RequestError::ReplyNotKept) => Ok(SessionAnswer::NotKept),
+            Err(error) => Err(backend_error(error)),
+        }
+    }
+
+    async fn close_session(&self, client: ClientId) -> Result<(), BackendError> {
+        let close = ClientCommand::Close { client };
+        self.handle.write(encode_to_bytes(&close)).await.map_err(backend_error).map(|_| ())
+    }
+
     fn watches(&self) -> &WatchEntrance {
         &self.watches
     }
@@ -248,6 +278,10 @@ impl Backend for KeyspaceBackend {
                 transactions: Some(self.live.transactions.load(Ordering::Relaxed)),
                 leases: Some(self.live.leases.load(Ordering::Relaxed)),
                 alarms: Some(self.live.alarms.load(Ordering::Relaxed)),
+                client_sessions: Some(status.node.machine.client_sessions as u64),
+                kept_reply_bytes: Some(status.node.machine.kept_reply_bytes),
+                expired_sessions: Some(status.node.machine.expired_sessions),
+                recalled_replies: Some(status.node.machine.recalled_replies),
                 disk_free_bytes: status.node.free_bytes,
                 ..NodeCounts::default()
             },
@@ -265,6 +299,8 @@ impl KeyspaceBackend {
             matched_index: peer.matched.0,
             active: peer.active,
         });
+        let said = status.particulars.iter();
+        let particulars = said.map(|(name, value)| ((*name).to_owned(), value.clone()));
         NodeDetail {
             name: self.name.clone(),
             protocol: Raft::PROTOCOL.to_owned(),
@@ -278,6 +314,7 @@ impl KeyspaceBackend {
             writes_outstanding: status.node.machine.outstanding_writes as u64,
             messages_dropped: status.messages_dropped,
             peers: peers.collect(),
+            particulars: particulars.collect(),
         }
     }
 }
@@ -290,6 +327,9 @@ fn backend_error(error: RequestError) -> BackendError {
         RequestError::TimedOut | RequestError::Unknown => BackendError::TimedOut,
         RequestError::Stopped => BackendError::ServerStopped,
         RequestError::Unsupported(what) => BackendError::Unsupported(what.to_owned()),
+        error @ (RequestError::SessionExpired | RequestError::Acknowledged | RequestError::ReplyNotKept) => {
+            BackendError::Other(error.to_string())
+        }
         RequestError::AlreadyDecided => BackendError::Unsupported("a single decree is no store".to_owned()),
     }
 }

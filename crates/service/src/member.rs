@@ -235,11 +235,21 @@ fn open(
     let raft = RaftConfig {
         election_timeout: plan.election_timeout,
         heartbeat_interval: plan.heartbeat_interval,
+        lease_reads: plan.lease_reads,
+        priority: plan.leader_priority,
+        disk_stall_timeout: plan.disk_stall_timeout,
+        undecided_bytes: plan.uncommitted_bytes_max,
         ..RaftConfig::default()
     };
+    if let Some(leases) = plan.lease_reads {
+        // What safety rests on is worth a warning, not only a line among others.
+        tracing::warn!("{}", leases.assumption(plan.election_timeout));
+    }
     let mut node = NodeConfig::new(raft);
     node.tracing = plan.tracing;
     node.low_space_bytes = plan.low_space_bytes;
+    node.machine.max_batch_bytes = plan.max_batch_bytes;
+    node.machine.max_batch_commands = plan.max_batch_commands;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
     let config = RuntimeConfig::<Raft, Keyspace> {
         duty: KeyspaceDutyConfig {

@@ -1,6 +1,8 @@
 //! What one member is told before it starts.
 
 use crate::identity::Founder;
+use quorate_machine::MachineConfig;
+use quorate_raft::{Config as RaftConfig, LeaseReads};
 use quorate_server::ServerConfig;
 use quorate_types::{ClusterId, Membership, NodeId};
 use std::path::PathBuf;
@@ -44,6 +46,19 @@ pub struct Plan {
     pub heartbeat_interval: Duration,
     /// Without a leader before an election.
     pub election_timeout: Duration,
+    /// Whether a leader may answer reads without asking a majority, and how wrong clocks may run for that. Alike at all members, and
+    /// the election timeout with it; changed while all are stopped.
+    pub lease_reads: Option<LeaseReads>,
+    /// A leader hands over to a member with a strictly higher one that keeps up.
+    pub leader_priority: u8,
+    /// A leader whose disk finishes nothing for so long hands over; `None` for half of the election timeout. Less than that.
+    pub disk_stall_timeout: Option<Duration>,
+    /// A leader refuses writes while more bytes than this are in its log and not yet on a majority of disks.
+    pub uncommitted_bytes_max: u64,
+    /// The payloads of the writes that share one entry of the log; a larger write has one to itself.
+    pub max_batch_bytes: usize,
+    /// How many writes share one entry of the log.
+    pub max_batch_commands: usize,
     /// History above so many bytes raises the NOSPACE alarm, and nothing grows until an operator clears it.
     pub quota_backend_bytes: u64,
     /// Learners that this member lets be added; joining members are none.
@@ -78,6 +93,12 @@ impl Plan {
             client_urls: Vec::new(),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
+            lease_reads: None,
+            leader_priority: 0,
+            disk_stall_timeout: None,
+            uncommitted_bytes_max: RaftConfig::default().undecided_bytes,
+            max_batch_bytes: MachineConfig::default().max_batch_bytes,
+            max_batch_commands: MachineConfig::default().max_batch_commands,
             quota_backend_bytes: Plan::DEFAULT_QUOTA_BACKEND_BYTES,
             learners_max: Plan::DEFAULT_LEARNERS_MAX,
             strict_reconfiguration: true,

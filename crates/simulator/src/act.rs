@@ -8,7 +8,7 @@ use quorate_disk::DiskErrorKind;
 use quorate_disk::model::Harm;
 use quorate_node::{Consistency, Lane};
 use quorate_protocol::LinkState;
-use quorate_types::NodeId;
+use quorate_types::{MemberRole, NodeId};
 use std::time::Duration;
 
 /// A boundary between what a node does and what becomes of it: where a crash hurts.
@@ -227,6 +227,66 @@ pub enum Act {
     Copy(NodeId),
     /// Its disks are replaced by the copy, if it is down and has started since the copy was made and once more.
     PutBack(NodeId),
+    /// A new node starts for the first time: it knows nobody until it is spoken to.
+    StartJoining(NodeId),
+    /// A client asks that another node lead.
+    MoveLeader {
+        /// Whom it asks.
+        node: NodeId,
+        /// Who shall lead.
+        to: NodeId,
+    },
+    /// A client asks for other members.
+    ChangeMembers {
+        /// Whom it asks.
+        node: NodeId,
+        /// For what.
+        wish: Wish,
+    },
+}
+
+/// What can be asked about the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wish {
+    /// A new one.
+    Add {
+        /// Who.
+        id: NodeId,
+        /// [`MemberRole::Joining`] if it shall vote once it has caught up, or [`MemberRole::Learner`].
+        role: MemberRole,
+    },
+    /// One goes for ever.
+    Remove {
+        /// Who.
+        id: NodeId,
+    },
+    /// A learner becomes a voter.
+    Promote {
+        /// Who.
+        id: NodeId,
+        /// Who goes in the same step.
+        replacing: Option<NodeId>,
+    },
+}
+
+impl Wish {
+    /// Whom it would remove.
+    #[must_use]
+    pub fn leaver(self) -> Option<NodeId> {
+        match self {
+            Wish::Add { .. } => None,
+            Wish::Remove { id } => Some(id),
+            Wish::Promote { replacing, .. } => replacing,
+        }
+    }
+
+    /// The greatest node it names.
+    pub(crate) fn greatest_node(self) -> NodeId {
+        match self {
+            Wish::Add { id, .. } | Wish::Remove { id } => id,
+            Wish::Promote { id, replacing } => replacing.map_or(id, |replaced| replaced.max(id)),
+        }
+    }
 }
 
 /// What a client asks, in words that every store of keys understands.
@@ -283,6 +343,11 @@ pub enum Ask {
     KeepAlive {
         /// Which.
         lease: u64,
+    },
+    /// Say that the disk of a member has room again.
+    ClearLowSpace {
+        /// Whose.
+        member: NodeId,
     },
     /// Read one key, or all.
     Read {

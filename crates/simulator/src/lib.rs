@@ -37,15 +37,15 @@
 //!
 //! # Map
 //! `world.rs` and `world/`: [`World`] (`boot` starts and crashes, `processing` a node at work, `delivery` messages, `disks` writes
-//! under way, `clients`, `acts` and `control` what scripts may do, `damage` disks that break their promises, `doorman` who is let
+//! under way, `clients`, `acts` and `control` what scripts may do, `damage` disks that break their promises, `steering` who leads and who belongs, `doorman` who is let
 //! in, `promises` what is checked). `network.rs`, `latency.rs`, `clock.rs`,
 //! `queue.rs`, `random.rs`: its parts. `act.rs`: faults as data. `transcript.rs`, `marks.rs`: what is known of a run. `swarm/`: random runs (`plan` what a
-//! seed decides, `storm` and `strikes` faults, `callers` clients, `lessees` and
+//! seed decides, `storm` and `strikes` faults, `steering` and `operator` leaders and members, `callers` clients, `lessees` and
 //! `lease_book` leases, `watchers` watches, `history` what they saw, `aftermath` when the faults are over,
 //! `judge` the verdict, `run` one seed, `campaign` many, `shrink` a failing seed cut down to a script). `scenario/`: scripts.
 //!
 //! # What is absent
-//! Membership changes, transactions over several keys, watches in scripts, reads from a cache that differs from its medium, steps of the wall clock (no
+//! Transactions over several keys, watches in scripts, reads from a cache that differs from its medium, steps of the wall clock (no
 //! node reads one), Byzantine nodes.
 
 mod act;
@@ -61,7 +61,7 @@ pub mod topology;
 mod transcript;
 mod world;
 
-pub use act::{Act, Ask, Deed, Malfunction, Moment};
+pub use act::{Act, Ask, Deed, Malfunction, Moment, Wish};
 pub use clock::Clock;
 pub use latency::Latency;
 pub use marks::{Mark, Marks};

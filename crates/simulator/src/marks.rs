@@ -93,11 +93,45 @@ pub enum Mark {
     WatcherCompacted,
     /// A watcher stood at a node that installed a snapshot.
     WatcherOverSnapshot,
+    /// A client asked for another leader, and it leads.
+    TransferFinished,
+    /// Who was to take over did not in time. Seen where nodes explain what they do.
+    TransferAborted,
+    /// A leader handed over to a node with a higher priority, which then led. Seen where nodes explain what they do.
+    PreferredTookOver,
+    /// A leader answered a read without asking anybody. Seen where nodes explain what they do.
+    LeaseRead,
+    /// A learner became a member.
+    LearnerAdded,
+    /// A change of the voters began. Seen where nodes explain what they do.
+    JointEntered,
+    /// A change of the voters ended. Seen where nodes explain what they do.
+    JointFinished,
+    /// A leader made a voter of a node that joined. Seen where nodes explain what they do.
+    PromotedAutomatically,
+    /// A leader stopped leading because it is a member no more. Seen where nodes explain what they do.
+    LeaderRemoved,
+    /// A node that joined installed a snapshot.
+    SnapshotToJoiner,
+    /// A node that was removed heard of it and stopped.
+    Retired,
+    /// A node that was removed came to the door of one that knows.
+    RemovedRefused,
+    /// A removed id was to be added again, and was refused.
+    RemovedIdRefused,
+    /// A write was refused because a disk was nearly full.
+    RefusedForSpace,
+    /// A lease ended by time while a node led that had joined.
+    LeaseExpiredUnderJoiner,
+    /// A client that had an answer asked again in its session and was told the same.
+    RetryRecalled,
+    /// A client's session had made room for others.
+    SessionExpired,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 45] = [
+    pub const ALL: [Mark; 62] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -143,6 +177,23 @@ impl Mark {
         Mark::WatcherCaughtUp,
         Mark::WatcherCompacted,
         Mark::WatcherOverSnapshot,
+        Mark::TransferFinished,
+        Mark::TransferAborted,
+        Mark::PreferredTookOver,
+        Mark::LeaseRead,
+        Mark::LearnerAdded,
+        Mark::JointEntered,
+        Mark::JointFinished,
+        Mark::PromotedAutomatically,
+        Mark::LeaderRemoved,
+        Mark::SnapshotToJoiner,
+        Mark::Retired,
+        Mark::RemovedRefused,
+        Mark::RemovedIdRefused,
+        Mark::RefusedForSpace,
+        Mark::LeaseExpiredUnderJoiner,
+        Mark::RetryRecalled,
+        Mark::SessionExpired,
     ];
 
     /// A campaign of fewer seeds is not blamed for not having seen it.
@@ -155,7 +206,12 @@ impl Mark {
             | Mark::LogTruncated
             | Mark::CopyRefused
             | Mark::TornTailRepaired
-            | Mark::WriteFaulted => 1000,
+            | Mark::WriteFaulted
+            | Mark::LeaseExpiredUnderJoiner
+            | Mark::RemovedIdRefused
+            | Mark::RemovedRefused
+            | Mark::SnapshotToJoiner
+            | Mark::TransferAborted => 1000,
             _ => 200,
         }
     }
@@ -210,6 +266,23 @@ impl Mark {
             Mark::SnapshotInstalled => "snapshot-installed",
             Mark::SnapshotAbandoned => "snapshot-abandoned",
             Mark::WatcherOverSnapshot => "watcher-over-snapshot",
+            Mark::TransferFinished => "transfer-finished",
+            Mark::TransferAborted => "transfer-aborted",
+            Mark::PreferredTookOver => "preferred-took-over",
+            Mark::LeaseRead => "lease-read",
+            Mark::LearnerAdded => "learner-added",
+            Mark::JointEntered => "joint-entered",
+            Mark::JointFinished => "joint-finished",
+            Mark::PromotedAutomatically => "promoted-automatically",
+            Mark::LeaderRemoved => "leader-removed",
+            Mark::SnapshotToJoiner => "snapshot-to-joiner",
+            Mark::Retired => "retired",
+            Mark::RemovedRefused => "removed-refused",
+            Mark::RemovedIdRefused => "removed-id-refused",
+            Mark::RefusedForSpace => "refused-for-space",
+            Mark::LeaseExpiredUnderJoiner => "lease-expired-under-joiner",
+            Mark::RetryRecalled => "retry-recalled",
+            Mark::SessionExpired => "session-expired",
             Mark::WatcherCompacted => "watcher-compacted",
             Mark::WatcherCaughtUp => "watcher-caught-up",
             Mark::LeaseRenewedUnderNext => "lease-renewed-under-next",

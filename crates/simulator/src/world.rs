@@ -10,9 +10,11 @@ mod delivery;
 mod disks;
 mod doorman;
 mod event;
+mod free_space;
 mod host;
 mod processing;
 mod promises;
+mod steering;
 
 pub use clients::{OperationId, OperationResult, Outcome};
 pub use config::{Batching, Checks, DiskModel, WorldConfig};
@@ -38,6 +40,7 @@ use quorate_protocol::{Replica, Start, Status};
 use quorate_types::{NodeId, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use steering::Steering;
 
 /// A cluster of whole nodes with their disks, clocks, network and clients, on one queue of events. Nothing in it depends on
 /// anything but its configuration, its seed and the calls made on it.
@@ -78,6 +81,7 @@ pub struct World<R: Replica, S: StateMachine> {
     manual_timers: bool,
     transcript: Transcript,
     promises: Promises,
+    steering: Steering,
     marks: Marks,
     /// Empty between events: kept for their memory.
     inputs: Vec<NodeInput<R, S>>,
@@ -129,6 +133,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             manual_timers: false,
             transcript: Transcript::new(config.keep),
             promises: Promises::default(),
+            steering: Steering::default(),
             marks: Marks::default(),
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -302,6 +307,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             marks.hit_times(Mark::DuplicateSkipped, status.machine.skipped_commands);
             marks.hit_times(Mark::SnapshotInstalled, status.snapshots.installed);
         }
+        let joiners = self.hosts.values().filter(|host| host.start == Start::Join);
+        let installed = joiners.filter_map(|host| Some(host.node.as_ref()?.status().snapshots.installed)).sum();
+        marks.hit_times(Mark::SnapshotToJoiner, installed);
         marks
     }
 
@@ -352,6 +360,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                 }
             }
             WorldEvent::Resume { node, pause } => self.resume_after(node, pause),
+            WorldEvent::LookAtSpace { node, life } => self.look_at_space(node, life),
             WorldEvent::Alarm(token) => self.alarms.push(token),
         }
     }

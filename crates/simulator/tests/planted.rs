@@ -2,14 +2,16 @@
 
 mod flawed;
 mod ledger;
+mod misremembering;
 
 use flawed::{AppliesTwice, Flawed, Flawless, ReadsAlone, SendsTooEarly};
 use ledger::Ledger;
+use misremembering::MisremembersReplies;
 use quorate_keyspace::Keyspace;
 use quorate_paxos::Paxos;
 use quorate_raft::Raft;
 use quorate_simulator::Chance;
-use quorate_simulator::swarm::{FaultClass, Judged, Options, Plan, Subject, run_plan, run_seed};
+use quorate_simulator::swarm::{FaultClass, Judged, Options, Plan, Sessions, Subject, run_plan, run_seed};
 
 /// The property that the first failing seed of a range breaks.
 fn first_found<R: Subject, S: Judged>(seeds: std::ops::Range<u64>) -> Option<String> {
@@ -26,7 +28,7 @@ fn a_raft_that_votes_and_acknowledges_before_it_is_durable_is_found_by_the_ghost
 fn a_raft_that_sends_too_early_is_found_by_crashes_alone() {
     let found = (0..2000).find_map(|seed| {
         // Leases and watches would only make the runs longer: the moment is rare.
-        let plan = Plan { ghost: Chance::NEVER, leases: None, watchers: 0, ..Plan::of_seed(seed) };
+        let plan = Plan { ghost: Chance::NEVER, leases: None, sessions: None, watchers: 0, ..Plan::of_seed(seed) };
         if !plan.has(FaultClass::Crash) || plan.voters < 3 {
             return None;
         }
@@ -55,6 +57,22 @@ fn a_paxos_that_answers_reads_without_asking_anybody_is_found() {
 #[test]
 fn a_machine_that_applies_twice_is_found() {
     assert_eq!(first_found::<Raft, AppliesTwice<Keyspace>>(0..20).as_deref(), Some("AtMostOnce"));
+}
+
+/// What every client does that has no session: it asks again, and that is another request.
+#[test]
+fn clients_that_number_every_copy_anew_are_found_to_write_twice() {
+    let found = (0..60).find_map(|seed| {
+        let plan = Plan::of_seed(seed);
+        let sessions = Sessions { renumber_copies: true, ..plan.sessions? };
+        run_plan::<Raft, Keyspace>(seed, Plan { sessions: Some(sessions), ..plan }, &Options::default()).violation
+    });
+    assert_eq!(found.map(|violation| violation.property).as_deref(), Some("AtMostOnce"));
+}
+
+#[test]
+fn a_machine_that_keeps_other_replies_than_it_gave_is_found() {
+    assert_eq!(first_found::<Raft, MisremembersReplies>(0..20).as_deref(), Some("SameReply"));
 }
 
 #[test]

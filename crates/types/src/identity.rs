@@ -62,11 +62,11 @@ impl Ticket {
     pub const NONE: Ticket = Ticket(0);
 }
 
-/// Where a command comes from, for applying it once: a node in one of its incarnations, or (with
-/// `incarnation` 0) a client that registered itself.
+/// Where a command comes from, for applying it once: a node in one of its incarnations. None is in incarnation 0. (A client with a
+/// session of its own says who it is inside the payload.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Session {
-    /// The node, or the registered client's number.
+    /// The node.
     pub owner: u64,
     /// The owner's incarnation. Of one owner only the greatest seen is alive.
     pub incarnation: Incarnation,

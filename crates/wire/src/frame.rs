@@ -7,10 +7,12 @@ use bytes::Bytes;
 use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot};
 use thiserror::Error;
 
-/// The version this build writes.
-pub const WIRE_VERSION: u64 = 1;
-/// The oldest version this build reads.
-pub const WIRE_VERSION_OLDEST: u64 = 1;
+/// The version this build writes. 2 brought [`Hello::agreements`].
+pub const WIRE_VERSION: u64 = 2;
+/// The oldest version this build talks to. Its hello is read in every version, so that who is too old is told so.
+pub const WIRE_VERSION_OLDEST: u64 = 2;
+/// The first version whose hello says what must be set alike.
+const AGREEMENTS_SINCE: u64 = 2;
 /// Payload length and checksum, little-endian, four bytes each.
 pub const FRAME_HEADER_BYTES: usize = 8;
 
@@ -74,8 +76,36 @@ pub fn verify_frame(header: FrameHeader, payload: &[u8]) -> Result<(), FrameErro
     if crc32c::crc32c(payload) == header.checksum { Ok(()) } else { Err(FrameError::Checksum) }
 }
 
+/// A setting that all members must have alike, in words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Agreement {
+    /// What is set, as an operator names it.
+    pub setting: String,
+    /// To what, with its unit.
+    pub value: String,
+}
+
+impl Agreement {
+    /// `setting` is `value` here.
+    #[must_use]
+    pub fn new(setting: &str, value: impl Into<String>) -> Agreement {
+        Agreement { setting: setting.to_owned(), value: value.into() }
+    }
+}
+
+impl Wire for Agreement {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.setting.encode(out);
+        self.value.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(Agreement { setting: String::decode(input)?, value: String::decode(input)? })
+    }
+}
+
 /// The first frame in each direction of a connection. A receiver refuses, by name, another cluster,
-/// another protocol, a version range that does not meet its own, and a known node with another disk.
+/// another protocol, a version range that does not meet its own, settings that must be alike and are not, and a known node
+/// with another disk. Fields are only ever added at its end, each with a version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hello {
     /// The sender's cluster.
@@ -105,6 +135,8 @@ pub struct Hello {
     /// The slot of the last change of members decided at the sender; 0 for none. A receiver that does not know the sender, and
     /// knows no later change, is behind.
     pub members_decided_at: Slot,
+    /// The sender's settings that all members must have alike, by name.
+    pub agreements: Vec<Agreement>,
 }
 
 impl Wire for Hello {
@@ -122,9 +154,12 @@ impl Wire for Hello {
         self.client_urls.encode(out);
         self.peer_urls.encode(out);
         self.members_decided_at.encode(out);
+        if self.version_newest >= AGREEMENTS_SINCE {
+            self.agreements.encode(out);
+        }
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
-        Ok(Hello {
+        let mut hello = Hello {
             cluster: ClusterId::decode(input)?,
             node: NodeId::decode(input)?,
             to: NodeId::decode(input)?,
@@ -138,7 +173,12 @@ impl Wire for Hello {
             client_urls: Vec::decode(input)?,
             peer_urls: Vec::decode(input)?,
             members_decided_at: Slot::decode(input)?,
-        })
+            agreements: Vec::new(),
+        };
+        if hello.version_newest >= AGREEMENTS_SINCE {
+            hello.agreements = Vec::decode(input)?;
+        }
+        Ok(hello)
     }
 }
 
@@ -174,6 +214,33 @@ mod tests {
             let header = decode_frame_header(frame[..FRAME_HEADER_BYTES].try_into().unwrap(), 1000).unwrap();
             prop_assert_eq!(verify_frame(header, &frame[FRAME_HEADER_BYTES..]), Err(FrameError::Checksum));
         }
+    }
+
+    fn hello(version: u64, agreements: Vec<Agreement>) -> Hello {
+        Hello {
+            cluster: ClusterId(7),
+            node: NodeId(2),
+            to: NodeId(1),
+            disk: DiskId(200),
+            incarnation: Incarnation(1),
+            start: 77,
+            protocol: "raft".to_owned(),
+            version_oldest: version,
+            version_newest: version,
+            name: "b".to_owned(),
+            client_urls: Vec::new(),
+            peer_urls: vec!["http://127.0.0.1:1".to_owned()],
+            members_decided_at: Slot(3),
+            agreements,
+        }
+    }
+
+    #[test]
+    fn a_hello_says_what_must_be_alike_and_one_of_before_is_read_still() {
+        let now = hello(WIRE_VERSION, vec![Agreement::new("lease-reads", "off")]);
+        assert_eq!(crate::decode_exact(crate::encode_to_bytes(&now)), Ok(now));
+        let before = hello(1, Vec::new());
+        assert_eq!(crate::decode_exact(crate::encode_to_bytes(&before)), Ok(before));
     }
 
     #[test]

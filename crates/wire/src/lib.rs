@@ -12,6 +12,6 @@ mod shared;
 
 pub use codec::{Reader, Wire, WireError, decode_exact, encode_to_bytes, put_bytes, put_u64};
 pub use frame::{
-    FRAME_HEADER_BYTES, FrameError, FrameHeader, Hello, WIRE_VERSION, WIRE_VERSION_OLDEST, decode_frame_header,
-    encode_frame, verify_frame,
+    Agreement, FRAME_HEADER_BYTES, FrameError, FrameHeader, Hello, WIRE_VERSION, WIRE_VERSION_OLDEST,
+    decode_frame_header, encode_frame, verify_frame,
 };

@@ -1,5 +1,6 @@
 //! Put, get, del.
 
+use super::session::once;
 use super::{block_on, refusal};
 use crate::endpoint::{ClientArguments, OutputFormat};
 use anyhow::{Result, bail};
@@ -26,6 +27,9 @@ pub struct PutArguments {
     /// Print the pair as it was before
     #[arg(long)]
     prev_kv: bool,
+    /// Ask all endpoints, again and again, until it is known to have happened, once; needs Quorate servers
+    #[arg(long)]
+    exactly_once: bool,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -76,6 +80,9 @@ pub struct DelArguments {
     /// Print the pairs as they were before
     #[arg(long)]
     prev_kv: bool,
+    /// Ask all endpoints, again and again, until it is known to have happened, once; needs Quorate servers
+    #[arg(long)]
+    exactly_once: bool,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -145,14 +152,18 @@ pub fn put(arguments: PutArguments) -> Result<ExitCode> {
         }
     };
     block_on(async {
-        let mut client = KvClient::new(arguments.client.connect().await?).max_decoding_message_size(usize::MAX);
         let request = PutRequest {
             key: arguments.key.into(),
             value: value.into(),
             prev_kv: arguments.prev_kv,
             ..PutRequest::default()
         };
-        let answer = client.put(request).await.map_err(|status| refusal(&status))?.into_inner();
+        let answer = if arguments.exactly_once {
+            once(&arguments.client, async |session| session.put(request).await).await?
+        } else {
+            let mut client = KvClient::new(arguments.client.connect().await?).max_decoding_message_size(usize::MAX);
+            client.put(request).await.map_err(|status| refusal(&status))?.into_inner()
+        };
         match arguments.client.output {
             OutputFormat::Text => {
                 println!("OK, revision {}", revision(answer.header.as_ref()));
@@ -223,9 +234,13 @@ pub fn get(arguments: GetArguments) -> Result<ExitCode> {
 pub fn del(arguments: DelArguments) -> Result<ExitCode> {
     let (key, range_end) = range_of(&arguments.key, arguments.range_end.as_deref(), &arguments.range);
     block_on(async {
-        let mut client = KvClient::new(arguments.client.connect().await?).max_decoding_message_size(usize::MAX);
         let request = DeleteRangeRequest { key, range_end, prev_kv: arguments.prev_kv };
-        let answer = client.delete_range(request).await.map_err(|status| refusal(&status))?.into_inner();
+        let answer = if arguments.exactly_once {
+            once(&arguments.client, async |session| session.delete_range(request).await).await?
+        } else {
+            let mut client = KvClient::new(arguments.client.connect().await?).max_decoding_message_size(usize::MAX);
+            client.delete_range(request).await.map_err(|status| refusal(&status))?.into_inner()
+        };
         match arguments.client.output {
             OutputFormat::Text => {
                 println!("{} deleted, revision {}", answer.deleted, revision(answer.header.as_ref()));

@@ -107,6 +107,10 @@ fn print_text(cluster: u64, lines: &[Line]) {
                     bytes_for_people(detail.journal_bytes),
                     bytes_for_people(u64::try_from(status.db_size).unwrap_or(0)),
                 );
+                // What is off in every member is no news.
+                for particular in detail.particulars.iter().filter(|particular| particular.value != "off") {
+                    println!("{:<10} {}: {}", "", particular.name, particular.value);
+                }
                 for error in &status.errors {
                     println!("{:<10} {error}", "");
                 }
@@ -161,6 +165,9 @@ fn status_json(status: &StatusResponse, furthest: u64) -> Value {
             })
         })
         .collect();
+    let said = detail.particulars.iter();
+    let particulars: serde_json::Map<String, Value> =
+        said.map(|particular| (particular.name.clone(), Value::from(particular.value.clone()))).collect();
     json!({
         "role": detail.role, "protocol": detail.protocol, "incarnation": detail.incarnation,
         "term": status.raft_term, "leader": format!("{:x}", status.leader),
@@ -170,6 +177,6 @@ fn status_json(status: &StatusResponse, furthest: u64) -> Value {
         "first": detail.first_index, "last": detail.last_index, "durable": detail.durable_index,
         "checkpointed": detail.checkpointed_index, "journal_bytes": detail.journal_bytes, "store_bytes": status.db_size,
         "writes_outstanding": detail.writes_outstanding, "messages_dropped": detail.messages_dropped,
-        "peers": peers, "errors": status.errors,
+        "peers": peers, "particulars": particulars, "errors": status.errors,
     })
 }

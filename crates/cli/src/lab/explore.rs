@@ -2,16 +2,17 @@
 
 use crate::endpoint::OutputFormat;
 use crate::exit::{no_verdict, usage};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use quorate_explorer::{Bounds, Disks, Explorer, Progress, Report, targets};
-use quorate_protocol::Replica;
+use quorate_explorer::{Bounds, Disks, Explorable, Explorer, Progress, Report, targets};
+use quorate_protocol::{Input, Replica, RequestId};
 use quorate_types::{Membership, NodeId};
 use serde_json::json;
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const PROGRESS_EVERY_STATES: usize = 20_000;
+const PROGRESS_EVERY_STATES: usize = 200_000;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Explored {
@@ -46,8 +47,20 @@ pub struct ExploreArguments {
     #[arg(long, default_value_t = u32::MAX)]
     max_depth: u32,
     /// Stop after so many different states
-    #[arg(long, default_value_t = 2_000_000)]
+    #[arg(long, default_value_t = 20_000_000)]
     max_states: usize,
+    /// Raft: node 1 is asked once, at any moment, to hand leadership to node 2
+    #[arg(long)]
+    transfer: bool,
+    /// Raft: node 1 is asked once, at any moment, to let the last node leave
+    #[arg(long)]
+    leave: bool,
+    /// Threads that search [default: as many as there are cores]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=64))]
+    threads: Option<u64>,
+    /// Where to write what breaks a property as a scenario, for `quorate explain`
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
     /// Let writes complete at any later moment, and not only at once or, before a crash, never: far more states
     #[arg(long)]
     late_writes: bool,
@@ -62,19 +75,44 @@ pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
     let members = Membership::of_voters(arguments.nodes);
     let proposals: Vec<(NodeId, &'static str)> =
         (1..=arguments.proposers.min(arguments.nodes)).map(NodeId).zip(["a", "b", "c", "d", "e"]).collect();
-    let report = match arguments.protocol {
+    match arguments.protocol {
+        Explored::Paxos if arguments.transfer || arguments.leave => Err(usage(anyhow::anyhow!(
+            "--transfer and --leave are for --protocol raft: Paxos has no leader and no other members"
+        ))),
         Explored::Paxos => {
             let bounds = bounds(&arguments, &[]).map_err(usage)?;
-            search(targets::paxos(members, quorate_paxos::Config::default(), &proposals, bounds))
+            let explorer = targets::paxos(members, quorate_paxos::Config::default(), &proposals, bounds);
+            finish(&search(explorer), &arguments)
         }
         Explored::Raft => {
             let bounds = bounds(&arguments, &["election=2"]).map_err(usage)?;
-            search(targets::raft(members, quorate_raft::Config::default(), &proposals, bounds))
+            let explorer = targets::raft(members.clone(), quorate_raft::Config::default(), &proposals, bounds);
+            finish(&search(wishes(explorer, &arguments, &members)), &arguments)
         }
-    };
+    }
+}
+
+/// What the client wants besides proposals.
+fn wishes<R: Explorable>(explorer: Explorer<R>, arguments: &ExploreArguments, members: &Membership) -> Explorer<R> {
+    let (asked, last) = (NodeId(1), NodeId(arguments.nodes));
+    let mut explorer = explorer;
+    if arguments.transfer {
+        explorer = explorer.wish(asked, Input::Transfer { request: RequestId(1_000), to: NodeId(2) });
+    }
+    if arguments.leave {
+        let rest = Membership::new(members.members().iter().filter(|member| member.id != last).cloned());
+        let wish = Input::Reconfigure { request: RequestId(1_001), based_on: members.clone(), members: rest };
+        explorer = explorer.wish(asked, wish);
+    }
+    explorer
+}
+
+/// Prints the report, and writes the scenario where there is one to write.
+fn finish<R: Replica>(report: &Report<R>, arguments: &ExploreArguments) -> Result<ExitCode> {
     if std::io::stderr().is_terminal() {
         eprintln!();
     }
+    let script = report.violation.as_ref().map(|found| &found.script);
     match arguments.output {
         OutputFormat::Text => println!("{report}"),
         OutputFormat::Json => println!(
@@ -82,15 +120,34 @@ pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
             json!({
                 "unique_states": report.unique_states, "transitions": report.transitions, "max_depth": report.max_depth,
                 "complete": report.complete, "assumptions": report.assumptions,
-                "violation": report.violation.as_ref().map(|found| json!({ "property": found.property, "actions": found.actions })),
+                "replica_states": report.size.replica_states, "messages": report.size.messages,
+                "bytes": report.size.fingerprint_bytes + report.size.link_bytes + report.size.waiting_bytes_most,
+                "violation": report.violation.as_ref().map(|found| json!({
+                    "property": found.property, "detail": found.detail, "actions": found.actions,
+                    "scenario": script.and_then(|script| script.as_ref().ok()),
+                })),
             })
         ),
+    }
+    if let (Some(path), Some(script)) = (&arguments.scenario, script) {
+        write_scenario(path, script)?;
     }
     Ok(match (&report.violation, report.complete) {
         (Some(_), _) => ExitCode::from(1),
         (None, true) => ExitCode::SUCCESS,
         (None, false) => no_verdict(),
     })
+}
+
+fn write_scenario(path: &Path, script: &Result<String, String>) -> Result<()> {
+    match script {
+        Ok(text) => {
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            eprintln!("written as a scenario: `quorate explain {}` tells it", path.display());
+        }
+        Err(what) => eprintln!("not written as a scenario, which has no words for {what}"),
+    }
+    Ok(())
 }
 
 /// The bounds asked for; a timer that is not named never fires.
@@ -101,6 +158,7 @@ fn bounds<R: Replica>(arguments: &ExploreArguments, usual_timers: &[&str]) -> Re
         max_depth: arguments.max_depth,
         max_states: arguments.max_states,
         disks: if arguments.late_writes { Disks::AnyDelay } else { Disks::StallBeforeCrash },
+        threads: threads(arguments.threads),
         ..Bounds::default()
     };
     let given = arguments.timers.iter().map(String::as_str);
@@ -111,7 +169,12 @@ fn bounds<R: Replica>(arguments: &ExploreArguments, usual_timers: &[&str]) -> Re
     })
 }
 
-fn search<R: Replica>(explorer: Explorer<R>) -> Report {
+fn threads(wanted: Option<u64>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    wanted.map_or_else(cores, |wanted| usize::try_from(wanted).unwrap_or(1))
+}
+
+fn search<R: Explorable>(explorer: Explorer<R>) -> Report<R> {
     let explorer = explorer.sometimes("decided", |cluster| !cluster.chosen().is_empty());
     if std::io::stderr().is_terminal() {
         return explorer.on_progress(PROGRESS_EVERY_STATES, show).explore();

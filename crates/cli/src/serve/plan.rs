@@ -28,6 +28,7 @@ impl Settings {
     /// Checks everything and fills in the defaults.
     pub fn plan(self) -> Result<ServePlan> {
         let limits = self.limits()?;
+        let consensus = self.clone();
         let name = self.name.unwrap_or_else(|| "default".to_owned());
         ensure!(
             !name.is_empty() && !name.contains(['=', ',']),
@@ -53,23 +54,20 @@ impl Settings {
             let members = founding_membership(&founders, &token);
             Entry::Found { cluster: cluster_id(&founders, &token), me: node_id(&peer_urls, &token), members }
         };
-        let (heartbeat_interval, election_timeout) = intervals(self.heartbeat_interval, self.election_timeout)?;
         let log_level = log_level(self.log_level.as_deref().unwrap_or("info"))?;
-        let member = Plan {
-            data_directory: self.data_dir.unwrap_or_else(|| PathBuf::from(format!("{name}.quorate"))),
-            entry,
+        let data_directory = self.data_dir.unwrap_or_else(|| PathBuf::from(format!("{name}.quorate")));
+        let mut member = Plan {
             peer_urls,
             client_urls: advertised("--advertise-client-urls", self.advertise_client_urls, &listen_client)?,
-            heartbeat_interval,
-            election_timeout,
             quota_backend_bytes: limits.quota_backend_bytes,
             learners_max: self.max_learners.unwrap_or(Plan::DEFAULT_LEARNERS_MAX),
             strict_reconfiguration: self.strict_reconfig_check.unwrap_or(true),
             low_space_bytes: self.low_space_bytes.unwrap_or(Plan::DEFAULT_LOW_SPACE_BYTES),
             tracing: log_level >= tracing::Level::DEBUG,
-            server: limits.server(election_timeout),
-            name,
+            ..Plan::new(&name, data_directory, entry)
         };
+        consensus.set_consensus(&mut member)?;
+        member.server = limits.server(member.election_timeout);
         Ok(ServePlan {
             member,
             listen_client: listen_client.iter().map(|url| authority(url).to_owned()).collect(),
@@ -158,18 +156,6 @@ fn is_joining(state: Option<&str>) -> Result<bool> {
         Some("existing") => Ok(true),
         Some(other) => bail!("--initial-cluster-state {other}: new or existing is wanted"),
     }
-}
-
-fn intervals(heartbeat_ms: Option<u64>, election_ms: Option<u64>) -> Result<(Duration, Duration)> {
-    let heartbeat = heartbeat_ms.unwrap_or(100);
-    let election = election_ms.unwrap_or(1000);
-    ensure!(heartbeat > 0, "--heartbeat-interval must be at least 1 ms");
-    ensure!(election <= 50_000, "--election-timeout {election} is over the limit of 50000 ms");
-    ensure!(
-        election >= 10 * heartbeat,
-        "--election-timeout {election} must be at least 10 times --heartbeat-interval {heartbeat}, or followers give up on a healthy leader"
-    );
-    Ok((Duration::from_millis(heartbeat), Duration::from_millis(election)))
 }
 
 fn log_level(text: &str) -> Result<tracing::Level> {

@@ -69,6 +69,37 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_ELECTION_TIMEOUT", value_name = "MS")]
     pub election_timeout: Option<u64>,
 
+    /// Let a leader answer reads without asking a majority, trusting clocks to --clock-rate-error-ppm. Alike at all members, as
+    /// --election-timeout must be then [default: false]
+    #[arg(long, env = "QUORATE_LEASE_READS", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub lease_reads: Option<bool>,
+
+    /// With --lease-reads: by how many parts per million any member's clock may run too fast or too slow [default: 500]
+    #[arg(long, env = "QUORATE_CLOCK_RATE_ERROR_PPM", value_name = "PPM")]
+    pub clock_rate_error_ppm: Option<u32>,
+
+    /// Who should lead, 0 to 255: a leader hands over to a member with a higher one that keeps up [default: 0]
+    #[arg(long, env = "QUORATE_LEADER_PRIORITY", value_name = "PRIORITY")]
+    pub leader_priority: Option<u8>,
+
+    /// Milliseconds in which a leader's disk may finish nothing before the leader hands over; less than --election-timeout
+    /// [default: half of --election-timeout]
+    #[arg(long, env = "QUORATE_DISK_STALL_TIMEOUT", value_name = "MS")]
+    pub disk_stall_timeout: Option<u64>,
+
+    /// A leader refuses writes while more bytes than this are not yet on a majority of disks [default: 67108864]
+    #[arg(long, env = "QUORATE_UNCOMMITTED_BYTES_MAX", value_name = "BYTES")]
+    pub uncommitted_bytes_max: Option<u64>,
+
+    /// Writes that share one entry of the log, in bytes; a larger write has one to itself [default: 1048576]
+    #[arg(long, env = "QUORATE_MAX_BATCH_BYTES", value_name = "BYTES")]
+    pub max_batch_bytes: Option<usize>,
+
+    /// The same, counted [default: 1024]
+    #[arg(long, env = "QUORATE_MAX_BATCH_COMMANDS", value_name = "COUNT")]
+    pub max_batch_commands: Option<usize>,
+
     /// History above so many bytes raises the NOSPACE alarm [default: 2147483648]
     #[arg(long, env = "QUORATE_QUOTA_BACKEND_BYTES", value_name = "BYTES")]
     pub quota_backend_bytes: Option<u64>,
@@ -142,6 +173,13 @@ const VARIABLES: &[&str] = &[
     "QUORATE_STRICT_RECONFIG_CHECK",
     "QUORATE_HEARTBEAT_INTERVAL",
     "QUORATE_ELECTION_TIMEOUT",
+    "QUORATE_LEASE_READS",
+    "QUORATE_CLOCK_RATE_ERROR_PPM",
+    "QUORATE_LEADER_PRIORITY",
+    "QUORATE_DISK_STALL_TIMEOUT",
+    "QUORATE_UNCOMMITTED_BYTES_MAX",
+    "QUORATE_MAX_BATCH_BYTES",
+    "QUORATE_MAX_BATCH_COMMANDS",
     "QUORATE_QUOTA_BACKEND_BYTES",
     "QUORATE_LOW_SPACE_BYTES",
     "QUORATE_MAX_REQUEST_BYTES",
@@ -182,7 +220,7 @@ impl Settings {
         Settings::from_yaml(&text).with_context(|| format!("in the configuration file {}", path.display()))
     }
 
-    fn from_yaml(text: &str) -> Result<Settings> {
+    pub(super) fn from_yaml(text: &str) -> Result<Settings> {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Ok(Settings::default());
         }
@@ -206,6 +244,13 @@ impl Settings {
             strict_reconfig_check: self.strict_reconfig_check.or(weaker.strict_reconfig_check),
             heartbeat_interval: self.heartbeat_interval.or(weaker.heartbeat_interval),
             election_timeout: self.election_timeout.or(weaker.election_timeout),
+            lease_reads: self.lease_reads.or(weaker.lease_reads),
+            clock_rate_error_ppm: self.clock_rate_error_ppm.or(weaker.clock_rate_error_ppm),
+            leader_priority: self.leader_priority.or(weaker.leader_priority),
+            disk_stall_timeout: self.disk_stall_timeout.or(weaker.disk_stall_timeout),
+            uncommitted_bytes_max: self.uncommitted_bytes_max.or(weaker.uncommitted_bytes_max),
+            max_batch_bytes: self.max_batch_bytes.or(weaker.max_batch_bytes),
+            max_batch_commands: self.max_batch_commands.or(weaker.max_batch_commands),
             quota_backend_bytes: self.quota_backend_bytes.or(weaker.quota_backend_bytes),
             low_space_bytes: self.low_space_bytes.or(weaker.low_space_bytes),
             max_request_bytes: self.max_request_bytes.or(weaker.max_request_bytes),

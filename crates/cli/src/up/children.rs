@@ -48,6 +48,8 @@ pub enum Event {
 /// All nodes.
 pub struct Fleet {
     directory: PathBuf,
+    /// Settings for every node, as the command line gave them.
+    settings: Vec<String>,
     children: Vec<Child>,
     /// Process ids of those that run.
     running: Vec<Option<u32>>,
@@ -57,11 +59,11 @@ pub struct Fleet {
 
 impl Fleet {
     /// Nothing runs yet.
-    pub fn new(directory: PathBuf, plans: Vec<NodePlan>) -> Fleet {
+    pub fn new(directory: PathBuf, plans: Vec<NodePlan>, settings: Vec<String>) -> Fleet {
         let (exited, exits) = mpsc::unbounded_channel();
         let running = vec![None; plans.len()];
         let children = plans.into_iter().enumerate().map(|(index, plan)| Child { index, plan }).collect();
-        Fleet { directory, children, running, exits, exited }
+        Fleet { directory, settings, children, running, exits, exited }
     }
 
     /// Starts every node.
@@ -99,6 +101,7 @@ impl Fleet {
             .args(["--listen-peer-urls", &url(plan.peer_port)])
             .args(["--initial-cluster", &cluster.join(",")])
             .arg("--stop-with-stdin")
+            .args(&self.settings)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)

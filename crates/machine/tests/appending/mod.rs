@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 use quorate_machine::{
-    ApplyContext, ClientTag, Command, Machine, MachineConfig, MachineOutput, RequestError, RestoreError, StateMachine,
-    encode_batch,
+    ApplyContext, ClientTag, Command, KeptReplies, Machine, MachineConfig, MachineOutput, RequestError, RestoreError,
+    StateMachine, encode_batch,
 };
 use quorate_protocol::Decision;
 use quorate_types::{Incarnation, NodeId, Session, Slot, Time};
 use std::time::Duration;
+
+/// The reply to opening a session has this bit, the slot above the lowest byte, and the index in it.
+pub const OPENED: u64 = 1 << 63;
+/// The reply to closing one.
+pub const CLOSED: u64 = 1 << 62;
 
 /// Appends each command; a command's reply is its position, a query's the length.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +24,13 @@ impl StateMachine for AppendingList {
     type Query = ();
     type Reply = u64;
     type Duty = ();
+
+    const KEPT_REPLIES: Option<KeptReplies<u64>> = Some(KeptReplies {
+        encode: |position| quorate_wire::encode_to_bytes(position),
+        decode: quorate_wire::decode_exact,
+        opened: |client, _| OPENED | client.slot.0 << 8 | u64::from(client.index),
+        closed: || CLOSED,
+    });
 
     fn empty() -> AppendingList {
         AppendingList { items: Vec::new() }

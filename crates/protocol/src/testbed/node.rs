@@ -1,7 +1,9 @@
 //! One member of the testbed.
 
 use super::snapshots::{Install, Received};
-use crate::{Decision, Event, Gate, Input, Outbox, ReadToken, Refusal, Refused, Replica, Setup, SnapshotId, Start};
+use crate::{
+    Decision, Event, Gate, Input, OpenError, Outbox, ReadToken, Refusal, Refused, Replica, Setup, SnapshotId, Start,
+};
 use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
@@ -39,8 +41,8 @@ pub struct TestNode<R: Replica> {
     /// Snapshots that arrived and are not installed. They survive crashes.
     pub(super) received: BTreeMap<SnapshotId, Received<R>>,
     pub(super) install: Option<Install>,
-    /// Of this node, once computed and until it changes.
-    pub(super) fingerprint: OnceLock<u64>,
+    /// What opens from the durable records alone, once asked for and until they, the applied mark or the incarnation change.
+    pub(super) ghost: OnceLock<Result<Arc<R>, OpenError>>,
 }
 
 impl<R: Replica> TestNode<R> {
@@ -59,6 +61,13 @@ impl<R: Replica> TestNode<R> {
     /// Durable records in order.
     pub fn records(&self) -> impl Iterator<Item = &R::Record> {
         self.records.iter().map(|(_, record)| record)
+    }
+    /// What opens from the durable records alone, if [`Testbed::recovered`] was asked, or a fingerprint taken that sees it, since they last
+    /// changed.
+    ///
+    /// [`Testbed::recovered`]: super::Testbed::recovered
+    pub fn recovered(&self) -> Option<&R> {
+        self.ghost.get()?.as_deref().ok()
     }
     /// The snapshot whose installation is under way.
     pub fn installing(&self) -> Option<SnapshotId> {
@@ -131,11 +140,12 @@ impl<R: Replica> TestNode<R> {
             last_snapshot: 0,
             received: BTreeMap::new(),
             install: None,
-            fingerprint: OnceLock::new(),
+            ghost: OnceLock::new(),
         }
     }
 
     pub(super) fn write(&mut self, ticket: Ticket, write: DiskWrite<R>) {
+        self.ghost = OnceLock::new();
         if let Some(drop_before) = write.drop_before {
             self.records.retain(|(written, _)| *written >= drop_before);
         }
@@ -154,6 +164,12 @@ impl<R: Replica> TestNode<R> {
         self.applied_durable.hash(state);
         self.received.hash(state);
         self.install.hash(state);
+    }
+
+    /// What it has told, as far as others can look at it.
+    pub(super) fn hash_told(&self, state: &mut impl Hasher) {
+        (self.lead, self.settled, &self.reach, self.retired).hash(state);
+        (&self.reads, &self.refusals).hash(state);
     }
 
     pub(super) fn hash_records(&self, state: &mut impl Hasher) {

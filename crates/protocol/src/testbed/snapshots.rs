@@ -4,6 +4,7 @@ use super::{Testbed, touch};
 use crate::{Decision, Input, Replica, SnapshotId, TransferOutcome};
 use quorate_types::{Incarnation, NodeId, Slot, Ticket};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// A snapshot on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +95,7 @@ impl<R: Replica> Testbed<R> {
         let node = self.node_mut(id);
         node.decided.clone_from(&transfer.content);
         node.applied_durable = through;
+        node.ghost = OnceLock::new();
         self.input(id, Input::Applied { through, durable: through, digest: 0 });
         self.end_transfer(&transfer, TransferOutcome::Installed);
         true
@@ -152,6 +154,7 @@ impl<R: Replica> Testbed<R> {
 
     fn arrive(&mut self, transfer: Transfer<R>) {
         let to = transfer.to;
+        self.reached_out |= !self.nodes.contains_key(&to);
         if self.nodes.get(&to).is_none_or(|node| node.replica.is_none()) {
             return self.end_transfer(&transfer, TransferOutcome::Failed);
         }
@@ -163,7 +166,10 @@ impl<R: Replica> Testbed<R> {
 
     fn end_transfer(&mut self, transfer: &Transfer<R>, outcome: TransferOutcome) {
         let Transfer { from, to, id, incarnation, .. } = transfer;
-        let node = touch(self.nodes.get_mut(from).expect("a transfer's sender is a node"));
+        let Some(node) = self.nodes.get_mut(from).map(touch) else {
+            self.reached_out = true;
+            return;
+        };
         if node.setup.incarnation == *incarnation {
             self.input(*from, Input::SnapshotSent { to: *to, id: *id, outcome });
         }

@@ -86,6 +86,23 @@ fn a_round_sent_again_later_starts_no_later_lease() {
     assert!(cluster.node(1).has_lease(ms(1_100)) && !cluster.node(1).has_lease(ms(1_000) + usable()));
 }
 
+/// Found by a campaign: what it had sent before was forgotten by then, and looked new when it was sent once more.
+#[test]
+fn a_leader_that_wakes_up_has_no_lease_by_what_was_answered_before_it_slept() {
+    let mut cluster = led(3);
+    cluster.bed.set_now(ms(1_000));
+    renew(&mut cluster);
+    assert!(cluster.node(1).has_lease(ms(1_001)));
+    let awake = ms(1_000) + with_leases().election_timeout * 2;
+    cluster.bed.set_now(awake);
+    cluster.propose(1, "x");
+    assert!(!cluster.node(1).has_lease(awake), "meanwhile others may have elected somebody");
+    assert!(!read_at(&mut cluster, awake, 1));
+    cluster.run();
+    assert_eq!(released(&cluster, 1).len(), 1, "it had to ask");
+    assert!(cluster.node(1).has_lease(awake));
+}
+
 #[test]
 fn answers_of_a_minority_start_no_lease() {
     let mut cluster = led(5);

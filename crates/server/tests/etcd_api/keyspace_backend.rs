@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, LogPlace, Query, Reply, Request};
-use quorate_machine::{Consistency, StateMachine};
+use quorate_machine::{ClientId, Consistency, StateMachine};
 use quorate_server::{
     Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail,
-    NodeStatus, ServerConfig, WatchDesk, WatchEntrance,
+    NodeStatus, ServerConfig, SessionAnswer, SessionCall, WatchDesk, WatchEntrance,
 };
 use quorate_types::{Slot, Time};
 use tokio::sync::{Semaphore, mpsc};
@@ -144,6 +144,19 @@ impl Backend for KeyspaceBackend {
                 LeaseAnswer::Remaining { remaining_seconds: ttl_seconds, granted_seconds: ttl_seconds }
             }
         })
+    }
+
+    /// What keeps replies is the machine around a keyspace, and there is none here.
+    async fn open_session(&self) -> Result<(ClientId, u64), BackendError> {
+        Err(BackendError::Unsupported("Session.Open without a machine".to_owned()))
+    }
+
+    async fn call_in_session(&self, _: SessionCall) -> Result<SessionAnswer, BackendError> {
+        Err(BackendError::Unsupported("Session.Call without a machine".to_owned()))
+    }
+
+    async fn close_session(&self, _: ClientId) -> Result<(), BackendError> {
+        Err(BackendError::Unsupported("Session.Close without a machine".to_owned()))
     }
 
     fn watches(&self) -> &WatchEntrance {

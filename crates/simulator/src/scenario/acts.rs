@@ -1,14 +1,14 @@
 //! Acts in the words of the language: read and written.
 
 use super::words::{Parsed, duration, duration_words, latency, latency_words, node, number};
-use crate::act::{Act, Malfunction, Moment};
+use crate::act::{Act, Malfunction, Moment, Wish};
 use crate::network::Link;
 use crate::random::Chance;
 use crate::world::DiskModel;
 use quorate_disk::model::Harm;
 use quorate_node::Lane;
 use quorate_protocol::LinkState;
-use quorate_types::NodeId;
+use quorate_types::{MemberRole, NodeId};
 
 const MOMENTS: [(&str, Moment); 8] = [
     ("journal-write", Moment::Write(Lane::Journal)),
@@ -29,7 +29,26 @@ pub(super) fn parse(words: &[&str]) -> Parsed<Option<Vec<Act>>> {
     if let Some(act) = disk(words)? {
         return Ok(Some(vec![act]));
     }
+    if let Some(act) = steering(words)? {
+        return Ok(Some(vec![act]));
+    }
     network(words)
+}
+
+fn steering(words: &[&str]) -> Parsed<Option<Act>> {
+    let change = |who: &str, wish: Wish| Ok(Some(Act::ChangeMembers { node: node(who)?, wish }));
+    match words {
+        ["start-joining", who] => Ok(Some(Act::StartJoining(node(who)?))),
+        ["move-leader", who, to] => Ok(Some(Act::MoveLeader { node: node(who)?, to: node(to)? })),
+        ["members", who, "add", id] => change(who, Wish::Add { id: node(id)?, role: MemberRole::Joining }),
+        ["members", who, "add-learner", id] => change(who, Wish::Add { id: node(id)?, role: MemberRole::Learner }),
+        ["members", who, "remove", id] => change(who, Wish::Remove { id: node(id)? }),
+        ["members", who, "promote", id] => change(who, Wish::Promote { id: node(id)?, replacing: None }),
+        ["members", who, "promote", id, "replacing", replaced] => {
+            change(who, Wish::Promote { id: node(id)?, replacing: Some(node(replaced)?) })
+        }
+        _ => Ok(None),
+    }
 }
 
 fn process(words: &[&str]) -> Parsed<Option<Act>> {
@@ -170,6 +189,24 @@ fn write_disk(act: &Act) -> String {
         Act::Wipe(node) => format!("wipe {node}"),
         Act::Copy(node) => format!("copy {node}"),
         Act::PutBack(node) => format!("put-back {node}"),
+        on_cluster_or_network => write_steering(on_cluster_or_network),
+    }
+}
+
+fn write_steering(act: &Act) -> String {
+    match act {
+        Act::StartJoining(node) => format!("start-joining {node}"),
+        Act::MoveLeader { node, to } => format!("move-leader {node} {to}"),
+        Act::ChangeMembers { node, wish } => {
+            let wish = match wish {
+                Wish::Add { id, role: MemberRole::Learner } => format!("add-learner {id}"),
+                Wish::Add { id, .. } => format!("add {id}"),
+                Wish::Remove { id } => format!("remove {id}"),
+                Wish::Promote { id, replacing: None } => format!("promote {id}"),
+                Wish::Promote { id, replacing: Some(replaced) } => format!("promote {id} replacing {replaced}"),
+            };
+            format!("members {node} {wish}")
+        }
         on_network => write_network(on_network),
     }
 }
@@ -318,6 +355,13 @@ mod tests {
             Act::Wipe(one),
             Act::Copy(one),
             Act::PutBack(one),
+            Act::StartJoining(two),
+            Act::MoveLeader { node: one, to: two },
+            Act::ChangeMembers { node: one, wish: Wish::Add { id: two, role: MemberRole::Joining } },
+            Act::ChangeMembers { node: one, wish: Wish::Add { id: two, role: MemberRole::Learner } },
+            Act::ChangeMembers { node: one, wish: Wish::Remove { id: two } },
+            Act::ChangeMembers { node: one, wish: Wish::Promote { id: two, replacing: None } },
+            Act::ChangeMembers { node: one, wish: Wish::Promote { id: two, replacing: Some(one) } },
         ];
         let victims = vec![(one, ms(1)), (two, ms(2))];
         acts.extend(Moment::ALL.map(|moment| Act::CrashAt { watched: two, moment, victims: victims.clone() }));

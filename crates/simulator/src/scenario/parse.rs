@@ -3,7 +3,7 @@
 use super::acts;
 use super::script::{Call, Expectation, Line, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
 use super::words::{Parsed, bounded, duration, node, number};
-use crate::act::Ask;
+use crate::act::{Act, Ask};
 use crate::swarm::Plan;
 use bytes::Bytes;
 use quorate_node::Consistency;
@@ -134,6 +134,9 @@ fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
         }
         ["revoke", who, lease, "as", name] => (who, Call::Ask(Ask::Revoke { lease: number(lease)? }), name),
         ["keep-alive", who, lease, "as", name] => (who, Call::Ask(Ask::KeepAlive { lease: number(lease)? }), name),
+        ["clear-low-space", who, member, "as", name] => {
+            (who, Call::Ask(Ask::ClearLowSpace { member: node(member)? }), name)
+        }
         ["get", who, key, "as", name] => (who, read(Some(key), Consistency::Linearizable), name),
         ["peek", who, key, "as", name] => (who, read(Some(key), Consistency::Local), name),
         ["get-all", who, "as", name] => (who, read(None, Consistency::Linearizable), name),
@@ -141,7 +144,7 @@ fn call_step(words: &[&str]) -> Parsed<Option<Step>> {
         ["propose", who, value, "as", name] => (who, Call::Propose { value: (*value).to_owned() }, name),
         [
             "put" | "delete" | "swap" | "compact" | "get" | "peek" | "get-all" | "peek-all" | "propose" | "grant"
-            | "attach" | "revoke" | "keep-alive",
+            | "attach" | "revoke" | "keep-alive" | "clear-low-space",
             ..,
         ] => {
             return Err("a call ends with `as NAME`, as in `put n1 key value as first`".to_owned());
@@ -159,6 +162,8 @@ fn fault_step(words: &[&str]) -> Parsed<Option<Step>> {
         ["lose", rest @ ..] => Step::Treat(Treatment::Lose, picked(rest)?),
         ["hold", rest @ ..] => Step::Treat(Treatment::Hold, picked(rest)?),
         ["deliver"] => Step::Deliver,
+        ["deliver", rest @ ..] => deliver_one(rest, false)?,
+        ["copy", rest @ ..] if rest.len() > 1 => deliver_one(rest, true)?,
         ["pass"] => Step::Pass,
         _ => return Ok(None),
     }))
@@ -208,6 +213,11 @@ fn told(rule: &str, who: &str, said: &str, told: bool) -> Parsed<Expectation> {
     Ok(Expectation::Told { rule: rule.to_owned(), node: node(who)?, verdict, told })
 }
 
+fn deliver_one(words: &[&str], copy: bool) -> Parsed<Step> {
+    let picked = picked(words)?;
+    Ok(Step::DeliverOne { number: picked.times.unwrap_or(1), picked, copy })
+}
+
 fn picked(words: &[&str]) -> Parsed<Picked> {
     let (kind, from, to, times) = match words {
         [kind, from, "->", to] => (kind, from, to, None),
@@ -220,7 +230,13 @@ fn picked(words: &[&str]) -> Parsed<Picked> {
 
 /// Every node a step names must exist.
 fn check_nodes(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let nodes = scenario.node_count();
+    let joiner = |line: &Line| match &line.step {
+        Step::Act(acts) => {
+            acts.iter().filter_map(|act| if let Act::StartJoining(node) = act { Some(node.0) } else { None }).max()
+        }
+        _ => None,
+    };
+    let nodes = scenario.steps.iter().filter_map(joiner).max().unwrap_or(0).max(scenario.node_count());
     for line in &scenario.steps {
         let is_for_raft = matches!(line.step, Step::Aftermath { .. })
             || matches!(line.step, Step::Call { call: Call::Ask(Ask::Put { .. }), .. });
@@ -275,6 +291,7 @@ mod tests {
         assert_eq!(error("crash n4"), "line 1: there is no node n4: the scenario has 3 nodes");
         assert!(error("put n1 a b").contains("as NAME"));
         assert!(error("run 1ms\nnodes 3").contains("before the first step"));
+        assert!(error("copy append n1 n2").contains("KIND n1 -> n2 [N]"));
         assert!(error("jump").contains("no setting and no step"));
         assert!(error("protocol raft2").contains("raft or paxos"));
     }

@@ -2,10 +2,10 @@
 
 use super::decree::SingleValue;
 use super::script::{Call, Expectation, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
-use crate::network::{Fate, FilterRule};
+use crate::network::{Fate, FilterRule, Flight};
 use crate::random::Chance;
 use crate::swarm::{Aftermath, History, Judged, Plan, Subject, new_world};
-use crate::world::{BrokenPromise, DiskModel, OperationId, Outcome, World, WorldConfig};
+use crate::world::{BrokenPromise, Checks, DiskModel, OperationId, Outcome, World, WorldConfig};
 use crate::{Keep, Latency, Transcript};
 use bytes::Bytes;
 use quorate_keyspace::Keyspace;
@@ -66,6 +66,16 @@ impl Scenario {
         stage.carry_out(self).0.broken_promise().cloned()
     }
 
+    /// Carries a script out on a replica and a state machine of the caller's, whatever protocol it names, with the script's
+    /// settings, these of the protocol, and these checks; says which promise was broken. It ends there, or at the first step
+    /// that fails.
+    #[must_use]
+    pub fn replay_with<R: Subject, S: Judged>(&self, config: R::Config, checks: Checks) -> Option<BrokenPromise> {
+        let config = WorldConfig { checks, ..self.config(NodeConfig::new(config)) };
+        let world: World<R, S> = World::new(config, self.seed);
+        Stage::new(self, world, self.times()).carry_out(self).0.broken_promise().cloned()
+    }
+
     fn raft_world(&self, keep: Keep) -> World<Raft, Keyspace> {
         if let Some(mut plan) = self.plan() {
             plan.tracing = true;
@@ -111,7 +121,7 @@ struct Called {
     ended: Option<(Ending, String)>,
 }
 
-struct Stage<R: Replica, S: Judged> {
+struct Stage<R: Subject, S: Judged> {
     world: World<R, S>,
     history: History,
     calls: BTreeMap<String, Called>,
@@ -123,7 +133,7 @@ struct Stage<R: Replica, S: Judged> {
 
 type Checked = Result<(), String>;
 
-impl<R: Replica, S: Judged> Stage<R, S> {
+impl<R: Subject, S: Judged> Stage<R, S> {
     fn new(scenario: &Scenario, mut world: World<R, S>, (patience, longest_call): (Duration, Duration)) -> Stage<R, S> {
         world.set_manual_timers(scenario.manual_timers);
         let (mut history, calls) = (History::default(), BTreeMap::new());
@@ -176,6 +186,7 @@ impl<R: Replica, S: Judged> Stage<R, S> {
             Step::Act(acts) => acts.iter().for_each(|act| world.act(act)),
             Step::Treat(treatment, picked) => world.add_filter(rule(*treatment, picked)),
             Step::Deliver => world.release_held(),
+            Step::DeliverOne { picked, number, copy } => return self.deliver_one(picked, *number, *copy),
             Step::Pass => world.clear_filters(),
             Step::Note(text) => world.remark(text.clone()),
             Step::Aftermath { without } => {
@@ -191,6 +202,22 @@ impl<R: Replica, S: Judged> Stage<R, S> {
             }
         }
         Ok(())
+    }
+
+    fn deliver_one(&mut self, picked: &Picked, number: u64, copy: bool) -> Checked {
+        let wanted = rule(Treatment::Hold, picked);
+        let mut met = 0;
+        let is_it = |flight: &Flight| {
+            let matches = wanted.matches(flight.from, flight.to, flight.kind);
+            met += u64::from(matches);
+            matches && met == number
+        };
+        let world = &mut self.world;
+        let gone = if copy { world.repeat_held_where(is_it) } else { world.release_held_where(is_it) };
+        ensure(gone == 1, || {
+            let held = world.held().iter().map(|held| format!("{} {} -> {}", held.kind, held.from, held.to));
+            format!("no such message is held; held are: {}", held.collect::<Vec<_>>().join(", "))
+        })
     }
 
     fn run_until_leader(&mut self, wanted: Option<NodeId>) -> Checked {

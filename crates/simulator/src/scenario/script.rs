@@ -137,6 +137,12 @@ pub(super) enum Step {
     Act(Vec<Act>),
     Treat(Treatment, Picked),
     Deliver,
+    /// One message that is held goes, or a copy of it; of those picked the one of this number, from 1.
+    DeliverOne {
+        picked: Picked,
+        number: u64,
+        copy: bool,
+    },
     Pass,
     Note(String),
     Expect(Expectation),

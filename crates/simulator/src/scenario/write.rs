@@ -88,6 +88,7 @@ fn words(step: &Step) -> String {
                 }
                 Ask::Revoke { lease } => format!("revoke {node} {lease}"),
                 Ask::KeepAlive { lease } => format!("keep-alive {node} {lease}"),
+                Ask::ClearLowSpace { member } => format!("clear-low-space {node} {member}"),
                 Ask::Read { key, consistency } => {
                     let verb = if *consistency == Consistency::Local { "peek" } else { "get" };
                     match key {

@@ -2,18 +2,18 @@
 
 use super::history::History;
 use super::judge;
-use super::subject::Judged;
+use super::subject::{Judged, Standing, Subject};
 use crate::world::World;
-use quorate_protocol::Replica;
-use quorate_types::{NodeId, Slot, Time};
+use quorate_types::{MemberRole, NodeId, Slot, Time};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Within so many times its patience after the storm, a cluster must serve at every live node. A Raft with sensible settings
 /// needs ten; drawn ones have windows and batches so small that a laggard may take longer to catch up.
-const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
+pub(super) const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
 
 /// A world in which nothing goes wrong any more, and what its clients know.
-pub(crate) struct Aftermath<'a, R: Replica, S: Judged> {
+pub(crate) struct Aftermath<'a, R: Subject, S: Judged> {
     pub(crate) world: &'a mut World<R, S>,
     pub(crate) history: &'a mut History,
     /// How long silence lasts before somebody else takes over.
@@ -22,36 +22,127 @@ pub(crate) struct Aftermath<'a, R: Replica, S: Judged> {
     pub(crate) longest_call: Duration,
 }
 
-impl<R: Replica, S: Judged> Aftermath<'_, R, S> {
+impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     /// Repairs everything but `left_down`, which is broken for ever, and demands of whoever runs then what is to be demanded; the
-    /// first finding is reported to the world. Of fewer than a majority only that what was answered agrees with itself.
-    pub(crate) fn examine(mut self, left_down: &[NodeId]) {
+    /// first finding is reported to the world. Of fewer than a majority only that what was answered agrees with itself. Says whether
+    /// more than that was demanded.
+    pub(crate) fn examine(mut self, left_down: &[NodeId]) -> bool {
         self.world.repair(left_down);
         self.world.stop_recording();
-        let core: Vec<NodeId> = self.world.nodes().filter(|node| self.world.is_running(*node)).collect();
-        let quorum = self.world.nodes().count() / 2 + 1;
-        if core.len() >= quorum {
-            if self.check_live(&core) && self.check_leases_end(&core) && self.world.broken_promise().is_none() {
-                judge::judge(self.world, self.history, &core);
+        if self.has_quorum() {
+            let Some(core) = self.await_answers() else { return true };
+            // What was asked before may have been carried out since: of the members there are now, too many may stay down for ever.
+            if self.has_quorum() {
+                let is_live = self.check_live(&core) && self.check_members(&core) && self.check_transfer(&core);
+                if is_live && self.check_leases_end(&core) && self.world.broken_promise().is_none() {
+                    judge::judge(self.world, self.history, &core);
+                }
+                return true;
             }
-            return;
         }
-        let over = self.world.now() + self.longest_call + self.patience * 2;
+        let over = self.every_call_over();
         self.run_until(over);
         if self.world.broken_promise().is_none() {
             judge::judge_answers(self.world, self.history);
         }
+        false
     }
 
-    /// `LiveAfterHeal`: all calls end; a new write at every live node is decided; everything decided is applied at every
+    /// Whether somebody who runs can get things decided, by the members that it goes by, with the votes of those it reaches. Who has the
+    /// newest log of these is elected sooner or later, and its members count from then on: a wish that reached its log, though
+    /// perhaps nobody else's, may leave a cluster without a majority, and one that reached only logs which may be outvoted may not.
+    pub(super) fn has_quorum(&self) -> bool {
+        let running: Vec<NodeId> = self.members_running();
+        let stands = |node: &NodeId| Some((*node, self.world.node(*node)?.replica().standing()));
+        let standings: BTreeMap<NodeId, Standing> = running.iter().filter_map(stands).collect();
+        standings.iter().any(|(node, own)| {
+            let reaches = |other: NodeId| !self.world.is_blocked(*node, other) && !self.world.is_blocked(other, *node);
+            let agrees = |voter: &&NodeId| {
+                reaches(**voter) && standings.get(*voter).is_some_and(|other| other.log_end <= own.log_end)
+            };
+            let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
+            own.halves.iter().any(|half| half.contains(node)) && own.halves.iter().all(carried)
+        })
+    }
+
+    /// When every call made by now has ended, on the slowest clock there may be.
+    fn every_call_over(&self) -> Time {
+        self.world.now() + self.longest_call * 10 / 9 + self.patience * 2
+    }
+
+    /// Those who are not known to be members no more, and run.
+    fn members_running(&self) -> Vec<NodeId> {
+        self.world.nodes().filter(|node| self.world.is_running(*node) && !self.world.is_removed(*node)).collect()
+    }
+
+    /// `LiveAfterHeal`: all calls end. The members who run then, and are to serve.
+    fn await_answers(&mut self) -> Option<Vec<NodeId>> {
+        let every_call_over = self.every_call_over();
+        if !self.run_while(every_call_over, |after| after.history.waiting() > 0 || after.world.asks_waiting() > 0) {
+            let members = self.members_running();
+            self.not_live("a call is still without an answer", &members);
+            return None;
+        }
+        if self.world.members_change() {
+            // A leader may still hold what it was asked about the members.
+            let settled = self.every_call_over();
+            self.run_until(settled);
+        }
+        let members = self.world.members().clone();
+        Some(self.members_running().into_iter().filter(|node| members.contains(*node)).collect())
+    }
+
+    /// `RetiredOnlyWhenRemoved`: who stopped for that is a member no more. `PromotedInTheEnd`: who joins, and runs, gets to vote.
+    fn check_members(&mut self, core: &[NodeId]) -> bool {
+        if let Some(wrong) = self.world.retired().iter().copied().find(|node| !self.world.is_removed(*node)) {
+            let detail = format!("{wrong} retired, but was not removed");
+            self.world.report_broken("RetiredOnlyWhenRemoved", Some(wrong), detail);
+            return false;
+        }
+        let joins = |after: &Self| {
+            let members = after.world.members();
+            core.iter()
+                .copied()
+                .find(|node| members.get(*node).is_some_and(|member| member.role == MemberRole::Joining))
+        };
+        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        if self.run_while(deadline, |after| joins(after).is_some()) || self.world.broken_promise().is_some() {
+            return true;
+        }
+        let detail = format!("faults are over and {:?} joins and runs, but has no vote yet", joins(self));
+        self.world.report_broken("PromotedInTheEnd", joins(self), detail);
+        false
+    }
+
+    /// `TransferInTheEnd`: somebody else who votes and runs comes to lead when asked to.
+    fn check_transfer(&mut self, core: &[NodeId]) -> bool {
+        let members = self.world.members().clone();
+        let leader = self.world.leader();
+        let heir = core.iter().copied().find(|node| Some(*node) != leader && members.is_voter(*node));
+        let Some(heir) = heir.filter(|_| R::IS_STEERED) else { return true };
+        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        while self.world.now() < deadline && self.world.broken_promise().is_none() {
+            self.world.ask_for_leader(heir, heir);
+            let asked = |after: &Self| after.world.leader() != Some(heir) && after.world.asks_waiting() > 0;
+            self.run_while(deadline, asked);
+            if self.world.leader() == Some(heir) {
+                return true;
+            }
+            let again = self.world.now() + self.patience / 4;
+            self.run_until(again);
+        }
+        if self.world.broken_promise().is_some() {
+            return true;
+        }
+        let detail = format!("faults are over and {heir}, which votes and runs, does not come to lead when asked to");
+        self.world.report_broken("TransferInTheEnd", Some(heir), detail);
+        false
+    }
+
+    /// `LiveAfterHeal`: a new write at every live node is decided; everything decided is applied at every
     /// live node; every key can be read.
     fn check_live(&mut self, core: &[NodeId]) -> bool {
-        let healed = self.world.now();
-        let every_call_over = healed + self.longest_call + self.patience * 2;
-        if !self.run_while(every_call_over, |after| after.history.waiting() > 0) {
-            return self.not_live("a call is still without an answer", core);
-        }
-        let deadline = self.world.now().max(healed) + self.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.patience * LIVE_AFTER_HEAL_PATIENCES;
         for node in core {
             if !self.answered_at(*node, deadline, |history, world| history.probe_write(world, *node)) {
                 return self.not_live(&format!("a new write at {node} is not decided"), core);
@@ -116,6 +207,10 @@ impl<R: Replica, S: Judged> Aftermath<'_, R, S> {
     }
 
     fn not_live(&mut self, what: &str, core: &[NodeId]) -> bool {
+        self.not_live_for("LiveAfterHeal", &format!("faults are over and {what}"), core)
+    }
+
+    pub(super) fn not_live_for(&mut self, property: &'static str, what: &str, core: &[NodeId]) -> bool {
         let states: Vec<String> = core
             .iter()
             .map(|node| match self.world.node(*node) {
@@ -135,13 +230,13 @@ impl<R: Replica, S: Judged> Aftermath<'_, R, S> {
                 }
             })
             .collect();
-        let detail = format!("faults are over and {what}; {}", states.join("; "));
-        self.world.report_broken("LiveAfterHeal", None, detail);
+        let detail = format!("{what}; {}", states.join("; "));
+        self.world.report_broken(property, None, detail);
         false
     }
 
     /// Runs while `needed`, up to `deadline`. Says whether it is no longer needed.
-    fn run_while(&mut self, deadline: Time, needed: impl Fn(&Self) -> bool) -> bool {
+    pub(super) fn run_while(&mut self, deadline: Time, needed: impl Fn(&Self) -> bool) -> bool {
         self.take_results();
         while needed(self) {
             if self.world.next_at().is_none_or(|next| next > deadline) || !self.world.step() {
@@ -152,7 +247,7 @@ impl<R: Replica, S: Judged> Aftermath<'_, R, S> {
         true
     }
 
-    fn run_until(&mut self, until: Time) {
+    pub(super) fn run_until(&mut self, until: Time) {
         self.run_while(until, |_| true);
         if self.world.broken_promise().is_none() {
             self.world.run_until(until);

@@ -80,12 +80,16 @@ impl Callers {
         let ask = self.draw_call::<S>(caller);
         let Some(who) = self.callers.get(caller) else { return };
         let nodes: Vec<NodeId> = world.nodes().collect();
-        let node = if self.random.happens(Chance::percent(70)) {
+        let node = if self.random.happens(Chance::percent(70)) && !world.is_removed(who.home) {
             who.home
         } else {
             self.random.pick(&nodes).copied().unwrap_or(who.home)
         };
-        let operation = self.history.ask(world, node, who.process, ask);
+        let process = who.process;
+        if self.history.refused_for_space() > 0 && self.random.happens(Chance::percent(10)) {
+            self.history.clear_low_space(world, node);
+        }
+        let operation = self.history.ask(world, node, process, ask);
         self.owners.insert(operation, caller);
     }
 

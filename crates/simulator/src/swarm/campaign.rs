@@ -151,7 +151,9 @@ impl CampaignReport {
         self.evidence += u64::from(report.is_evidence);
         self.marks.add(&report.marks);
         add_counts(&mut self.faults, report.faults.iter().map(|(fault, count)| ((*fault).to_owned(), *count)));
-        add_counts(&mut self.classes, report.plan.faults.iter().map(|(class, _)| (class.name().to_owned(), 1)));
+        let faults = report.plan.faults.iter().map(|(class, _)| class.name());
+        let classes = faults.chain(report.plan.steering.classes());
+        add_counts(&mut self.classes, classes.map(|class| (class.to_owned(), 1)));
         // Which seed it was counts too: a sum alone would not see two that changed places.
         self.trace_digest =
             self.trace_digest.wrapping_add(Random::stream(report.trace_hash, "seed", report.seed).bits());

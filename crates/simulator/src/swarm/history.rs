@@ -39,6 +39,7 @@ pub(crate) struct History {
     answered: u64,
     processes: u64,
     probes: u64,
+    refused_for_space: u64,
 }
 
 impl History {
@@ -72,6 +73,7 @@ impl History {
                 _ => {}
             }
         }
+        marks.hit_times(Mark::RefusedForSpace, self.refused_for_space);
         self.leases.mark(marks);
     }
 
@@ -98,8 +100,23 @@ impl History {
         self.processes
     }
 
+    /// How many calls were refused because a disk was nearly full.
+    pub(crate) fn refused_for_space(&self) -> u64 {
+        self.refused_for_space
+    }
+
+    /// Says that the disk of everybody has room again who is said there to have none.
+    pub(crate) fn clear_low_space<R: Replica, S: Judged>(&mut self, world: &mut World<R, S>, node: NodeId) {
+        let low = world.node(node).map(|node| node.state().low_space()).unwrap_or_default();
+        for member in low {
+            let process = self.new_process();
+            self.ask(world, node, process, Ask::ClearLowSpace { member });
+        }
+    }
+
     /// A write of nobody's, to see whether a node can decide something new.
     pub(crate) fn probe_write<R: Replica, S: Judged>(&mut self, world: &mut World<R, S>, node: NodeId) {
+        self.clear_low_space(world, node);
         self.probes += 1;
         let process = self.new_process();
         let value = Bytes::from(format!("probe-{}", self.probes));
@@ -127,6 +144,19 @@ impl History {
         operation
     }
 
+    /// A write that was asked for in several copies came to its end, all together.
+    pub(super) fn ended_over_copies(&mut self, mut ended: Ended) {
+        if ended.ending == Ending::Answered {
+            self.answered += 1;
+        }
+        // As below: every copy was answered so, and none has changed anything.
+        if ended.meaning == Some(Meaning::NoSpace) {
+            (ended.ending, ended.meaning) = (Ending::Refused, None);
+            self.refused_for_space += 1;
+        }
+        self.ended.push(ended);
+    }
+
     /// A call ended. Says whether it was served, and how it ended; `None` if it is none of these calls.
     pub(crate) fn returned<S: Judged>(&mut self, result: OperationResult<S::Reply>) -> Option<(bool, Ending)> {
         let (process, asked) = self.calls.remove(&result.operation)?;
@@ -139,12 +169,17 @@ impl History {
             *self.answered_at.entry(result.node).or_insert(0) += 1;
             self.answered += 1;
         }
-        let ending = result.outcome.ending();
-        let meaning = match &result.outcome {
+        let mut ending = result.outcome.ending();
+        let mut meaning = match &result.outcome {
             Outcome::Reply(reply) => Some(S::meaning(reply)),
             Outcome::Answer(answer) => Some(S::errand_meaning(answer)),
             _ => None,
         };
+        // An answer, for whoever counts answers; for whoever judges, a word that nothing was changed.
+        if meaning == Some(Meaning::NoSpace) {
+            (ending, meaning) = (Ending::Refused, None);
+            self.refused_for_space += 1;
+        }
         let OperationResult { node, life, called_at, returned_at, .. } = result;
         if let Some(meaning) = &meaning {
             self.leases.answered(&asked, meaning, called_at, returned_at);
@@ -186,6 +221,10 @@ fn submit<R: Replica, S: Judged>(world: &mut World<R, S>, node: NodeId, ask: &As
         }
         Ask::KeepAlive { lease } => {
             world.errand_described(node, S::keep_alive(*lease).unwrap_or_default(), format!("renew lease {lease}"))
+        }
+        Ask::ClearLowSpace { member } => {
+            let words = format!("say that {member} has room again");
+            world.submit_described(node, S::clear_low_space(*member).unwrap_or_default(), words)
         }
         Ask::Read { key, consistency } => {
             let what = key.as_ref().map_or_else(|| "everything".to_owned(), |key| key.escape_ascii().to_string());

@@ -101,6 +101,7 @@ fn check_answers(ended: &[Ended]) -> Result<(), Finding> {
             | (Ask::Attach { .. }, Some(Meaning::Put { .. } | Meaning::NoLease))
             | (Ask::Revoke { .. }, Some(Meaning::Revoked { .. } | Meaning::NoLease))
             | (Ask::KeepAlive { .. }, Some(Meaning::Renewed | Meaning::NoLease))
+            | (Ask::ClearLowSpace { .. }, Some(Meaning::Cleared))
             | (Ask::Read { .. }, Some(Meaning::Found { .. })) => true,
             (_, Some(_)) => false,
         };
@@ -309,7 +310,15 @@ fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<()
             Meaning::Delete { revision, existed } => Some((call, *revision, *existed)),
             Meaning::Swapped { revision, succeeded } => Some((call, *revision, *succeeded)),
             Meaning::Found { revision, .. } | Meaning::Revoked { revision } => Some((call, *revision, false)),
-            Meaning::Compacted | Meaning::Granted | Meaning::Renewed | Meaning::NoLease | Meaning::Refused(_) => None,
+            Meaning::Compacted
+            | Meaning::Granted
+            | Meaning::Renewed
+            | Meaning::NoLease
+            | Meaning::NoSpace
+            | Meaning::Cleared
+            | Meaning::Opened { .. }
+            | Meaning::Closed
+            | Meaning::Refused(_) => None,
         })
         .collect();
     let mut by_call = answered.clone();
@@ -322,6 +331,7 @@ fn check_real_time(effects: &BTreeMap<&[u8], u64>, ended: &[Ended]) -> Result<()
         | Ask::Grant { .. }
         | Ask::Revoke { .. }
         | Ask::KeepAlive { .. }
+        | Ask::ClearLowSpace { .. }
         | Ask::Read { .. } => None,
     }));
     by_call.sort_by_key(|(call, ..)| call.called_at);
@@ -398,6 +408,7 @@ fn check_linearizable(ended: &[Ended]) -> Result<(), Finding> {
                 | Ask::Attach { .. }
                 | Ask::Revoke { .. }
                 | Ask::KeepAlive { .. }
+                | Ask::ClearLowSpace { .. }
                 | Ask::Read { .. },
                 _,
             ) => {}
@@ -426,6 +437,7 @@ fn keys_of(ended: &[Ended]) -> Vec<&[u8]> {
             | Ask::Attach { .. }
             | Ask::Revoke { .. }
             | Ask::KeepAlive { .. }
+            | Ask::ClearLowSpace { .. }
             | Ask::Read { key: None, .. } => None,
         })
         .collect();

@@ -3,9 +3,11 @@
 use super::subject::{Judged, MIRROR, Meaning, Versioned};
 use bytes::Bytes;
 use quorate_keyspace::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyValue, Keyspace, KeyspaceDutyConfig, KeyspaceError,
-    LeaseAnswer, LeaseErrand, Operation, PutRequest, Query, RangeRequest, Reply, Request, TxnRequest,
+    Alarm, AlarmAction, AlarmKind, AlarmRequest, Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyValue,
+    Keyspace, KeyspaceDutyConfig, KeyspaceError, LeaseAnswer, LeaseErrand, Operation, PutRequest, Query, RangeRequest,
+    Reply, Request, TxnRequest,
 };
+use quorate_types::NodeId;
 use quorate_wire::{decode_exact, encode_to_bytes};
 use std::time::Duration;
 
@@ -92,6 +94,16 @@ impl Judged for Keyspace {
         Keyspace::leases(self).map(|(id, _)| id.cast_unsigned()).collect()
     }
 
+    fn clear_low_space(member: NodeId) -> Option<Bytes> {
+        let alarm = Alarm { kind: AlarmKind::NoSpace, member: member.0 };
+        Some(encode_to_bytes(&Request::Alarm(AlarmRequest { action: AlarmAction::Deactivate, alarm })))
+    }
+
+    fn low_space(&self) -> Vec<NodeId> {
+        let low = self.alarms().filter(|alarm| alarm.kind == AlarmKind::NoSpace);
+        low.map(|alarm| NodeId(alarm.member)).collect()
+    }
+
     fn history(&self) -> Option<&dyn quorate_watch::History> {
         Some(self)
     }
@@ -120,9 +132,13 @@ impl Judged for Keyspace {
             Reply::Txn { revision, succeeded, .. } => {
                 Meaning::Swapped { revision: unsigned(*revision), succeeded: *succeeded }
             }
+            Reply::SessionOpened { client, .. } => Meaning::Opened { client: *client },
+            Reply::SessionClosed => Meaning::Closed,
             Reply::LeaseGranted { .. } => Meaning::Granted,
             Reply::LeaseRevoked { revision, .. } => Meaning::Revoked { revision: unsigned(*revision) },
             Reply::Error(KeyspaceError::LeaseNotFound) => Meaning::NoLease,
+            Reply::Error(KeyspaceError::NoSpace) => Meaning::NoSpace,
+            Reply::Alarms { .. } => Meaning::Cleared,
             // A compaction of what is compacted already, or is not there yet, changes nothing.
             Reply::Compacted { .. } | Reply::Error(KeyspaceError::Compacted | KeyspaceError::FutureRevision) => {
                 Meaning::Compacted

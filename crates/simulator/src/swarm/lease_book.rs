@@ -44,6 +44,9 @@ pub(super) struct LeaseBook {
     expired: u64,
     renewed: u64,
     renewed_under_next: u64,
+    /// Whether a node that joined led when it was looked, and how many leases ended by time under such a one.
+    joiner_leads: bool,
+    expired_under_joiner: u64,
     finding: Option<Finding>,
 }
 
@@ -56,6 +59,7 @@ impl LeaseBook {
         marks.hit_times(Mark::LeaseExpired, self.expired);
         marks.hit_times(Mark::LeaseRenewed, self.renewed);
         marks.hit_times(Mark::LeaseRenewedUnderNext, self.renewed_under_next);
+        marks.hit_times(Mark::LeaseExpiredUnderJoiner, self.expired_under_joiner);
     }
 
     pub(super) fn longest(&self) -> Duration {
@@ -136,6 +140,7 @@ impl LeaseBook {
             if let Some(node) = furthest.filter(|node| node.status().machine.applied == highest) {
                 self.looked_at = highest;
                 self.leader = world.leader();
+                self.joiner_leads = self.leader.is_some_and(|leader| !world.is_founder(leader));
                 self.compare(&node.state().leases(), world.now());
                 self.known_through = world.now();
             }
@@ -166,6 +171,7 @@ impl LeaseBook {
             if let Some(kept) = self.leases.get_mut(&lease) {
                 kept.ended_at = Some(now);
                 self.expired += u64::from(!kept.is_to_be_revoked);
+                self.expired_under_joiner += u64::from(!kept.is_to_be_revoked && self.joiner_leads);
             }
         }
     }

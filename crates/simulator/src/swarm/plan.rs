@@ -1,13 +1,15 @@
 //! What a seed decides before a run begins.
 
 use super::settings::draw_node;
+use super::steering::Steering;
 use super::subject::Subject;
 use crate::latency::Latency;
 use crate::network::Link;
 use crate::random::{Chance, Random};
 use crate::transcript::Keep;
 use crate::world::{Batching, Checks, DiskModel, WorldConfig};
-use quorate_types::{ClusterId, Membership};
+use quorate_machine::ClientBounds;
+use quorate_types::{ClusterId, Membership, NodeId};
 use std::time::Duration;
 
 /// How wrong the rate of a clock may be.
@@ -28,6 +30,8 @@ pub enum FaultClass {
     Damage,
     /// Links are cut, both ways or one way.
     Partition,
+    /// Some links stay: a leader in a corner, a hub, a chain.
+    PartialLinks,
     /// A link is cut and opened again and again.
     Flapping,
     /// A link becomes much worse than the others.
@@ -68,13 +72,14 @@ pub enum FaultClass {
 
 impl FaultClass {
     /// All of them.
-    pub const ALL: [FaultClass; 24] = [
+    pub const ALL: [FaultClass; 25] = [
         FaultClass::Loss,
         FaultClass::Repetition,
         FaultClass::Overtaking,
         FaultClass::Stragglers,
         FaultClass::Damage,
         FaultClass::Partition,
+        FaultClass::PartialLinks,
         FaultClass::Flapping,
         FaultClass::BadLink,
         FaultClass::Clog,
@@ -105,6 +110,7 @@ impl FaultClass {
             FaultClass::Stragglers => "stragglers",
             FaultClass::Damage => "damage",
             FaultClass::Partition => "partition",
+            FaultClass::PartialLinks => "partial-links",
             FaultClass::Crash => "crash",
             FaultClass::Pause => "pause",
             FaultClass::SlowNode => "slow-node",
@@ -155,6 +161,27 @@ pub struct Leases {
     pub ttl_seconds_max: u64,
 }
 
+/// How nodes hear of the space that their disks have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceNews {
+    /// How often.
+    pub every: Duration,
+    /// Below this it is said through the log, and nothing that grows is taken until an operator says that there is room.
+    pub low_bytes: u64,
+}
+
+/// How clients use sessions of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// How many clients have one at a time.
+    pub clients: u64,
+    /// How much is kept for them: often less than they would need.
+    pub bounds: ClientBounds,
+    /// Whether every copy of a request gets a number of its own, as from a client that has no session and asks again. Never by a
+    /// seed of its own accord: it is for showing that the judge sees what comes of it.
+    pub renumber_copies: bool,
+}
+
 /// Everything a seed decides beforehand. What happens when is drawn on the way, from the same seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -170,6 +197,8 @@ pub struct Plan {
     pub calm_link: Link,
     /// Every disk unless a fault slows it.
     pub disk: DiskModel,
+    /// What nodes hear of their disks' space, in half of all seeds, and in more where disks fill up.
+    pub space_news: Option<SpaceNews>,
     /// From input to attention.
     pub processing: Latency,
     /// Inputs per settle.
@@ -186,6 +215,8 @@ pub struct Plan {
     pub watchers: u64,
     /// How clients use leases, in half of all seeds.
     pub leases: Option<Leases>,
+    /// Clients with sessions of their own, in half of all seeds.
+    pub sessions: Option<Sessions>,
     /// How often the log says what is left of a lease that nobody renews.
     pub lease_checkpoints_every: Duration,
     /// How long a client waits between an answer and its next call.
@@ -200,6 +231,8 @@ pub struct Plan {
     pub damage_anywhere: bool,
     /// Whether a minority stays broken for ever when the storm is over.
     pub leave_minority_down: bool,
+    /// What is asked about the cluster itself, and who should lead.
+    pub steering: Steering,
     /// Whether nodes explain what they do. It must not matter.
     pub tracing: bool,
     /// How often a claim is checked against the synced-only disks.
@@ -213,7 +246,10 @@ impl Plan {
     #[must_use]
     pub fn of_seed(seed: u64) -> Plan {
         let plan = Plan::draw(&mut Random::stream(seed, "plan", 0));
-        plan.with_leases(&mut Random::stream(seed, "lease-plan", 0))
+        let plan = plan.with_leases(&mut Random::stream(seed, "lease-plan", 0));
+        let plan = plan.with_space_news(&mut Random::stream(seed, "space-plan", 0));
+        let plan = plan.with_steering(&mut Random::stream(seed, "steering-plan", 0));
+        plan.with_sessions(&mut Random::stream(seed, "session-plan", 0))
     }
 
     fn draw(random: &mut Random) -> Plan {
@@ -237,6 +273,7 @@ impl Plan {
                 write: Latency::between(Duration::ZERO, flush / 20),
                 flush: Latency::between(flush / 4, flush),
             },
+            space_news: None,
             processing: Latency::between(
                 Duration::ZERO,
                 patience / u32::try_from(random.log_uniform(200, 10_000)).unwrap_or(200),
@@ -248,6 +285,7 @@ impl Plan {
             mix: draw_mix(random),
             watchers: 0,
             leases: None,
+            sessions: None,
             lease_checkpoints_every: Duration::ZERO,
             think: Latency::between(Duration::ZERO, patience / u32::try_from(random.log_uniform(1, 64)).unwrap_or(1)),
             longest_call: patience * u32::try_from(random.log_uniform(1, 20)).unwrap_or(4),
@@ -255,6 +293,7 @@ impl Plan {
             storm: patience * u32::try_from(random.between(20, 60)).unwrap_or(20),
             damage_anywhere: random.happens(Chance::percent(15)),
             leave_minority_down: random.happens(Chance::percent(30)),
+            steering: Steering::default(),
             tracing: random.happens(Chance::percent(25)),
             ghost: draw_ghost(random),
             deep: *random
@@ -274,11 +313,47 @@ impl Plan {
         self
     }
 
+    fn with_space_news(mut self, random: &mut Random) -> Plan {
+        let every = self.patience * u32::try_from(random.log_uniform(1, 10)).unwrap_or(1);
+        let low_bytes = random.log_uniform(1 << 12, 1 << 17);
+        let percent = if self.has(FaultClass::DiskFull) { 80 } else { 50 };
+        self.space_news = random.happens(Chance::percent(percent)).then_some(SpaceNews { every, low_bytes });
+        self
+    }
+
+    fn with_steering(mut self, random: &mut Random) -> Plan {
+        let drift_ppm = if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX * 10_000 } else { 0 };
+        let clocks = u32::try_from(drift_ppm).ok().filter(|_| !self.has(FaultClass::Clock));
+        self.steering = Steering::draw(random, self.voters, self.patience, clocks);
+        // Some of what a campaign must have seen is only seen where nodes explain themselves.
+        self.tracing |= random.happens(Chance::percent(30));
+        self
+    }
+
+    /// By how much clocks run wrong, in parts per million.
+    fn clock_drift_ppm_max(&self) -> u32 {
+        let drift = if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX * 10_000 } else { 0 };
+        u32::try_from(drift).unwrap_or(0).max(self.steering.guidance.lease_clock_error_ppm.unwrap_or(0))
+    }
+
+    fn with_sessions(mut self, random: &mut Random) -> Plan {
+        let clients = random.between(1, 4);
+        let bounds = ClientBounds {
+            sessions_max: random.between(1, clients * 2),
+            window: random.log_uniform(5, 64),
+            reply_bytes_max: random.log_uniform(16, 1 << 10),
+            kept_bytes_max: random.log_uniform(16, 1 << 10),
+        };
+        self.sessions =
+            random.happens(Chance::percent(50)).then_some(Sessions { clients, bounds, renumber_copies: false });
+        self
+    }
+
     /// By how many percent a clock of this plan may be wrong about how much time has passed, but for times in which it
     /// stands still; `None` if clocks jump.
     pub(crate) fn clock_error_percent_max(&self) -> Option<u64> {
         let jumps = self.has(FaultClass::Clock);
-        (!jumps).then_some(if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX } else { 0 })
+        (!jumps).then_some(u64::from(self.clock_drift_ppm_max().div_ceil(10_000)))
     }
 
     /// Whether the storm has this class.
@@ -290,17 +365,26 @@ impl Plan {
     /// The world of this plan, before the storm.
     #[must_use]
     pub fn world<R: Subject>(&self, random: &mut Random, keep: Keep) -> WorldConfig<R> {
+        let mut node = draw_node::<R>(random, self);
+        // What is decided once must not be that a disk is full.
+        let space_news = self.space_news.filter(|_| R::SLOTS.is_none());
+        node.low_space_bytes = space_news.map_or(0, |news| news.low_bytes);
+        let guided = |id| (NodeId(id), R::guided(node.protocol.clone(), NodeId(id), &self.steering.guidance));
+        let protocols = (1..=self.voters + self.steering.spares).map(guided).collect();
         WorldConfig {
             cluster: ClusterId(1),
             members: Membership::of_voters(self.voters),
-            node: draw_node(random, self),
+            node,
+            protocols,
+            members_change: R::IS_STEERED && self.steering.members.is_some(),
             usual_link: self.calm_link,
             links: Vec::new(),
             disk: self.disk,
+            free_space_every: space_news.map(|news| news.every),
             processing: self.processing,
             batching: self.batching,
             clock_offset_max: Duration::from_secs(3600),
-            clock_drift_ppm_max: if self.has(FaultClass::Drift) { 100_000 } else { 0 },
+            clock_drift_ppm_max: self.clock_drift_ppm_max(),
             hints: Chance::percent(50),
             archive: self.has(FaultClass::Replay),
             doorman: true,

@@ -1,15 +1,18 @@
 //! The protocols of this workspace, as subjects.
 
-use super::subject::{Pace, Subject};
+use super::steering::Guidance;
+use super::subject::{Pace, Standing, Subject};
 use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
 use quorate_paxos::{AcceptedTo, Paxos};
-use quorate_raft::Raft;
+use quorate_raft::{LeaseReads, Raft};
+use quorate_types::NodeId;
 use std::time::Duration;
 
 impl Subject for Raft {
     const SLOTS: Option<u64> = None;
     const IMPOSSIBLE_MARKS: &'static [Mark] = &[];
+    const IS_STEERED: bool = true;
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_raft::Config {
         let patience = nanos(pace.patience);
@@ -38,6 +41,25 @@ impl Subject for Raft {
             ..quorate_raft::Config::default()
         }
     }
+
+    fn guided(config: quorate_raft::Config, node: NodeId, guidance: &Guidance) -> quorate_raft::Config {
+        let lease_reads = guidance.lease_clock_error_ppm;
+        quorate_raft::Config {
+            priority: guidance.priority(node),
+            tenure_heartbeats: guidance.tenure_heartbeats,
+            lease_reads: lease_reads.map(|clock_rate_error_ppm| LeaseReads { clock_rate_error_ppm }),
+            ..config
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let configuration = self.configuration();
+        let both = configuration.outgoing.iter().chain([&configuration.members]);
+        Standing {
+            halves: both.map(|half| half.voters().collect()).collect(),
+            log_end: (self.log().last_term(), self.log().last()),
+        }
+    }
 }
 
 impl Subject for Paxos {
@@ -62,6 +84,23 @@ impl Subject for Paxos {
         Mark::LeaseRenewedUnderNext,
         Mark::SnapshotInstalled,
         Mark::SnapshotAbandoned,
+        Mark::TransferFinished,
+        Mark::TransferAborted,
+        Mark::PreferredTookOver,
+        Mark::LeaseRead,
+        Mark::LearnerAdded,
+        Mark::JointEntered,
+        Mark::JointFinished,
+        Mark::PromotedAutomatically,
+        Mark::LeaderRemoved,
+        Mark::SnapshotToJoiner,
+        Mark::Retired,
+        Mark::RemovedRefused,
+        Mark::RemovedIdRefused,
+        Mark::RefusedForSpace,
+        Mark::LeaseExpiredUnderJoiner,
+        Mark::RetryRecalled,
+        Mark::SessionExpired,
     ];
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {

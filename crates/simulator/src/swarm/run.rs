@@ -4,7 +4,9 @@ use super::aftermath::Aftermath;
 use super::callers::Callers;
 use super::judge::Finding;
 use super::lessees::Lessees;
-use super::plan::Plan;
+use super::operator::{Errands, OperatorAlarm, Operators};
+use super::plan::{FaultClass, Plan};
+use super::sessioners::Sessioners;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
 use super::watchers::Watchers;
@@ -149,6 +151,8 @@ enum Alarm {
     Storm(StormAlarm),
     Caller(usize),
     Lessee(usize),
+    Operator(OperatorAlarm),
+    Sessioner(usize),
 }
 
 struct Run<R: Subject, S: Judged> {
@@ -156,12 +160,16 @@ struct Run<R: Subject, S: Judged> {
     plan: Plan,
     world: World<R, S>,
     storm: Storm,
+    operators: Operators,
     callers: Callers,
     lessees: Lessees,
+    sessioners: Sessioners,
     watchers: Watchers,
     alarms: Vec<Alarm>,
     /// Once the faults are over: who stays broken for ever.
     left_down: Option<Vec<NodeId>>,
+    /// Unless so many were lost that this could not be demanded.
+    serves_in_the_end: bool,
     random: Random,
 }
 
@@ -173,15 +181,19 @@ impl<R: Subject, S: Judged> Run<R, S> {
         }
         let mut callers = Callers::new(&plan, Random::stream(seed, "callers", 0));
         callers.history.trust_clocks(plan.clock_error_percent_max());
+        let sessioners = Sessioners::new(&plan, &mut callers.history, Random::stream(seed, "sessioners", 0));
         Run {
             seed,
             world,
+            sessioners,
             storm: Storm::new(Random::stream(seed, "storm", 0)),
+            operators: Operators::new(&plan, Random::stream(seed, "operators", 0), R::IS_STEERED),
             callers,
             watchers: Watchers::new(&plan, Random::stream(seed, "watchers", 0)),
             lessees: Lessees::new(&plan, Random::stream(seed, "lessees", 0)),
             alarms: Vec::new(),
             left_down: None,
+            serves_in_the_end: true,
             random: Random::stream(seed, "run", 0),
             plan,
         }
@@ -198,6 +210,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         let mut marks = self.world.marks();
         self.callers.history.mark(&mut marks);
         self.watchers.mark(&mut marks);
+        self.sessioners.mark(&mut marks);
         Report {
             seed: self.seed,
             protocol: R::PROTOCOL,
@@ -206,7 +219,14 @@ impl<R: Subject, S: Judged> Run<R, S> {
             simulated: end.since(Time::ZERO),
             operations,
             events: self.world.events(),
-            faults: self.storm.counts().clone(),
+            faults: self
+                .storm
+                .counts()
+                .iter()
+                .chain(self.operators.counts())
+                .map(|(what, count)| (*what, *count))
+                .chain((!self.serves_in_the_end).then_some(("majority-lost", 1)))
+                .collect(),
             marks,
             is_evidence: operations >= ANSWERS_FOR_EVIDENCE,
             plan: self.plan,
@@ -224,24 +244,51 @@ impl<R: Subject, S: Judged> Run<R, S> {
         for lessee in 0..self.lessees.count() {
             self.remind(Duration::ZERO, Alarm::Lessee(lessee));
         }
+        for sessioner in 0..self.sessioners.count() {
+            self.remind(Duration::ZERO, Alarm::Sessioner(sessioner));
+        }
         // What is decided once must not be decided before anything goes wrong.
         let calm = if R::SLOTS.is_some() { Duration::ZERO } else { self.plan.calm };
         let calm_ends = Time::ZERO + calm;
         self.run_until(calm_ends);
         let reminders = self.storm.begin(&self.plan, &mut self.world);
         self.remind_storm(reminders);
+        let errands = self.operators.begin();
+        self.remind_operators(errands);
         self.run_until(calm_ends + self.plan.storm);
         self.callers.stop();
         self.lessees.stop();
+        self.sessioners.stop(&self.world, &mut self.callers.history);
         self.storm.end();
+        self.operators.end();
+        self.live_on_partial_links();
         let left_down = if self.plan.leave_minority_down { self.choose_minority() } else { Vec::new() };
         self.left_down = Some(left_down.clone());
         let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
         let history = &mut self.callers.history;
-        Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
+        self.serves_in_the_end =
+            Aftermath { world: &mut self.world, history, patience, longest_call }.examine(&left_down);
         if self.world.broken_promise().is_none() {
             let watched = self.watchers.judge(&self.world);
             self.report(watched);
+        }
+    }
+
+    /// After a storm that left some links only, where nobody asks for other leaders: what must be served on some links, everything
+    /// else repaired.
+    fn live_on_partial_links(&mut self) {
+        let steering = &self.plan.steering;
+        let asks_nothing = steering.members.is_none() && steering.transfers.is_none();
+        let is_settled = asks_nothing && steering.guidance.priorities.is_empty();
+        let is_asked = R::IS_STEERED && is_settled && self.plan.has(FaultClass::PartialLinks);
+        if !is_asked || self.world.broken_promise().is_some() {
+            return;
+        }
+        self.world.repair(&[]);
+        if self.storm.leave_some_links(&mut self.world) {
+            let (patience, longest_call) = (self.plan.patience, self.plan.longest_call);
+            let history = &mut self.callers.history;
+            Aftermath { world: &mut self.world, history, patience, longest_call }.check_on_partial_links();
         }
     }
 
@@ -253,7 +300,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
 
     /// Nodes to stay broken for ever, so that a bare majority has to manage alone: those that cannot come back, and others.
     fn choose_minority(&mut self) -> Vec<NodeId> {
-        let everyone: Vec<NodeId> = self.world.nodes().collect();
+        let everyone: Vec<NodeId> = self.world.members().voters().collect();
         let (mut broken, mut others): (Vec<NodeId>, Vec<NodeId>) =
             everyone.iter().partition(|node| self.world.is_out_of_service(**node));
         self.random.shuffle(&mut others);
@@ -291,17 +338,32 @@ impl<R: Subject, S: Judged> Run<R, S> {
                         self.remind(again, Alarm::Lessee(lessee));
                     }
                 }
+                Some(Alarm::Sessioner(sessioner)) => {
+                    let history = &mut self.callers.history;
+                    if let Some(again) = self.sessioners.act(sessioner, &mut self.world, history) {
+                        self.remind(again, Alarm::Sessioner(sessioner));
+                    }
+                }
                 Some(Alarm::Storm(alarm)) => {
                     let reminders = self.storm.alarm(&self.plan, &mut self.world, alarm);
                     self.remind_storm(reminders);
+                }
+                Some(Alarm::Operator(alarm)) => {
+                    let errands = self.operators.alarm(alarm, &self.storm.doomed, &mut self.world);
+                    self.remind_operators(errands);
                 }
                 None => {}
             }
         }
         while !self.world.results().is_empty() {
             for result in self.world.take_results() {
-                if let Some((after, caller)) = self.callers.returned::<S>(result) {
-                    self.remind(after, Alarm::Caller(caller));
+                match self.sessioners.returned::<S>(result, &mut self.callers.history) {
+                    Ok(found) => self.report(found),
+                    Err(result) => {
+                        if let Some((after, caller)) = self.callers.returned::<S>(result) {
+                            self.remind(after, Alarm::Caller(caller));
+                        }
+                    }
                 }
             }
         }
@@ -313,6 +375,12 @@ impl<R: Subject, S: Judged> Run<R, S> {
     fn remind_storm(&mut self, reminders: Reminders) {
         for (after, alarm) in reminders {
             self.remind(after, Alarm::Storm(alarm));
+        }
+    }
+
+    fn remind_operators(&mut self, errands: Errands) {
+        for (after, alarm) in errands {
+            self.remind(after, Alarm::Operator(alarm));
         }
     }
 

@@ -188,7 +188,10 @@ fn greatest_node(deed: &Deed) -> NodeId {
         | Act::MendDisks(node)
         | Act::Wipe(node)
         | Act::Copy(node)
-        | Act::PutBack(node) => *node,
+        | Act::PutBack(node)
+        | Act::StartJoining(node) => *node,
+        Act::MoveLeader { node, to } => *node.max(to),
+        Act::ChangeMembers { node, wish } => wish.greatest_node().max(*node),
         Act::SetLink { from, to, .. }
         | Act::Block { from, to }
         | Act::Unblock { from, to }

@@ -25,6 +25,7 @@ impl Storm {
     ) -> Reminders {
         match class {
             FaultClass::Partition => self.partition(plan, world),
+            FaultClass::PartialLinks => self.link_partly(plan, world),
             FaultClass::Flapping => self.flap(plan, world),
             FaultClass::BadLink => self.spoil_link(plan, world),
             FaultClass::Clog => self.clog(plan, world),

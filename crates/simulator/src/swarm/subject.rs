@@ -1,10 +1,12 @@
 //! What a protocol and a state machine must say about themselves to be simulated at random.
 
+use super::steering::Guidance;
 use crate::marks::Mark;
 use crate::random::Random;
 use bytes::Bytes;
-use quorate_machine::{DutyConfig, StateMachine};
+use quorate_machine::{ClientId, DutyConfig, StateMachine};
 use quorate_protocol::Replica;
+use quorate_types::{NodeId, Slot};
 use std::time::Duration;
 
 /// How fast a drawn world is, for choosing timeouts.
@@ -23,8 +25,30 @@ pub trait Subject: Replica {
     /// Rare things that cannot happen in this protocol, so that no campaign is blamed for not having seen them.
     const IMPOSSIBLE_MARKS: &'static [Mark];
 
+    /// Whether its leaders can be told whom to hand over to, and its members change.
+    const IS_STEERED: bool = false;
+
     /// Settings for a cluster of this pace: legal ones, tiny limits and bad ratios included.
     fn draw_config(random: &mut Random, pace: Pace) -> Self::Config;
+
+    /// The settings of one node, where a seed says who should lead and what reads rest on.
+    fn guided(config: Self::Config, _node: NodeId, _guidance: &Guidance) -> Self::Config {
+        config
+    }
+
+    /// What this replica would need to decide anything new, going by what it has.
+    fn standing(&self) -> Standing {
+        Standing { halves: vec![self.status().membership.voters().collect()], log_end: (0, Slot::ZERO) }
+    }
+}
+
+/// What decides whether a replica can get anything decided, if some of the others are gone for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The sets of voters of which each must agree, by majority.
+    pub halves: Vec<Vec<NodeId>>,
+    /// Nobody agrees to one whose log ends before its own: the era of its last entry, and its slot.
+    pub log_end: (u64, Slot),
 }
 
 /// A key with what it held.
@@ -80,6 +104,17 @@ pub enum Meaning {
     },
     /// There is no such lease, or its end is settled.
     NoLease,
+    /// Nothing that grows is taken, for a disk is nearly full. Nothing was changed.
+    NoSpace,
+    /// A disk is not called full any more.
+    Cleared,
+    /// A client has a session.
+    Opened {
+        /// Its name.
+        client: ClientId,
+    },
+    /// A client has it no more.
+    Closed,
     /// The state machine refused, in words. Nothing the campaign asks for may be refused.
     Refused(String),
 }
@@ -139,6 +174,16 @@ pub trait Judged: StateMachine {
         Vec::new()
     }
 
+    /// The command that says that a member's disk has room again, if there is one.
+    fn clear_low_space(_member: NodeId) -> Option<Bytes> {
+        None
+    }
+
+    /// Whose disks are said to be nearly full.
+    fn low_space(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
     /// The history that watchers are served from, if it can be watched.
     fn history(&self) -> Option<&dyn quorate_watch::History> {
         None
@@ -174,6 +219,10 @@ pub trait Judged: StateMachine {
             Meaning::Renewed => "renewed".to_owned(),
             Meaning::Revoked { revision } => format!("revoked, revision {revision}"),
             Meaning::NoLease => "no such lease".to_owned(),
+            Meaning::NoSpace => "no space".to_owned(),
+            Meaning::Cleared => "cleared".to_owned(),
+            Meaning::Opened { client } => format!("session of slot {}", client.slot),
+            Meaning::Closed => "closed".to_owned(),
             Meaning::Refused(why) => why,
         }
     }

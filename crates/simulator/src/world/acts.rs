@@ -5,7 +5,7 @@ use super::event::WorldEvent;
 use crate::act::{Act, Deed, Moment};
 use crate::marks::Mark;
 use quorate_machine::StateMachine;
-use quorate_protocol::Replica;
+use quorate_protocol::{Replica, Start};
 use quorate_types::{NodeId, Time};
 use std::time::Duration;
 
@@ -47,6 +47,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             Act::Wipe(node) => self.wipe(*node),
             Act::Copy(node) => self.copy_disks(*node),
             Act::PutBack(node) => self.put_back(*node),
+            Act::StartJoining(node) => self.add_node(*node, Start::Join),
+            Act::MoveLeader { node, to } => self.ask_for_leader(*node, *to),
+            Act::ChangeMembers { node, wish } => self.ask_for_members(*node, *wish),
         }
     }
 

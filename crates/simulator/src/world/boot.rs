@@ -10,7 +10,7 @@ use quorate_journal::{Expected, Journal, JournalConfig};
 use quorate_machine::StateMachine;
 use quorate_narrator::What;
 use quorate_node::{Boot, BootError, Lane, Node, NodeOutput};
-use quorate_protocol::{LinkState, Replica};
+use quorate_protocol::{LinkState, Replica, Start};
 use quorate_types::{ClusterId, DiskId, NodeId, Slot};
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let new_disk = DiskId(self.crash_random.bits());
         let failures_due = host.failures_due();
         let boot = host.boot(self.config.cluster, new_disk);
-        let booted = Node::boot(boot, self.config.node.clone(), &self.duty, &mut host.journal, &mut host.store);
+        let booted = Node::boot(boot, self.config.settings_of(id), &self.duty, &mut host.journal, &mut host.store);
         let failed = host.failures_due() < failures_due;
         if let Some((lane, _)) = crash_after {
             host.disk_mut(lane).faults_mut().fail_after = None;
@@ -123,12 +123,16 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
         self.note(Some(id), What::Started { incarnation: status.incarnation.0, applied });
         self.check_after_start(id, incarnation_before);
+        self.introduce_itself(id);
         self.say_hello(id);
         if self.is_running(id) {
+            self.check_who_leads(id);
             self.carry_out(id, &mut outputs);
             self.check_after_settle(id);
             self.spread_hints(id, LinkState::Up);
         }
+        let life = self.hosts.get(&id).map_or(0, |host| host.life);
+        self.look_at_space(id, life);
     }
 
     /// It stops and does not lie, which is right if its disks were damaged, or have no room.
@@ -178,6 +182,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if let Some(status) = host.node.as_ref().map(Node::status) {
             self.marks.hit_times(Mark::DuplicateSkipped, status.machine.skipped_commands);
             self.marks.hit_times(Mark::SnapshotInstalled, status.snapshots.installed);
+            if host.start == Start::Join {
+                self.marks.hit_times(Mark::SnapshotToJoiner, status.snapshots.installed);
+            }
             self.marks.hit_times(Mark::SnapshotAbandoned, u64::from(status.snapshots.receiving.is_some()));
             host.checkpointed = host.checkpointed.max(status.checkpointed);
         }

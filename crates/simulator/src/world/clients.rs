@@ -36,7 +36,7 @@ impl<Reply> Outcome<Reply> {
     #[must_use]
     pub fn ending(&self) -> Ending {
         match self {
-            Outcome::Reply(_) | Outcome::Answer(_) => Ending::Answered,
+            Outcome::Reply(_) | Outcome::Answer(_) | Outcome::Failed(RequestError::ReplyNotKept) => Ending::Answered,
             Outcome::Failed(RequestError::Unknown) | Outcome::Lost => Ending::Unknown,
             Outcome::Failed(_) | Outcome::NotRunning => Ending::Refused,
         }
@@ -84,6 +84,12 @@ pub(super) struct Clients<Reply> {
 }
 
 impl<Reply> Clients<Reply> {
+    /// A number for a new call.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
     pub(super) fn new() -> Clients<Reply> {
         Clients { last: 0, waiting: BTreeMap::new(), results: Vec::new() }
     }
@@ -147,8 +153,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         request: String,
         input: impl FnOnce(ClientTag) -> NodeInput<R, S>,
     ) -> OperationId {
-        self.clients.last += 1;
-        let operation = self.clients.last;
+        let operation = self.clients.next_number();
         self.note(Some(node), What::ClientCall { operation, request });
         let running = self.hosts.get(&node).filter(|host| host.node.is_some());
         let life = running.map_or(0, |host| host.life);
@@ -206,6 +211,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         for operation in abandoned {
             self.end(operation, Outcome::Lost);
         }
+        self.abandon_asks(id);
     }
 
     fn end(&mut self, operation: u64, outcome: Outcome<S::Reply>) {

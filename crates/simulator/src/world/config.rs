@@ -7,6 +7,7 @@ use crate::transcript::Keep;
 use quorate_node::NodeConfig;
 use quorate_protocol::Replica;
 use quorate_types::{ClusterId, Membership, NodeId};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How many of the inputs that wait go into one settle.
@@ -60,12 +61,19 @@ pub struct WorldConfig<R: Replica> {
     pub members: Membership,
     /// Every node's settings.
     pub node: NodeConfig<R>,
+    /// Protocol settings of nodes that have their own.
+    pub protocols: BTreeMap<NodeId, R::Config>,
+    /// Whether nodes introduce themselves when they meet, and judge each other by the members that are decided, as the real ones do.
+    /// Where members never change that only makes logs longer.
+    pub members_change: bool,
     /// Every link that `links` does not name.
     pub usual_link: Link,
     /// Particular directed links.
     pub links: Vec<(NodeId, NodeId, Link)>,
     /// Every node's disks.
     pub disk: DiskModel,
+    /// How often a node hears what its disks have left; `None`: never.
+    pub free_space_every: Option<Duration>,
     /// From an input waiting to a node taking it.
     pub processing: Latency,
     /// How many inputs a node takes at a time.
@@ -88,6 +96,16 @@ pub struct WorldConfig<R: Replica> {
 }
 
 impl<R: Replica> WorldConfig<R> {
+    /// The settings of one node.
+    #[must_use]
+    pub fn settings_of(&self, id: NodeId) -> NodeConfig<R> {
+        let mut settings = self.node.clone();
+        if let Some(protocol) = self.protocols.get(&id) {
+            settings.protocol = protocol.clone();
+        }
+        settings
+    }
+
     /// A world in which nothing takes time but links, and nothing goes wrong: voters 1 to `voters`, perfect links of this
     /// latency, instant disks and nodes, exact clocks, all checks, everything kept.
     #[must_use]
@@ -96,9 +114,12 @@ impl<R: Replica> WorldConfig<R> {
             cluster: ClusterId(1),
             members: Membership::of_voters(voters),
             node,
+            protocols: BTreeMap::new(),
+            members_change: false,
             usual_link: Link::perfect(Latency::exactly(one_way)),
             links: Vec::new(),
             disk: DiskModel::INSTANT,
+            free_space_every: None,
             processing: Latency::ZERO,
             batching: Batching::Everything,
             clock_offset_max: Duration::ZERO,

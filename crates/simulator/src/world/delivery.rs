@@ -74,6 +74,18 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         count
     }
 
+    /// Lets a copy of each held message of which `picked` says so go on its way; returns how many.
+    pub fn repeat_held_where(&mut self, mut picked: impl FnMut(&Flight) -> bool) -> usize {
+        let copies: Vec<Flight> = self.held.iter().filter(|flight| picked(flight)).cloned().collect();
+        let count = copies.len();
+        for flight in copies {
+            let Flight { from, to, kind, number, .. } = flight;
+            self.note(Some(from), What::MessageRepeated { to, kind, flight: number });
+            self.dispatch(flight, Duration::ZERO);
+        }
+        count
+    }
+
     /// Keeps some messages, to be replayed long after.
     fn remember(&mut self, flight: &Flight) {
         if self.config.archive && flight.number.is_multiple_of(ARCHIVE_EVERY) {

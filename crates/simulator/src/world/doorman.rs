@@ -4,13 +4,14 @@
 //! at a life of its receiver. What a node knows of its peers survives its crashes, as the real one's file does.
 
 use super::World;
-use super::host::Host;
+use super::host::{Host, Waiting};
 use crate::marks::Mark;
 use crate::network::Flight;
 use quorate_machine::StateMachine;
 use quorate_narrator::What;
+use quorate_node::{MemberFacts, Node, NodeInput};
 use quorate_protocol::Replica;
-use quorate_types::{DiskId, NodeId};
+use quorate_types::{DiskId, NodeId, Slot};
 use std::collections::BTreeMap;
 
 /// What a node comes with.
@@ -20,6 +21,8 @@ pub(super) struct Credentials {
     incarnation: u64,
     /// Unlike any other start's, as what the real node draws.
     start: u64,
+    /// The last change of the members that it knows decided.
+    members_decided_at: Slot,
 }
 
 /// Why a node is not let in.
@@ -27,6 +30,10 @@ pub(super) struct Credentials {
 enum Refusal {
     OtherDisk,
     OlderData,
+    /// It was a member and is no more.
+    Removed,
+    /// Nobody this node has heard of yet: it may be told of it any moment.
+    Unknown,
 }
 
 /// What every node knows of every other: `known[(who knows, of whom)]`.
@@ -83,13 +90,16 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// Whether a message gets past the door. The first between two lives brings a hello with it, and its answer.
     pub(super) fn admit(&mut self, flight: &Flight) -> bool {
         let lives = (flight.life, self.hosts.get(&flight.to).map_or(0, |host| host.life));
-        let met = &mut self.last_delivered.entry((flight.from, flight.to)).or_default().lives;
+        let met = self.last_delivered.get(&(flight.from, flight.to)).map(|delivered| delivered.lives);
         // A message of an earlier life came through a door that was open then.
-        if *met == lives || self.hosts.get(&flight.from).is_none_or(|host| host.life != flight.life) {
+        if met == Some(lives) || self.hosts.get(&flight.from).is_none_or(|host| host.life != flight.life) {
             return true;
         }
-        *met = lives;
-        self.meet(flight.from, flight.to)
+        if !self.meet(flight.from, flight.to) {
+            return false;
+        }
+        self.last_delivered.entry((flight.from, flight.to)).or_default().lives = lives;
+        true
     }
 
     /// Two running nodes exchange hellos: says whether each lets the other in. Whoever is refused stops for good, for no
@@ -102,18 +112,57 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let mut welcome = true;
         for (host, guest) in pairs {
             let Some(comes_with) = self.hosts.get(&guest).and_then(Host::credentials) else { continue };
-            if let Err(refusal) = self.doorman.judge(host, guest, comes_with) {
+            let acquainted = self.check_acquaintance(host, guest, comes_with);
+            let judged = acquainted.and_then(|()| self.doorman.judge(host, guest, comes_with));
+            if let Err(refusal) = judged {
                 welcome = false;
                 self.turn_away(host, guest, refusal);
             }
         }
+        if welcome && self.config.members_change {
+            self.introduce(one, other);
+            self.introduce(other, one);
+        }
         welcome
+    }
+
+    /// The real transport's rule about members, as they are decided at `host`.
+    fn check_acquaintance(&self, host: NodeId, guest: NodeId, comes_with: Credentials) -> Result<(), Refusal> {
+        let Some(host) = self.hosts.get(&host).filter(|_| self.config.members_change) else { return Ok(()) };
+        let Some(roster) = host.node.as_ref().map(Node::roster) else { return Ok(()) };
+        if roster.is_removed(guest) {
+            return Err(Refusal::Removed);
+        }
+        let decided = roster.members().get(guest);
+        if decided.and_then(|member| member.disk).is_some_and(|known| known != comes_with.disk) {
+            return Err(Refusal::OtherDisk);
+        }
+        let is_known = decided.is_some() || host.reach.contains(guest);
+        let knows_more = comes_with.members_decided_at > roster.decided_at();
+        if is_known || knows_more || host.reach.members().is_empty() { Ok(()) } else { Err(Refusal::Unknown) }
+    }
+
+    /// A node that has just started knows itself.
+    pub(super) fn introduce_itself(&mut self, id: NodeId) {
+        if self.config.members_change {
+            self.introduce(id, id);
+        }
+    }
+
+    /// What a node says of itself in its hello is told to another.
+    fn introduce(&mut self, guest: NodeId, host: NodeId) {
+        let Some(comes_with) = self.hosts.get(&guest).and_then(Host::credentials) else { return };
+        let facts = MemberFacts { id: guest, disk: comes_with.disk, name: guest.to_string(), client_urls: Vec::new() };
+        self.enqueue(host, Waiting::Input(NodeInput::Met(facts)));
     }
 
     fn turn_away(&mut self, host: NodeId, guest: NodeId, refusal: Refusal) {
         let (why, mark) = match refusal {
             Refusal::OtherDisk => ("it comes with another disk than before", Mark::WipedRefused),
             Refusal::OlderData => ("it comes with older data than before", Mark::CopyRefused),
+            Refusal::Removed => ("it is a member no more", Mark::RemovedRefused),
+            // It comes again.
+            Refusal::Unknown => return,
         };
         self.note(Some(guest), What::Stopped { why: format!("{host} refuses it: {why}") });
         self.take_out_of_service(guest, why, mark);
@@ -123,7 +172,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
 impl<R: Replica, S: StateMachine> Host<R, S> {
     fn credentials(&self) -> Option<Credentials> {
-        let disk = self.node.as_ref()?.status().disk;
-        Some(Credentials { disk, incarnation: self.incarnation, start: self.life })
+        let status = self.node.as_ref()?.status();
+        let members_decided_at = status.roster.decided_at();
+        let (incarnation, start) = (self.incarnation, self.life);
+        Some(Credentials { disk: status.disk, incarnation, start, members_decided_at })
     }
 }

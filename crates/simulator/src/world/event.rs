@@ -26,6 +26,8 @@ pub(super) enum WorldEvent<T> {
     Restart { node: NodeId, traps: Option<u64> },
     /// A pause is over, if it is still this one.
     Resume { node: NodeId, pause: u64 },
+    /// A node's driver looks at what the disks have left.
+    LookAtSpace { node: NodeId, life: u64 },
     /// The driver wanted to be called.
     Alarm(u64),
 }

@@ -10,7 +10,7 @@ use quorate_disk::model::ModelDisk;
 use quorate_machine::StateMachine;
 use quorate_node::{Lane, Node, NodeInput, NodeTimer};
 use quorate_protocol::{Env, Replica, Start};
-use quorate_types::{NodeId, Slot, Time};
+use quorate_types::{Membership, NodeId, Slot, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -54,7 +54,8 @@ pub(super) struct Lead {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     pub(super) era: u64,
-    pub(super) leading: bool,
+    /// The last era in which it led.
+    pub(super) led: Option<u64>,
     pub(super) committed: Slot,
     pub(super) applied: Slot,
     pub(super) last: Slot,
@@ -98,6 +99,8 @@ pub(super) struct Host<R: Replica, S: StateMachine> {
     /// The replica that the synced disks open, as of so many flushes.
     pub(super) ghost: Option<(u64, R)>,
     pub(super) lead: Option<Lead>,
+    /// Whom it may have to speak to, as it said last.
+    pub(super) reach: Membership,
     pub(super) seen: Seen,
     /// The highest era known to be durable here, over all incarnations.
     pub(super) durable_era: u64,
@@ -118,8 +121,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
     pub(super) fn new(id: NodeId, start: Start, config: &WorldConfig<R>, seed: u64) -> Host<R, S> {
         let mut random = Random::stream(seed, "host", id.0);
         let offset = Duration::from_nanos(random.between(0, nanos(config.clock_offset_max)));
-        let drift = i64::try_from(random.between(0, 2 * u64::from(config.clock_drift_ppm_max))).unwrap_or(0)
-            - i64::from(config.clock_drift_ppm_max);
+        let drift = draw_drift_ppm(&mut random, i64::from(config.clock_drift_ppm_max));
         Host {
             id,
             start,
@@ -145,6 +147,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
             flushes: 0,
             ghost: None,
             lead: None,
+            reach: Membership::default(),
             seen: Seen::default(),
             durable_era: 0,
             checkpointed: Slot::ZERO,
@@ -173,6 +176,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         self.journal_busy = false;
         self.held_lanes.clear();
         self.lead = None;
+        self.reach = Membership::default();
         self.seen = Seen::default();
     }
 
@@ -214,5 +218,15 @@ pub(super) fn lane_name(lane: Lane) -> &'static str {
     match lane {
         Lane::Journal => "journal",
         Lane::Store => "store",
+    }
+}
+
+/// By how much a clock is wrong: in half of all cases by as much as any may be, for what rests on clocks breaks there first.
+fn draw_drift_ppm(random: &mut Random, most: i64) -> i64 {
+    let between = i64::try_from(random.between(0, 2 * most.unsigned_abs())).unwrap_or(0) - most;
+    match random.below(4) {
+        0 => -most,
+        1 => most,
+        _ => between,
     }
 }

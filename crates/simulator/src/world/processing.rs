@@ -68,6 +68,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if let Some(timer) = fired {
             self.note(Some(id), What::TimerFired { timer: timer_name::<R>(timer) });
         }
+        self.check_who_leads(id);
         self.carry_out(id, &mut outputs);
         self.outputs = outputs;
         self.check_after_settle(id);
@@ -117,12 +118,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                     self.answer_errand(id, tag, result);
                     self.moment(id, Moment::Answered);
                 }
-                // Nobody here asks for other members or another leader yet.
-                NodeOutput::Asked { .. } => {}
+                NodeOutput::Asked { tag, result } => {
+                    self.answer_ask(id, tag, &result);
+                    self.moment(id, Moment::Answered);
+                }
                 NodeOutput::Lead { era, who, ready } => self.note_lead(id, Lead { era, who, ready }),
                 NodeOutput::Members(members) => {
-                    let members = members.members().iter().map(|member| member.id).collect();
-                    self.note(Some(id), What::Members { members });
+                    self.note_members(id, members);
                 }
                 NodeOutput::Applied { slot, digest } => self.note_applied(id, slot, digest),
                 NodeOutput::Trace(event) => self.note_guard(id, event),
@@ -186,6 +188,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     fn note_applied(&mut self, id: NodeId, slot: Slot, digest: u64) {
         let first = self.check_applied(id, slot, digest);
         self.note(Some(id), What::Applied { slot, digest, first });
+        self.note_roster(id);
     }
 
     fn note_guard(&mut self, id: NodeId, event: Event) {
@@ -195,12 +198,16 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             Verdict::Refused => counts.refused += 1,
             Verdict::Waiting => counts.waiting += 1,
         }
+        self.mark_guard(&event);
         self.note(Some(id), What::Guard(event));
     }
 
-    /// A node stopped itself. Nothing here removes members or damages what was synced, so no reason is a good one.
+    /// A node stopped itself. The one good reason is that it was removed: nothing here damages what was synced.
     fn stop(&mut self, id: NodeId, reason: &StopReason) {
         self.note(Some(id), What::Stopped { why: reason.to_string() });
+        if matches!(reason, StopReason::Retired(_)) && self.retires(id) {
+            return self.crash(id);
+        }
         let property = match reason {
             StopReason::Violation(violation) => violation.invariant,
             StopReason::Inconsistent(_) => "Consistent",

@@ -1,10 +1,11 @@
 //! What must always hold, whatever the faults.
 
 use super::World;
+use super::config::WorldConfig;
 use super::host::Host;
 use crate::marks::Mark;
 use quorate_machine::StateMachine;
-use quorate_node::{BootError, Node, NodeConfig, NodeMessage};
+use quorate_node::{BootError, Node, NodeMessage};
 use quorate_protocol::{Replica, Role};
 use quorate_types::{ClusterId, DiskId, NodeId, Slot, Time};
 use std::collections::BTreeMap;
@@ -84,11 +85,30 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         }
     }
 
-    /// `ElectionSafety`: one leader per era, in every protocol that has leaders.
-    fn leads(&mut self, id: NodeId, era: u64) {
+    /// The latest era in which anybody led; 0 if nobody ever did.
+    pub(super) fn latest_era_led(&self) -> u64 {
+        self.promises.leaders.last_key_value().map_or(0, |(era, _)| *era)
+    }
+
+    /// The latest era in which this node led.
+    pub(super) fn latest_era_of(&self, id: NodeId) -> Option<u64> {
+        self.promises.leaders.iter().rev().find(|(_, leader)| **leader == id).map(|(era, _)| *era)
+    }
+
+    /// `ElectionSafety`: one leader per era, in every protocol that has leaders. To be called before what a node says leaves it: it may
+    /// crash at that moment.
+    pub(super) fn check_who_leads(&mut self, id: NodeId) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let Some(status) = host.node.as_ref().map(|node| node.replica().status()) else { return };
+        let era = status.era;
+        if status.role != Role::Leader || host.seen.led == Some(era) {
+            return;
+        }
+        host.seen.led = Some(era);
         if self.promises.last_leader.replace(id).is_some_and(|before| before != id) {
             self.mark(Mark::LeaderChange);
         }
+        self.note_new_leader(id);
         let first = *self.promises.leaders.entry(era).or_insert(id);
         if first != id {
             let detail = format!("both {first} and {id} lead in era {era}");
@@ -109,11 +129,6 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         host.seen.last = status.last;
         if !host.journal_busy {
             host.durable_era = host.durable_era.max(status.era);
-        }
-        let begins_to_lead = status.role == Role::Leader && !(seen.leading && seen.era == status.era);
-        host.seen.leading = status.role == Role::Leader;
-        if begins_to_lead {
-            self.leads(id, status.era);
         }
         if status.last < seen.last {
             self.mark(Mark::LogTruncated);
@@ -167,7 +182,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if host.is_damaged() {
             return;
         }
-        let opened = host.open_ghost(self.config.cluster, &self.config.node);
+        let opened = host.open_ghost(self.config.cluster, &self.config);
         self.marks.hit(Mark::GhostAsked);
         let why = match opened {
             Ok(ghost) if ghost.vouches(to, claim) => return,
@@ -186,11 +201,12 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
     }
 
     /// The replica that the synced-only disks would open; opened anew only when something became durable since.
-    fn open_ghost(&mut self, cluster: ClusterId, config: &NodeConfig<R>) -> Result<&R, BootError> {
+    fn open_ghost(&mut self, cluster: ClusterId, config: &WorldConfig<R>) -> Result<&R, BootError> {
         let is_current = self.ghost.as_ref().is_some_and(|(at, _)| *at == self.flushes);
         if !is_current {
             let boot = self.boot(cluster, DiskId(0));
-            let ghost = Node::<R, S>::ghost(&boot, config, &self.journal.synced(), &self.store.synced())?;
+            let ghost =
+                Node::<R, S>::ghost(&boot, &config.settings_of(self.id), &self.journal.synced(), &self.store.synced())?;
             self.ghost = Some((self.flushes, ghost));
         }
         Ok(&self.ghost.as_ref().expect("it was just opened").1)

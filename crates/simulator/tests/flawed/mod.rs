@@ -1,11 +1,14 @@
 //! Wrong code on purpose, wrapped around right code: what the simulator must find.
 
+#![allow(dead_code, reason = "every test file includes it and plants its own flaws")]
+
 use bytes::Bytes;
 use quorate_machine::{ApplyContext, RestoreError, StateMachine};
 use quorate_protocol::{Durable, Env, Input, OpenError, Outbox, Output, ReadToken, Replica, Setup, Status, Violation};
 use quorate_simulator::swarm::{Judged, Meaning, Pace, Subject, Versioned};
 use quorate_simulator::{Mark, Random};
 use quorate_types::{NodeId, Slot, Ticket};
+use std::any::Any;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -16,6 +19,8 @@ pub trait Flaw: Clone + Debug + Eq + Hash + 'static {
     fn send_after(after: Ticket) -> Ticket {
         after
     }
+    /// Mishears a message; a protocol's own flaw looks whether it is one of that protocol.
+    fn hear(_message: &mut dyn Any) {}
     /// Whether a read is answered at once from what is applied here.
     const READS_AT_ONCE: bool = false;
 }
@@ -113,7 +118,10 @@ impl<R: Replica, F: Flaw> Replica for Flawed<R, F> {
 
     fn step(&mut self, env: &mut dyn Env, input: Input<Self>, out: &mut Outbox<Self>) {
         let input = match input {
-            Input::Receive { from, message } => Input::Receive { from, message },
+            Input::Receive { from, mut message } => {
+                F::hear(&mut message);
+                Input::Receive { from, message }
+            }
             Input::Expired(timer) => Input::Expired(timer),
             Input::Persisted(ticket) => Input::Persisted(ticket),
             Input::Propose { request, batch } => Input::Propose { request, batch },
