@@ -219,14 +219,18 @@ impl Viewstamped {
             let answerable = !matches!(message, Message::NewState { .. } | Message::EpochStarted { .. });
             if answerable && !self.configuration.members.members().is_empty() {
                 out.trace(|| Event::refused(&rules::OTHER_EPOCH).with("peer", from).with("view", view.to_string()));
-                let configuration = self.configuration.clone();
-                self.send(from, Message::StartEpoch { view: self.view, configuration }, out);
+                self.send_start_epoch(from, out);
             }
             return false;
         }
         match message {
             Message::NewState { .. } | Message::StartEpoch { .. } => true,
             Message::EpochStarted { .. } | Message::ReadIndexResponse { .. } | Message::PrepareOk { .. } => false,
+            Message::GetState { .. } => {
+                // Whoever asks lacks it too: two that asked each other would wait for each other.
+                self.drop_stale("get-state", from, "the log of that epoch is not known here", out);
+                false
+            }
             _ => {
                 self.learn_of_epoch(from, view, out);
                 false
@@ -236,12 +240,10 @@ impl Viewstamped {
 
     /// A later epoch has begun somewhere: asks for its log. What this replica promised in its own stays promised.
     fn learn_of_epoch(&mut self, source: NodeId, view: View, out: &mut Outbox<Viewstamped>) {
-        let known = match &self.stage {
-            Stage::Changing(Change { asking: Some(asking), .. }) => asking.view.epoch,
-            _ => self.view.epoch,
-        };
-        if known >= view.epoch {
-            return;
+        if let Stage::Changing(Change { asking: Some(asking), .. }) = &mut self.stage
+            && asking.view.epoch >= view.epoch
+        {
+            return asking.may_know(source);
         }
         out.trace(|| Event::waiting(&rules::OTHER_EPOCH).with("peer", source).with("view", view.to_string()));
         self.leave_stage(out);
@@ -254,6 +256,7 @@ impl Viewstamped {
         from: NodeId,
         view: View,
         configuration: &Configuration,
+        begun: bool,
         out: &mut Outbox<Viewstamped>,
     ) {
         if view.epoch <= self.view.epoch {
@@ -266,18 +269,41 @@ impl Viewstamped {
         if configuration.members.contains(self.me) {
             self.learn_of_epoch(from, view, out);
             if let Stage::Changing(Change { asking: Some(asking), .. }) = &mut self.stage {
-                let known = configuration.members.others(self.me);
-                let new: Vec<NodeId> =
-                    known.filter(|id| *id != asking.source && !asking.others.contains(id)).collect();
-                asking.others.extend(new);
+                configuration.members.others(self.me).for_each(|id| asking.may_know(id));
             }
         } else if let Stage::Leaving(farewell) = &mut self.stage {
             // Its epoch began long ago; whoever may still lack its log asks those of the later one.
             farewell.serves = false;
         } else if self.configuration.members.contains(self.me) {
+            // The epoch behind this one can have ended only if a quorum of it had its beginning.
+            if !begun && view.epoch == self.view.epoch + 1 {
+                return self.drop_stale("start-epoch", from, "too few have yet what is known here", out);
+            }
             self.leave_stage(out);
             self.begin_leaving(false, out);
         }
+    }
+
+    fn send_start_epoch(&self, to: NodeId, out: &mut Outbox<Viewstamped>) {
+        let (view, configuration, begun) = (self.view, self.configuration.clone(), self.has_epoch_begun());
+        self.send(to, Message::StartEpoch { view, configuration, begun }, out);
+    }
+
+    /// Whether this replica knows that a quorum of the epoch's voters has everything up to its beginning durably. Until then
+    /// those that it leaves behind may be the only ones that have it.
+    fn has_epoch_begun(&self) -> bool {
+        let beginning = self.log.beginning_of(self.view.epoch).unwrap_or(self.log.base());
+        // A later view began with the offers of a quorum; what was committed behind the beginning, a quorum has.
+        if (self.is_normal() && self.view.number > 0) || self.commit > beginning {
+            return true;
+        }
+        let has = |id: NodeId| match &self.stage {
+            Stage::Primary(_) if id == self.me => self.disk.durable >= beginning,
+            Stage::Primary(leadership) => leadership.peers.get(&id).is_some_and(|peer| peer.matched >= beginning),
+            Stage::Leaving(farewell) => farewell.started.contains(&id),
+            Stage::Backup(_) | Stage::Changing(_) => false,
+        };
+        self.configuration.quorum().is_satisfied(has)
     }
 
     pub(crate) fn begin_leaving(&mut self, serves: bool, out: &mut Outbox<Viewstamped>) {
@@ -294,8 +320,7 @@ impl Viewstamped {
         let Stage::Leaving(farewell) = &self.stage else { return };
         let members = &self.configuration.members;
         for other in members.others(self.me).filter(|id| !farewell.started.contains(id)) {
-            let configuration = self.configuration.clone();
-            self.send(other, Message::StartEpoch { view: self.view, configuration }, out);
+            self.send_start_epoch(other, out);
         }
     }
 
@@ -330,8 +355,7 @@ impl Viewstamped {
             return self.tell_members(MembersChange::Reach, out);
         }
         for peer in left {
-            let configuration = self.configuration.clone();
-            self.send(peer, Message::StartEpoch { view: self.view, configuration }, out);
+            self.send_start_epoch(peer, out);
         }
     }
 

@@ -98,6 +98,8 @@ pub enum Message {
         view: View,
         /// Who takes part in the epoch.
         configuration: Configuration,
+        /// A quorum of them has everything up to the epoch's beginning durably: whoever is left behind is not needed any more.
+        begun: bool,
     },
     /// The answer to that, when the epoch is durable.
     EpochStarted {
@@ -214,7 +216,10 @@ impl Wire for Message {
                 entries.encode(out);
                 last.encode(out);
             }
-            Message::StartEpoch { configuration, .. } => configuration.encode(out),
+            Message::StartEpoch { configuration, begun, .. } => {
+                configuration.encode(out);
+                begun.encode(out);
+            }
             Message::EpochStarted { .. } => {}
             Message::ReadIndex { token, .. } => token.encode(out),
             Message::ReadIndexResponse { token, slot, .. } => {
@@ -261,7 +266,11 @@ impl Wire for Message {
                 entries: Entries::decode(input)?,
                 last: Slot::decode(input)?,
             },
-            7 => Message::StartEpoch { view, configuration: Configuration::decode(input)? },
+            7 => Message::StartEpoch {
+                view,
+                configuration: Configuration::decode(input)?,
+                begun: bool::decode(input)?,
+            },
             8 => Message::EpochStarted { view },
             9 => Message::ReadIndex { view, token: ReadToken::decode(input)? },
             10 => Message::ReadIndexResponse { view, token: ReadToken::decode(input)?, slot: Option::decode(input)? },

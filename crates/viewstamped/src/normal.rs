@@ -298,7 +298,7 @@ impl Viewstamped {
         self.release_reads(out);
     }
 
-    /// At the primary: everything is committed that q others and its own disk have (rule 3).
+    /// At the primary: everything is committed that q + 1 voters have durably, itself counted once its own write is (rule 3).
     pub(crate) fn advance_commit(&mut self, out: &mut Outbox<Viewstamped>) {
         let Stage::Primary(leadership) = &self.stage else { return };
         let (me, durable) = (self.me, self.disk.durable);

@@ -52,13 +52,16 @@ pub enum Record {
     },
     /// Everything up to the anchor is decided, durably applied and no longer in the log.
     Anchor(Anchor),
-    /// A snapshot that arrived stands for everything up to its anchor. If it is of a later epoch, the first view of that
-    /// is normal here, and the whole log is void; else what is behind it stays, for it may have been acknowledged.
+    /// A snapshot that arrived stands for everything up to its anchor. What is behind it in the log stays, for it may have been
+    /// acknowledged, but where it begins an epoch.
     Snapshot {
         /// Its name on this node. Its bytes are durable; until the store has installed them they are the only copy here.
         id: SnapshotId,
         /// What it describes.
         anchor: Anchor,
+        /// It is of a later epoch than this replica was in: the first view of that is normal here from now on, and the whole
+        /// log is void. Said here and not concluded, as compaction may have dropped what told the epoch before.
+        begins_epoch: bool,
     },
 }
 
@@ -98,10 +101,11 @@ impl Wire for Record {
                 out.push(4);
                 anchor.encode(out);
             }
-            Record::Snapshot { id, anchor } => {
+            Record::Snapshot { id, anchor, begins_epoch } => {
                 out.push(5);
                 id.0.encode(out);
                 anchor.encode(out);
+                begins_epoch.encode(out);
             }
         }
     }
@@ -116,7 +120,11 @@ impl Wire for Record {
                 entries: Entries::decode(input)?,
             }),
             4 => Ok(Record::Anchor(Anchor::decode(input)?)),
-            5 => Ok(Record::Snapshot { id: SnapshotId(input.u64("snapshot")?), anchor: Anchor::decode(input)? }),
+            5 => Ok(Record::Snapshot {
+                id: SnapshotId(input.u64("snapshot")?),
+                anchor: Anchor::decode(input)?,
+                begins_epoch: bool::decode(input)?,
+            }),
             kind => Err(WireError::UnknownKind { what: "viewstamped record", kind }),
         }
     }

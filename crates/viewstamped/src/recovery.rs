@@ -81,7 +81,7 @@ impl Replay {
             Record::Append { first, entries } => self.append(ticket, first, &entries),
             Record::Entered { view, first, entries } => self.enter(ticket, view, first, &entries),
             Record::Anchor(anchor) => self.take_anchor(anchor),
-            Record::Snapshot { id, anchor } => self.take_snapshot(ticket, id, anchor),
+            Record::Snapshot { id, anchor, begins_epoch } => self.take_snapshot(ticket, id, anchor, begins_epoch),
         }
     }
 
@@ -172,12 +172,19 @@ impl Replay {
         Ok(())
     }
 
-    fn take_snapshot(&mut self, ticket: Ticket, id: SnapshotId, anchor: Anchor) -> Result<(), OpenError> {
+    fn take_snapshot(
+        &mut self,
+        ticket: Ticket,
+        id: SnapshotId,
+        anchor: Anchor,
+        begins_epoch: bool,
+    ) -> Result<(), OpenError> {
         self.check_anchor(&anchor)?;
         self.drop_through(anchor.slot);
-        if anchor.configuration.epoch > self.view.epoch {
+        if begins_epoch {
             self.entries.clear();
             let view = View::first_of(anchor.configuration.epoch);
+            self.go_to(view)?;
             (self.view, self.last_normal) = (view, view);
         }
         if self.entries.is_empty() {

@@ -265,7 +265,9 @@ impl Viewstamped {
                 let state = crate::state_transfer::State { view, asked, commit, first, entries, last };
                 self.new_state(from, &state, out);
             }
-            Message::StartEpoch { view, configuration } => self.start_epoch(from, view, &configuration, out),
+            Message::StartEpoch { view, configuration, begun } => {
+                self.start_epoch(from, view, &configuration, begun, out);
+            }
             Message::EpochStarted { view } => self.epoch_started(from, view, out),
             Message::ReadIndex { view, token } => self.read_asked(from, view, token, out),
             Message::ReadIndexResponse { view, token, slot } => self.read_answered(from, view, token, slot, out),

@@ -136,8 +136,9 @@ impl Viewstamped {
             Some("another one is being installed")
         } else if anchor.slot == Slot(u64::MAX) {
             Some("no slot can follow it")
-        } else if anchor.configuration.members.members().is_empty() {
-            Some("it does not say who the members are")
+        } else if !anchor.configuration.members.contains(self.me) {
+            // A newcomer that installed it would take itself for one that was left behind, and go.
+            Some("this replica is no member where it ends")
         } else if self.is_primary() && anchor.configuration.epoch <= self.view.epoch {
             Some("a primary has all that is committed in its view")
         } else if matches!(self.stage, Stage::Leaving(_)) {
@@ -153,7 +154,8 @@ impl Viewstamped {
         let later_epoch = anchor.configuration.epoch > self.view.epoch;
         let beyond = self.log.last() < anchor.slot;
         self.write_log(out);
-        let ticket = out.persist(vec![Record::Snapshot { id, anchor: anchor.clone() }]);
+        let record = Record::Snapshot { id, anchor: anchor.clone(), begins_epoch: later_epoch };
+        let ticket = out.persist(vec![record]);
         if later_epoch {
             self.leave_stage(out);
             self.log.truncate(self.log.first());

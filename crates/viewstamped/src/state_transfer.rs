@@ -25,6 +25,15 @@ pub(crate) struct Asking {
     pub others: Vec<NodeId>,
 }
 
+impl Asking {
+    /// One more that may be asked.
+    pub fn may_know(&mut self, id: NodeId) {
+        if id != self.source && !self.others.contains(&id) {
+            self.others.push(id);
+        }
+    }
+}
+
 /// A log as it is in a view.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {

@@ -97,8 +97,9 @@ impl Viewstamped {
         };
         let (view, given_up) = (self.view, change.given_up);
         let supported = change.asking.is_some() || self.is_supported();
-        let going_elsewhere = change.asking.as_ref().is_some_and(|asking| asking.view.epoch > view.epoch);
-        if supported && !going_elsewhere && self.votes() {
+        // From a later epoch too it turns back: those that began it may be gone, and what ended this one may have to be
+        // committed once more.
+        if supported && self.votes() {
             return self.leave_view(view.next(), given_up.saturating_add(1), out);
         }
         out.trace(|| Event::waiting(&rules::VIEW_CHANGE).with("view", view.to_string()));
