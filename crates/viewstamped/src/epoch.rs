@@ -275,8 +275,7 @@ impl Viewstamped {
             // Its epoch began long ago; whoever may still lack its log asks those of the later one.
             farewell.serves = false;
         } else if self.configuration.members.contains(self.me) {
-            // The epoch behind this one can have ended only if a quorum of it had its beginning.
-            if !begun && view.epoch == self.view.epoch + 1 {
+            if !begun {
                 return self.drop_stale("start-epoch", from, "too few have yet what is known here", out);
             }
             self.leave_stage(out);
