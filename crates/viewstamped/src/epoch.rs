@@ -28,6 +28,8 @@ pub(crate) struct Farewell {
     started: BTreeSet<NodeId>,
     /// For so many intervals more it stays, so that what it owes can leave.
     lingers: u32,
+    /// It has nothing left to do, and says so at the end of this batch.
+    goes: bool,
 }
 
 impl Viewstamped {
@@ -307,7 +309,7 @@ impl Viewstamped {
 
     pub(crate) fn begin_leaving(&mut self, serves: bool, out: &mut Outbox<Viewstamped>) {
         let lingers = self.config.farewell_heartbeats.min(10);
-        self.stage = Stage::Leaving(Farewell { serves, started: BTreeSet::new(), lingers });
+        self.stage = Stage::Leaving(Farewell { serves, lingers, ..Farewell::default() });
         self.leave_timers(out);
         self.restart_resend(out);
         if serves {
@@ -326,14 +328,20 @@ impl Viewstamped {
     /// Leaving: until a quorum of the new voters has begun, all others are told again (rule 17); then it goes.
     pub(crate) fn tell_epoch_again(&mut self, out: &mut Outbox<Viewstamped>) {
         let quorum = self.configuration.quorum();
-        let slot = self.log.last();
         let Stage::Leaving(farewell) = &mut self.stage else { return };
         let began = quorum.is_satisfied(|id| farewell.started.contains(&id));
         if !began && farewell.serves {
             return self.say_epoch(out);
         }
         farewell.lingers = farewell.lingers.saturating_sub(1);
-        if farewell.lingers == 0 {
+        farewell.goes = farewell.lingers == 0;
+    }
+
+    /// Its last word: a driver stops it there, and looks at nothing behind it.
+    pub(crate) fn retire(&mut self, out: &mut Outbox<Viewstamped>) {
+        let slot = self.log.last();
+        let Stage::Leaving(farewell) = &mut self.stage else { return };
+        if std::mem::take(&mut farewell.goes) {
             out.trace(|| Event::allowed(&rules::RETIRE).with("slot", slot));
             out.retire("it is no longer a member of the cluster");
         }

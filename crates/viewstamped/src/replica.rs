@@ -152,6 +152,7 @@ impl Replica for Viewstamped {
         self.answer_primary(out);
         self.compact(out);
         self.tell_lead(out);
+        self.retire(out);
     }
 
     fn check_invariants(&self) -> Result<(), Violation> {
