@@ -106,6 +106,8 @@ pub mod rules;
 mod snapshot;
 mod state_transfer;
 mod status;
+#[cfg(test)]
+mod twin;
 mod view;
 mod view_change;
 
