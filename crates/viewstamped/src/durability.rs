@@ -95,13 +95,7 @@ impl Viewstamped {
     }
 
     /// The view is normal here from now on, with these entries from `first` on.
-    pub(crate) fn write_entered(
-        &mut self,
-        view: View,
-        first: Slot,
-        entries: &Entries,
-        out: &mut Outbox<Viewstamped>,
-    ) {
+    pub(crate) fn write_entered(&mut self, view: View, first: Slot, entries: &Entries, out: &mut Outbox<Viewstamped>) {
         self.write_log(out);
         self.disk.overwrite(first);
         self.log.truncate(first);

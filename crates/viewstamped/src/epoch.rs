@@ -210,12 +210,7 @@ impl Viewstamped {
     }
 
     /// A message of another epoch. Says whether it is to be looked at all the same.
-    pub(crate) fn hears_other_epoch(
-        &mut self,
-        from: NodeId,
-        message: &Message,
-        out: &mut Outbox<Viewstamped>,
-    ) -> bool {
+    pub(crate) fn hears_other_epoch(&mut self, from: NodeId, message: &Message, out: &mut Outbox<Viewstamped>) -> bool {
         let view = message.view();
         if view.epoch < self.view.epoch {
             let answerable = !matches!(message, Message::NewState { .. } | Message::EpochStarted { .. });
@@ -294,6 +289,10 @@ impl Viewstamped {
     /// those that it leaves behind may be the only ones that have it.
     fn has_epoch_begun(&self) -> bool {
         let beginning = self.log.beginning_of(self.view.epoch).unwrap_or(self.log.base());
+        // Nobody need go before it is decided, while a snapshot is being installed, say.
+        if self.decided < beginning {
+            return false;
+        }
         // A later view began with the offers of a quorum; what was committed behind the beginning, a quorum has.
         if (self.is_normal() && self.view.number > 0) || self.commit > beginning {
             return true;
@@ -327,9 +326,8 @@ impl Viewstamped {
 
     /// Leaving: until a quorum of the new voters has begun, all others are told again (rule 17); then it goes.
     pub(crate) fn tell_epoch_again(&mut self, out: &mut Outbox<Viewstamped>) {
-        let quorum = self.configuration.quorum();
+        let began = self.has_epoch_begun();
         let Stage::Leaving(farewell) = &mut self.stage else { return };
-        let began = quorum.is_satisfied(|id| farewell.started.contains(&id));
         if !began && farewell.serves {
             return self.say_epoch(out);
         }

@@ -102,9 +102,10 @@ fn epoch_of_view(replica: &Viewstamped) -> Result<(), String> {
 
 fn offers_are_of_the_epoch(replica: &Viewstamped) -> Result<(), String> {
     let Stage::Changing(change) = &replica.stage else { return Ok(()) };
-    let wrong = change.offers.iter().find(|(from, offer)| {
-        offer.last_normal >= replica.view || !replica.configuration.members.is_voter(**from)
-    });
+    let wrong = change
+        .offers
+        .iter()
+        .find(|(from, offer)| offer.last_normal >= replica.view || !replica.configuration.members.is_voter(**from));
     ensure(wrong.is_none(), || format!("view {}: {wrong:?}", replica.view))
 }
 

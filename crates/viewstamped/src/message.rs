@@ -266,11 +266,9 @@ impl Wire for Message {
                 entries: Entries::decode(input)?,
                 last: Slot::decode(input)?,
             },
-            7 => Message::StartEpoch {
-                view,
-                configuration: Configuration::decode(input)?,
-                begun: bool::decode(input)?,
-            },
+            7 => {
+                Message::StartEpoch { view, configuration: Configuration::decode(input)?, begun: bool::decode(input)? }
+            }
             8 => Message::EpochStarted { view },
             9 => Message::ReadIndex { view, token: ReadToken::decode(input)? },
             10 => Message::ReadIndexResponse { view, token: ReadToken::decode(input)?, slot: Option::decode(input)? },

@@ -166,11 +166,7 @@ impl Viewstamped {
                 refuse_read(read.token, Refusal::LeaderChanged, "it leads no more", out);
             }
             slot => {
-                self.send(
-                    read.reader,
-                    Message::ReadIndexResponse { view: self.view, token: read.token, slot },
-                    out,
-                );
+                self.send(read.reader, Message::ReadIndexResponse { view: self.view, token: read.token, slot }, out);
             }
         }
     }

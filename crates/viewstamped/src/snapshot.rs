@@ -34,13 +34,7 @@ impl Viewstamped {
     }
 
     /// A view of everything up to `through` is pinned for `to`.
-    pub(crate) fn snapshot_pinned(
-        &mut self,
-        id: SnapshotId,
-        to: NodeId,
-        through: Slot,
-        out: &mut Outbox<Viewstamped>,
-    ) {
+    pub(crate) fn snapshot_pinned(&mut self, id: SnapshotId, to: NodeId, through: Slot, out: &mut Outbox<Viewstamped>) {
         let why = match (self.transfers.get(&to), self.anchor_at(through)) {
             (Some(Transfer::Pinning), Some(anchor)) => {
                 self.transfers.insert(to, Transfer::Sending { id, through });

@@ -33,8 +33,7 @@ impl<R: Replica<Config = Config, Timer = Timer>> Story<R> {
 
     /// The oldest message of this kind arrives, if there is one, and what it makes its receiver write is done.
     fn deliver(&mut self, kind: &str, from: NodeId, to: NodeId) -> bool {
-        let wanted =
-            |flight: &Flight<R>| flight.from == from && flight.to == to && R::kind(&flight.message) == kind;
+        let wanted = |flight: &Flight<R>| flight.from == from && flight.to == to && R::kind(&flight.message) == kind;
         let at = self.bed.flights().iter().position(wanted);
         if let Some(at) = at {
             self.bed.deliver(at);

@@ -133,26 +133,14 @@ impl Viewstamped {
     }
 
     /// Somebody left its view (rule 5).
-    pub(crate) fn start_view_change(
-        &mut self,
-        from: NodeId,
-        view: View,
-        commit: Slot,
-        out: &mut Outbox<Viewstamped>,
-    ) {
+    pub(crate) fn start_view_change(&mut self, from: NodeId, view: View, commit: Slot, out: &mut Outbox<Viewstamped>) {
         if self.joins_change(from, view, "start-view-change", out) {
             self.hear(from, commit, out);
         }
     }
 
     /// Whether this replica takes part in the change to that view; it leaves an earlier one for it.
-    fn joins_change(
-        &mut self,
-        from: NodeId,
-        view: View,
-        kind: &'static str,
-        out: &mut Outbox<Viewstamped>,
-    ) -> bool {
+    fn joins_change(&mut self, from: NodeId, view: View, kind: &'static str, out: &mut Outbox<Viewstamped>) -> bool {
         let counts = self.votes() && self.configuration.members.is_voter(from);
         if !counts || view < self.view || matches!(self.stage, Stage::Leaving(_)) {
             self.drop_stale(kind, from, "it changes no view here", out);

@@ -130,8 +130,8 @@ fn rule_8_a_view_that_began_is_entered_from_any_earlier_one_and_acknowledged_whe
     let entered = Record::Entered { view: view(1), first: Slot(1), entries: entries("axy") };
     assert_eq!((cluster.last_record(3), cluster.decided(3)), (entered, 1));
     let through = Slot(3);
-    let answers = cluster.bed.flights().iter().map(|flight| flight.message.clone());
-    assert_eq!(answers.last(), Some(Message::PrepareOk { view: view(1), through, round: 0 }));
+    let mut answers = cluster.bed.flights().iter().map(|flight| flight.message.clone());
+    assert_eq!(answers.next_back(), Some(Message::PrepareOk { view: view(1), through, round: 0 }));
 }
 
 #[test]
