@@ -223,10 +223,14 @@ impl Viewstamped {
         match message {
             Message::NewState { .. } | Message::StartEpoch { .. } => true,
             Message::EpochStarted { .. } | Message::ReadIndexResponse { .. } | Message::PrepareOk { .. } => false,
+            // Whoever asks lacks it too: two that asked each other would wait for each other. But where whoever began that epoch is
+            // gone, the one before may have to be ended once more, and this one's log is what the asker needs for that.
             Message::GetState { .. } => {
-                // Whoever asks lacks it too: two that asked each other would wait for each other.
-                self.drop_stale("get-state", from, "the log of that epoch is not known here", out);
-                false
+                let helps = self.configuration.members.contains(from);
+                if !helps {
+                    self.drop_stale("get-state", from, "the log of that epoch is not known here", out);
+                }
+                helps
             }
             _ => {
                 self.learn_of_epoch(from, view, out);

@@ -17,7 +17,7 @@ use quorate_types::{NodeId, Slot};
 /// What a replica asks for that a view or an epoch has left behind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Asking {
-    /// Nothing earlier is of use.
+    /// It has begun. Of an epoch between this replica's and that one the log is of use too.
     pub view: View,
     /// Who is asked.
     pub source: NodeId,
@@ -117,7 +117,9 @@ impl Viewstamped {
         out: &mut Outbox<Viewstamped>,
     ) {
         let (view, last) = match &self.stage {
-            Stage::Primary(_) | Stage::Backup(_) if asked <= self.view => (self.view, self.log.last()),
+            Stage::Primary(_) | Stage::Backup(_) if asked <= self.view || asked.epoch > self.view.epoch => {
+                (self.view, self.log.last())
+            }
             Stage::Leaving(_) | Stage::Changing(_) if joins => (View::first_of(self.view.epoch), self.commit),
             _ => return self.drop_stale("get-state", from, "the log of that view is not known here", out),
         };
@@ -153,7 +155,9 @@ impl Viewstamped {
                 self.append_state(from, state, out);
             }
             Stage::Changing(Change { asking: Some(asking), .. })
-                if asking.view == state.asked && state.view >= asking.view && state.view >= self.view =>
+                if asking.view == state.asked
+                    && state.view >= self.view
+                    && (state.view >= asking.view || state.view.epoch > self.view.epoch) =>
             {
                 self.replace_log(from, state, out);
             }
