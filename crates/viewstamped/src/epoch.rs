@@ -4,6 +4,10 @@
 //! next epoch, in one durable write, if it is a member there; else it hands its log on until a quorum of the new members
 //! has begun. A member that lacks the log asks for it. Whoever speaks of an ended epoch is told of the later one.
 //!
+//! Whoever began an epoch may be gone before anybody else has its log. So a replica that asks for it in vain turns back to its own
+//! epoch, where what ended it can be committed once more; and nobody that the epoch leaves behind goes before a quorum of its
+//! members has what it has.
+//!
 //! The epoch changes with every change of a member, of a learner's URL too: with the same voters, all of whom have the log,
 //! that costs a round trip.
 

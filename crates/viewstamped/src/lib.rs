@@ -66,7 +66,13 @@
 //! - **A snapshot stands for the front of the log and what is behind it stays**, for it may have been acknowledged; and a backup
 //!   whose log ends before it asks for its view's log before it answers again.
 //! - **To a replica that joins an epoch, what is committed will do**, whoever says it, in whichever stage: it enters the epoch's first
-//!   view with that. It promised nothing in the epoch, so every quorum that acted there acted without it.
+//!   view with that. It promised nothing in the epoch, so every quorum that acted there acted without it. What such a replica, or one
+//!   that restarts behind a snapshot, acknowledges in a view that was over when it came proves nothing and harms nothing: every
+//!   quorum that could count it holds another member that left the view having said the truth.
+//! - **A leaver goes only when a quorum has begun**, one that was left behind without knowing why too: start-epoch says whether it has.
+//! - **An epoch may be ended once more.** Who knows that a later one has begun and finds nobody that has its log turns back after a
+//!   while and changes views in its own, which is safe, as it promised nothing in the later one. Members of an epoch in between get
+//!   its log for that.
 //! - **Every change of the members is an epoch**, of learners too. Who begins to vote must have kept up as a learner; one that is
 //!   added as a voter from nothing holds the epoch up until it has the log, if its vote is needed.
 //! - **Leadership is transferred by a view change** to the next view whose turn it is.
@@ -87,7 +93,9 @@
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
 //!
-//! Absent so far: lease reads, witnesses, and the diskless mode that shows the flaw of recovery with a nonce.
+//! | `twin.rs`, `twin/` | for tests: the paper's recovery and its state transfer, which lose what was committed |
+//!
+//! Absent: lease reads, witnesses, and recovery with a nonce but for that demonstration.
 
 mod config;
 mod deciding;
