@@ -7,7 +7,8 @@
 
 use quorate_explorer::{Bounds, Disks, Explorer, Report};
 use quorate_protocol::testbed::Testbed;
-use quorate_types::{NodeId, Slot};
+use quorate_protocol::{Input, RequestId};
+use quorate_types::{Member, Membership, NodeId, Slot};
 use quorate_viewstamped::{Config, Timer, Viewstamped};
 
 fn running(cluster: &Testbed<Viewstamped>) -> impl Iterator<Item = (NodeId, &Viewstamped)> {
@@ -49,8 +50,13 @@ fn decided_is_durable_at_a_majority(cluster: &Testbed<Viewstamped>) -> Result<()
 fn explore(voters: u64, proposals: &[(u64, &'static str)], bounds: Bounds<Viewstamped>) -> Report<Viewstamped> {
     let cluster = Testbed::<Viewstamped>::new(voters, Config::default()).merging_equal_disks();
     let explorer = Explorer::new(cluster, bounds).settled();
-    let explorer =
-        proposals.iter().fold(explorer, |explorer, (node, commands)| explorer.propose(NodeId(*node), *commands));
+    let wish = |explorer: Explorer<Viewstamped>, (node, commands): &(u64, &'static str)| {
+        explorer.propose(NodeId(*node), *commands)
+    };
+    checked(proposals.iter().fold(explorer, wish)).explore()
+}
+
+fn checked(explorer: Explorer<Viewstamped>) -> Explorer<Viewstamped> {
     explorer
         .always("NormalLogAgree", normal_logs_agree)
         .always("DurableQuorum", decided_is_durable_at_a_majority)
@@ -61,7 +67,6 @@ fn explore(voters: u64, proposals: &[(u64, &'static str)], bounds: Bounds<Viewst
         .sometimes("decided in view 1", |cluster| {
             running(cluster).any(|(_, replica)| replica.last_normal().number == 1 && replica.commit() > Slot::ZERO)
         })
-        .explore()
 }
 
 fn holds_and_reaches(report: &Report<Viewstamped>, marks: &[&str]) {
@@ -110,4 +115,23 @@ fn three_voters_a_proposal_a_view_change_and_a_crash_at_any_moment() {
     let bounds = Bounds { max_crashes: 1, ..stalling(300_000) };
     let report = explore(3, &[(1, "x")], one_change(bounds));
     holds_and_reaches(&report, &["decided", "view 1 began", "decided in view 1"]);
+}
+
+/// Node 1 leads 1 and 2 and wishes for 2 and 3 instead, with a view change in the old epoch and a crash of any of the three at any
+/// moment: the states nearest to the beginning.
+#[test]
+fn a_primary_that_replaces_itself_a_view_change_and_a_crash_at_any_moment() {
+    let (old, new) = ([1, 2].map(NodeId), [2, 3].map(NodeId));
+    let mut cluster = Testbed::<Viewstamped>::new(2, Config::default()).merging_equal_disks();
+    cluster.join(NodeId(3));
+    let [based_on, members] = [old, new].map(|ids| Membership::new(ids.map(Member::voter)));
+    let wish = Input::Reconfigure { request: RequestId(1), based_on, members };
+    let bounds = Bounds { max_crashes: 1, ..stalling(300_000) };
+    let explorer = Explorer::new(cluster, one_change(bounds)).settled().wish(NodeId(1), wish);
+    let report = checked(explorer)
+        .sometimes("epoch 2 is normal at its newcomer", |cluster| {
+            running(cluster).any(|(id, replica)| id == NodeId(3) && replica.last_normal().epoch == 2)
+        })
+        .explore();
+    holds_and_reaches(&report, &["decided", "view 1 began", "epoch 2 is normal at its newcomer"]);
 }

@@ -1,6 +1,6 @@
 //! One node dies for good, whenever it likes, and so does everybody who retired: the others get on.
 //!
-//! The conformance suite heals every node in the end. Here members change at random, messages are lost, and then one node never
+//! The conformance suite heals every node in the end. Here members change at random, messages are lost, nodes crash and restart, and then one never
 //! comes back; groups have three voters or more, so one is what they tolerate. Something new must then be decided at every living
 //! member, and nothing decided before may be lost.
 
@@ -100,7 +100,7 @@ impl Run {
 
     fn disturb(&mut self) {
         let id = self.any();
-        match self.dice.below(24) {
+        match self.dice.below(25) {
             0..9 if !self.bed.flights().is_empty() => {
                 let at = self.dice.below(self.bed.flights().len());
                 self.bed.deliver(at);
@@ -113,7 +113,12 @@ impl Run {
             15 => self.propose(),
             16 => self.change_members(),
             17 => self.bed.checkpoint(id),
-            18..22 => {
+            18 => {
+                let surviving = self.dice.below(self.bed.node(id).outstanding() + 1);
+                self.bed.crash(id, surviving);
+                self.bed.restart(id);
+            }
+            19..23 => {
                 let timer = TIMERS[self.dice.below(TIMERS.len())];
                 self.bed.expire(id, timer);
             }
