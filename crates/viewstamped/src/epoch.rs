@@ -355,8 +355,10 @@ impl Viewstamped {
 
     /// At the primary: who was left behind by this epoch is told, for a bounded time.
     pub(crate) fn bid_farewell(&mut self, out: &mut Outbox<Viewstamped>) {
+        // Before that they may still be needed, and would not go.
+        let begun = self.has_epoch_begun();
         let Stage::Primary(leadership) = &mut self.stage else { return };
-        if leadership.farewells.is_empty() {
+        if leadership.farewells.is_empty() || !begun {
             return;
         }
         leadership.farewells.retain(|_, heartbeats| {
