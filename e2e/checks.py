@@ -464,6 +464,7 @@ def check_members_come_and_go_while_clients_write(world):
         kept = json.loads(servers.quorate("get", "load/", "--prefix", "--keys-only", "--output", "json").stdout)
         assert {pair["key"] for pair in kept["kvs"]} >= set(load.written), "an acknowledged write is lost"
         membership.wiped_disks_stay_out(servers)
+        membership.small_pains(servers)
     finally:
         servers.stop()
 
@@ -475,6 +476,7 @@ def check_no_read_on_a_lease_is_stale_while_leaders_pause_and_die(world):
         assert all("lease reads are on" in servers.words(name) for name in servers.processes), "what they rest on is said"
         print(f"    {leases.no_read_is_stale(servers)} reads")
         leases.a_member_without_leases_is_kept_apart(servers)
+        print(f"    {leases.leases_are_turned_off_one_member_after_the_other(servers)} reads while leases are turned off")
     finally:
         servers.stop()
 
@@ -505,6 +507,22 @@ def check_a_campaign_ends_with_honest_counts(world):
     document = json.loads(done.stdout)
     print(f"    {document}"[:400])
     assert document["seeds"] == 200 and document["violations"] == [], document
+
+
+def check_a_short_torture_finds_nothing_and_leaves_nothing(world):
+    directory = os.path.join(world.scratch, "torture")
+    done = subprocess.run(
+        [world.program, "torture", "--minutes", "0.4", "--faults", "kill,pause,cut", "--seed", "7", "--clients", "8", "--dir", directory,
+         "--output", "json"],
+        capture_output=True, text=True, timeout=400,
+    )
+    assert done.returncode == 0, f"{done.returncode}: {done.stdout}{done.stderr[-2000:]}"
+    document = json.loads(done.stdout)
+    print(f"    {document['calls']}, longest without a write {document['longest_write_gap_ms']} ms")
+    assert document["verdict"] == "clean" and {fault["fault"] for fault in document["faults"]} == {"kill", "pause", "cut"}, document
+    left = subprocess.run(["pgrep", "-f", directory], capture_output=True, text=True).stdout
+    assert not left, f"processes are left: {left}"
+    run(world.program, "check", os.path.join(directory, "history.jsonl"), "--timeout", "50")
 
 
 class World:

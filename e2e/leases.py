@@ -111,3 +111,22 @@ def a_member_without_leases_is_kept_apart(servers):
     servers.start(odd)
     wait_for(lambda: run(servers.program, "get", "apart", "--endpoints", servers.endpoint(odd), check=False).returncode == 0,
              30, "with the setting corrected it is back")
+
+
+def leases_are_turned_off_one_member_after_the_other(servers):
+    """As docs/operations/settings.md says: two camps, of which one serves at a time, and no stale read in between."""
+    with Watched(servers) as watched:
+        watched.goes_on()
+        leader = settled_leader(servers)
+        for name in sorted(servers.processes, key=lambda name: name == leader):
+            servers.kill(name)
+            servers.start(name, flags=[])
+            time.sleep(0.2)
+        watched.goes_on()
+    assert not watched.stale, f"stale reads (member, read, acknowledged before): {watched.stale[:5]}"
+    waited = [name for name in servers.processes if "waiting until what was promised with those before is over" in servers.words(name)]
+    assert len(waited) == len(servers.processes), waited
+    for name in servers.processes:
+        wait_for(lambda: run(servers.program, "get", KEY, "--endpoints", servers.endpoint(name), check=False).returncode == 0, 30,
+                 "every member serves again")
+    return watched.reads

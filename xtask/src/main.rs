@@ -1,8 +1,9 @@
-//! The project's chores: `cargo xtask tidy | ci | bless`.
+//! The project's chores: `cargo xtask tidy | ci | bless | zoo`.
 
 mod repository;
 mod rules;
 mod rust_source;
+mod zoo;
 
 use anyhow::{Context, Result, bail};
 use repository::Repository;
@@ -27,8 +28,9 @@ fn main() -> Result<ExitCode> {
             let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             run(Command::new(cargo).args(["test", "--workspace"]).args(rest).env("BLESS", "1").current_dir(&root))
         }
+        Some(("zoo", rest)) => zoo::run(&root, rest),
         _ => {
-            eprintln!("{USAGE}");
+            eprintln!("{USAGE}\n{}", zoo::USAGE);
             Ok(ExitCode::from(2))
         }
     }

@@ -141,6 +141,9 @@ fn print_identity(member: &DeadMember) {
         "DAMAGED: a member would refuse to start"
     };
     println!("Health: {state}");
+    if member.is_witness() {
+        println!("A witness: it votes and stores no data; its log has slots, terms and members, and no commands");
+    }
 }
 
 fn print_journal(member: &DeadMember) {
@@ -242,7 +245,7 @@ fn as_json(member: &DeadMember, arguments: &InspectArguments) -> Result<Value> {
             "cluster": format!("{:x}", identity.cluster.0), "node": format!("{:x}", identity.node.0),
             "disk": format!("{:x}", identity.disk.0), "protocol": identity.protocol,
         })),
-        "incarnation": survey.incarnation.0, "journalFormat": survey.format_version,
+        "isWitness": member.is_witness(), "incarnation": survey.incarnation.0, "journalFormat": survey.format_version,
         "problems": member.problems,
         "segments": segments.collect::<Vec<_>>(),
         "torn": survey.torn.as_ref().map(|torn| json!({ "file": torn.file, "offset": torn.offset, "bytes": torn.bytes_cut })),

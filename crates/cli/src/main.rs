@@ -8,8 +8,10 @@ mod inspect;
 mod lab;
 mod maelstrom;
 mod recover;
+mod replay;
 mod serve;
 mod snapshot;
+mod torture;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +47,8 @@ enum Command {
     Snapshot(snapshot::SnapshotArguments),
     /// Look into the data directory of a member that does not run; changes nothing
     Inspect(inspect::InspectArguments),
+    /// Run again what members recorded with `serve --record`, and tell what happened and why
+    Replay(Box<replay::ReplayArguments>),
     /// Make a new cluster of what is left when a majority is gone for good; explains, and refuses by default
     Recover(Box<recover::RecoverArguments>),
     /// Put load on any etcd v3 endpoint and measure it
@@ -59,6 +63,8 @@ enum Command {
     Explore(lab::ExploreArguments),
     /// Check a recorded history: is it linearizable, and if not, why
     Check(lab::CheckArguments),
+    /// Torture real members of this program with faults on this machine, and judge everything clients saw
+    Torture(torture::TortureArguments),
     /// Be a node for Jepsen's Maelstrom: JSON lines on standard input and output
     Maelstrom(maelstrom::MaelstromArguments),
 }
@@ -96,6 +102,7 @@ fn main() -> ExitCode {
         Command::Restore(arguments) => snapshot::restore(*arguments),
         Command::Snapshot(arguments) => snapshot::snapshot(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Replay(arguments) => replay::run(*arguments),
         Command::Recover(arguments) => recover::run(*arguments),
         Command::Bench(arguments) => bench::run(*arguments),
         Command::Decide(arguments) => lab::decide(arguments),
@@ -103,6 +110,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => lab::explain(arguments),
         Command::Explore(arguments) => lab::explore(arguments),
         Command::Check(arguments) => lab::check(arguments),
+        Command::Torture(arguments) => torture::run(arguments),
         Command::Maelstrom(arguments) => maelstrom::run(arguments),
     };
     match done {

@@ -133,6 +133,11 @@ fn show(survivors: &Survivors, cuts: bool) {
     let chosen = survivors.chosen();
     println!("Members by the log of the one to recover from: {}", configuration(chosen.log.configuration().1));
     let (decided, last) = (survivors.known_decided(), chosen.log.last());
+    if last <= decided {
+        println!("Known to be decided: through slot {decided}, and its log ends there: no entry is in doubt.");
+        println!("Whatever was acknowledged behind slot {last} is lost: it is not on any survivor named here.");
+        return;
+    }
     let fate = if cuts { "would be dropped, acknowledged or not" } else { "would become decided, acknowledged or not" };
     println!(
         "Known to be decided: through slot {decided}. The {} entries behind it {fate}:",

@@ -4,12 +4,15 @@ mod consensus;
 mod limits;
 mod plan;
 mod process;
+mod recording;
 mod settings;
 
 use crate::exit::usage;
 use anyhow::Result;
 use clap::Args;
 use plan::ServePlan;
+pub use recording::PROGRAM;
+use recording::RecordingArguments;
 pub use settings::Settings;
 use settings::refuse_unknown_variables;
 use std::path::PathBuf;
@@ -23,6 +26,8 @@ pub struct ServeArguments {
     config_file: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    recording: RecordingArguments,
     /// End when standard input ends; `quorate up` starts its nodes this way
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
@@ -40,5 +45,7 @@ fn plan_of(arguments: ServeArguments) -> Result<ServePlan> {
         Some(path) => Settings::from_file(path)?,
         None => Settings::default(),
     };
-    arguments.settings.or(file).plan()
+    let mut plan = arguments.settings.or(file).plan()?;
+    plan.member.recording = arguments.recording.plan(&plan.member.name)?;
+    Ok(plan)
 }

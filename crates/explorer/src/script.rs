@@ -4,6 +4,9 @@
 //! a flush takes a millisecond, everything else next to nothing. The simulator checks by itself what is checked here, so the script ends
 //! with the last action: carried out, it fails there.
 //!
+//! One thing is not said for certain: what a crash leaves of a write that was under way. Here it is lost; the simulator draws it from the script's
+//! seed, so that a script with a stalled disk and a crash may need another `seed` to break what was broken here.
+//!
 //! It is for a search that began with a fresh cluster. What the language has no words for (a choice that a replica drew, part of the
 //! writes of one flush, most changes of members) makes it refuse, and say what that was.
 

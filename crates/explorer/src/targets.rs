@@ -5,7 +5,7 @@ use bytes::Bytes;
 use quorate_paxos::{Config, Message, Paxos, check_chosen_is_safe};
 use quorate_protocol::testbed::{TestNode, Testbed};
 use quorate_protocol::{Decision, Replica, Role};
-use quorate_raft::{AppendOutcome, Config as RaftConfig, Configuration, Message as RaftMessage, Raft};
+use quorate_raft::{AppendOutcome, Config as RaftConfig, Configuration, Entry, Message as RaftMessage, Payload, Raft};
 use quorate_types::{Membership, NodeId, Slot};
 
 /// Single-decree Paxos: these members, and these values proposed at these nodes, each once at any moment.
@@ -117,16 +117,20 @@ pub fn raft_from(cluster: Testbed<Raft>, proposals: &[(NodeId, &'static str)], b
 /// - An answer of an earlier term than that one is dropped.
 /// - A granted pre-vote names the term it was asked for, one above that of whoever asked: nobody asks for the term it has.
 /// - A vote for that very term counts for a candidate of it only. Whoever is none will not become one: candidates raise the term.
+///   But the leader of a cluster with witnesses takes it for a sign of life.
 /// - An answer to an append of that very term means something to its leader only, and whoever neither leads it nor stands in it
 ///   will not lead it. That an append was of an earlier term means nothing to anybody who has that term.
 fn is_a_stale_answer(receiver: &TestNode<Raft>, message: &RaftMessage) -> bool {
     let Some(term) = receiver.recovered().map(Raft::term) else { return false };
     let Some(raft) = receiver.replica() else { return false };
     let stands = raft.status().role == Role::Candidate;
+    let listens = raft.is_leader() && raft.configuration().all().any(|member| !member.stores_data());
     match message {
         RaftMessage::VoteResponse { term: named, pre: true, granted: true } => *named <= term,
         RaftMessage::VoteResponse { term: named, pre: true, granted: false } => *named < term,
-        RaftMessage::VoteResponse { term: named, pre: false, .. } => *named < term || (*named == term && !stands),
+        RaftMessage::VoteResponse { term: named, pre: false, .. } => {
+            *named < term || (*named == term && !stands && !listens)
+        }
         RaftMessage::AppendResponse { term: named, outcome: AppendOutcome::StaleTerm } => *named <= term,
         RaftMessage::AppendResponse { term: named, .. } => {
             *named < term || (*named == term && !stands && !raft.is_leader())
@@ -171,7 +175,13 @@ fn logs_match(cluster: &Testbed<Raft>) -> Result<(), String> {
             let both = || (ours.first().0..=ours.last().0).map(Slot).filter(|slot| theirs.get(*slot).is_some());
             let term_is_shared = |slot: &Slot| ours.term_at(*slot) == theirs.term_at(*slot);
             let Some(last) = both().rfind(term_is_shared) else { continue };
-            if let Some(slot) = both().find(|slot| *slot <= last && ours.get(*slot) != theirs.get(*slot)) {
+            // A witness has the same slots and terms, and of what is in them the configurations.
+            let has_commands = !raft.is_witness() && !its.is_witness();
+            let seen = |entry: Option<&Entry>| match has_commands {
+                true => entry.cloned(),
+                false => entry.map(Entry::without_commands),
+            };
+            if let Some(slot) = both().find(|slot| *slot <= last && seen(ours.get(*slot)) != seen(theirs.get(*slot))) {
                 return Err(format!("{one} and {other} agree at slot {last} and differ at {slot}"));
             }
         }
@@ -184,7 +194,11 @@ fn decided_is_durable_at_a_majority(cluster: &Testbed<Raft>) -> Result<(), Strin
     let holds = |id: &NodeId| {
         cluster.recovered(*id).is_ok_and(|raft| {
             let log = raft.log();
-            log.base() >= *slot || log.get(*slot).is_some_and(|entry| entry.payload.decision() == *decision)
+            let is_it = |entry: &Entry| match (decision, &entry.payload) {
+                (Decision::Commands(_), Payload::Command(_)) if raft.is_witness() => true,
+                (_, payload) => payload.decision() == *decision,
+            };
+            log.base() >= *slot || log.get(*slot).is_some_and(is_it)
         })
     };
     let holders: Vec<NodeId> = cluster.ids().filter(holds).collect();

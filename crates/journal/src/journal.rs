@@ -213,6 +213,11 @@ impl Journal {
         Ok(())
     }
 
+    /// From now on no new segment is reserved that is longer than this, but for a ticket that needs one.
+    pub fn limit_segments(&mut self, bytes: u64) {
+        self.config.segment_bytes = self.config.segment_bytes.min(bytes);
+    }
+
     /// Everything queued, up to the configured batch, as one flush. `None` while a write is under way or
     /// when nothing is queued.
     pub fn next_write(&mut self) -> Option<Write> {

@@ -130,11 +130,12 @@ impl Asks {
             let is_late = pending.deadline <= now;
             if is_late {
                 let error = match (pending.sends > 0, leader) {
-                    (true, _) => RequestError::Unknown,
-                    (false, None) => RequestError::NoLeader,
-                    (false, Some(_)) => RequestError::TimedOut,
+                    (true, _) if matches!(pending.ask, Ask::MoveLeader(_)) => AskError::TransferInVain,
+                    (true, _) => AskError::Request(RequestError::Unknown),
+                    (false, None) => AskError::Request(RequestError::NoLeader),
+                    (false, Some(_)) => AskError::Request(RequestError::TimedOut),
                 };
-                late.push((pending.tag, AskError::Request(error)));
+                late.push((pending.tag, error));
             }
             !is_late
         });

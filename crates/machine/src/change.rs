@@ -51,7 +51,7 @@ pub enum Ask {
     MoveLeader(NodeId),
 }
 
-/// Why it is not done. All but [`AskError::Request`] are definite: nothing was changed.
+/// Why it is not done. All but [`AskError::Request`] and [`AskError::TransferInVain`] are definite: nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
 pub enum AskError {
     /// As for any request.
@@ -81,6 +81,9 @@ pub enum AskError {
     /// Who is to lead is no voter.
     #[error("only a voter may lead")]
     BadTransferee,
+    /// Who is to lead did not take over. It may yet: the request to stand may be under way.
+    #[error("the member that is to lead did not take over in time")]
+    TransferInVain,
     /// The protocol finds no sense in it.
     #[error("{0}")]
     Senseless(String),
@@ -328,6 +331,7 @@ impl Wire for AskError {
             AskError::NotEnoughStarted => 6,
             AskError::BadTransferee => 7,
             AskError::Senseless(_) | AskError::Request(_) => 8,
+            AskError::TransferInVain => 9,
         });
         if matches!(self, AskError::Senseless(_) | AskError::Request(_)) {
             self.to_string().encode(out);
@@ -344,6 +348,7 @@ impl Wire for AskError {
             6 => AskError::NotEnoughStarted,
             7 => AskError::BadTransferee,
             8 => AskError::Senseless(String::decode(input)?),
+            9 => AskError::TransferInVain,
             kind => return Err(WireError::UnknownKind { what: "refusal of an ask", kind }),
         })
     }

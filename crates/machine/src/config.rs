@@ -19,6 +19,9 @@ pub struct MachineConfig {
     pub max_batch_bytes: usize,
     /// Batches proposed here and undecided. While so many are, commands gather for larger batches.
     pub max_proposals_in_flight: usize,
+    /// While a batch proposed here is undecided, the next one gathers commands for up to so long after its first, unless it is full
+    /// before. 0: whatever is at hand goes at once.
+    pub max_batch_wait: Duration,
     /// Commands of other nodes that wait here, at the leader, to be proposed; more are refused.
     pub max_forwarded_commands: usize,
     /// The payloads of those together, in bytes.
@@ -50,6 +53,7 @@ impl Default for MachineConfig {
             max_batch_commands: 1024,
             max_batch_bytes: 1 << 20,
             max_proposals_in_flight: 64,
+            max_batch_wait: Duration::ZERO,
             max_forwarded_commands: 32 * 1024,
             max_forwarded_bytes: 128 << 20,
             max_outstanding_errands: 16 * 1024,

@@ -70,6 +70,7 @@ mod duty;
 mod errands;
 mod execution;
 mod image;
+mod leaving;
 mod machine;
 mod message;
 mod output;

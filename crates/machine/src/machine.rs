@@ -69,6 +69,7 @@ pub struct Machine<S: StateMachine> {
     /// One redirection per tick: two nodes that point at each other must not send at the speed of the network.
     redirected: bool,
     timer_armed: bool,
+    batch_timer_armed: bool,
     pub(crate) dropped_messages: u64,
     skipped_commands: u64,
     recalled_replies: u64,
@@ -115,6 +116,7 @@ impl<S: StateMachine> Machine<S> {
             hint: None,
             redirected: false,
             timer_armed: false,
+            batch_timer_armed: false,
             dropped_messages: 0,
             skipped_commands: 0,
             recalled_replies: 0,
@@ -124,7 +126,8 @@ impl<S: StateMachine> Machine<S> {
 
     /// A client wants a command applied. It is answered by a `Reply` with this tag: later, or at once if there is no room.
     pub fn submit(&mut self, now: Time, tag: ClientTag, payload: Bytes, out: &mut Out<S>) {
-        let accepted = check_claim::<S>(&payload).and_then(|()| self.writes.accept(now, tag, payload, &self.config));
+        let claimed = self.refuse_if_left().and_then(|()| check_claim::<S>(&payload));
+        let accepted = claimed.and_then(|()| self.writes.accept(now, tag, payload, &self.config));
         if let Err(error) = accepted {
             out.push(MachineOutput::Reply { tag, result: Err(error) });
         }
@@ -133,6 +136,9 @@ impl<S: StateMachine> Machine<S> {
     /// A client asks. It is answered by a `Reply` with this tag.
     pub fn read(&mut self, now: Time, tag: ClientTag, query: S::Query, consistency: Consistency, out: &mut Out<S>) {
         match consistency {
+            _ if self.has_left() => {
+                out.push(MachineOutput::Reply { tag, result: Err(RequestError::Stopped) });
+            }
             Consistency::Local => out.push(MachineOutput::Reply { tag, result: Ok(self.state.query(&query)) }),
             Consistency::Linearizable => {
                 if let Err(error) = self.reads.accept(now, tag, query, &self.config) {
@@ -192,6 +198,7 @@ impl<S: StateMachine> Machine<S> {
                 self.roster.decided(slot, members);
                 self.steering.decided();
                 self.finish_asks(out);
+                self.send_clients_elsewhere(out);
             }
             Decision::Nothing => {}
         }
@@ -430,6 +437,17 @@ impl<S: StateMachine> Machine<S> {
         {
             out.push(MachineOutput::Propose { request, batch });
         }
+        if !self.batch_timer_armed
+            && let Some(until) = self.proposer.waits_for_company(now, &self.writes, &self.config)
+        {
+            self.batch_timer_armed = true;
+            out.push(MachineOutput::SetBatchTimer(until.since(now)));
+        }
+    }
+
+    /// The delay asked for by `SetBatchTimer` is over: the next settle looks whether a batch has waited long enough.
+    pub fn batch_expired(&mut self) {
+        self.batch_timer_armed = false;
     }
 
     fn forward(&mut self, now: Time, to: NodeId, out: &mut Out<S>) {
@@ -447,6 +465,11 @@ impl<S: StateMachine> Machine<S> {
             let message = MachineMessage::Forward { session: self.me, acked_below, commands };
             out.push(MachineOutput::Send { to, message });
         }
+    }
+
+    /// A name for a request that is put to the replica beside this machine: it is never one of the machine's own.
+    pub fn fresh_request(&mut self) -> RequestId {
+        self.proposer.fresh_request()
     }
 
     /// Applied up to here.

@@ -80,6 +80,8 @@ pub enum MachineOutput<Reply> {
     SetTimer(Duration),
     /// Call [`crate::Machine::duty_expired`] once after this long; replaces the one asked for before.
     SetDutyTimer(Duration),
+    /// Call [`crate::Machine::batch_expired`] once after this long.
+    SetBatchTimer(Duration),
 }
 
 /// Why a machine cannot go on: serving on could give wrong answers.

@@ -39,6 +39,8 @@ pub(crate) struct Proposer {
     last_request: u64,
     /// The replica said that too much is undecided: nothing is proposed until something is decided, or the next tick.
     held_back: bool,
+    /// The batch that gathers goes then at the latest.
+    gathers_until: Option<Time>,
     /// Whose turn it is when both own and forwarded commands wait.
     own_turn: bool,
 }
@@ -91,7 +93,11 @@ impl Proposer {
         if self.held_back || self.proposals.len() >= config.max_proposals_in_flight.max(1) {
             return None;
         }
+        if self.waits_for_company(now, writes, config).is_some() {
+            return None;
+        }
         let commands = self.gather(now, me, writes, sessions, config);
+        self.gathers_until = None;
         if commands.is_empty() {
             return None;
         }
@@ -100,6 +106,19 @@ impl Proposer {
         self.places.extend(names.iter().map(|name| (*name, Some(request))));
         self.proposals.insert(request, Proposal { undecided: names.len(), commands: names });
         Some((request, Batch::new(encode_batch(&commands))))
+    }
+
+    /// Until when the next batch gathers commands, if it does: there are some, they do not fill it, the time is not over, and a batch
+    /// before it is undecided. When nothing is under way there is nothing to wait for.
+    pub(crate) fn waits_for_company(&mut self, now: Time, writes: &Writes, config: &MachineConfig) -> Option<Time> {
+        let (own, own_bytes) = writes.unsent();
+        let (count, bytes) = (own + self.waiting.len(), own_bytes + self.waiting_bytes);
+        let is_full = count >= config.max_batch_commands || bytes >= config.max_batch_bytes;
+        if config.max_batch_wait.is_zero() || count == 0 || is_full || self.proposals.is_empty() {
+            return None;
+        }
+        let until = *self.gathers_until.get_or_insert(now + config.max_batch_wait);
+        (until > now).then_some(until)
     }
 
     /// A name for a request to the replica.
@@ -208,6 +227,7 @@ impl Proposer {
         self.proposals.clear();
         self.places.retain(|_, request| request.is_none());
         self.held_back = false;
+        self.gathers_until = None;
     }
 
     /// Another node leads: whoever forwarded to us hears it.

@@ -183,6 +183,29 @@ impl<Query> Reads<Query> {
         }
     }
 
+    /// Takes away what clients ask.
+    pub(crate) fn give_up_questions(&mut self) -> Vec<ClientTag> {
+        let mut given_up = Vec::new();
+        let mut keep = |read: &PendingRead<Query>| match read.purpose {
+            Purpose::Question { tag, .. } => {
+                given_up.push(tag);
+                false
+            }
+            Purpose::Errand(_) | Purpose::Ask(_) | Purpose::OwnAsk(_) => true,
+        };
+        self.retain(&mut keep);
+        self.questions -= given_up.len();
+        given_up
+    }
+
+    fn retain(&mut self, keep: &mut impl FnMut(&PendingRead<Query>) -> bool) {
+        self.released.values_mut().for_each(|reads| reads.retain(&mut *keep));
+        self.rounds.values_mut().for_each(|round| round.reads.retain(&mut *keep));
+        self.waiting.retain(&mut *keep);
+        self.released.retain(|_, reads| !reads.is_empty());
+        self.rounds.retain(|_, round| !round.reads.is_empty());
+    }
+
     /// Takes away what has waited too long, in order of arrival within each stage. Errands go without a word: their askers
     /// have given up by themselves.
     pub(crate) fn time_out(&mut self, now: Time) -> Vec<ClientTag> {
@@ -196,11 +219,7 @@ impl<Query> Reads<Query> {
             }
             false
         };
-        self.released.values_mut().for_each(|reads| reads.retain(&mut keep));
-        self.rounds.values_mut().for_each(|round| round.reads.retain(&mut keep));
-        self.waiting.retain(&mut keep);
-        self.released.retain(|_, reads| !reads.is_empty());
-        self.rounds.retain(|_, round| !round.reads.is_empty());
+        self.retain(&mut keep);
         self.questions -= late.len();
         late
     }

@@ -39,6 +39,9 @@ pub enum RequestError {
     /// The protocol or this version cannot do it. Definite.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
+    /// This node votes and stores no data, so it serves nobody. Definite.
+    #[error("this member is a witness: it votes and stores no data; ask another member")]
+    Witness,
     /// The single decree is taken. Definite.
     #[error("already decided")]
     AlreadyDecided,

@@ -17,7 +17,8 @@ impl<S: StateMachine> Machine<S> {
     /// A client has an errand for the leader's duty. It is answered by an `Answer` with this tag: later, or at once if there is no
     /// room. It may be carried out more than once, and after [`RequestError::Unknown`] too.
     pub fn errand(&mut self, now: Time, tag: ClientTag, payload: Bytes, out: &mut Out<S>) {
-        if let Err(error) = self.errands.accept(now, tag, payload, &self.config) {
+        let taken = self.refuse_if_left().and_then(|()| self.errands.accept(now, tag, payload, &self.config));
+        if let Err(error) = taken {
             out.push(MachineOutput::Answer { tag, result: Err(error) });
         }
     }

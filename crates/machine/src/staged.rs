@@ -132,6 +132,14 @@ impl<S: StateMachine> Machine<S> {
         View::new(self.applied(), self.digest(), &self.meta(), &state.head(), state.item_count())
     }
 
+    /// The same as of the same slot for a node that stores no data: members, and a state that no command has touched. It has no items.
+    #[must_use]
+    pub fn view_without_data(&self) -> View {
+        let (sessions, roster) = (Sessions::default(), self.roster().clone());
+        let empty = Staged { state: S::empty(), sessions, roster, applied: self.applied() };
+        View::new(empty.applied, empty.digest(), &empty.meta(), &empty.state.head(), empty.state.item_count())
+    }
+
     /// Replaces the state by one that is ahead of it. Of this node's own writes that it already holds, nobody knows the reply any
     /// more: they end as unknown.
     pub fn install(&mut self, staged: Staged<S>, out: &mut Out<S>) {

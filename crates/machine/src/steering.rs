@@ -8,7 +8,7 @@ use crate::output::MachineOutput;
 use crate::request::{ClientTag, RequestError};
 use crate::state_machine::StateMachine;
 use crate::tenure::Asker;
-use quorate_protocol::{LEARNER_NOT_IN_SYNC, Refusal, RequestId};
+use quorate_protocol::{LEARNER_NOT_IN_SYNC, Refusal, RequestId, TRANSFER_IN_VAIN};
 use quorate_types::{DiskId, Incarnation, MemberRole, Membership, NodeId, Session, Slot, Time};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -96,7 +96,7 @@ impl Steering {
 impl<S: StateMachine> Machine<S> {
     /// A client asks something of the leader about the cluster itself. Answered by an `Asked` with this tag.
     pub fn ask(&mut self, now: Time, tag: ClientTag, ask: Ask, out: &mut Out<S>) {
-        match self.asks.accept(now, tag, ask, &self.config) {
+        match self.refuse_if_left().and_then(|()| self.asks.accept(now, tag, ask, &self.config)) {
             Ok(number) => self.reads.confirm_own_ask(now, number, &self.config),
             Err(error) => out.push(MachineOutput::Asked { tag, result: Err(AskError::Request(error)) }),
         }
@@ -303,6 +303,8 @@ impl<S: StateMachine> Machine<S> {
         };
         let definite = match why {
             Refusal::NotReady(LEARNER_NOT_IN_SYNC) => Some(AskError::NotInSync),
+            // Every try stops all writes for as long: whether there is to be another is for the asker to say.
+            Refusal::NotReady(TRANSFER_IN_VAIN) => Some(AskError::TransferInVain),
             Refusal::Invalid(why) => Some(AskError::Senseless((*why).to_owned())),
             Refusal::Unsupported(what) => Some(AskError::Request(RequestError::Unsupported(what))),
             Refusal::AlreadyDecided => Some(AskError::Request(RequestError::AlreadyDecided)),

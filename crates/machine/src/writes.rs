@@ -69,12 +69,14 @@ pub(crate) struct Writes {
     next_sequence: u64,
     by_sequence: BTreeMap<u64, Write>,
     unsent: BTreeSet<u64>,
+    /// The payloads of these together.
+    unsent_bytes: usize,
     bytes: usize,
 }
 
 impl Writes {
     pub(crate) fn new() -> Writes {
-        Writes { next_sequence: 1, by_sequence: BTreeMap::new(), unsent: BTreeSet::new(), bytes: 0 }
+        Writes { next_sequence: 1, by_sequence: BTreeMap::new(), unsent: BTreeSet::new(), unsent_bytes: 0, bytes: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -128,6 +130,7 @@ impl Writes {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.bytes += payload.len();
+        self.unsent_bytes += payload.len();
         self.by_sequence.insert(sequence, Write { origin, payload, stage: Stage::Unsent, exposures: 0, tries: 0 });
         self.unsent.insert(sequence);
     }
@@ -139,6 +142,11 @@ impl Writes {
         for sequence in sequences {
             self.take(sequence);
         }
+    }
+
+    /// How many are to be handed out, and their payloads together.
+    pub(crate) fn unsent(&self) -> (usize, usize) {
+        (self.unsent.len(), self.unsent_bytes)
     }
 
     /// The next write to hand out, and the size of its payload.
@@ -166,6 +174,7 @@ impl Writes {
         write.stage = stage(write.tries);
         write.tries = write.tries.saturating_add(1);
         write.exposures = write.exposures.saturating_add(1);
+        self.unsent_bytes -= write.payload.len();
         Some((sequence, write.payload.clone()))
     }
 
@@ -179,6 +188,7 @@ impl Writes {
             if again_at_once {
                 write.stage = Stage::Unsent;
                 self.unsent.insert(sequence);
+                self.unsent_bytes += write.payload.len();
             }
         }
     }
@@ -213,9 +223,9 @@ impl Writes {
 
     fn requeue(&mut self, picked: impl Fn(Stage) -> bool) {
         for (sequence, write) in &mut self.by_sequence {
-            if picked(write.stage) {
+            if picked(write.stage) && self.unsent.insert(*sequence) {
                 write.stage = Stage::Unsent;
-                self.unsent.insert(*sequence);
+                self.unsent_bytes += write.payload.len();
             }
         }
     }
@@ -231,6 +241,13 @@ impl Writes {
             }
         }
         late.into_iter().filter_map(|sequence| self.give_up(sequence)).collect()
+    }
+
+    /// Takes away what no log has been offered yet: it certainly never had and never will have an effect.
+    pub(crate) fn give_up_unexposed(&mut self) -> Vec<ClientTag> {
+        let unexposed = |(sequence, write): (&u64, &Write)| (write.exposures == 0).then_some(*sequence);
+        let sequences: Vec<u64> = self.by_sequence.iter().filter_map(unexposed).collect();
+        sequences.into_iter().filter_map(|sequence| self.take(sequence)?.tag()).collect()
     }
 
     /// Stops waiting for a write.
@@ -252,7 +269,9 @@ impl Writes {
 
     fn take(&mut self, sequence: u64) -> Option<Write> {
         let write = self.by_sequence.remove(&sequence)?;
-        self.unsent.remove(&sequence);
+        if self.unsent.remove(&sequence) {
+            self.unsent_bytes -= write.payload.len();
+        }
         self.bytes -= write.payload.len();
         Some(write)
     }

@@ -175,7 +175,10 @@ impl Pair {
                 MachineOutput::Send { to, message } => self.messages.push((node, to.0, message)),
                 MachineOutput::Answer { tag, result } => self.answers.push((tag, result)),
                 MachineOutput::SetDutyTimer(delay) => self.duty_timers.push((node, delay)),
-                MachineOutput::Reply { .. } | MachineOutput::Applied { .. } | MachineOutput::SetTimer(_) => {}
+                MachineOutput::Reply { .. }
+                | MachineOutput::Applied { .. }
+                | MachineOutput::SetTimer(_)
+                | MachineOutput::SetBatchTimer(_) => {}
                 MachineOutput::Asked { .. } | MachineOutput::Reconfigure { .. } | MachineOutput::Transfer { .. } => {
                     panic!("nobody asked for it")
                 }

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use quorate_machine::{
-    ApplyContext, Ask, AskError, ClientTag, Lead, Machine, MachineConfig, MachineImage, MachineMessage, MachineOutput,
-    MemberChange, MemberFacts, RequestError, RestoreError, StateMachine,
+    ApplyContext, Ask, AskError, ClientTag, Consistency, Lead, Machine, MachineConfig, MachineImage, MachineMessage,
+    MachineOutput, MemberChange, MemberFacts, RequestError, RestoreError, StateMachine,
 };
-use quorate_protocol::{Decision, LEARNER_NOT_IN_SYNC, ReadToken, Refusal, Refused, RequestId};
+use quorate_protocol::{Decision, LEARNER_NOT_IN_SYNC, ReadToken, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
 use quorate_types::{DiskId, Incarnation, Member, MemberRole, Membership, NodeId, Slot, Time};
 use std::time::Duration;
 
@@ -374,6 +374,70 @@ fn leadership_moves_to_voters_and_is_over_when_seen() {
     assert_eq!(transfers, [NodeId(2)]);
     leader.follow(2, 2);
     assert_eq!(leader.answers(), [(4, Ok(()))]);
+}
+
+#[test]
+fn a_leadership_that_does_not_move_in_time_is_told_and_not_tried_again_by_itself() {
+    let mut leader = Seat::leader(1);
+    leader.decide(&Membership::of_voters(3));
+    leader.ask(1, Ask::MoveLeader(NodeId(2)));
+    leader.settle(0);
+    let transfers = leader.take(|output| match output {
+        MachineOutput::Transfer { request, .. } => Some(*request),
+        _ => None,
+    });
+    leader.refuse(transfers[0], &Refusal::NotReady(TRANSFER_IN_VAIN));
+    leader.settle(0);
+    assert_eq!(leader.answers(), [(1, Err(AskError::TransferInVain))]);
+    assert!(leader.take(|output| matches!(output, MachineOutput::Transfer { .. }).then_some(())).is_empty());
+
+    let mut asker = Seat::new(2);
+    asker.follow(1, 1);
+    asker.ask(2, Ask::MoveLeader(NodeId(3)));
+    asker.settle(0);
+    asker.machine.expired(at(6_000), &mut asker.out);
+    assert_eq!(asker.answers(), [(2, Err(AskError::TransferInVain))], "nor did its leader answer");
+}
+
+#[test]
+fn who_was_removed_sends_its_clients_elsewhere_as_soon_as_that_is_decided() {
+    let mut seat = Seat::new(3);
+    let submit = |seat: &mut Seat, tag| seat.machine.submit(at(0), ClientTag(tag), Bytes::new(), &mut seat.out);
+    let read =
+        |seat: &mut Seat, tag, consistency| seat.machine.read(at(0), ClientTag(tag), (), consistency, &mut seat.out);
+    let replies = |seat: &mut Seat| {
+        seat.take(|output| match output {
+            MachineOutput::Reply { tag, result } => Some((tag.0, result.clone())),
+            _ => None,
+        })
+    };
+    seat.decide(&Membership::of_voters(3));
+    seat.follow(1, 1);
+    submit(&mut seat, 1);
+    seat.settle(0);
+    submit(&mut seat, 2);
+    read(&mut seat, 3, Consistency::Linearizable);
+    seat.change(4, remove(3));
+    seat.decide(&Membership::of_voters(2));
+    let stopped = Err(RequestError::Stopped);
+    assert_eq!(
+        replies(&mut seat),
+        [(2, stopped.clone()), (3, stopped.clone())],
+        "the first is on its way to the leader"
+    );
+    assert_eq!(seat.answers(), [(4, Ok(()))], "that is what was asked for");
+    submit(&mut seat, 5);
+    read(&mut seat, 6, Consistency::Linearizable);
+    read(&mut seat, 7, Consistency::Local);
+    assert_eq!(replies(&mut seat), [5, 6, 7].map(|tag| (tag, stopped.clone())));
+    seat.change(8, remove(2));
+    assert_eq!(seat.answers(), [(8, Err(AskError::Request(RequestError::Stopped)))]);
+    seat.machine.errand(at(0), ClientTag(9), Bytes::new(), &mut seat.out);
+    let errands = seat.take(|output| match output {
+        MachineOutput::Answer { tag, result } => Some((tag.0, result.clone())),
+        _ => None,
+    });
+    assert_eq!(errands, [(9, Err(RequestError::Stopped))]);
 }
 
 #[test]

@@ -106,7 +106,9 @@ impl World {
             MachineOutput::Applied { slot, digest } => {
                 assert_eq!(*self.digests.entry(slot).or_insert(digest), digest, "replicas differ at slot {slot}");
             }
-            MachineOutput::Answer { .. } | MachineOutput::SetDutyTimer(_) => panic!("nobody asked for it"),
+            MachineOutput::Answer { .. } | MachineOutput::SetDutyTimer(_) | MachineOutput::SetBatchTimer(_) => {
+                panic!("nobody asked for it")
+            }
             MachineOutput::Read { .. } | MachineOutput::SetTimer(_) => {}
             MachineOutput::Asked { .. } | MachineOutput::Reconfigure { .. } | MachineOutput::Transfer { .. } => {
                 panic!("nobody asked for it")

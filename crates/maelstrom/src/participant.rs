@@ -318,7 +318,8 @@ fn failure_of(why: &RequestError) -> Failure {
         | RequestError::SessionExpired
         | RequestError::Acknowledged
         | RequestError::ReplyNotKept
-        | RequestError::Unsupported(_) => ErrorCode::NotSupported,
+        | RequestError::Unsupported(_)
+        | RequestError::Witness => ErrorCode::NotSupported,
         RequestError::AlreadyDecided => ErrorCode::Abort,
     };
     Failure::new(code, why.to_string())

@@ -2,9 +2,11 @@
 //!
 //! A run leaves [`Happening`]s: what the world did, and every guard a protocol evaluated, as data. [`sentence`] turns one
 //! guard into one sentence by filling the values into the words its rule brings along; [`Story`] turns a whole transcript
-//! into a narrative. Nothing here knows a protocol: whatever is told was said by the replica that decided it.
+//! into a narrative, and [`incident::Incident`] what several members recorded into a page for whoever must find out what
+//! went wrong. Nothing here knows a protocol: whatever is told was said by the replica that decided it.
 
 mod happening;
+pub mod incident;
 mod sentence;
 mod story;
 

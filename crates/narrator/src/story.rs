@@ -97,7 +97,7 @@ fn level(what: &What) -> Detail {
     }
 }
 
-fn plain_words(node: Option<NodeId>, what: &What) -> String {
+pub(crate) fn plain_words(node: Option<NodeId>, what: &What) -> String {
     let me = node.map_or_else(|| "the world".to_owned(), |node| node.to_string());
     match what {
         What::Guard(event) => sentence(node.unwrap_or_default(), event),

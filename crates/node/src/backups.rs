@@ -59,11 +59,11 @@ enum Stage {
 }
 
 impl<R: Replica, S: StateMachine> Node<R, S> {
-    /// Pins the applied state for a backup; nothing if there are too many. It is let go of with its last piece, by
+    /// Pins the applied state for a backup; nothing if there are too many, or if this node stores no data. It is let go of with its last piece, by
     /// [`Node::close_backup`], after a minute in which nobody took a piece, or when a snapshot replaces the state.
     pub fn open_backup(&mut self, now: Time) -> Option<BackupId> {
         self.backups.retain(|_, backup| backup.taken_at + PATIENCE > now);
-        if self.backups.len() >= BACKUPS_MAX {
+        if self.backups.len() >= BACKUPS_MAX || self.is_witness {
             return None;
         }
         let view = self.machine.view();

@@ -30,6 +30,8 @@ pub enum NodeTimer<T> {
     Requests,
     /// The leader's duty wants to be called.
     Duty,
+    /// A batch has gathered commands for long enough.
+    Batch,
     /// Rate, repetitions and time-outs of snapshot transfers.
     Transfers,
     /// The next slice of what commands have condemned.

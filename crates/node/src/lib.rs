@@ -43,6 +43,7 @@ mod snapshots;
 mod space;
 mod status;
 mod tidying;
+mod witness;
 
 pub use backup_reader::{BackupError, BackupHeader, BackupReader};
 pub use backups::{BackupId, BackupPiece};
@@ -55,3 +56,4 @@ pub use quorate_machine::{AskError, ClientTag, Consistency, MemberChange, Member
 pub use restoration::{Restoration, write_restored};
 pub use snapshots::SnapshotStatus;
 pub use status::NodeStatus;
+pub use witness::WITNESS_SEGMENT_BYTES;

@@ -13,7 +13,9 @@ use crate::tidying::TidyPace;
 use quorate_disk::Disk;
 use quorate_journal::Journal;
 use quorate_machine::{Ask, DutyConfig, Lead, Machine, MachineOutput, Roster, StateMachine};
-use quorate_protocol::{Durable, Env, Gate, Input, LinkState, Outbox, Output, Replica, Setup, SnapshotId};
+use quorate_protocol::{
+    Durable, Env, Gate, Input, LinkState, Outbox, Output, Picture, Replica, Setup, SnapshotId, Tape, Taped,
+};
 use quorate_store::Store;
 use quorate_types::{NodeId, Slot, Time};
 use std::collections::BTreeMap;
@@ -40,6 +42,8 @@ pub struct Node<R: Replica, S: StateMachine> {
     pub(crate) journal_idle: Duration,
     pub(crate) replica: R,
     pub(crate) outbox: Outbox<R>,
+    /// Every call of the replica goes through it.
+    pub(crate) tape: Tape<R>,
     pub(crate) gate: Gate<R::Message>,
     pub(crate) journal: Journal,
     pub(crate) store: Store,
@@ -53,6 +57,8 @@ pub struct Node<R: Replica, S: StateMachine> {
     pub(crate) released: Vec<(NodeId, R::Message)>,
     /// The last `Lead` the replica said.
     pub(crate) lead: Option<Lead>,
+    /// It votes and stores no data, by the members that the replica last said to reach.
+    pub(crate) is_witness: bool,
     pub(crate) pace: CheckpointPace,
     pub(crate) tidy: TidyPace,
     pub(crate) snapshots: Snapshots<R, S>,
@@ -139,6 +145,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             journal_idle: config.journal_idle,
             replica,
             outbox,
+            tape: Tape::default(),
             gate: Gate::new(found.last_ticket),
             journal: found.journal,
             store,
@@ -148,6 +155,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             inbox: Vec::new(),
             released: Vec::new(),
             lead: None,
+            is_witness: false,
             pace: CheckpointPace::new(config.checkpoint, applied),
             tidy: TidyPace::new(config.tidy_every),
             backups: BTreeMap::new(),
@@ -160,8 +168,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             stop: None,
             stopped: false,
         };
-        let (id, disk) = (node.setup.me, node.setup.disk);
-        node.machine.know_own_disk(id, disk);
+        node.machine.know_own_disk(node.setup.me, node.setup.disk);
         let mut outputs = Vec::new();
         for word in first_words {
             node.carry_replica_output(Time::ZERO, word, &mut outputs);
@@ -194,6 +201,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         if self.stopped || self.stop.is_some() {
             return;
         }
+        if self.is_witness && self.refuse_as_witness(&input) {
+            return;
+        }
         match input {
             NodeInput::Message { from, message: NodeMessage::Protocol(message) } => {
                 self.tell_replica(env, Input::Receive { from, message });
@@ -207,6 +217,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             NodeInput::Expired(NodeTimer::Protocol(timer)) => self.tell_replica(env, Input::Expired(timer)),
             NodeInput::Expired(NodeTimer::Requests) => self.machine.expired(env.now(), &mut self.machine_outputs),
             NodeInput::Expired(NodeTimer::Duty) => self.machine.duty_expired(),
+            NodeInput::Expired(NodeTimer::Batch) => self.machine.batch_expired(),
             NodeInput::Expired(NodeTimer::Transfers) => self.transfers_expired(env.now()),
             NodeInput::Expired(NodeTimer::Tidy) => self.tidy.expired(),
             NodeInput::Expired(NodeTimer::Checkpoint) => self.pace.look(),
@@ -240,7 +251,34 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     }
 
     pub(crate) fn tell_replica(&mut self, env: &mut dyn Env, input: Input<R>) {
-        self.replica.step(env, input, &mut self.outbox);
+        self.tape.step(&mut self.replica, env, input, &mut self.outbox);
+    }
+
+    /// From now on everything that the replica is told and says is kept for [`Node::take_tape`]. It costs a copy of each input and
+    /// output, in which batches are shared.
+    pub fn start_tape(&mut self) {
+        self.tape.start();
+    }
+
+    /// Ends what [`Node::start_tape`] began.
+    pub fn stop_tape(&mut self) {
+        self.tape.stop();
+    }
+
+    /// What was taped since the last call. To be called after every settle, or it grows.
+    pub fn take_tape(&mut self) -> Vec<Taped<R>> {
+        self.tape.take()
+    }
+
+    /// The replica with all that is kept for it, as it is after a settle: what is taped next happens to this.
+    #[must_use]
+    pub fn picture(&self) -> Picture<R> {
+        Picture {
+            setup: self.setup.clone(),
+            replica: self.replica.clone(),
+            gate: self.gate.clone(),
+            last_ticket: self.outbox.last_ticket(),
+        }
     }
 
     /// The replica, for people, checkers and the durability ghost.
@@ -259,6 +297,13 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     #[must_use]
     pub fn roster(&self) -> &Roster {
         self.machine.roster()
+    }
+
+    /// Whether it votes and stores no data, as far as it knows. Then it refuses whatever clients want, has no backup to give, and its
+    /// [`Node::state`] is one that no command has touched.
+    #[must_use]
+    pub fn is_witness(&self) -> bool {
+        self.is_witness
     }
 
     /// For people and metrics.

@@ -42,7 +42,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             for input in std::mem::take(&mut self.inbox) {
                 self.tell_replica(env, input);
             }
-            self.replica.settle(env, &mut self.outbox);
+            self.tape.settle(&mut self.replica, env, &mut self.outbox);
             news = self.carry_replica_outputs(env.now(), out);
         }
         self.finish(env.now(), begin, out);
@@ -86,7 +86,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     /// Carries what the replica wants done; says whether the machine was told anything that it may have an answer to.
     pub(crate) fn carry_replica_outputs(&mut self, now: Time, out: &mut Vec<NodeOutput<R, S>>) -> bool {
         let mut news = false;
-        for output in self.outbox.take() {
+        let outputs = self.outbox.take();
+        self.tape.said(&outputs);
+        for output in outputs {
             news |= self.carry_replica_output(now, output, out);
         }
         news
@@ -114,9 +116,12 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 out.push(NodeOutput::SetTimer { timer: NodeTimer::Protocol(timer), at_least, at_most });
             }
             Output::CancelTimer(timer) => out.push(NodeOutput::CancelTimer(NodeTimer::Protocol(timer))),
-            Output::Members { members, .. } => out.push(NodeOutput::Members(members)),
-            Output::SendSnapshot { to, at_least } => {
-                self.pin_view(to, at_least);
+            Output::Members { members, .. } => {
+                self.note_own_part(&members);
+                out.push(NodeOutput::Members(members));
+            }
+            Output::SendSnapshot { to, at_least, with_data } => {
+                self.pin_view(to, at_least, with_data);
                 return true;
             }
             Output::SnapshotAnchor { id, to, anchor } => {
@@ -193,6 +198,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 }
                 MachineOutput::SetDutyTimer(delay) => {
                     out.push(NodeOutput::SetTimer { timer: NodeTimer::Duty, at_least: delay, at_most: delay });
+                }
+                MachineOutput::SetBatchTimer(delay) => {
+                    out.push(NodeOutput::SetTimer { timer: NodeTimer::Batch, at_least: delay, at_most: delay });
                 }
             }
         }

@@ -123,16 +123,18 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         self.snapshots.status()
     }
 
-    /// The replica wants a view sent.
-    pub(crate) fn pin_view(&mut self, to: NodeId, at_least: Slot) {
+    /// The replica wants a view sent; to a node that stores no data one of an empty state, as of the same slot.
+    pub(crate) fn pin_view(&mut self, to: NodeId, at_least: Slot, with_data: bool) {
         let id = self.snapshots.next_name();
         // The replica knows best whether an earlier one still serves.
         self.stop_sending(|_, receiver| receiver == to);
         let under_way = self.snapshots.pinned.len() + self.snapshots.sender.states().count();
-        if self.machine.applied() < at_least || under_way >= self.snapshots.max_sent_at_once {
+        // One without data is a few bytes, and commits may wait for it: it does not queue behind those of gigabytes.
+        let has_to_wait = with_data && under_way >= self.snapshots.max_sent_at_once;
+        if self.machine.applied() < at_least || has_to_wait {
             return self.inbox.push(Input::SnapshotSent { to, id, outcome: TransferOutcome::Failed });
         }
-        let view = self.machine.view();
+        let view = if with_data { self.machine.view() } else { self.machine.view_without_data() };
         let through = view.applied;
         self.snapshots.pinned.insert(id, (to, view));
         self.inbox.push(Input::SnapshotPinned { id, to, through });

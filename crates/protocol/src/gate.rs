@@ -1,6 +1,7 @@
 //! Holds every message until what it claims is durable.
 
 use quorate_types::{NodeId, Ticket};
+use quorate_wire::{Reader, Wire, WireError};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
@@ -48,10 +49,29 @@ impl<M> Gate<M> {
         self.durable
     }
 
+    /// The same gate with every message that waits changed.
+    #[must_use]
+    pub fn map(self, mut change: impl FnMut(M) -> M) -> Gate<M> {
+        let changed = |messages: Vec<(NodeId, M)>| messages.into_iter().map(|(to, held)| (to, change(held))).collect();
+        let tickets: Vec<Ticket> = self.held.keys().copied().collect();
+        let held = tickets.into_iter().zip(self.held.into_values().map(changed)).collect();
+        Gate { durable: self.durable, held }
+    }
+
     /// How many messages wait.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.values().map(Vec::len).sum()
+    }
+}
+
+impl<M: Wire> Wire for Gate<M> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.durable.encode(out);
+        self.held.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(Gate { durable: Ticket::decode(input)?, held: BTreeMap::decode(input)? })
     }
 }
 

@@ -41,6 +41,24 @@ impl Wire for ReadToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SnapshotId(pub u64);
 
+impl Wire for RequestId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(RequestId(input.u64("request")?))
+    }
+}
+
+impl Wire for SnapshotId {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(SnapshotId(input.u64("snapshot")?))
+    }
+}
+
 /// Which keys a command or read touches. Protocols that order everything ignore it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Footprint {

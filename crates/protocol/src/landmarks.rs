@@ -1,6 +1,7 @@
 //! Which tickets hold which slots, for compaction.
 
 use quorate_types::{Slot, Ticket};
+use quorate_wire::{Reader, Wire, WireError};
 use std::hash::{Hash, Hasher};
 
 /// A sparse, ascending list of "from this slot on, the log was written under this ticket or a later one".
@@ -47,6 +48,16 @@ impl Landmarks {
                 position % 2 == 1
             });
         }
+    }
+}
+
+/// With all its marks, although equality does not see them: a copy made from this compacts as the original would.
+impl Wire for Landmarks {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.marks.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(Landmarks { marks: Vec::decode(input)? })
     }
 }
 

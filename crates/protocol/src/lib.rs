@@ -36,6 +36,7 @@ mod output;
 mod pending;
 mod replica;
 mod status;
+mod tape;
 pub mod testbed;
 
 pub use event::{Event, Rule, Value, Verdict};
@@ -43,7 +44,8 @@ pub use gate::Gate;
 pub use input::{Batch, Footprint, Input, LinkState, ReadToken, RequestId, SnapshotId, TransferOutcome};
 pub use landmarks::Landmarks;
 pub use outbox::Outbox;
-pub use output::{Decision, LEARNER_NOT_IN_SYNC, MembersChange, Output, Refusal, Refused};
+pub use output::{Decision, LEARNER_NOT_IN_SYNC, MembersChange, Output, Refusal, Refused, TRANSFER_IN_VAIN};
 pub use pending::Pending;
 pub use replica::{Durable, Env, OpenError, Replica, Setup, Start, Violation};
 pub use status::{PeerStatus, Role, Status};
+pub use tape::{Picture, Recordable, Tape, Taped};

@@ -79,9 +79,9 @@ impl<R: Replica> Outbox<R> {
         self.outputs.push(Output::Members { members, change });
     }
 
-    /// Asks for a snapshot to be sent.
-    pub fn send_snapshot(&mut self, to: NodeId, at_least: Slot) {
-        self.outputs.push(Output::SendSnapshot { to, at_least });
+    /// Asks for a snapshot to be sent, whole or without data.
+    pub fn send_snapshot(&mut self, to: NodeId, at_least: Slot, with_data: bool) {
+        self.outputs.push(Output::SendSnapshot { to, at_least, with_data });
     }
 
     /// Says what a pinned view describes.

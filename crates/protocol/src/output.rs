@@ -52,6 +52,9 @@ pub enum Refusal {
 /// [`Refusal::NotReady`] of a wish that makes a voter of a learner that has not caught up, or is not heard of.
 pub const LEARNER_NOT_IN_SYNC: &str = "the learner to be made a voter is not in sync with the leader";
 
+/// [`Refusal::NotReady`] of a transfer whose target was asked to lead and did not take over in time. It may yet.
+pub const TRANSFER_IN_VAIN: &str = "the one chosen did not take over within an election timeout";
+
 /// Why the membership in force on this replica changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MembersChange {
@@ -160,6 +163,9 @@ pub enum Output<R: Replica> {
         to: NodeId,
         /// The view must cover this slot.
         at_least: Slot,
+        /// Whether the receiver stores data. To one that does not, a state machine without any is sent in the view's place, as of
+        /// the same slot.
+        with_data: bool,
     },
     /// What the pinned view describes: send both, in the driver's own way, and answer with
     /// [`crate::Input::SnapshotSent`] in the end.

@@ -1,6 +1,7 @@
 //! Claims that wait for durable writes.
 
 use quorate_types::Ticket;
+use quorate_wire::{Reader, Wire, WireError};
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
@@ -74,6 +75,20 @@ impl<T> Pending<T> {
             last = Some(*ticket);
             (write, claim)
         })
+    }
+}
+
+/// With the tickets: a copy made from this goes on as the original would.
+impl<T: Wire> Wire for Pending<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.claims.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        let claims = VecDeque::<(Ticket, T)>::decode(input)?;
+        match claims.iter().map(|(ticket, _)| ticket).is_sorted() {
+            true => Ok(Pending { claims }),
+            false => Err(WireError::Malformed { what: "pending claims" }),
+        }
     }
 }
 

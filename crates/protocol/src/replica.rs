@@ -5,6 +5,7 @@ use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ti
 use quorate_wire::{Agreement, Wire};
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Time and chance, as given for one call.
@@ -158,11 +159,24 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
         Vec::new()
     }
 
+    /// For how long, on its own clock, what this replica promised others may bind it after it stops; a replica opened with these
+    /// same settings sees to that itself. Before one is opened with settings for which this is less, drivers let so long pass.
+    #[must_use]
+    fn promises_last(_config: &Self::Config) -> Duration {
+        Duration::ZERO
+    }
+
     /// The last slot of the prefix that an anchor describes.
     fn anchored(anchor: &Self::Anchor) -> Slot;
 
     /// What a message is called in scenarios and traces, such as `append`.
     fn kind(message: &Self::Message) -> &'static str;
+
+    /// The era in which the entry in this slot was made; nothing where the protocol keeps none, or no longer knows. Of a decided
+    /// slot the same on all replicas, whether they store its commands or not.
+    fn era_at(&self, _slot: Slot) -> Option<u64> {
+        None
+    }
 
     /// The durability ghost: whether this replica, just opened from nothing but what is durable, stands by the claim
     /// that `message` to `to` makes (a vote, an acknowledgement, a promise). Messages that claim nothing are `true`.

@@ -13,6 +13,8 @@ pub enum Role {
     Follower,
     /// Receives without counting.
     Learner,
+    /// Counts without storing data.
+    Witness,
     /// Not in the membership it knows.
     Outsider,
 }
@@ -26,6 +28,7 @@ impl Role {
             Role::Candidate => "candidate",
             Role::Follower => "follower",
             Role::Learner => "learner",
+            Role::Witness => "witness",
             Role::Outsider => "outsider",
         }
     }

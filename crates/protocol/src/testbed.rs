@@ -19,7 +19,7 @@ use crate::{
 };
 use node::DiskWrite;
 use quorate_types::{Incarnation, Membership, NodeId, Slot, Ticket, Time};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 
@@ -62,6 +62,10 @@ pub struct Testbed<R: Replica> {
     transfers: Vec<Transfer<R>>,
     slow_snapshots: bool,
     chosen: BTreeMap<Slot, Decision>,
+    /// The same as members without data see it.
+    witnessed: BTreeMap<Slot, Decision>,
+    /// Members without data, for life.
+    witnesses: BTreeSet<NodeId>,
     violation: Option<Violation>,
     env: ScriptedEnv,
     check_ghost: bool,
@@ -88,6 +92,13 @@ impl<R: Replica> Testbed<R> {
             transfers: Vec::new(),
             slow_snapshots: false,
             chosen: BTreeMap::new(),
+            witnessed: BTreeMap::new(),
+            witnesses: members
+                .members()
+                .iter()
+                .filter(|member| !member.stores_data())
+                .map(|member| member.id)
+                .collect(),
             violation: None,
             env: ScriptedEnv::default(),
             check_ghost: true,
@@ -110,6 +121,15 @@ impl<R: Replica> Testbed<R> {
         let earlier = self.nodes.insert(id, Arc::new(TestNode::closed(id, Start::Join)));
         assert!(earlier.is_none(), "{id} is new");
         self.restart(id);
+    }
+
+    /// The same for one that is to be a witness.
+    ///
+    /// # Panics
+    /// When there is one of this id.
+    pub fn join_as_witness(&mut self, id: NodeId) {
+        self.witnesses.insert(id);
+        self.join(id);
     }
 
     /// A node.
@@ -432,7 +452,7 @@ impl<R: Replica> Testbed<R> {
                 node.settled = settled;
             }
             Output::Trace(event) => node.events.push(event),
-            Output::SendSnapshot { to, at_least } => self.pin_snapshot(id, to, at_least),
+            Output::SendSnapshot { to, at_least, with_data } => self.pin_snapshot(id, to, at_least, with_data),
             Output::SnapshotAnchor { id: view, to, anchor } => self.begin_transfer(id, view, to, anchor),
             Output::InstallSnapshot { id: snapshot, anchor, after } => self.begin_install(id, snapshot, &anchor, after),
             Output::DropSnapshot { id: snapshot } => self.drop_snapshot(id, snapshot),
@@ -455,13 +475,26 @@ impl<R: Replica> Testbed<R> {
             self.violate("DecidedInOrder", format!("{id} decides slot {slot} where {expected} comes next"));
         }
         self.node_mut(id).decided.insert(slot, decision.clone());
-        let first = self.chosen.entry(slot).or_insert_with(|| decision.clone()).clone();
-        if first != decision {
-            self.violate(
-                "Agreement",
-                format!("slot {slot} was decided to be {first:?}, and {id} decides {decision:?}"),
-            );
-        }
+        let seen = if self.witnesses.contains(&id) { &mut self.witnessed } else { &mut self.chosen };
+        let first = seen.entry(slot).or_insert_with(|| decision.clone()).clone();
+        let whole = self.chosen.get(&slot).map(without_commands);
+        let witnessed = self.witnessed.get(&slot).filter(|witnessed| whole.is_some_and(|whole| whole != **witnessed));
+        let detail = match witnessed {
+            _ if first != decision => format!("slot {slot} was decided to be {first:?}, and {id} decides {decision:?}"),
+            Some(witnessed) => {
+                format!("{id} decides slot {slot} to be {decision:?}, and witnesses that it is {witnessed:?}")
+            }
+            None => return,
+        };
+        self.violate("Agreement", detail);
+    }
+}
+
+/// A decision as a member without data sees it.
+fn without_commands(decision: &Decision) -> Decision {
+    match decision {
+        Decision::Commands(_) => Decision::Commands(bytes::Bytes::new()),
+        Decision::Members(_) | Decision::Nothing => decision.clone(),
     }
 }
 

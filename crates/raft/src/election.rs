@@ -5,6 +5,7 @@ use crate::leading::Leadership;
 use crate::message::Message;
 use crate::replica::{Raft, Timer, log_end};
 use crate::rules;
+use crate::witness::STORES_NO_DATA;
 use quorate_protocol::{Event, Outbox, Value};
 use quorate_quorum::VoteOutcome;
 use quorate_types::{NodeId, Slot};
@@ -54,6 +55,7 @@ impl Raft {
             return self.retire(ended_at, out);
         }
         let why = match (self.may_campaign(), self.term.checked_add(1)) {
+            (false, _) if self.is_witness() => STORES_NO_DATA,
             (false, _) => "it is no voter",
             (true, _) if self.is_bound() => "a leader may rest reads on its promise to elect nobody yet",
             (true, None) => "there is no greater term",
@@ -62,8 +64,12 @@ impl Raft {
         out.trace(|| Event::refused(&rules::CAMPAIGN).with("why", why));
     }
 
-    /// A voter may, and a node whose entry that ended its membership is not known committed (dissertation, 4.2.2).
+    /// A voter may, and a node whose entry that ended its membership is not known committed (dissertation, 4.2.2). A witness
+    /// never: it could lead nobody to data that it does not have.
     fn may_campaign(&self) -> bool {
+        if self.is_witness() {
+            return false;
+        }
         let leaving = self
             .configurations
             .before_in_force()
@@ -113,6 +119,11 @@ impl Raft {
         if answers_us {
             self.count_vote(from, granted, out);
         } else {
+            if let Position::Leader(leadership) = &mut self.position
+                && (term, pre) == (self.term, false)
+            {
+                leadership.attendance.believe(from);
+            }
             self.drop_stale("vote-response", from, "it answers no question that is still open", out);
         }
     }
@@ -159,8 +170,14 @@ impl Raft {
         self.append_own(Entry { term: self.term, payload: Payload::NoOp });
         let peers = self.members_to_tell();
         let undecided_bytes = self.log.bytes_behind(self.decided);
-        self.position = Position::Leader(Box::new(Leadership::new(peers, first_of_term, undecided_bytes)));
+        let leadership = Position::Leader(Box::new(Leadership::new(peers, first_of_term, undecided_bytes)));
+        let before = std::mem::replace(&mut self.position, leadership);
         self.follow_configuration_anew(out);
+        if let (Position::Candidate(Canvass { granted, refused }), Position::Leader(leadership)) =
+            (before, &mut self.position)
+        {
+            granted.union(&refused).for_each(|voter| leadership.attendance.believe(*voter));
+        }
         self.set_leader(Some(self.me), out);
         out.cancel_timer(Timer::Election);
         self.set_exact_timer(Timer::Heartbeat, self.config.heartbeat_interval, out);

@@ -78,6 +78,25 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The same entry with its batch, if it is one, changed.
+    #[must_use]
+    pub(crate) fn with_batch(self, change: &mut dyn FnMut(Bytes) -> Bytes) -> Entry {
+        match self.payload {
+            Payload::Command(commands) => Entry { payload: Payload::Command(change(commands)), ..self },
+            Payload::NoOp | Payload::Members(_) => self,
+        }
+    }
+}
+
+impl Entries {
+    /// The same entries with their batches changed.
+    #[must_use]
+    pub(crate) fn with_batches(&self, change: &mut dyn FnMut(Bytes) -> Bytes) -> Entries {
+        Entries::from(self.0.iter().map(|entry| entry.clone().with_batch(change)).collect::<Vec<_>>())
+    }
+}
+
 impl Payload {
     /// What the machine is told when it is decided. A joint configuration is a step on the way and tells it nothing.
     #[must_use]

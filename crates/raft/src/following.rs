@@ -26,9 +26,9 @@ pub struct Following {
 /// An acceptance that leaves at settle, for it may wait for a write that starts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AnswerDue {
-    to: NodeId,
-    matched: Slot,
-    round: u64,
+    pub(crate) to: NodeId,
+    pub(crate) matched: Slot,
+    pub(crate) round: u64,
 }
 
 impl Following {

@@ -6,8 +6,8 @@ use crate::entry::Payload;
 use crate::leading::Leadership;
 use crate::progress::Pace;
 use crate::replica::Raft;
-use quorate_protocol::Violation;
-use quorate_types::{NodeId, Slot};
+use quorate_protocol::{Role, Violation};
+use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 
 /// The cheap ones: marks and per-peer progress.
 pub(crate) fn check(raft: &Raft) -> Result<(), Violation> {
@@ -30,7 +30,8 @@ pub(crate) fn check_deep(raft: &Raft) -> Result<(), Violation> {
     i11_rounds_ascend(raft)?;
     i12_one_configuration_is_in_flight(raft)?;
     i13_configurations_meet(raft)?;
-    i14_peers_are_the_members(raft)
+    i14_peers_are_the_members(raft)?;
+    i16_witnesses_only_vote(raft)
 }
 
 fn hold(invariant: &'static str, holds: bool, detail: impl FnOnce() -> String) -> Result<(), Violation> {
@@ -170,7 +171,10 @@ fn i14_peers_are_the_members(raft: &Raft) -> Result<(), Violation> {
     let told = leadership.farewells.keys().all(|id| leadership.peers.contains_key(id) && !in_force.contains(*id));
     let learner = |id: &NodeId| in_force.members.get(*id).is_some_and(|member| !member.counts());
     let learners = leadership.learners.keys().all(learner);
-    hold("PeersAreMembers", complete && told && learners, || {
+    let has_witness = in_force.all().any(|member| !member.stores_data());
+    let attends = |member: &Member| member.id == raft.me || leadership.attendance.voters.contains_key(&member.id);
+    let attendance = !has_witness || in_force.all().filter(|member| member.role == MemberRole::Voter).all(attends);
+    hold("PeersAreMembers", complete && told && learners && attendance, || {
         format!("{:?}, {:?}, {:?} of {in_force:?}", leadership.peers, leadership.farewells, leadership.learners)
     })
 }
@@ -183,6 +187,26 @@ fn i15_leases_end_before_transfers(raft: &Raft) -> Result<(), Violation> {
     })
 }
 
+/// A configuration that nobody founded or wished for, of a base that is not known, has no members at all.
+fn i16_witnesses_only_vote(raft: &Raft) -> Result<(), Violation> {
+    let appended = raft.configurations.appended().map(|(configuration, _)| configuration);
+    let halves = std::iter::once(raft.configurations.base())
+        .chain(appended)
+        .flat_map(|configuration| configuration.outgoing.iter().chain([&configuration.members]));
+    let few = |half: &Membership| {
+        let count = |role| half.members().iter().filter(|member| member.role == role).count();
+        count(MemberRole::Witness) <= count(MemberRole::Voter)
+    };
+    let (counts, part) = (halves.into_iter().all(few), raft.role());
+    let has_commands = |payload: &Payload| matches!(payload, Payload::Command(commands) if !commands.is_empty());
+    let only_votes = !raft.is_witness()
+        || (!matches!(part, Role::Leader | Role::Candidate)
+            && !raft.log.iter().any(|entry| has_commands(&entry.payload)));
+    hold("WitnessesOnlyVote", counts && only_votes, || {
+        format!("{} is a {part:?} with {:?} under {:?}", raft.me, raft.log, raft.configurations)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,7 +216,7 @@ mod tests {
     use crate::lease::Lease;
     use crate::transfer::Cause;
     use quorate_protocol::{Durable, Landmarks, Outbox, ReadToken, Replica, Setup, Start};
-    use quorate_types::{ClusterId, DiskId, Incarnation, Member, Membership, Ticket};
+    use quorate_types::{ClusterId, DiskId, Incarnation, Ticket};
 
     fn fresh() -> Raft {
         let setup = Setup {
@@ -290,6 +314,26 @@ mod tests {
             leadership.peers.values_mut().for_each(|progress| progress.answered_round = 1);
         };
         assert_eq!(spoilt(early), "RoundsAscend");
+        let witness = Member { role: MemberRole::Witness, ..Member::voter(NodeId(1)) };
+        let as_witness =
+            Configuration::of(Membership::new([2, 3].map(|id| Member::voter(NodeId(id))).into_iter().chain([witness])));
+        assert_eq!(
+            spoilt(|raft, leadership| {
+                appended(raft, leadership, &as_witness, 1);
+                (raft.commit, leadership.first_of_term) = (Slot(1), Slot(1));
+                for id in [2, 3] {
+                    leadership.attendance.voters.insert(NodeId(id), crate::promotion::CatchUp::begin(Slot(1), 0));
+                }
+            }),
+            "WitnessesOnlyVote"
+        );
+        assert_eq!(
+            spoilt(|raft, leadership| {
+                appended(raft, leadership, &as_witness, 1);
+                (raft.commit, leadership.first_of_term) = (Slot(1), Slot(1));
+            }),
+            "PeersAreMembers"
+        );
         let outbox = &mut Outbox::new(Ticket::NONE, false);
         let mut handing_over = leader();
         handing_over.hand_over(NodeId(2), Cause::Priority, outbox);

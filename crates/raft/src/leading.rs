@@ -13,6 +13,7 @@ use crate::read::WaitingReads;
 use crate::replica::{Raft, Timer};
 use crate::rules;
 use crate::transfer::{self, DiskWatch, Handover, HeartbeatMarks};
+use crate::witness::{Attendance, take_for_witness};
 use bytes::Bytes;
 use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId};
 use quorate_types::{NodeId, Slot};
@@ -53,6 +54,8 @@ pub struct Leadership {
     pub learners: BTreeMap<NodeId, CatchUp>,
     /// A heartbeat interval is over since those who caught up were last made voters.
     pub promotion_due: bool,
+    /// How the voters with data keep up, where there are witnesses.
+    pub attendance: Attendance,
 }
 
 impl Leadership {
@@ -76,6 +79,7 @@ impl Leadership {
             farewells: BTreeMap::new(),
             learners: BTreeMap::new(),
             promotion_due: false,
+            attendance: Attendance::default(),
         }
     }
 
@@ -131,6 +135,7 @@ impl Raft {
         leadership.peers.values_mut().for_each(Progress::heartbeat);
         leadership.farewells.values_mut().for_each(Farewell::heartbeat);
         leadership.learners.values_mut().for_each(CatchUp::heartbeat);
+        leadership.attendance.heartbeat();
         leadership.promotion_due = true;
         self.note_heartbeat();
         self.consider_priorities(out);
@@ -140,17 +145,22 @@ impl Raft {
     /// At most one append per peer. `taken` is what was just written; peers that want the same entries share them.
     pub(crate) fn replicate(&mut self, mut taken: Option<Taken>, out: &mut Outbox<Raft>) {
         let after = self.save_vote(out);
+        let (last, witness_through) = (self.log.last(), self.witness_through());
         let Position::Leader(leadership) = &mut self.position else { return };
-        let all = leadership.peers.values().map(|progress| progress.matched);
+        // A witness is no reason to keep entries: what it lacks is put into a few bytes at any time.
+        let stores = leadership.peers.values().filter(|progress| !progress.is_witness);
+        let all = stores.map(|progress| progress.matched);
         self.everyone_has = all.fold(self.disk.durable, Slot::min).max(self.everyone_has);
         // A probe without entries must be answered all the same, so it needs a round of its own; see `take_append`.
-        let last = self.log.last();
-        if leadership.peers.values().any(|progress| progress.pace == Pace::PROBE && progress.next > last) {
+        let through = |progress: &Progress| if progress.is_witness { witness_through } else { last };
+        if leadership.peers.values().any(|progress| progress.pace == Pace::PROBE && progress.next > through(progress)) {
             leadership.round += 1;
         }
         for (peer, progress) in &mut leadership.peers {
             progress.start_at_least_at(self.log.first());
-            let plan = progress.plan(&self.log, self.commit, &self.config);
+            let through = through(progress);
+            // Of commits beyond what it may have a witness can learn nothing.
+            let plan = progress.plan(through, self.commit.min(through), &self.config);
             let (entries, bytes) = match plan {
                 Plan::Nothing => continue,
                 Plan::Full => {
@@ -158,6 +168,10 @@ impl Raft {
                     continue;
                 }
                 Plan::Empty => (Entries::default(), 0),
+                Plan::Entries if progress.is_witness => {
+                    let taken = take_for_witness(&self.log, progress.next, through, &self.config);
+                    (taken.entries, taken.bytes)
+                }
                 Plan::Entries => {
                     let (next, Config { append_entries, append_bytes, .. }) = (progress.next, &self.config);
                     let shared = taken.take().filter(|taken| taken.serves(next, *append_entries, *append_bytes));

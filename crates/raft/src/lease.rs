@@ -71,11 +71,11 @@ impl LeaseReads {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// When each round was first sent, by this node's clock. Rounds and times ascend.
-    rounds: VecDeque<(u64, Time)>,
+    pub(crate) rounds: VecDeque<(u64, Time)>,
     /// The last round that was sent, remembered or not: sent again it is no new one, however long ago it was forgotten.
-    last_sent: u64,
+    pub(crate) last_sent: u64,
     /// It asked somebody to stand in this term: its followers' promises may be overridden at any time.
-    given_up: bool,
+    pub(crate) given_up: bool,
 }
 
 impl Lease {

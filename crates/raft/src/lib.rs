@@ -56,8 +56,10 @@
 //! 13. `ConfigurationsMeet` (*deep*): along the log any two quorums of a configuration and the next meet: from one to a joint
 //!     one that has it as its old half, from a joint one to its new half, or to one with the same voters.
 //! 14. `PeersAreMembers` (*deep*): a leader follows every other member, watches learners only, and says farewell to nobody who
-//!     is a member.
+//!     is a member; where there are witnesses it watches every other voter with data too.
 //! 15. `NoLeaseWhileHandingOver`: who hands over, to another, has given its lease up; rounds remembered for leases ascend.
+//! 16. `WitnessesOnlyVote` (*deep*): in no configuration, in neither half, there are more witnesses than voters with data; no witness
+//!     stands or leads, or has commands in its log.
 //!
 //! Election safety, log matching, leader completeness and state machine safety speak of several nodes; the drivers that
 //! hold several check them as agreement, as linearizable reads and as the durability of every claim sent.
@@ -96,6 +98,10 @@
 //!   with its entries and configurations. So the record of one that is installed voids the whole log, and needs no look at
 //!   what was before it.
 //!
+//! - **Witnesses** are voters that store no commands and never lead (`witness.rs` has the rules). A leader copies its log to them only
+//!   when it must, and keeps nothing for them; to whom a leader sends what, and when, is nothing that safety rests on, beyond what
+//!   its own disk holds.
+//!
 //! # Map
 //! | file | what |
 //! |---|---|
@@ -103,6 +109,7 @@
 //! | `election.rs` | pre-vote, vote, stickiness, check-quorum |
 //! | `leading.rs`, `progress.rs` | proposals, replication, commit; one peer's window |
 //! | `membership.rs`, `promotion.rs` | changes of the members; learners that catch up |
+//! | `witness.rs` | voters without data: the rules, and what a leader sends them when |
 //! | `following.rs` | appends taken, rejected, answered |
 //! | `deciding.rs` | decided, applied, compacted |
 //! | `snapshot.rs` | views described, transfers followed, snapshots taken or dropped |
@@ -113,8 +120,7 @@
 //! | `log.rs`, `entry.rs` | the log, its entries and the configurations it brings |
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
-//!
-//! Absent so far: witnesses, refused at founding and in every wish (decision 0021).
+//! | `picture.rs` | the whole replica as bytes, for recordings |
 
 mod config;
 mod deciding;
@@ -128,6 +134,7 @@ mod lease;
 mod log;
 mod membership;
 mod message;
+mod picture;
 mod priority;
 mod progress;
 mod promotion;
@@ -141,6 +148,7 @@ mod snapshot;
 mod status;
 mod stored_log;
 mod transfer;
+mod witness;
 
 pub use config::Config;
 pub use entry::{Configuration, Entries, Entry, Payload};

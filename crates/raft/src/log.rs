@@ -2,7 +2,7 @@
 
 use crate::entry::{Configuration, Entries, Entry};
 use quorate_quorum::Quorum;
-use quorate_types::Slot;
+use quorate_types::{Member, NodeId, Slot};
 use std::collections::VecDeque;
 
 /// The entries behind a base that stands for the prefix no longer kept.
@@ -219,6 +219,14 @@ impl Configurations {
         self.appended.iter().map(|(slot, configuration)| (configuration, *slot))
     }
 
+    /// Whether a member stores data, or did when it was one; nothing of whom none of these tells.
+    #[must_use]
+    pub fn stores_data(&self, id: NodeId) -> Option<bool> {
+        let earlier = self.earlier().flat_map(|(configuration, _)| configuration.all());
+        let known = earlier.chain(self.in_force().all()).filter(|member| member.id == id);
+        known.last().map(Member::stores_data)
+    }
+
     /// The slot that brought the one in force, if its entry is still in the log.
     #[must_use]
     pub fn in_force_since(&self) -> Option<Slot> {
@@ -274,7 +282,7 @@ impl Configurations {
 mod tests {
     use super::*;
     use crate::entry::Payload;
-    use quorate_types::{Membership, NodeId};
+    use quorate_types::Membership;
 
     fn log_of(terms: &[u64]) -> Log {
         let mut log = Log::behind(Slot::ZERO, 0);

@@ -23,6 +23,10 @@ use quorate_protocol::{Event, LEARNER_NOT_IN_SYNC, MembersChange, Outbox, Refusa
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 use std::collections::BTreeSet;
 
+/// What a witness's log lacks is gone for good.
+const ANOTHER_KIND: &str =
+    "a member that stores data does not become a witness, nor the other way round, under the same id";
+
 /// After a change is committed, those who left are told for so many heartbeats at most.
 const FAREWELL_HEARTBEATS: u32 = 10;
 
@@ -30,12 +34,12 @@ const FAREWELL_HEARTBEATS: u32 = 10;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Farewell {
     /// The slot that ended its membership.
-    slot: Slot,
+    pub(crate) slot: Slot,
     /// Every append of this round or a later one tells that the slot is committed.
-    round: u64,
-    heartbeats_left: u32,
+    pub(crate) round: u64,
+    pub(crate) heartbeats_left: u32,
     /// It said that it knows.
-    knows: bool,
+    pub(crate) knows: bool,
 }
 
 impl Farewell {
@@ -87,6 +91,9 @@ impl Raft {
         }
         judge_members(wish).map_err(Refusal::Invalid)?;
         for member in wish.members() {
+            if self.configurations.stores_data(member.id).is_some_and(|before| before != member.stores_data()) {
+                return Err(Refusal::Invalid(ANOTHER_KIND));
+            }
             let Some(before) = present.get(member.id) else { continue };
             judge_member(before, member).map_err(Refusal::Invalid)?;
             let promoted = member.role == MemberRole::Voter && before.role != MemberRole::Voter;
@@ -169,6 +176,11 @@ impl Raft {
             leadership.peers.entry(id).or_insert_with(|| Progress::unknown(last.next()));
             leadership.farewells.remove(&id);
         }
+        for (id, progress) in &mut leadership.peers {
+            progress.is_witness = self.configurations.stores_data(*id).map_or(progress.is_witness, |stores| !stores);
+        }
+        // Before a learner that became a voter is forgotten as a learner: it goes on keeping up.
+        leadership.attend(in_force, me, last);
         let learns = |id: NodeId| in_force.members.get(id).is_some_and(|member| !member.counts());
         leadership.learners.retain(|id, _| learns(*id));
         let round = leadership.round;
@@ -332,8 +344,8 @@ pub(crate) fn judge_members(wish: &Membership) -> Result<(), &'static str> {
     let witnesses = wish.members().iter().filter(|member| member.role == MemberRole::Witness).count();
     if voters == 0 {
         Err("no voter would be left")
-    } else if witnesses > 0 {
-        Err("witnesses cannot be members yet")
+    } else if witnesses > voters {
+        Err("there may be at most as many witnesses as voters that store data: every majority must hold one of these")
     } else {
         Ok(())
     }
@@ -343,8 +355,6 @@ pub(crate) fn judge_members(wish: &Membership) -> Result<(), &'static str> {
 fn judge_member(before: &Member, after: &Member) -> Result<(), &'static str> {
     if before.disk.is_some() && before.disk != after.disk {
         Err("a member keeps its disk: one with another disk must be added under a new id")
-    } else if before.stores_data() != after.stores_data() {
-        Err("a member that stores data does not become a witness, nor the other way round, under the same id")
     } else if before.role == MemberRole::Voter && after.role == MemberRole::Joining {
         Err("a voter is not on its way to becoming one")
     } else {

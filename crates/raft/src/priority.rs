@@ -26,17 +26,17 @@ const DOUBLINGS_MOST: u32 = 6;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Priorities {
     /// Told in this term; 0 where nothing was.
-    told: BTreeMap<NodeId, u8>,
+    pub(crate) told: BTreeMap<NodeId, u8>,
     /// Peers that were chosen and have not led since.
-    pauses: BTreeMap<NodeId, Pause>,
+    pub(crate) pauses: BTreeMap<NodeId, Pause>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Pause {
+pub(crate) struct Pause {
     /// How often it was chosen in vain.
-    chosen: u32,
+    pub(crate) chosen: u32,
     /// How many heartbeats of this node's leadership it is left alone for.
-    heartbeats: u64,
+    pub(crate) heartbeats: u64,
 }
 
 impl Priorities {

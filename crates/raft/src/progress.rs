@@ -1,7 +1,6 @@
 //! What a leader knows of one peer's log, and what it may send there next.
 
 use crate::config::Config;
-use crate::log::Log;
 use quorate_protocol::SnapshotId;
 use quorate_types::Slot;
 use std::collections::VecDeque;
@@ -21,6 +20,8 @@ pub struct Progress {
     pub told_commit: Slot,
     /// Something must be sent at the next occasion, entries or not.
     pub due: bool,
+    /// It votes and stores no data (`witness.rs`).
+    pub is_witness: bool,
 }
 
 /// How sure a leader is of where a peer's log ends.
@@ -62,8 +63,8 @@ pub enum Transfer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Window {
     /// For each, its last slot and its weight; slots ascend.
-    unanswered: VecDeque<(Slot, u64)>,
-    bytes: u64,
+    pub(crate) unanswered: VecDeque<(Slot, u64)>,
+    pub(crate) bytes: u64,
 }
 
 /// What to send to a peer now.
@@ -125,13 +126,14 @@ impl Progress {
     /// A peer of which a new leader knows nothing: it guesses that the logs are equal.
     #[must_use]
     pub fn unknown(next: Slot) -> Progress {
-        Progress { matched: Slot::ZERO, next, pace: Pace::PROBE, answered_round: 0, told_commit: Slot::ZERO, due: true }
+        let (matched, told_commit) = (Slot::ZERO, Slot::ZERO);
+        Progress { matched, next, pace: Pace::PROBE, answered_round: 0, told_commit, due: true, is_witness: false }
     }
 
-    /// What to send, given the log and the commit mark.
+    /// What to send, given the last slot it may have and the commit mark.
     #[must_use]
-    pub fn plan(&self, log: &Log, commit: Slot, config: &Config) -> Plan {
-        let entries_wait = self.next <= log.last();
+    pub fn plan(&self, last: Slot, commit: Slot, config: &Config) -> Plan {
+        let entries_wait = self.next <= last;
         match &self.pace {
             Pace::Probe { under_way: None } if entries_wait => Plan::Entries,
             Pace::Probe { under_way: None } => Plan::Empty,
@@ -253,6 +255,7 @@ impl Progress {
 mod tests {
     use super::*;
     use crate::entry::{Entry, Payload};
+    use crate::log::Log;
 
     fn log_of(count: u64) -> Log {
         let mut log = Log::behind(Slot::ZERO, 0);
@@ -264,12 +267,12 @@ mod tests {
     fn a_probe_goes_out_once_and_then_only_heartbeats_follow() {
         let (log, config) = (log_of(3), Config::default());
         let mut progress = Progress::unknown(Slot(2));
-        assert_eq!(progress.plan(&log, Slot::ZERO, &config), Plan::Entries);
+        assert_eq!(progress.plan(log.last(), Slot::ZERO, &config), Plan::Entries);
         progress.sent(2, 32, Slot::ZERO);
         assert_eq!(progress.next, Slot(2));
-        assert_eq!(progress.plan(&log, Slot(1), &config), Plan::Nothing);
+        assert_eq!(progress.plan(log.last(), Slot(1), &config), Plan::Nothing);
         progress.due = true;
-        assert_eq!(progress.plan(&log, Slot(1), &config), Plan::Empty);
+        assert_eq!(progress.plan(log.last(), Slot(1), &config), Plan::Empty);
         progress.accepted(Slot(1), Slot::ZERO);
         assert_eq!((progress.next, progress.matched), (Slot(4), Slot(1)));
     }
@@ -282,11 +285,11 @@ mod tests {
         progress.accepted(Slot::ZERO, Slot::ZERO);
         progress.sent(2, 10, Slot::ZERO);
         progress.sent(2, 10, Slot::ZERO);
-        assert_eq!((progress.next, progress.plan(&log, Slot::ZERO, &config)), (Slot(5), Plan::Full));
+        assert_eq!((progress.next, progress.plan(log.last(), Slot::ZERO, &config)), (Slot(5), Plan::Full));
         progress.due = true;
-        assert_eq!(progress.plan(&log, Slot::ZERO, &config), Plan::Empty);
+        assert_eq!(progress.plan(log.last(), Slot::ZERO, &config), Plan::Empty);
         progress.accepted(Slot(2), Slot::ZERO);
-        assert_eq!(progress.plan(&log, Slot::ZERO, &config), Plan::Entries);
+        assert_eq!(progress.plan(log.last(), Slot::ZERO, &config), Plan::Entries);
     }
 
     #[test]
@@ -315,9 +318,9 @@ mod tests {
         progress.start_at_least_at(log.first());
         assert_eq!((progress.next, progress.pace.clone()), (Slot(7), Pace::PROBE));
         progress.needs_snapshot();
-        assert_eq!(progress.plan(&log, Slot(9), &config), Plan::Empty);
+        assert_eq!(progress.plan(log.last(), Slot(9), &config), Plan::Empty);
         progress.sent(0, 0, Slot(9));
-        assert_eq!(progress.plan(&log, Slot(9), &config), Plan::Nothing);
+        assert_eq!(progress.plan(log.last(), Slot(9), &config), Plan::Nothing);
         assert!(progress.stale_rejection(Slot(6)).is_some());
         progress.accepted(Slot(5), log.base());
         assert_eq!(progress.pace_name(), "snapshot");

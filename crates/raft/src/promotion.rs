@@ -8,22 +8,24 @@
 use crate::config::Config;
 use crate::election::Position;
 use crate::leading::Leadership;
+use crate::progress::Progress;
 use crate::replica::Raft;
 use crate::rules;
 use quorate_protocol::{Event, Outbox};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
+use std::collections::BTreeMap;
 
 /// How a learner keeps up, as its leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CatchUp {
     /// The leader's last slot when the round of copying began.
-    target: Slot,
+    pub(crate) target: Slot,
     /// The leader's round of heartbeats then.
-    round: u64,
+    pub(crate) round: u64,
     /// So many heartbeats ago.
-    heartbeats: u32,
+    pub(crate) heartbeats: u32,
     /// The last round took less than an election timeout, and this one has not taken longer yet.
-    in_sync: bool,
+    pub(crate) in_sync: bool,
 }
 
 impl CatchUp {
@@ -37,39 +39,63 @@ impl CatchUp {
     pub fn heartbeat(&mut self) {
         self.heartbeats = self.heartbeats.saturating_add(1);
     }
+
+    /// Whether it could vote without holding anything up.
+    #[must_use]
+    pub fn is_in_sync(&self) -> bool {
+        self.in_sync
+    }
+
+    /// Taken to be in sync until this round has taken too long.
+    pub(crate) fn believe(&mut self) {
+        self.in_sync = true;
+    }
+
+    /// Not taken to be in sync before this round is over; says whether it was.
+    pub(crate) fn doubt(&mut self) -> bool {
+        std::mem::take(&mut self.in_sync)
+    }
+}
+
+/// Ends the rounds of copying that are complete and begins the next, with the leader's last slot and round as they are now.
+pub(crate) fn note_catch_up(
+    watched: &mut BTreeMap<NodeId, CatchUp>,
+    peers: &BTreeMap<NodeId, Progress>,
+    (last, round): (Slot, u64),
+    election_timeout_heartbeats: u32,
+    out: &mut Outbox<Raft>,
+) {
+    for (id, catch_up) in watched {
+        let Some(progress) = peers.get(id) else { continue };
+        let in_time = catch_up.heartbeats < election_timeout_heartbeats;
+        if progress.matched >= catch_up.target && progress.answered_round > catch_up.round {
+            *catch_up = CatchUp { in_sync: in_time, ..CatchUp::begin(last, round) };
+        } else if catch_up.in_sync && !in_time {
+            catch_up.in_sync = false;
+            let slot = catch_up.target;
+            out.trace(|| Event::refused(&rules::CATCH_UP).with("peer", *id).with("slot", slot));
+        }
+    }
 }
 
 impl Leadership {
     /// Whether this learner could vote without holding anything up.
     #[must_use]
     pub fn is_in_sync(&self, learner: NodeId) -> bool {
-        self.learners.get(&learner).is_some_and(|catch_up| catch_up.in_sync)
-    }
-
-    /// Ends the rounds of copying that are complete and begins the next.
-    fn note_catch_up(&mut self, last: Slot, election_timeout_heartbeats: u32, out: &mut Outbox<Raft>) {
-        for (id, catch_up) in &mut self.learners {
-            let Some(progress) = self.peers.get(id) else { continue };
-            let in_time = catch_up.heartbeats < election_timeout_heartbeats;
-            if progress.matched >= catch_up.target && progress.answered_round > catch_up.round {
-                *catch_up = CatchUp { in_sync: in_time, ..CatchUp::begin(last, self.round) };
-            } else if catch_up.in_sync && !in_time {
-                catch_up.in_sync = false;
-                let slot = catch_up.target;
-                out.trace(|| Event::refused(&rules::CATCH_UP).with("peer", *id).with("slot", slot));
-            }
-        }
+        self.learners.get(&learner).is_some_and(CatchUp::is_in_sync)
     }
 }
 
 impl Raft {
-    /// At a leader: how learners keep up.
+    /// At a leader: how learners keep up, and where there are witnesses also voters.
     pub(crate) fn watch_learners(&mut self, out: &mut Outbox<Raft>) {
         let last = self.log.last();
         let heartbeats = election_timeout_heartbeats(&self.config);
         if let Position::Leader(leadership) = &mut self.position {
-            leadership.note_catch_up(last, heartbeats, out);
+            let now = (last, leadership.round);
+            note_catch_up(&mut leadership.learners, &leadership.peers, now, heartbeats, out);
         }
+        self.watch_attendance(heartbeats, out);
     }
 
     /// At a leader, with no change in progress: those who joined and caught up become voters, all in one change. Looked at

@@ -10,35 +10,39 @@ use crate::leading::Leadership;
 use crate::message::{Message, ReadAnswer};
 use crate::replica::{Raft, Timer};
 use crate::rules;
+use crate::witness::STORES_NO_DATA;
 use quorate_protocol::{Env, Event, Outbox, ReadToken, Refusal, Refused};
 use quorate_quorum::Quorum;
 use quorate_types::{NodeId, Slot};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+/// Why a leader names no slot to a reader.
+const WITNESS_ASKS: &str = "a witness asks, which has no data to read";
+
 /// A read and the node that will serve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WaitingRead {
-    token: ReadToken,
-    reader: NodeId,
+    pub(crate) token: ReadToken,
+    pub(crate) reader: NodeId,
 }
 
 /// Reads at the leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct WaitingReads {
     /// They came since the last round began, or before anything of the term was committed.
-    held: Vec<WaitingRead>,
+    pub(crate) held: Vec<WaitingRead>,
     /// They wait for a quorum to answer their round. Rounds ascend.
-    confirming: VecDeque<Confirming>,
+    pub(crate) confirming: VecDeque<Confirming>,
 }
 
 /// Reads whose round is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Confirming {
-    round: u64,
+pub(crate) struct Confirming {
+    pub(crate) round: u64,
     /// The commit mark when the round began.
-    slot: Slot,
-    reads: Vec<WaitingRead>,
+    pub(crate) slot: Slot,
+    pub(crate) reads: Vec<WaitingRead>,
 }
 
 /// Reads of this node that the leader was asked about.
@@ -72,6 +76,9 @@ impl Raft {
     pub(crate) fn read(&mut self, token: ReadToken, out: &mut Outbox<Raft>) {
         if self.is_leader() {
             return self.hold_read(WaitingRead { token, reader: self.me }, out);
+        }
+        if self.is_witness() {
+            return refuse_read(token, Refusal::Unsupported(STORES_NO_DATA), STORES_NO_DATA, out);
         }
         let Some(leader) = self.leader else {
             return refuse_read(token, Refusal::NotLeader { hint: None }, "no leader is known", out);
@@ -108,6 +115,12 @@ impl Raft {
             let answer = ReadAnswer::NotLeading;
             return self.send(from, Message::ReadIndexResponse { term: self.term, token, answer }, out);
         };
+        // It may not know yet that it is one, and would answer from the nothing that it has.
+        if leadership.peers.get(&from).is_some_and(|progress| progress.is_witness) {
+            out.trace(|| Event::refused(&rules::READ).with("token", words(token)).with("why", WITNESS_ASKS));
+            let answer = ReadAnswer::NotLeading;
+            return self.send(from, Message::ReadIndexResponse { term: self.term, token, answer }, out);
+        }
         if leadership.reads.knows(token) {
             let event = || Event::waiting(&rules::READ).with("token", words(token)).with("why", "it waits already");
             return out.trace(event);

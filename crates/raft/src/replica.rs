@@ -16,6 +16,7 @@ use quorate_protocol::{
 };
 use quorate_types::{NodeId, Slot};
 use quorate_wire::Agreement;
+use std::time::Duration;
 
 /// Names of timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,10 +48,10 @@ impl Timer {
 /// What `Lead` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ToldLead {
-    term: u64,
-    leader: Option<NodeId>,
-    ready: bool,
-    settled: bool,
+    pub(crate) term: u64,
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) ready: bool,
+    pub(crate) settled: bool,
 }
 
 /// One member of a Raft cluster.
@@ -172,6 +173,10 @@ impl Replica for Raft {
         config.agreements()
     }
 
+    fn promises_last(config: &Config) -> Duration {
+        config.lease_reads.map_or(Duration::ZERO, |_| config.election_timeout)
+    }
+
     fn status(&self) -> Status {
         crate::status::of(self)
     }
@@ -182,6 +187,10 @@ impl Replica for Raft {
 
     fn kind(message: &Message) -> &'static str {
         message.kind()
+    }
+
+    fn era_at(&self, slot: Slot) -> Option<u64> {
+        self.log.term_at(slot)
     }
 
     fn vouches(&self, to: NodeId, message: &Message) -> bool {
@@ -288,6 +297,9 @@ impl Raft {
                 progress.due = true;
                 "sends a sign of life at once"
             }),
+            (LinkState::Refused, Position::Leader(leadership)) => {
+                leadership.attendance.doubt(peer).then_some("no longer counts on it in place of a witness")
+            }
             (LinkState::Refused, Position::Follower) if self.leader == Some(peer) => {
                 self.leader_is_gone(out);
                 Some("will soon campaign: the process of its leader is gone")
@@ -338,6 +350,7 @@ impl Raft {
         match self.position {
             Position::Leader(_) => Role::Leader,
             Position::PreCandidate(_) | Position::Candidate(_) => Role::Candidate,
+            Position::Follower if in_force.contains(self.me) && self.is_witness() => Role::Witness,
             Position::Follower if in_force.is_voter(self.me) => Role::Follower,
             Position::Follower if in_force.contains(self.me) => Role::Learner,
             Position::Follower => Role::Outsider,

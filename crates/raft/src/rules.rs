@@ -235,6 +235,15 @@ pub static FINISH_CHANGE: Rule = Rule {
     waiting: "{me} does not end the change of the members yet: {why}",
 };
 
+/// Sparing witnesses, and needing them.
+pub static WITNESS: Rule = Rule {
+    id: "raft.witness",
+    source: "ours: a witness is to hold nothing that only the dead have",
+    allowed: "{me} sends witnesses what its own disk holds: of the voters that store data only {votes} keep up, which is no quorum",
+    refused: "{me} sends witnesses no entries: {votes} store data, keep up and are a quorum",
+    waiting: "",
+};
+
 /// Making voters of those who caught up.
 pub static CATCH_UP: Rule = Rule {
     id: "raft.catch-up",
@@ -394,6 +403,7 @@ pub static ALL: &[&Rule] = &[
     &RECONFIGURE,
     &FINISH_CHANGE,
     &CATCH_UP,
+    &WITNESS,
     &FAREWELL,
     &RETIRE,
     &COMMIT,

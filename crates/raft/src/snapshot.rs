@@ -25,7 +25,7 @@ impl Raft {
         for (peer, progress) in &mut leadership.peers {
             if progress.pace == Pace::Snapshot(Transfer::Wanted) {
                 progress.pace = Pace::Snapshot(Transfer::Pinning);
-                out.send_snapshot(*peer, base);
+                out.send_snapshot(*peer, base, !progress.is_witness);
             }
         }
     }

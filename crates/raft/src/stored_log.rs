@@ -89,6 +89,17 @@ impl StoredLog {
         found.unwrap_or((self.base.slot, &self.base.configuration))
     }
 
+    /// Whether this was a witness's: it voted, and its log has no commands. By the last configuration that names it.
+    #[must_use]
+    pub fn is_of_witness(&self, me: NodeId) -> bool {
+        let brought = self.entries.iter().filter_map(|entry| match &entry.payload {
+            Payload::Members(configuration) => Some(configuration.as_ref()),
+            Payload::Command(_) | Payload::NoOp => None,
+        });
+        let named = std::iter::once(&self.base.configuration).chain(brought).flat_map(Configuration::all);
+        named.filter(|member| member.id == me).last().is_some_and(|member| !member.stores_data())
+    }
+
     /// The greatest slot that is certainly decided by what this disk holds, `applied` being what its store has applied. The decided
     /// mark itself is never written, so this is a lower bound; but whoever is the only voter decides whatever it has durably.
     #[must_use]
@@ -102,7 +113,7 @@ impl StoredLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_types::Membership;
+    use quorate_types::{Member, MemberRole, Membership};
 
     fn appended(ticket: u64, first: u64, terms: &[u64]) -> (Ticket, Record) {
         let entries: Vec<Entry> = terms.iter().map(|term| Entry { term: *term, payload: Payload::NoOp }).collect();
@@ -133,6 +144,20 @@ mod tests {
         let log = StoredLog::read(vec![founded, appended(2, 1, &[1, 1])]).unwrap();
         assert_eq!(log.certainly_decided(NodeId(1), Slot(0)), Slot(2));
         assert_eq!(log.certainly_decided(NodeId(2), Slot(0)), Slot(0), "it is not the voter");
+    }
+
+    #[test]
+    fn a_witness_is_known_by_the_last_configuration_that_names_it() {
+        let witness = Member { role: MemberRole::Witness, ..Member::voter(NodeId(2)) };
+        let members = Membership::new([Member::voter(NodeId(1)), witness]);
+        let founded = (Ticket(1), Record::Founded { membership: members });
+        let left = Configuration::of(Membership::of_voters(1));
+        let left = Entry { term: 1, payload: Payload::Members(Box::new(left)) };
+        let log =
+            StoredLog::read(vec![founded, (Ticket(2), Record::Append { first: Slot(1), entries: vec![left].into() })]);
+        let log = log.unwrap();
+        assert!(log.is_of_witness(NodeId(2)), "what it was when it was a member");
+        assert!(!log.is_of_witness(NodeId(1)) && !log.is_of_witness(NodeId(9)));
     }
 
     #[test]

@@ -14,12 +14,11 @@ use crate::message::Message;
 use crate::progress::Progress;
 use crate::replica::{Raft, Timer};
 use crate::rules;
-use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId};
+use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
 use quorate_types::{MemberRole, NodeId, Slot};
 
 /// Why a leader takes no proposals for now.
 pub(crate) const UNDER_WAY: &str = "leadership is being handed over";
-const IN_VAIN: &str = "the one chosen did not take over within an election timeout";
 
 /// A transfer under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +28,7 @@ pub struct Handover {
     /// Why.
     pub cause: Cause,
     /// It was asked to stand since the last heartbeat.
-    told: bool,
+    pub(crate) told: bool,
 }
 
 /// Why leadership is handed over.
@@ -58,11 +57,11 @@ impl Cause {
 pub struct DiskWatch {
     /// A write completed since the last settle.
     pub moved: bool,
-    state: DiskState,
+    pub(crate) state: DiskState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-enum DiskState {
+pub(crate) enum DiskState {
     /// Nothing is under way.
     #[default]
     Idle,
@@ -75,8 +74,8 @@ enum DiskState {
 /// What was true when a heartbeat was sent; a round of 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HeartbeatMarks {
-    round: u64,
-    commit: Slot,
+    pub(crate) round: u64,
+    pub(crate) commit: Slot,
 }
 
 impl Leadership {
@@ -176,7 +175,7 @@ impl Raft {
         out.cancel_timer(Timer::Transfer);
         out.trace(|| Event::refused(&rules::TRANSFER).with("to", to).with("why", why));
         if let Cause::Request(request) = cause {
-            out.refuse(Refused::Request(request), Refusal::NotReady(IN_VAIN));
+            out.refuse(Refused::Request(request), Refusal::NotReady(TRANSFER_IN_VAIN));
         }
     }
 

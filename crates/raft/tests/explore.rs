@@ -5,7 +5,7 @@ use quorate_explorer::{Bounds, Disks, Explorer, Report, targets};
 use quorate_protocol::testbed::Testbed;
 use quorate_protocol::{Input, RequestId};
 use quorate_raft::{Config, Raft, Timer};
-use quorate_types::{Member, Membership, NodeId, Slot};
+use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 
 fn explorer(voters: u64, config: Config, proposals: &[(NodeId, &'static str)], bounds: Bounds<Raft>) -> Explorer<Raft> {
     targets::raft(Membership::of_voters(voters), config, proposals, bounds)
@@ -139,6 +139,20 @@ fn a_member_leaves_and_anybody_crashes_at_any_moment() {
     for mark in ["a joint configuration", "a change decided", "two lead at once"] {
         assert!(report.happened(mark), "{mark} never happened: {report}");
     }
+}
+
+/// Two voters with data and a witness, both voters candidates once, one proposal, and a crash of anybody at any moment: the hundred
+/// thousand states nearest to the beginning.
+#[test]
+fn two_candidates_and_a_witness_and_a_crash_of_anybody() {
+    let witness = Member { role: MemberRole::Witness, ..Member::voter(NodeId(3)) };
+    let members = Membership::new([Member::voter(NodeId(1)), Member::voter(NodeId(2)), witness]);
+    let bounds = Bounds { max_crashes: 1, max_states: 100_000, ..stalling() }
+        .with_timer_at(NodeId(1), Timer::Election, 1)
+        .with_timer_at(NodeId(2), Timer::Election, 1);
+    let report = targets::raft(members, Config::default(), &[(NodeId(1), "x")], bounds).explore();
+    assert!(report.violation.is_none(), "{report}");
+    assert!(report.happened("a leader") && report.happened("a command decided") && report.max_depth > 8, "{report}");
 }
 
 /// Node 1 leads and keeps nothing that node 3 needs. Every schedule of up to eleven actions with two heartbeats, a message that

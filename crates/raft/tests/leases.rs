@@ -3,9 +3,11 @@
 
 mod timed;
 
-use quorate_raft::{Config, LeaseReads};
+use quorate_protocol::Replica;
+use quorate_raft::{Config, LeaseReads, Raft};
 use quorate_types::{Member, MemberRole, Membership, NodeId};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use timed::World;
 
 const RIGHT: u64 = 1_000_000;
@@ -234,4 +236,70 @@ fn gap_after_a_kill_ms(seed: u64, config: Config) -> u64 {
         waited_ms += 1;
     }
     waited_ms
+}
+
+/// Three members get other settings one after the other, the leader last. Those with the old ones and those with the new ones do not
+/// hear each other, as drivers see to it by [`Replica::agreements`]. Before one is opened again, `pause` goes by.
+fn settings_changed_one_by_one(seed: u64, new: &Config, pause: impl Fn(&Config) -> Duration) -> World {
+    let old = Config { lease_reads: Some(LeaseReads { clock_rate_error_ppm: 500 }), ..Config::default() };
+    let mut world = World::of(3, seed, old.clone());
+    world.read_every_us = Some(1_000);
+    world.pass_ms(600);
+    let leader = world.leader().expect("somebody leads");
+    // Whoever stands apart falls behind with every write, and wins no election until it has caught up.
+    world.quiet = true;
+    let mut changed: Vec<u64> = Vec::new();
+    for id in world.ids().into_iter().filter(|id| *id != leader).chain([leader]) {
+        world.crash(id);
+        world.pass_ms(u64::try_from(pause(&old).as_millis()).expect("it is short"));
+        changed.push(id);
+        world.heal_links();
+        for other in world.ids().into_iter().filter(|other| !changed.contains(other)) {
+            for one in &changed {
+                world.cut(*one, other);
+                world.cut(other, *one);
+            }
+        }
+        world.set(id, new.clone());
+        world.open(id);
+        world.pass_ms(500);
+    }
+    world.quiet = false;
+    world.pass_ms(1_000);
+    world
+}
+
+/// Which settings may follow: none, and a shorter promise.
+fn successors() -> [Config; 2] {
+    let election_timeout = Duration::from_millis(50);
+    let shorter = Config { election_timeout, heartbeat_interval: election_timeout / 10, ..Config::default() };
+    [Config::default(), Config { lease_reads: Some(LeaseReads { clock_rate_error_ppm: 500 }), ..shorter }]
+}
+
+#[test]
+fn settings_can_be_changed_one_member_after_the_other_if_promises_of_the_old_ones_are_waited_out() {
+    for new in successors() {
+        let pause = |old: &Config| {
+            if Raft::promises_last(old) > Raft::promises_last(&new) { Raft::promises_last(old) } else { Duration::ZERO }
+        };
+        for seed in 0..30 {
+            let world = settings_changed_one_by_one(seed, &new, pause);
+            assert_eq!(world.broken, None, "seed {seed}");
+            assert!(
+                world.leased > 300 && world.leader().is_some(),
+                "seed {seed}: {} reads under a lease",
+                world.leased
+            );
+        }
+    }
+}
+
+/// The negative control, and why a driver waits.
+#[test]
+fn a_member_opened_with_other_settings_at_once_may_elect_somebody_beside_a_lease() {
+    for new in successors() {
+        let broken =
+            (0..60).filter(|seed| settings_changed_one_by_one(*seed, &new, |_| Duration::ZERO).broken.is_some());
+        assert!(broken.count() >= 3, "it is found out");
+    }
 }

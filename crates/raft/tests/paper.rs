@@ -24,5 +24,7 @@ mod sick_disks;
 mod snapshots;
 #[path = "paper/transfers.rs"]
 mod transfers;
+#[path = "paper/witnesses.rs"]
+mod witnesses;
 
 mod cluster;

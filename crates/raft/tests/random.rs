@@ -7,9 +7,11 @@ use cluster::{Cluster, ENOUGH, sentence};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any};
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
-use quorate_protocol::Verdict;
-use quorate_raft::{Config, Configuration, Payload, Raft, Timer};
+use quorate_protocol::testbed::Testbed;
+use quorate_protocol::{Decision, Replica, Role, Verdict};
+use quorate_raft::{Config, Configuration, Log, Payload, Raft, Timer};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
+use quorate_wire::{decode_exact, encode_to_bytes};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,8 +62,40 @@ fn action() -> impl Strategy<Value = Action> {
 /// How often what happened, over all schedules.
 type Marks = BTreeMap<String, u64>;
 
+/// Who there is: ids 1 to the sum, in this order.
+#[derive(Clone, Copy)]
+struct Cast {
+    founders: u64,
+    founding_witnesses: u64,
+    newcomers: u64,
+    witnesses_to_come: u64,
+}
+
+impl Cast {
+    fn voters(founders: u64, newcomers: u64) -> Cast {
+        Cast { founders, founding_witnesses: 0, newcomers, witnesses_to_come: 0 }
+    }
+
+    fn founding_members(self) -> Membership {
+        let witness = |id| Member { role: MemberRole::Witness, ..Member::voter(NodeId(id)) };
+        let witnesses = self.founders + 1..=self.founders + self.founding_witnesses;
+        Membership::new((1..=self.founders).map(|id| Member::voter(NodeId(id))).chain(witnesses.map(witness)))
+    }
+
+    fn count(self) -> u64 {
+        self.founders + self.founding_witnesses + self.newcomers + self.witnesses_to_come
+    }
+
+    /// For life.
+    fn is_witness(self, id: NodeId) -> bool {
+        let first_to_come = self.founders + self.founding_witnesses + self.newcomers;
+        id.0 > first_to_come || (self.founders < id.0 && id.0 <= self.founders + self.founding_witnesses)
+    }
+}
+
 struct Run {
     cluster: Cluster,
+    cast: Cast,
     /// Founders and those who may be added.
     count: u64,
     /// Whether there are any of the latter, and members change at all.
@@ -74,18 +108,25 @@ struct Run {
     installed: u64,
     /// Every configuration ever seen in a log, by its slot; those of entries that were truncated too.
     configurations: BTreeSet<(Slot, Configuration)>,
+    /// The terms of what is committed, as whoever knew it first has them.
+    terms: BTreeMap<Slot, u64>,
 }
 
 impl Run {
-    fn new(founders: u64, newcomers: u64, config: Config) -> Run {
+    fn new(cast: Cast, config: Config) -> Run {
         let (floors, leaders) = (BTreeMap::new(), BTreeMap::new());
-        let mut cluster = Cluster { bed: Cluster::with(founders, config).bed.with_slow_snapshots() };
-        let count = founders + newcomers;
-        (founders + 1..=count).for_each(|id| cluster.bed.join(NodeId(id)));
-        let configurations = BTreeSet::from([(Slot::ZERO, Configuration::of(Membership::of_voters(founders)))]);
-        let changes = newcomers > 0;
-        let counted = Slot::ZERO;
-        Run { cluster, count, changes, number: 0, floors, leaders, counted, installed: 0, configurations }
+        let founders = cast.founding_members();
+        let mut cluster = Cluster { bed: Testbed::with_members(founders.clone(), config) };
+        cluster.complete_all();
+        cluster.bed = cluster.bed.with_slow_snapshots();
+        let count = cast.count();
+        for id in (cast.founders + cast.founding_witnesses + 1..=count).map(NodeId) {
+            if cast.is_witness(id) { cluster.bed.join_as_witness(id) } else { cluster.bed.join(id) }
+        }
+        let configurations = BTreeSet::from([(Slot::ZERO, Configuration::of(founders))]);
+        let changes = cast.newcomers + cast.witnesses_to_come > 0;
+        let (counted, terms) = (Slot::ZERO, BTreeMap::new());
+        Run { cluster, cast, count, changes, number: 0, floors, leaders, counted, installed: 0, configurations, terms }
     }
 
     fn id(&self, which: u16) -> u64 {
@@ -170,6 +211,7 @@ impl Run {
             let id = NodeId(u64::from(*id) % self.count + 1);
             let role = match part / 2 % 4 {
                 0 => None,
+                _ if self.cast.is_witness(id) => Some(MemberRole::Witness),
                 1 => Some(MemberRole::Learner),
                 2 => Some(MemberRole::Joining),
                 _ => Some(MemberRole::Voter),
@@ -230,13 +272,18 @@ impl Run {
         let holds = |id: &NodeId| {
             let raft = bed.recovered(*id).expect("undamaged records open");
             let log = raft.log();
-            log.base() >= *slot || log.get(*slot).is_some_and(|entry| entry.payload.decision() == *decision)
+            let expected = match decision {
+                Decision::Commands(_) if self.cast.is_witness(*id) => Decision::Commands(bytes::Bytes::new()),
+                other => other.clone(),
+            };
+            log.base() >= *slot || log.get(*slot).is_some_and(|entry| entry.payload.decision() == expected)
         };
         let holders: Vec<NodeId> = bed.ids().filter(holds).collect();
         let knows = |id: &NodeId| bed.node(*id).replica().is_some_and(|raft| raft.commit() >= *slot);
         let counted_with = bed.ids().filter(knows).flat_map(|id| bed.replica(id).configurations_since(*slot));
         let satisfied = |known: &Configuration| known.quorum().is_satisfied(|id| holders.contains(&id));
-        if !counted_with.cloned().collect::<BTreeSet<_>>().iter().any(satisfied) {
+        let has_data = holders.iter().any(|id| !self.cast.is_witness(*id));
+        if !has_data || !counted_with.cloned().collect::<BTreeSet<_>>().iter().any(satisfied) {
             return Err(TestCaseError::fail(format!("slot {slot} is decided and durable at {holders:?} only")));
         }
         self.counted = *slot;
@@ -265,8 +312,21 @@ impl Run {
             self.note_configurations();
         }
         self.check_durable_quorum()?;
+        self.note_terms();
         for id in 1..=self.count {
             self.check_node(NodeId(id), marks)?;
+        }
+        Ok(())
+    }
+
+    /// A recording begins with the whole replica: what is read back must go on as it would, and that may depend on anything in
+    /// it, also on what equality does not look at.
+    fn check_picture(&self, id: NodeId) -> Result<(), TestCaseError> {
+        let Some(raft) = self.cluster.bed.node(id).replica() else { return Ok(()) };
+        let copy = decode_exact::<Raft>(encode_to_bytes(raft));
+        let copy = copy.map_err(|why| TestCaseError::fail(format!("{raft:?} cannot be read back: {why}")))?;
+        if format!("{copy:?}") != format!("{raft:?}") {
+            return Err(TestCaseError::fail(format!("read back as something else:\n{raft:?}\n{copy:?}")));
         }
         Ok(())
     }
@@ -280,6 +340,14 @@ impl Run {
             *marks.borrow_mut().entry(format!("{} {:?}", event.rule.id, event.verdict)).or_default() += 1;
         }
         let node = self.cluster.bed.node(id);
+        if let Some(raft) = node.replica() {
+            self.check_log(id, raft.log(), raft.commit())?;
+            let part = raft.status().role;
+            if self.cast.is_witness(id) && (matches!(part, Role::Leader | Role::Candidate) || !node.reads().is_empty())
+            {
+                return Err(TestCaseError::fail(format!("witness {id} is a {part:?}, reads {:?}", node.reads())));
+            }
+        }
         for (token, slot) in node.reads() {
             let floor = self.floors[&token.number];
             if *slot < floor {
@@ -295,25 +363,54 @@ impl Run {
     }
 }
 
-fn schedules_are_sound(count: u64, config: &Config, cases: u32, length: usize) -> Marks {
-    changing_schedules_are_sound((count, 0), config, cases, length)
+impl Run {
+    /// What is committed has one term everywhere, and a witness has no commands.
+    fn check_log(&self, id: NodeId, log: &Log, commit: Slot) -> Result<(), TestCaseError> {
+        for slot in (log.base().0.max(commit.0.saturating_sub(4))..=commit.0).map(Slot) {
+            let (term, known) = (log.term_at(slot), self.terms.get(&slot));
+            if known.is_some_and(|known| term != Some(*known)) {
+                return Err(TestCaseError::fail(format!(
+                    "slot {slot} is of term {term:?} at {id}, elsewhere {known:?}"
+                )));
+            }
+        }
+        let has_commands = |payload: &Payload| matches!(payload, Payload::Command(commands) if !commands.is_empty());
+        if self.cast.is_witness(id) && log.iter().any(|entry| has_commands(&entry.payload)) {
+            return Err(TestCaseError::fail(format!("witness {id} has commands: {log:?}")));
+        }
+        Ok(())
+    }
+
+    fn note_terms(&mut self) {
+        for id in self.cluster.bed.ids() {
+            let Some(raft) = self.cluster.bed.node(id).replica() else { continue };
+            let from = raft.log().base().0.max(raft.commit().0.saturating_sub(4));
+            for slot in (from..=raft.commit().0).map(Slot) {
+                if let Some(term) = raft.log().term_at(slot) {
+                    self.terms.entry(slot).or_insert(term);
+                }
+            }
+        }
+    }
 }
 
-fn changing_schedules_are_sound(
-    (founders, newcomers): (u64, u64),
-    config: &Config,
-    cases: u32,
-    length: usize,
-) -> Marks {
+fn schedules_are_sound(count: u64, config: &Config, cases: u32, length: usize) -> Marks {
+    changing_schedules_are_sound(Cast::voters(count, 0), config, cases, length)
+}
+
+fn changing_schedules_are_sound(cast: Cast, config: &Config, cases: u32, length: usize) -> Marks {
     let settings = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(settings, rng);
     let marks = RefCell::new(Marks::new());
     let outcome = runner.run(&vec(action(), length), |actions| {
-        let mut run = Run::new(founders, newcomers, config.clone());
-        for action in actions {
+        let mut run = Run::new(cast, config.clone());
+        for (number, action) in (0u64..).zip(actions) {
             run.act(action);
             run.check(&marks)?;
+            if number % 4 == 0 {
+                run.check_picture(NodeId(number / 4 % run.count + 1))?;
+            }
         }
         let most = run.leaders.len() as u64;
         let mut marks = marks.borrow_mut();
@@ -385,7 +482,7 @@ fn five_nodes() {
 #[test]
 fn three_nodes_and_three_more_that_come_and_go() {
     let config = Config { append_entries: 3, ..Config::default() };
-    let marks = changing_schedules_are_sound((3, 3), &config, 400, 500);
+    let marks = changing_schedules_are_sound(Cast::voters(3, 3), &config, 400, 500);
     assert!(marks["joint configurations"] > 200, "{marks:#?}");
     for rule in ["raft.reconfigure", "raft.finish-change", "raft.catch-up", "raft.farewell", "raft.retire"] {
         reached(&marks, rule, Verdict::Allowed);
@@ -403,6 +500,46 @@ fn two_nodes_and_two_more_that_come_and_go_with_snapshots() {
         snapshot_retry_heartbeats: 1,
         ..Config::default()
     };
-    let marks = changing_schedules_are_sound((2, 2), &config, 400, 500);
+    let marks = changing_schedules_are_sound(Cast::voters(2, 2), &config, 400, 500);
     assert!(marks["joint configurations"] > 200 && marks["snapshots installed"] > 50, "{marks:#?}");
+}
+
+/// Witnesses in every quorum, and what they were sent by leaders that are gone.
+#[test]
+fn two_nodes_and_a_witness() {
+    let config = Config { append_entries: 3, ..Config::default() };
+    let cast = Cast { founding_witnesses: 1, ..Cast::voters(2, 0) };
+    let marks = changing_schedules_are_sound(cast, &config, 400, 400);
+    assert!(marks["most leaders in one run"] >= 3, "{marks:#?}");
+    for rule in ["raft.commit", "raft.truncate", "raft.read", "raft.witness"] {
+        reached(&marks, rule, Verdict::Allowed);
+    }
+    reached(&marks, "raft.witness", Verdict::Refused);
+    reached(&marks, "raft.campaign", Verdict::Refused);
+}
+
+#[test]
+fn three_nodes_and_two_witnesses_that_live_on_snapshots() {
+    let config = Config {
+        compact_after_entries: 1,
+        compact_keep_entries: 0,
+        keep_log_entries: 1,
+        snapshot_retry_heartbeats: 1,
+        ..Config::default()
+    };
+    let cast = Cast { founding_witnesses: 2, ..Cast::voters(3, 0) };
+    let marks = changing_schedules_are_sound(cast, &config, 250, 500);
+    assert!(marks["snapshots installed"] > 50, "{marks:#?}");
+    reached(&marks, "raft.witness", Verdict::Allowed);
+}
+
+#[test]
+fn nodes_and_witnesses_that_come_and_go() {
+    let config = Config { append_entries: 3, compact_after_entries: 2, compact_keep_entries: 1, ..Config::default() };
+    let cast = Cast { founders: 2, founding_witnesses: 1, newcomers: 2, witnesses_to_come: 2 };
+    let marks = changing_schedules_are_sound(cast, &config, 400, 500);
+    assert!(marks["joint configurations"] > 200, "{marks:#?}");
+    for rule in ["raft.reconfigure", "raft.finish-change", "raft.catch-up", "raft.farewell", "raft.witness"] {
+        reached(&marks, rule, Verdict::Allowed);
+    }
 }

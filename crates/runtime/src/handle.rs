@@ -50,6 +50,31 @@ pub(crate) enum ClientArrival<S: StateMachine> {
     Shutdown,
 }
 
+impl<S: StateMachine> ClientArrival<S> {
+    /// Answers that this node took nothing.
+    pub(crate) fn refuse(self) {
+        // Nobody waiting any more is no fault.
+        match self {
+            ClientArrival::Write { reply, .. } | ClientArrival::Read { reply, .. } => {
+                let _ = reply.send(Err(RequestError::Stopped));
+            }
+            ClientArrival::Errand { reply, .. } => {
+                let _ = reply.send(Err(RequestError::Stopped));
+            }
+            ClientArrival::ChangeMembers { reply, .. } | ClientArrival::MoveLeader { reply, .. } => {
+                let _ = reply.send(Err(AskError::Request(RequestError::Stopped)));
+            }
+            // Of these a dropped reply says so, or there is none.
+            ClientArrival::OpenBackup { .. }
+            | ClientArrival::NextOfBackup { .. }
+            | ClientArrival::CloseBackup { .. }
+            | ClientArrival::Status { .. }
+            | ClientArrival::Wake
+            | ClientArrival::Shutdown => {}
+        }
+    }
+}
+
 /// The node's marks and the runtime's own counts.
 #[derive(Clone, Debug)]
 pub struct RuntimeStatus {

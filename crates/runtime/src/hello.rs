@@ -1,6 +1,7 @@
 //! Who may talk to whom: the check of the hello that opens every peer connection.
 
 use crate::acquaintance::Acquaintance;
+use crate::durable_file;
 use quorate_types::{DiskId, Incarnation, NodeId};
 use quorate_wire::{Agreement, Hello, Reader, Wire, WireError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,10 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HelloRefusal {
     /// Another cluster.
-    #[error("it belongs to cluster {theirs:x}, this node to {ours:x}: check the initial cluster and its token")]
+    #[error(
+        "it belongs to cluster {theirs:x}, this node to {ours:x}: check --initial-cluster and its token; a member that was added to \
+         a cluster that runs is started with --initial-cluster-state existing and an empty data directory"
+    )]
     OtherCluster {
         /// The caller's.
         theirs: u64,
@@ -42,7 +46,7 @@ pub enum HelloRefusal {
         ours_newest: u64,
     },
     /// Settings that must be alike are not.
-    #[error("{}: all members must have these alike; stop them all, set them alike, start them again", differences(.differ))]
+    #[error("{}: all members must have these alike; set them alike and restart those that have them otherwise", differences(.differ))]
     OtherSettings {
         /// Each that differs.
         differ: Vec<Difference>,
@@ -212,11 +216,7 @@ pub(crate) struct KnownDisks {
 
 impl KnownDisks {
     pub(crate) fn load(path: &Path) -> io::Result<KnownDisks> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
+        let text = durable_file::read(path)?;
         let mut disks = BTreeMap::new();
         for line in text.lines() {
             let mut fields = line.split_whitespace().map(|field| u64::from_str_radix(field, 16));
@@ -248,14 +248,7 @@ impl KnownDisks {
             format!("{:016x} {:016x} {:x} {:016x}\n", node.0, seen.disk.0, seen.incarnation.0, seen.start)
         };
         let text: String = self.disks.iter().map(line).collect();
-        let draft = self.path.with_extension("new");
-        std::fs::write(&draft, text)?;
-        std::fs::File::open(&draft)?.sync_all()?;
-        std::fs::rename(&draft, &self.path)?;
-        match self.path.parent() {
-            Some(directory) => std::fs::File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
+        durable_file::replace(&self.path, &text)
     }
 
     /// Checks the caller's disk; notes it, durably, at first contact. A note that cannot be written is only logged: it costs

@@ -9,6 +9,7 @@
 
 mod acquaintance;
 mod disk_thread;
+mod durable_file;
 mod file_disk;
 mod free_space;
 mod handle;
@@ -17,6 +18,8 @@ mod introduction;
 mod local;
 mod node_loop;
 mod peers;
+mod promises;
+mod recording;
 mod snapshot_log;
 mod start;
 mod timers;
@@ -27,4 +30,5 @@ pub use hello::{Difference, HelloAnswer, HelloRefusal};
 pub use introduction::{Introduction, ask_members};
 pub use local::LocalCluster;
 pub use node_loop::{StopCause, address_of};
+pub use recording::{Recorder, RecordingPlan};
 pub use start::{Observation, Observer, Running, RuntimeConfig, StartError, founded_as, start};

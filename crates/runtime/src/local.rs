@@ -56,6 +56,7 @@ impl<S: StateMachine<Duty = ()>> LocalCluster<S> {
                 client_urls: Vec::new(),
                 queued_requests_max: QUEUED_MAX,
                 queued_messages_max: QUEUED_MAX,
+                recorder: None,
             };
             start(config, vec![listener], Box::new(|_| {}))
         };

@@ -3,6 +3,7 @@
 use crate::disk_thread::DiskLane;
 use crate::handle::{ClientArrival, RuntimeStatus};
 use crate::peers::{PeerContext, PeerSender};
+use crate::recording::Recording;
 use crate::snapshot_log::SnapshotLog;
 use crate::start::{Observation, Observer};
 use crate::timers::Timers;
@@ -98,6 +99,7 @@ pub(crate) struct NodeLoop<R: Replica, S: StateMachine> {
     pub(crate) addresses: BTreeMap<NodeId, String>,
     pub(crate) seed: u64,
     pub(crate) observer: Observer<S>,
+    pub(crate) recording: Recording<R>,
 }
 
 /// A node that said it knows of a change of the members which is not decided here yet. This node is told of the changes in between
@@ -123,6 +125,9 @@ struct Driver<R: Replica, S: StateMachine> {
     replies: HashMap<u64, Expecting<S>>,
     next_tag: u64,
     peers: BTreeMap<NodeId, PeerSender<R>>,
+    /// New addresses of peers that are still connected at their old ones, until they answer there: who was told to move need not have
+    /// moved yet, and its vote may be needed.
+    moving: BTreeMap<NodeId, PeerSender<R>>,
     /// How many diallers there have been.
     diallers: u64,
     /// Those who know more of the members than this node, as they said themselves.
@@ -142,11 +147,16 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
     /// Runs until something ends the node, and until its disks are at rest. `boot_outputs` are what opening the node asked for.
     pub(crate) async fn run(mut self, boot_outputs: Vec<NodeOutput<R, S>>) -> StopCause {
         let cause = self.run_until_stopped(boot_outputs).await;
+        self.close();
+        cause
+    }
+
+    /// Waits until its disks are at rest.
+    pub(crate) fn close(self) {
         // Nobody takes completions any more; a thread that waits to hand one over must not wait for ever.
         drop(self.internal);
         self.journal.close();
         self.store.close();
-        cause
     }
 
     async fn run_until_stopped(&mut self, boot_outputs: Vec<NodeOutput<R, S>>) -> StopCause {
@@ -157,6 +167,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             replies: HashMap::new(),
             next_tag: 0,
             peers: BTreeMap::new(),
+            moving: BTreeMap::new(),
             diallers: 0,
             guides: BTreeMap::new(),
             met: BTreeMap::new(),
@@ -174,12 +185,15 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
         tokio::pin!(sleep);
         loop {
             self.carry_out(&mut driver, &mut outputs);
+            self.recording.round(driver.env.now(), &mut self.node);
             let (era, leader) = driver.lead;
             self.note_roster();
             let (state, learns, now) = (self.node.state(), driver.learns, driver.env.now());
-            (self.observer)(&Observation { state, era, leader, learns, now });
+            let is_witness = self.node.is_witness();
+            (self.observer)(&Observation { state, era, leader, learns, is_witness, now });
             snapshot_log.note(&self.node.snapshot_status());
             if let Some(cause) = driver.stop.take() {
+                self.recording.end(driver.env.now(), &mut self.node, cause.to_string());
                 return cause;
             }
             // A sleep that is too early only costs an empty round, so it is moved forward, not back on every reset.
@@ -219,6 +233,9 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
         let input = match news {
             Internal::Message { from, message } => NodeInput::Message { from, message },
             Internal::Link { peer, dialler, state } => {
+                if state == LinkState::Up {
+                    driver.finish_move(peer, dialler);
+                }
                 if driver.peers.get(&peer).is_none_or(|sender| sender.dialler() != dialler) {
                     return; // Of an address that is not dialled any more.
                 }
@@ -244,6 +261,7 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                 return;
             }
         };
+        self.recording.told(driver.env.now(), &input);
         self.node.step(&mut driver.env, input);
     }
 
@@ -289,11 +307,13 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                 return;
             }
         };
+        self.recording.told(driver.env.now(), &input);
         self.node.step(&mut driver.env, input);
     }
 
     fn carry_out(&mut self, driver: &mut Driver<R, S>, outputs: &mut Vec<NodeOutput<R, S>>) {
         for output in outputs.drain(..) {
+            self.recording.said(driver.env.now(), &output);
             match output {
                 NodeOutput::Send { to, message } => {
                     if let Some(peer) = driver.peers.get_mut(&to) {
@@ -351,9 +371,10 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
             true => guide.members_decided_at > roster.decided_at(),
             false => !roster.is_removed(*id),
         });
-        let Driver { peers, connected, guides, .. } = driver;
+        let Driver { peers, moving, connected, guides, .. } = driver;
         let is_wanted = |id: NodeId| members.contains(id) || guides.contains_key(&id);
         peers.retain(|id, _| is_wanted(*id));
+        moving.retain(|id, _| is_wanted(*id));
         connected.retain(|id, _| is_wanted(*id));
         for id in members.others(me) {
             let from_guide = driver.guides.get(&id).map(|guide| guide.address.clone());
@@ -368,10 +389,20 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
     }
 
     fn dial(&self, driver: &mut Driver<R, S>, id: NodeId, address: String) {
-        if driver.peers.get(&id).is_none_or(|peer| peer.address() != address) {
-            driver.connected.remove(&id);
-            driver.diallers += 1;
-            driver.peers.insert(id, PeerSender::spawn(Rc::clone(&self.context), id, address, driver.diallers));
+        if driver.peers.get(&id).is_some_and(|peer| peer.address() == address) {
+            driver.moving.remove(&id);
+            return;
+        }
+        if driver.moving.get(&id).is_some_and(|peer| peer.address() == address) {
+            return;
+        }
+        driver.diallers += 1;
+        let sender = PeerSender::spawn(Rc::clone(&self.context), id, address, driver.diallers);
+        if driver.connected.contains_key(&id) {
+            driver.moving.insert(id, sender);
+        } else {
+            driver.moving.remove(&id);
+            driver.peers.insert(id, sender);
         }
     }
 
@@ -407,6 +438,15 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
 }
 
 impl<R: Replica, S: StateMachine> Driver<R, S> {
+    /// A peer answered at its new address: from now on it is spoken to there.
+    fn finish_move(&mut self, peer: NodeId, dialler: u64) {
+        if self.moving.get(&peer).is_some_and(|sender| sender.dialler() == dialler)
+            && let Some(sender) = self.moving.remove(&peer)
+        {
+            self.peers.insert(peer, sender);
+        }
+    }
+
     fn expect(&mut self, reply: Expecting<S>) -> ClientTag {
         self.next_tag += 1;
         self.replies.insert(self.next_tag, reply);

@@ -8,10 +8,12 @@ use crate::handle::NodeHandle;
 use crate::hello::KnownDisks;
 use crate::node_loop::{NodeLoop, StopCause, address_of};
 use crate::peers::{PeerContext, accept_peers};
+use crate::promises::Promises;
+use crate::recording::{Recorder, Recording};
 use quorate_disk::DiskError;
 use quorate_journal::Journal;
 use quorate_machine::{DutyConfig, StateMachine};
-use quorate_node::{Boot, BootError, Lane, Node, NodeConfig, NodeStatus};
+use quorate_node::{Boot, BootError, Lane, Node, NodeConfig, NodeOutput, NodeStatus};
 use quorate_protocol::{Replica, Start};
 use quorate_types::{ClusterId, DiskId, NodeId, Time};
 use quorate_wire::{Hello, WIRE_VERSION, WIRE_VERSION_OLDEST};
@@ -23,6 +25,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// What a node needs to run.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ pub struct RuntimeConfig<R: Replica, S: StateMachine> {
     pub node: NodeConfig<R>,
     /// The settings of its state machine's duty.
     pub duty: DutyConfig<S>,
-    /// Where its data is: `journal/`, `store/`, `LOCK` and `known-disks`.
+    /// Where its data is: `journal/`, `store/`, `LOCK`, `known-disks` and, where it ever promised anything, `promises`.
     pub data_directory: PathBuf,
     /// Its name for people; told to the other members, like the URLs, for their member lists.
     pub name: String,
@@ -49,6 +52,8 @@ pub struct RuntimeConfig<R: Replica, S: StateMachine> {
     pub queued_requests_max: usize,
     /// News from peers and disks that may wait; more push back on the sockets.
     pub queued_messages_max: usize,
+    /// Writes the run down, where it is to be.
+    pub recorder: Option<Recorder<R>>,
 }
 
 /// Why a node does not start.
@@ -93,6 +98,8 @@ pub struct Observation<'a, S> {
     /// Whether this node learns and does not count, as far as it knows: as a learner, or since it knows no members yet. One that was
     /// removed does not learn any more; it stops.
     pub learns: bool,
+    /// Whether this node votes and stores no data, as far as it knows. Its state is one that no command has touched.
+    pub is_witness: bool,
     /// The node's clock.
     pub now: Time,
 }
@@ -106,7 +113,7 @@ pub struct Running<S: StateMachine> {
     /// The way in.
     pub handle: NodeHandle<S>,
     /// Ends with the node.
-    pub ended: tokio::task::JoinHandle<StopCause>,
+    pub ended: JoinHandle<StopCause>,
     /// Its disk's id.
     pub disk: DiskId,
 }
@@ -126,8 +133,7 @@ where
     S: StateMachine,
 {
     let lock = DirectoryLock::take(&config.data_directory)?;
-    let mut journal_disk = FileDisk::open(&config.data_directory.join("journal"))?;
-    let mut store_disk = FileDisk::open(&config.data_directory.join("store"))?;
+    let [mut journal_disk, mut store_disk] = open_disks(&config.data_directory)?;
     let system = |what| move |source| StartError::System { what, source };
     let mut known_disks =
         KnownDisks::load(&config.data_directory.join("known-disks")).map_err(system("cannot read known-disks"))?;
@@ -135,13 +141,17 @@ where
     let new_disk = DiskId(draw("cannot draw a disk id")?);
     let (seed, start) = (draw("cannot draw a seed")?, draw("cannot draw a name for this start")?);
     let (addresses, agreements) = (addresses_of(&config.start), R::agreements(&config.node.protocol));
+    let promises_last = R::promises_last(&config.node.protocol);
+    let promises = Promises::load(&config.data_directory.join("promises"), promises_last)
+        .map_err(system("cannot keep the file promises"))?;
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
-    let (node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
+    let (mut node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
     let status = node.status();
     known_disks.note(config.me, status.disk, status.incarnation, start).map_err(system("cannot write known-disks"))?;
     announce(&status, seed, opened_at.elapsed());
 
+    let recording = Recording::start(config.recorder, &mut node).map_err(system("cannot record"))?;
     let (events, internal) = mpsc::channel(config.queued_messages_max);
     let (requests, clients) = mpsc::channel(config.queued_requests_max);
     let journal = DiskLane::spawn(Lane::Journal, journal_disk, events.clone())
@@ -171,19 +181,36 @@ where
         acquaintance: RefCell::new(Acquaintance::default()),
         events,
     });
-    let accept = |listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&context)));
-    let acceptors: Vec<_> = peer_listeners.into_iter().map(accept).collect();
-    let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer };
-    let ended = tokio::task::spawn_local(async move {
-        let cause = node_loop.run(outputs).await;
-        sampler.abort();
-        for acceptor in acceptors {
-            acceptor.abort();
-        }
-        drop(lock);
-        cause
-    });
+    let node_loop = NodeLoop { node, internal, clients, journal, store, context, addresses, seed, observer, recording };
+    let ended = tokio::task::spawn_local(live(node_loop, outputs, promises, peer_listeners, sampler, lock));
     Ok(Running { handle: NodeHandle::new(requests), ended, disk: status.disk })
+}
+
+/// The life of an open node, from what it may owe to the end of its disks' work, with the directory locked.
+async fn live<R: Replica, S: StateMachine>(
+    mut node_loop: NodeLoop<R, S>,
+    outputs: Vec<NodeOutput<R, S>>,
+    promises: Promises,
+    peer_listeners: Vec<TcpListener>,
+    sampler: JoinHandle<()>,
+    lock: DirectoryLock,
+) -> StopCause {
+    let cause = match node_loop.keep_promises(promises).await {
+        Some(cause) => {
+            node_loop.close();
+            cause
+        }
+        None => {
+            let accept = |listener| tokio::task::spawn_local(accept_peers(listener, Rc::clone(&node_loop.context)));
+            let acceptors: Vec<_> = peer_listeners.into_iter().map(accept).collect();
+            let cause = node_loop.run(outputs).await;
+            acceptors.iter().for_each(JoinHandle::abort);
+            cause
+        }
+    };
+    sampler.abort();
+    drop(lock);
+    cause
 }
 
 fn announce(opened: &NodeStatus, seed: u64, took: Duration) {
@@ -201,6 +228,11 @@ pub fn founded_as(data_directory: &Path) -> Result<Option<(ClusterId, NodeId)>, 
     let disk = FileDisk::open(&data_directory.join("journal"))?;
     let identity = Journal::identity_on(&disk).map_err(BootError::Journal)?;
     Ok(identity.map(|identity| (identity.cluster, identity.node)))
+}
+
+/// The journal's and the store's.
+fn open_disks(data_directory: &Path) -> Result<[FileDisk; 2], DiskError> {
+    Ok([FileDisk::open(&data_directory.join("journal"))?, FileDisk::open(&data_directory.join("store"))?])
 }
 
 fn draw(what: &'static str) -> Result<u64, StartError> {

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use quorate_machine::{ApplyContext, Consistency, RestoreError, StateMachine};
 use quorate_node::{MemberChange, NodeConfig};
 use quorate_protocol::Start;
-use quorate_raft::{Config, Raft};
+use quorate_raft::{Config, LeaseReads, Raft};
 use quorate_runtime::{NodeHandle, Running, RuntimeConfig, start};
 use quorate_types::{ClusterId, Member, MemberRole, Membership, NodeId};
 use std::future::Future;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 /// Keeps everything; a reply is how much that is.
@@ -101,7 +101,18 @@ fn start_node(
     listener: TcpListener,
     directory: &Path,
 ) -> Running<Keeping> {
-    let config = RuntimeConfig::<Raft, Keeping> {
+    let config = config_of(me, entry, peer_urls, node, directory);
+    start(config, vec![listener], Box::new(|_| {})).expect("it starts")
+}
+
+fn config_of(
+    me: u64,
+    entry: Start,
+    peer_urls: Vec<String>,
+    node: NodeConfig<Raft>,
+    directory: &Path,
+) -> RuntimeConfig<Raft, Keeping> {
+    RuntimeConfig::<Raft, Keeping> {
         cluster: ClusterId(7),
         me: NodeId(me),
         start: entry,
@@ -113,8 +124,8 @@ fn start_node(
         peer_urls,
         queued_requests_max: 1024,
         queued_messages_max: 1024,
-    };
-    start(config, vec![listener], Box::new(|_| {})).expect("it starts")
+        recorder: None,
+    }
 }
 
 fn url_of(listener: &TcpListener) -> String {
@@ -236,6 +247,102 @@ async fn a_member_that_moved(directory: &Path) {
     assert_eq!(third.handle.read((), Consistency::Linearizable).await, Ok(1));
 }
 
+/// It is announced that a member is elsewhere, and it is not there yet. Until it is, it votes where it was.
+async fn a_move_that_is_only_announced(directory: &Path) {
+    let (listeners, members) = members().await;
+    let mut listeners = listeners.into_iter();
+    let mut next = || listeners.next().expect("three");
+    let first = run_step_by_step(1, Some(&members), next(), directory);
+    let second = run_step_by_step(2, Some(&members), next(), directory);
+    drop(next());
+    write(&first.handle, Bytes::from_static(b"one")).await;
+    let elsewhere = listen().await;
+    let peer_urls = vec![url_of(&elsewhere)];
+    drop(elsewhere);
+    first
+        .handle
+        .change_members(MemberChange::Relocate { id: NodeId(2), peer_urls: peer_urls.clone() })
+        .await
+        .expect("it is decided");
+    let began = Instant::now();
+    for _ in 0..10 {
+        write(&first.handle, Bytes::from_static(b"more")).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "its vote is needed all the while: {:?}", began.elapsed());
+    second.handle.shut_down().await;
+    second.ended.await.expect("it ends");
+    let address = quorate_runtime::address_of(&peer_urls[0]).expect("a whole URL");
+    let there = TcpListener::bind(address).await.expect("nobody took it meanwhile");
+    let second = run_step_by_step(2, Some(&members), there, directory);
+    write(&second.handle, Bytes::from_static(b"there")).await;
+    assert!(first.handle.status().await.expect("it runs").connected.contains_key(&NodeId(2)));
+}
+
+/// A node's only member, with leases that last this long, or none. When its loop takes its first round.
+async fn started_with(lease: Option<Duration>, directory: &Path) -> (Running<Keeping>, Duration) {
+    let listener = listen().await;
+    let timeout = lease.unwrap_or(Duration::from_millis(50));
+    let raft = Config {
+        election_timeout: timeout,
+        heartbeat_interval: timeout / 10,
+        lease_reads: lease.map(|_| LeaseReads { clock_rate_error_ppm: 500 }),
+        ..Config::default()
+    };
+    let (told, mut first_round) = tokio::sync::mpsc::unbounded_channel();
+    let config =
+        config_of(1, Start::Found(Membership::of_voters(1)), vec![url_of(&listener)], NodeConfig::new(raft), directory);
+    // Only the first is waited for; nobody hears the others.
+    let observer = Box::new(move |_: &quorate_runtime::Observation<'_, Keeping>| {
+        let _ = told.send(Instant::now());
+    });
+    let running = start(config, vec![listener], observer).expect("it starts");
+    let began = Instant::now();
+    let status = running.handle.status().await;
+    let first = first_round.recv().await.expect("it runs");
+    let waited = first.duration_since(began);
+    assert!(
+        status.is_some() || waited >= Duration::from_millis(600),
+        "it answers nobody only while it waits: {waited:?}"
+    );
+    (running, waited)
+}
+
+async fn promises_of_other_settings(directory: &Path) {
+    let long = Duration::from_millis(600);
+    // What it starts with, and whether it has to wait for what it was started with before.
+    let starts = [
+        (None, false),
+        (Some(long), false),
+        (Some(long), false),
+        (None, true),
+        (None, false),
+        (Some(long), false),
+        (Some(long / 2), true),
+        (Some(long), false),
+    ];
+    for (number, (lease, waits)) in starts.into_iter().enumerate() {
+        let (running, waited) = started_with(lease, directory).await;
+        assert_eq!(waited >= long, waits, "start {number} waited {waited:?}");
+        running.handle.shut_down().await;
+        running.ended.await.expect("it ends");
+    }
+    // And it can be stopped meanwhile, which keeps the debt.
+    for lease in [None, None] {
+        let listener = listen().await;
+        let raft = Config { lease_reads: lease, ..Config::default() };
+        let config = config_of(
+            1,
+            Start::Found(Membership::of_voters(1)),
+            vec![url_of(&listener)],
+            NodeConfig::new(raft),
+            directory,
+        );
+        let running = start(config, vec![listener], Box::new(|_| panic!("no round is taken"))).expect("it starts");
+        running.handle.shut_down().await;
+        assert_eq!(running.ended.await.expect("it ends"), quorate_runtime::StopCause::Requested);
+    }
+}
+
 fn within_a_minute<F: Future<Output = ()>>(scene: impl FnOnce(std::path::PathBuf) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let directory = tempfile::tempdir().expect("a directory");
@@ -258,4 +365,14 @@ fn a_newcomer_can_answer_a_leader_that_the_beginning_of_the_log_does_not_know() 
 #[test]
 fn a_member_that_moved_is_not_taken_for_gone_because_nobody_listens_where_it_was() {
     within_a_minute(|directory| async move { a_member_that_moved(&directory).await });
+}
+
+#[test]
+fn a_member_that_is_to_move_is_spoken_to_where_it_was_until_it_answers_elsewhere() {
+    within_a_minute(|directory| async move { a_move_that_is_only_announced(&directory).await });
+}
+
+#[test]
+fn a_node_started_with_other_settings_waits_until_what_it_promised_before_is_over() {
+    within_a_minute(|directory| async move { promises_of_other_settings(&directory).await });
 }

@@ -95,8 +95,8 @@ pub(crate) fn lease_keys_of(reply: Reply) -> Result<(i64, Vec<Bytes>), BackendEr
 
 impl From<Member> for pb::Member {
     fn from(member: Member) -> Self {
-        let Member { id, name, peer_urls, client_urls, is_learner } = member;
-        Self { id, name, peer_urls, client_urls, is_learner }
+        let Member { id, name, peer_urls, client_urls, is_learner, is_witness } = member;
+        Self { id, name, peer_urls, client_urls, is_learner, quorate_witness: is_witness }
     }
 }
 

@@ -154,6 +154,8 @@ pub struct LocalView {
     pub leader_id: u64,
     /// This member has no vote yet.
     pub is_learner: bool,
+    /// This member votes and stores no data.
+    pub is_witness: bool,
 }
 
 /// One member of the cluster.
@@ -169,6 +171,19 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// It has no vote yet.
     pub is_learner: bool,
+    /// It votes and stores no data.
+    pub is_witness: bool,
+}
+
+/// The part a new member takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewPart {
+    /// It votes as soon as it has caught up.
+    Voter,
+    /// It does not vote until it is promoted.
+    Learner,
+    /// It votes at once, and never stores data.
+    Witness,
 }
 
 /// A change of the members, as clients ask for it.
@@ -178,8 +193,8 @@ pub enum MembershipChange {
     Add {
         /// Where other members reach it: checked URLs, sorted.
         peer_urls: Vec<String>,
-        /// It does not vote until it is promoted; else as soon as it has caught up.
-        is_learner: bool,
+        /// As what.
+        part: NewPart,
     },
     /// A member goes for ever.
     Remove {

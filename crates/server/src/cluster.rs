@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use crate::backend::{Backend, MemberList, MembershipChange};
+use crate::backend::{Backend, MemberList, MembershipChange, NewPart};
 use crate::errors::BackendError;
 use crate::front::Front;
 use crate::member_urls::checked;
@@ -42,8 +42,17 @@ impl<B: Backend> Cluster for ClusterService<B> {
     }
 
     async fn member_add(&self, request: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
-        let MemberAddRequest { peer_urls, is_learner } = request.into_inner();
-        let change = MembershipChange::Add { peer_urls: checked(peer_urls)?, is_learner };
+        let MemberAddRequest { peer_urls, is_learner, quorate_witness } = request.into_inner();
+        let part = match (is_learner, quorate_witness) {
+            (true, true) => {
+                let why = "a new member is a learner or a witness, not both".to_owned();
+                return Err(BackendError::Malformed(why).into());
+            }
+            (true, false) => NewPart::Learner,
+            (false, true) => NewPart::Witness,
+            (false, false) => NewPart::Voter,
+        };
+        let change = MembershipChange::Add { peer_urls: checked(peer_urls)?, part };
         let (id, list) = self.change(change).await?;
         let (header, members) = told(list);
         let member = members.iter().find(|member| member.id == id).cloned();

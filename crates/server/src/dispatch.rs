@@ -138,11 +138,15 @@ impl<B: Backend> Dispatch<B> {
         {
             return Err(BackendError::InvalidClientApiVersion);
         }
-        if self.front.backend.local().is_learner && !is_served_by_learners(path) {
+        let view = self.front.backend.local();
+        if view.is_learner && !is_served_by_learners(path) {
             return Err(BackendError::NotSupportedForLearner);
         }
+        if view.is_witness && !is_served_by_witnesses(path) {
+            return Err(BackendError::Witness);
+        }
         let requires_leader = headers.get(REQUIRE_LEADER).is_some_and(|value| value == "true");
-        if requires_leader && self.front.backend.local().leader_id == 0 {
+        if requires_leader && view.leader_id == 0 {
             return Err(BackendError::NoLeader);
         }
         Ok(())
@@ -198,6 +202,11 @@ fn is_served_by_learners(path: &str) -> bool {
             | "/grpc.health.v1.Health/Check"
             | "/grpc.health.v1.Health/Watch"
     )
+}
+
+/// What a member without data answers: how it is, and who the others are.
+fn is_served_by_witnesses(path: &str) -> bool {
+    is_served_by_learners(path) && path != "/etcdserverpb.KV/Range"
 }
 
 fn infallible<T>(result: Result<T, std::convert::Infallible>) -> T {

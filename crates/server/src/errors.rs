@@ -59,6 +59,9 @@ pub enum BackendError {
     /// A learner does not serve this.
     #[error("etcdserver: rpc not supported for learner")]
     NotSupportedForLearner,
+    /// This member votes and stores no data, so it serves nobody. Nothing was done.
+    #[error("etcdserver: this member is a witness: it votes and stores no data; ask another member")]
+    Witness,
     /// The cluster's features do not include this.
     #[error("etcdserver: not capable")]
     NotCapable,
@@ -80,6 +83,9 @@ pub enum BackendError {
     /// As `TimedOut`, and a connection to other members was lost meanwhile.
     #[error("etcdserver: request timed out, possibly due to connection lost")]
     TimedOutConnectionLost,
+    /// The member that was to lead did not take over. etcd maps this text to no code of its own.
+    #[error("etcdserver: request timed out, leader transfer took too long")]
+    TimedOutLeaderTransfer,
     /// The read was agreed on, but this member was too slow to apply so far.
     #[error("etcdserver: request timed out, waiting for the applied index took too long")]
     TimedOutApplying,
@@ -130,9 +136,10 @@ impl BackendError {
             | Self::TimedOutConnectionLost
             | Self::TimedOutApplying
             | Self::ServerStopped
-            | Self::UnhealthyCluster => Code::Unavailable,
+            | Self::UnhealthyCluster
+            | Self::Witness => Code::Unavailable,
             Self::Unsupported(_) => Code::Unimplemented,
-            Self::Other(_) => Code::Unknown,
+            Self::TimedOutLeaderTransfer | Self::Other(_) => Code::Unknown,
         }
     }
 }
@@ -213,6 +220,7 @@ mod tests {
             (BackendError::TimedOutConnectionLost, 14, "request timed out, possibly due to connection lost"),
             (BackendError::TimedOutApplying, 14, "request timed out, waiting for the applied index took too long"),
             (BackendError::UnhealthyCluster, 14, "unhealthy cluster"),
+            (BackendError::TimedOutLeaderTransfer, 2, "request timed out, leader transfer took too long"),
             (KeyspaceError::Corrupt.into(), 15, "corrupt cluster"),
             (BackendError::Unsupported("KV.Txn".into()), 12, "KV.Txn is not implemented in this version of quorate"),
             (BackendError::Other("odd".into()), 2, "odd"),

@@ -9,7 +9,7 @@ use quorate_machine::Consistency;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admission::ByteRoom;
-use crate::backend::Backend;
+use crate::backend::{Backend, LocalView};
 use crate::config::ServerConfig;
 use crate::errors::BackendError;
 use crate::metrics::FrontCounts;
@@ -76,9 +76,13 @@ impl<B: Backend> Front<B> {
         }
     }
 
-    /// Refuses what a learner must not serve.
+    /// Refuses what neither a learner nor a witness must serve.
     pub(crate) fn refuse_on_learner(&self) -> Result<(), BackendError> {
-        if self.backend.local().is_learner { Err(BackendError::NotSupportedForLearner) } else { Ok(()) }
+        match self.backend.local() {
+            LocalView { is_learner: true, .. } => Err(BackendError::NotSupportedForLearner),
+            LocalView { is_witness: true, .. } => Err(BackendError::Witness),
+            _ => Ok(()),
+        }
     }
 
     /// Header of an answer that needs nothing but local knowledge.
@@ -102,8 +106,9 @@ impl<B: Backend> Front<B> {
         }
     }
 
-    /// This member can serve, as far as it knows: it is not stopping and has a leader.
+    /// This member can serve, as far as it knows: it is not stopping, has a leader, and has data.
     pub(crate) fn is_serving(&self) -> bool {
-        !*self.stopping.borrow() && self.backend.local().leader_id != 0
+        let LocalView { leader_id, is_witness, .. } = self.backend.local();
+        !*self.stopping.borrow() && leader_id != 0 && !is_witness
     }
 }

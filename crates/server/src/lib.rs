@@ -60,8 +60,8 @@ mod watch_channel;
 mod watch_desk;
 
 pub use backend::{
-    Backend, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
-    PeerDetail, SessionAnswer, SessionCall,
+    Backend, Backup, Header, LocalView, Member, MemberList, MembershipChange, NewPart, NodeCounts, NodeDetail,
+    NodeStatus, PeerDetail, SessionAnswer, SessionCall,
 };
 pub use config::{CLUSTER_VERSION, ConfigError, ETCD_VERSION, QUORATE_VERSION, ServerConfig, WatchLimits};
 pub use errors::BackendError;

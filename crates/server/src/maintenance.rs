@@ -9,7 +9,7 @@ use quorate_machine::Consistency;
 use tonic::{Request, Response, Status};
 
 use crate::answers::{alarms_of, mismatch};
-use crate::backend::{Backend, NodeStatus};
+use crate::backend::{Backend, LocalView, NodeStatus};
 use crate::config::ETCD_VERSION;
 use crate::errors::{BackendError, not_yet};
 use crate::front::Front;
@@ -28,6 +28,11 @@ pub(crate) struct MaintenanceService<B>(pub(crate) Arc<Front<B>>);
 impl<B: Backend> Front<B> {
     /// The alarms that are raised, as this member or the cluster knows them.
     pub(crate) async fn alarms(&self, consistency: Consistency) -> Result<(i64, Vec<Alarm>), BackendError> {
+        let LocalView { header, is_witness, .. } = self.backend.local();
+        if is_witness {
+            // It hears of none, and answers for itself only.
+            return Ok((header.revision, Vec::new()));
+        }
         alarms_of(self.read(Query::Alarms, consistency).await?)
     }
 

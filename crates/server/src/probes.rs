@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use quorate_keyspace::{self as keyspace, KeyspaceError};
 use quorate_machine::Consistency;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, LocalView};
 use crate::errors::BackendError;
 use crate::front::Front;
 use crate::http::{PLAIN_TEXT, Parameters, not_found_response};
@@ -57,7 +57,11 @@ impl Check {
 }
 
 /// The smallest read there is: of one key, the smallest possible one, without value or pairs.
+/// A witness has nothing to read: it is well if it has a leader.
 pub(crate) async fn read<B: Backend>(front: &Front<B>, serializable: bool) -> Result<(), BackendError> {
+    if let LocalView { is_witness: true, leader_id, .. } = front.backend.local() {
+        return if serializable || leader_id != 0 { Ok(()) } else { Err(BackendError::NoLeader) };
+    }
     let key = Bytes::from_static(&[0]);
     let range = keyspace::RangeRequest {
         key,

@@ -1,20 +1,20 @@
 //! What the front asks, put to the node of this process.
 
 use crate::entry::Identity;
-use crate::membership::{MembershipRules, member_list};
+use crate::membership::{MembershipRules, member_list, reaches};
 use crate::plan::Plan;
 use bytes::Bytes;
 use quorate_keyspace::{Keyspace, KeyspaceError, LeaseAnswer, LeaseErrand, Query, Reply, Request};
 use quorate_machine::{ClientBounds, ClientCommand, ClientId};
 use quorate_node::{AskError, Consistency, RequestError};
-use quorate_protocol::Replica;
+use quorate_protocol::{Replica, Role};
 use quorate_raft::Raft;
 use quorate_runtime::{NodeHandle, Observation, Observer, RuntimeStatus};
 use quorate_server::{
     Backend, BackendError, Backup, Header, LocalView, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
     PeerDetail, SessionAnswer, SessionCall, WatchDesk, WatchEntrance,
 };
-use quorate_types::{ClusterId, NodeId};
+use quorate_types::{ClusterId, MemberRole, NodeId};
 use quorate_wire::{decode_exact, encode_to_bytes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -34,6 +34,7 @@ struct Live {
     leader: AtomicU64,
     leader_changes: AtomicU64,
     learns: AtomicBool,
+    is_witness: AtomicBool,
     leases: AtomicU64,
     alarms: AtomicU64,
     is_out_of_space: AtomicBool,
@@ -46,9 +47,11 @@ struct Live {
 
 impl Live {
     fn note(&self, seen: &Observation<'_, Keyspace>) {
-        let Observation { state, era: term, leader, learns, .. } = *seen;
+        let Observation { state, era: term, leader, learns, is_witness, .. } = *seen;
         let leader = leader.map_or(0, |leader| leader.0);
         self.learns.store(learns, Ordering::Relaxed);
+        // A part for life: the cluster told it before this node's own log does.
+        self.is_witness.fetch_or(is_witness, Ordering::Relaxed);
         self.revision.store(state.revision(), Ordering::Relaxed);
         self.compact_revision.store(state.compact_revision(), Ordering::Relaxed);
         self.history_bytes.store(state.history_bytes(), Ordering::Relaxed);
@@ -101,7 +104,7 @@ impl Unconnected {
 impl KeyspaceBackend {
     /// A backend, and the observer by which the node's loop keeps it up to date and serves its watchers.
     pub(crate) fn prepare(plan: &Plan, identity: &Identity) -> (Unconnected, Observer<Keyspace>) {
-        let live = Arc::new(Live::default());
+        let live = Arc::new(Live { is_witness: AtomicBool::new(identity.joins_as_witness), ..Live::default() });
         let seen = Arc::clone(&live);
         let (mut desk, watches) = WatchDesk::new(&plan.server);
         let observer = Box::new(move |observation: &Observation<'_, Keyspace>| {
@@ -137,6 +140,10 @@ impl KeyspaceBackend {
         }
     }
 
+    fn is_witness(&self) -> bool {
+        self.live.is_witness.load(Ordering::Relaxed)
+    }
+
     async fn runtime_status(&self) -> Result<RuntimeStatus, BackendError> {
         self.handle.status().await.ok_or(BackendError::ServerStopped)
     }
@@ -147,7 +154,8 @@ impl Backend for KeyspaceBackend {
         LocalView {
             header: self.header(self.live.revision.load(Ordering::Relaxed)),
             leader_id: self.live.leader.load(Ordering::Relaxed),
-            is_learner: self.live.learns.load(Ordering::Relaxed),
+            is_learner: self.live.learns.load(Ordering::Relaxed) && !self.is_witness(),
+            is_witness: self.is_witness(),
         }
     }
 
@@ -207,6 +215,9 @@ impl Backend for KeyspaceBackend {
     }
 
     async fn backup(&self) -> Result<Backup, BackendError> {
+        if self.is_witness() {
+            return Err(BackendError::Witness);
+        }
         let mut taken = self.handle.backup().await.map_err(backend_error)?;
         let total_bytes = taken.remaining_bytes();
         let (sender, pieces) = mpsc::channel(1);
@@ -245,8 +256,14 @@ impl Backend for KeyspaceBackend {
         if view.leader_id != self.me {
             return Err(BackendError::NotLeader);
         }
-        if !member_list(&self.runtime_status().await?).iter().any(|member| member.id == to && !member.is_learner) {
+        let status = self.runtime_status().await?;
+        let may_lead = |member: &quorate_server::Member| member.id == to && !member.is_learner && !member.is_witness;
+        if !member_list(&status).iter().any(may_lead) {
             return Err(BackendError::BadLeaderTransferee);
+        }
+        if !reaches(&status, NodeId(to)) {
+            // It could not take over; finding out by trying would stop all writes for an election timeout.
+            return Err(BackendError::TimedOutLeaderTransfer);
         }
         self.handle.move_leader(NodeId(to)).await.map_err(ask_error)
     }
@@ -304,7 +321,7 @@ impl KeyspaceBackend {
         NodeDetail {
             name: self.name.clone(),
             protocol: Raft::PROTOCOL.to_owned(),
-            role: protocol.role.name().to_owned(),
+            role: role_of(&status.node).to_owned(),
             incarnation: status.node.incarnation.0,
             first_index: protocol.first.0,
             last_index: protocol.last.0,
@@ -319,6 +336,16 @@ impl KeyspaceBackend {
     }
 }
 
+/// One that is on its way to belong is not called an outsider, nor a learner, which it is not to stay.
+fn role_of(node: &quorate_node::NodeStatus) -> &'static str {
+    let role = node.protocol.role;
+    match (role, node.protocol.membership.get(node.me).map(|member| member.role)) {
+        (Role::Learner, Some(MemberRole::Joining)) => "joining",
+        (Role::Outsider, _) if !node.roster.is_removed(node.me) => "joining",
+        _ => role.name(),
+    }
+}
+
 fn backend_error(error: RequestError) -> BackendError {
     match error {
         RequestError::TooManyRequests => BackendError::TooManyRequests,
@@ -330,6 +357,7 @@ fn backend_error(error: RequestError) -> BackendError {
         error @ (RequestError::SessionExpired | RequestError::Acknowledged | RequestError::ReplyNotKept) => {
             BackendError::Other(error.to_string())
         }
+        RequestError::Witness => BackendError::Witness,
         RequestError::AlreadyDecided => BackendError::Unsupported("a single decree is no store".to_owned()),
     }
 }
@@ -345,6 +373,7 @@ fn ask_error(error: AskError) -> BackendError {
         AskError::TooManyLearners => BackendError::TooManyLearners,
         AskError::NotEnoughStarted => BackendError::NotEnoughStartedMembers,
         AskError::BadTransferee => BackendError::BadLeaderTransferee,
+        AskError::TransferInVain => BackendError::TimedOutLeaderTransfer,
         AskError::Senseless(why) => BackendError::Other(why),
     }
 }

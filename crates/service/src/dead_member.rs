@@ -141,6 +141,12 @@ impl DeadMember {
         self.state.as_ref()
     }
 
+    /// Whether it voted and stored no data: its log has slots and terms and members, and there is nothing in its state.
+    #[must_use]
+    pub fn is_witness(&self) -> bool {
+        self.survey.identity.as_ref().is_some_and(|identity| self.log.is_of_witness(identity.node))
+    }
+
     /// The greatest slot of which its own disks prove that it is decided. The decided mark itself is never written, so more may be.
     #[must_use]
     pub fn certainly_decided(&self) -> Slot {
@@ -154,8 +160,11 @@ impl DeadMember {
     /// The state behind a slot that is not before the checkpoint: the checkpoint with the log's entries applied.
     ///
     /// # Errors
-    /// In words, when an entry cannot be read or is not there.
+    /// In words, when an entry cannot be read or is not there, or the member is a witness.
     pub fn state_through(&self, through: Slot) -> Result<Staged<Keyspace>, String> {
+        if self.is_witness() {
+            return Err("this member is a witness: it votes and stores no data".to_owned());
+        }
         let Some(mut state) = self.state.clone() else { return Err("there is no state that can be read".to_owned()) };
         if through < state.applied() {
             return Err(format!("the checkpoint is of slot {} already", state.applied()));

@@ -6,7 +6,7 @@ use crate::plan::{Entry, Plan};
 use quorate_protocol::{Replica, Start};
 use quorate_raft::Raft;
 use quorate_runtime::{Introduction, address_of, ask_members, founded_as};
-use quorate_types::{ClusterId, NodeId};
+use quorate_types::{ClusterId, Member, NodeId};
 use std::time::{Duration, Instant};
 
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -17,6 +17,8 @@ pub(crate) struct Identity {
     pub(crate) cluster: ClusterId,
     pub(crate) me: NodeId,
     pub(crate) start: Start,
+    /// The cluster that it joins says so. Where it has data already, its log does.
+    pub(crate) joins_as_witness: bool,
 }
 
 /// Finds out who this member is. One that joins asks the members it was told of, until they list it or its patience is over.
@@ -36,13 +38,22 @@ pub(crate) async fn identify(plan: &Plan) -> Result<Identity, MemberError> {
                 told: (me.0, cluster.0),
             })
         }
-        (Entry::Found { cluster, me, .. }, _) => Ok(Identity { cluster: *cluster, me: *me, start }),
-        (Entry::Join { .. }, Some((cluster, me))) => Ok(Identity { cluster, me, start }),
+        (Entry::Found { cluster, me, .. }, _) => {
+            Ok(Identity { cluster: *cluster, me: *me, start, joins_as_witness: false })
+        }
+        (Entry::Join { .. }, Some((cluster, me))) => Ok(Identity { cluster, me, start, joins_as_witness: false }),
+        (Entry::Join { members, .. }, None) if members.len() < 2 => Err(MemberError::Join(format!(
+            "{} has no data, so --initial-cluster must name all members, this one included",
+            plan.data_directory.display()
+        ))),
         (Entry::Join { members, patience }, None) => {
             let deadline = Instant::now() + *patience;
             loop {
                 match ask_to_join(plan, members).await {
-                    Ok((cluster, me)) => return Ok(Identity { cluster, me, start }),
+                    Ok((cluster, member)) => {
+                        let joins_as_witness = !member.stores_data();
+                        return Ok(Identity { cluster, me: member.id, start, joins_as_witness });
+                    }
                     Err(why) if Instant::now() >= deadline => return Err(MemberError::Join(why)),
                     Err(why) => tracing::info!(why, "cannot join yet; asking again"),
                 }
@@ -52,7 +63,7 @@ pub(crate) async fn identify(plan: &Plan) -> Result<Identity, MemberError> {
     }
 }
 
-async fn ask_to_join(plan: &Plan, members: &[Founder]) -> Result<(ClusterId, NodeId), String> {
+async fn ask_to_join(plan: &Plan, members: &[Founder]) -> Result<(ClusterId, Member), String> {
     let mut best: Option<Introduction> = None;
     let mut failures = Vec::new();
     let others = members.iter().flat_map(|member| &member.peer_urls).filter(|url| !plan.peer_urls.contains(url));
@@ -72,7 +83,7 @@ async fn ask_to_join(plan: &Plan, members: &[Founder]) -> Result<(ClusterId, Nod
 
 /// As etcd: the members named at the start must be exactly those the cluster lists, so that a typing error is found before it
 /// does harm.
-fn find_me(plan: &Plan, members: &[Founder], told: &Introduction) -> Result<(ClusterId, NodeId), String> {
+fn find_me(plan: &Plan, members: &[Founder], told: &Introduction) -> Result<(ClusterId, Member), String> {
     if told.protocol != Raft::PROTOCOL {
         return Err(format!("the cluster runs {}, this member {}", told.protocol, Raft::PROTOCOL));
     }
@@ -98,7 +109,7 @@ fn find_me(plan: &Plan, members: &[Founder], told: &Introduction) -> Result<(Clu
             plan.data_directory.display()
         ));
     }
-    Ok((told.cluster, me.id))
+    Ok((told.cluster, me.clone()))
 }
 
 fn sorted(urls: &[String]) -> Vec<String> {
@@ -122,7 +133,7 @@ fn both(named: &[Vec<String>], listed: &[Vec<String>]) -> String {
 mod tests {
     use super::*;
     use crate::identity::founding_membership;
-    use quorate_types::{DiskId, Member, Membership, Slot};
+    use quorate_types::{DiskId, Membership, Slot};
 
     fn founder(name: &str) -> Founder {
         Founder { name: name.to_owned(), peer_urls: vec![format!("http://{name}:1")] }
@@ -144,9 +155,9 @@ mod tests {
     fn the_members_named_must_be_those_the_cluster_lists() {
         let [a, b, c] = ["a", "b", "c"].map(founder);
         let listed = founding_membership(&[a.clone(), b.clone(), c.clone()], "token");
-        let id = listed.members().iter().find(|member| member.name == "c").unwrap().id;
+        let own = listed.members().iter().find(|member| member.name == "c").unwrap().clone();
         let all = [c.clone(), a.clone(), b.clone()];
-        assert_eq!(find_me(&plan(&all), &all, &told(listed.clone())), Ok((ClusterId(7), id)));
+        assert_eq!(find_me(&plan(&all), &all, &told(listed.clone())), Ok((ClusterId(7), own)));
         let few = [a.clone(), c.clone()];
         assert!(find_me(&plan(&few), &few, &told(listed.clone())).unwrap_err().contains("member count is unequal"));
         let wrong = [a, founder("d"), c];

@@ -35,7 +35,7 @@ pub use local_cluster::{LocalCluster, Reservation};
 pub use member::{Member, MemberError};
 pub use plan::{Entry, Plan};
 pub use quorate_raft::LeaseReads;
-pub use quorate_runtime::StopCause;
+pub use quorate_runtime::{RecordingPlan, StopCause};
 pub use quorate_server::{ServerConfig, WatchLimits};
 pub use recover::{RecoverError, Recovered, Survivors, Tail};
 pub use restore::{RestoreError, RevisionBump};

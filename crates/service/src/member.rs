@@ -4,9 +4,9 @@ use crate::backend::KeyspaceBackend;
 use crate::entry::{Identity, identify};
 use crate::plan::Plan;
 use quorate_keyspace::{Keyspace, KeyspaceDutyConfig};
-use quorate_node::NodeConfig;
+use quorate_node::{NodeConfig, WITNESS_SEGMENT_BYTES};
 use quorate_raft::{Config as RaftConfig, Raft};
-use quorate_runtime::{Observer, Running, RuntimeConfig, StartError, StopCause, start};
+use quorate_runtime::{Observer, Recorder, Running, RuntimeConfig, StartError, StopCause, start};
 use quorate_server::{ConfigError, ServeError};
 use quorate_types::NodeId;
 use std::net::{SocketAddr, TcpListener};
@@ -34,7 +34,8 @@ pub enum MemberError {
     /// Founders are told who they are, and the data say otherwise.
     #[error(
         "{directory} has the data of member {:x} of cluster {:x}, and by the settings of the initial cluster this is member {:x} of \
-         cluster {:x}: put them back as they were, or say --initial-cluster-state existing, with which the data win",
+         cluster {:x}: put --initial-advertise-peer-urls, --initial-cluster and --initial-cluster-token back as they were; or, if the member \
+         was moved (`quorate member update`), add --initial-cluster-state existing, with which the data win",
         found.0, found.1, told.0, told.1
     )]
     AnotherIdentity {
@@ -232,14 +233,18 @@ fn open(
     peers: Vec<tokio::net::TcpListener>,
     observer: Observer<Keyspace>,
 ) -> Result<Running<Keyspace>, MemberError> {
+    let defaults = RaftConfig::default();
     let raft = RaftConfig {
+        keep_log_entries: plan.snapshot_catchup_entries,
+        // What is not kept is dropped soon.
+        compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
         election_timeout: plan.election_timeout,
         heartbeat_interval: plan.heartbeat_interval,
         lease_reads: plan.lease_reads,
         priority: plan.leader_priority,
         disk_stall_timeout: plan.disk_stall_timeout,
         undecided_bytes: plan.uncommitted_bytes_max,
-        ..RaftConfig::default()
+        ..defaults
     };
     if let Some(leases) = plan.lease_reads {
         // What safety rests on is worth a warning, not only a line among others.
@@ -247,9 +252,14 @@ fn open(
     }
     let mut node = NodeConfig::new(raft);
     node.tracing = plan.tracing;
+    node.checkpoint.after_slots = plan.snapshot_count;
     node.low_space_bytes = plan.low_space_bytes;
+    if identity.joins_as_witness {
+        node.journal.segment_bytes = node.journal.segment_bytes.min(WITNESS_SEGMENT_BYTES);
+    }
     node.machine.max_batch_bytes = plan.max_batch_bytes;
     node.machine.max_batch_commands = plan.max_batch_commands;
+    node.machine.max_batch_wait = plan.max_batch_wait;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
     let config = RuntimeConfig::<Raft, Keyspace> {
         duty: KeyspaceDutyConfig {
@@ -267,6 +277,7 @@ fn open(
         peer_urls: plan.peer_urls.clone(),
         queued_requests_max: QUEUED_REQUESTS_MAX,
         queued_messages_max: QUEUED_MESSAGES_MAX,
+        recorder: plan.recording.clone().map(Recorder::new),
     };
     start::<Raft, Keyspace>(config, peers, observer).map_err(MemberError::Start)
 }

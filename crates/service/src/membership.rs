@@ -3,7 +3,7 @@
 use crate::identity::fresh_node_id;
 use quorate_node::{AskError, MemberChange};
 use quorate_runtime::RuntimeStatus;
-use quorate_server::{BackendError, Member, MembershipChange};
+use quorate_server::{BackendError, Member, MembershipChange, NewPart};
 use quorate_types::{Member as NodeMember, MemberRole, Membership, NodeId};
 
 /// What this member insists on before it passes a change on.
@@ -30,6 +30,7 @@ pub(crate) fn member_list(status: &RuntimeStatus) -> Vec<Member> {
             peer_urls: member.peer_urls.clone(),
             client_urls: heard.unwrap_or_else(|| member.client_urls.clone()),
             is_learner: !member.counts(),
+            is_witness: !member.stores_data(),
         }
     };
     members_of(status).members().iter().map(listed).collect()
@@ -44,7 +45,7 @@ impl MembershipRules {
     ) -> Result<(u64, MemberChange), BackendError> {
         let members = members_of(status);
         let (id, change) = match change {
-            MembershipChange::Add { peer_urls, is_learner } => self.add(peer_urls, is_learner, status)?,
+            MembershipChange::Add { peer_urls, part } => self.add(peer_urls, part, status)?,
             MembershipChange::Remove { id } => {
                 let id = NodeId(id);
                 let member = members.get(id).ok_or(BackendError::MemberNotFound)?;
@@ -75,17 +76,21 @@ impl MembershipRules {
     fn add(
         self,
         peer_urls: Vec<String>,
-        is_learner: bool,
+        part: NewPart,
         status: &RuntimeStatus,
     ) -> Result<(NodeId, MemberChange), BackendError> {
         let members = members_of(status);
         let taken = |id: NodeId| members.contains(id) || status.node.roster.is_removed(id);
         let id = fresh_node_id(taken).map_err(|error| BackendError::Other(format!("no id can be drawn: {error}")))?;
-        let role = if is_learner { MemberRole::Learner } else { MemberRole::Joining };
+        let role = match part {
+            NewPart::Voter => MemberRole::Joining,
+            NewPart::Learner => MemberRole::Learner,
+            NewPart::Witness => MemberRole::Witness,
+        };
         let member = NodeMember { id, role, disk: None, name: String::new(), peer_urls, client_urls: Vec::new() };
         let change = MemberChange::Add { member, learners_max: self.learners_max, strict: self.strict };
         // A learner costs no majority, now or later: it votes when it is promoted, and then it is in sync.
-        if self.strict && !is_learner {
+        if self.strict && part != NewPart::Learner {
             refuse_if_not_enough_started(&change, members)?;
             if !members.members().iter().all(|member| member.role == MemberRole::Learner || reaches(status, member.id))
             {
@@ -125,6 +130,6 @@ fn refuse_if_not_enough_started(change: &MemberChange, members: &Membership) -> 
     }
 }
 
-fn reaches(status: &RuntimeStatus, id: NodeId) -> bool {
+pub(crate) fn reaches(status: &RuntimeStatus, id: NodeId) -> bool {
     id == status.node.me || status.connected.contains_key(&id)
 }

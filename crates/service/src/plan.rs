@@ -3,6 +3,7 @@
 use crate::identity::Founder;
 use quorate_machine::MachineConfig;
 use quorate_raft::{Config as RaftConfig, LeaseReads};
+use quorate_runtime::RecordingPlan;
 use quorate_server::ServerConfig;
 use quorate_types::{ClusterId, Membership, NodeId};
 use std::path::PathBuf;
@@ -59,6 +60,8 @@ pub struct Plan {
     pub max_batch_bytes: usize,
     /// How many writes share one entry of the log.
     pub max_batch_commands: usize,
+    /// While an entry before it is not decided, how long the next one may wait for more writes, if it is not full before.
+    pub max_batch_wait: Duration,
     /// History above so many bytes raises the NOSPACE alarm, and nothing grows until an operator clears it.
     pub quota_backend_bytes: u64,
     /// Learners that this member lets be added; joining members are none.
@@ -67,8 +70,14 @@ pub struct Plan {
     pub strict_reconfiguration: bool,
     /// Fewer free bytes than this on the member's disk raise the same alarm; 0 for never.
     pub low_space_bytes: u64,
+    /// A checkpoint is written after so many entries of the log, and in any case now and then.
+    pub snapshot_count: u64,
+    /// So many entries of the log are kept for members that lag behind; whoever lacks more gets a snapshot.
+    pub snapshot_catchup_entries: u64,
     /// Whether the replica tells why it does what it does; costs time.
     pub tracing: bool,
+    /// Where the run is written down for `quorate replay`, if it is to be.
+    pub recording: Option<RecordingPlan>,
     /// Limits and times of the etcd front.
     pub server: ServerConfig,
 }
@@ -81,6 +90,11 @@ impl Plan {
 
     /// Three segments of the journal: one to roll into, two for a checkpoint to write what is left of files anew.
     pub const DEFAULT_LOW_SPACE_BYTES: u64 = 192 << 20;
+
+    /// That of the node.
+    pub const DEFAULT_SNAPSHOT_COUNT: u64 = 200_000;
+    /// That of the protocol.
+    pub const DEFAULT_SNAPSHOT_CATCHUP_ENTRIES: u64 = 100_000;
 
     /// A member with the default times and bounds.
     #[must_use]
@@ -99,11 +113,15 @@ impl Plan {
             uncommitted_bytes_max: RaftConfig::default().undecided_bytes,
             max_batch_bytes: MachineConfig::default().max_batch_bytes,
             max_batch_commands: MachineConfig::default().max_batch_commands,
+            max_batch_wait: MachineConfig::default().max_batch_wait,
             quota_backend_bytes: Plan::DEFAULT_QUOTA_BACKEND_BYTES,
             learners_max: Plan::DEFAULT_LEARNERS_MAX,
             strict_reconfiguration: true,
             low_space_bytes: Plan::DEFAULT_LOW_SPACE_BYTES,
+            snapshot_count: Plan::DEFAULT_SNAPSHOT_COUNT,
+            snapshot_catchup_entries: Plan::DEFAULT_SNAPSHOT_CATCHUP_ENTRIES,
             tracing: false,
+            recording: None,
             server: ServerConfig::default(),
         }
     }

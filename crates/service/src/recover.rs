@@ -12,7 +12,7 @@ use quorate_keyspace::{Keyspace, LogPlace, Reply, Request};
 use quorate_machine::Staged;
 use quorate_node::Restoration;
 use quorate_quorum::Quorum;
-use quorate_raft::{Configuration, Payload, founded_behind_term};
+use quorate_raft::{Configuration, Entry as LogEntry, Payload, founded_behind_term};
 use quorate_types::{ClusterId, NodeId, Slot};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,25 @@ pub enum RecoverError {
         chosen: String,
         /// Its last term and slot.
         chosen_end: (u64, Slot),
+    },
+    /// There is nothing to recover.
+    #[error(
+        "{0} is a witness: it votes and stores no data, so nothing can be recovered from it; name a member that stores data"
+    )]
+    Witness(String),
+    /// A witness proves that something was written which no survivor has.
+    #[error(
+        "{witness}, which stores no data, knows the log to term {} at slot {}, and {best} has it only to term {} at slot {}: what is          between may have been acknowledged, and is on no disk that is named here; find the member that has it, or leave the          witness's directory out to recover without", witness_end.0, witness_end.1, best_end.0, best_end.1
+    )]
+    WitnessKnowsMore {
+        /// The witness.
+        witness: String,
+        /// Its last term and slot.
+        witness_end: (u64, Slot),
+        /// The most advanced that stores data.
+        best: String,
+        /// Its last term and slot.
+        best_end: (u64, Slot),
     },
     /// Nothing has to be given up.
     #[error(
@@ -146,6 +165,9 @@ impl Survivors {
                 return Err(RecoverError::NotOneCluster(why));
             }
         }
+        if members[0].is_witness() {
+            return Err(RecoverError::Witness(members[0].label()));
+        }
         let survivors = Survivors { members };
         survivors.check_history()?;
         Ok(survivors)
@@ -169,10 +191,11 @@ impl Survivors {
         ids(self.chosen()).unwrap_or_default()
     }
 
-    /// The one whose log ends in the greatest term, and of these at the greatest slot.
+    /// Of those that store data the one whose log ends in the greatest term, and of these at the greatest slot.
     #[must_use]
     pub fn most_advanced(&self) -> &DeadMember {
-        self.members.iter().fold(self.chosen(), |best, member| if end(member) > end(best) { member } else { best })
+        let stores = self.members.iter().filter(|member| !member.is_witness());
+        stores.fold(self.chosen(), |best, member| if end(member) > end(best) { member } else { best })
     }
 
     /// Everything up to here is decided: some survivor's disk proves it.
@@ -184,9 +207,17 @@ impl Survivors {
     /// Whether what is asked for may be done at all.
     ///
     /// # Errors
-    /// When another survivor is more advanced, or the survivors need no recovery.
+    /// When another survivor is more advanced, a witness among them too, or the survivors need no recovery.
     pub fn judge(&self) -> Result<(), RecoverError> {
         let (best, chosen) = (self.most_advanced(), self.chosen());
+        if let Some(witness) = self.members.iter().find(|member| member.is_witness() && end(member) > end(best)) {
+            return Err(RecoverError::WitnessKnowsMore {
+                witness: witness.label(),
+                witness_end: end(witness),
+                best: best.label(),
+                best_end: end(best),
+            });
+        }
         if end(best) > end(chosen) {
             return Err(RecoverError::NotTheMostAdvanced {
                 best: best.label(),
@@ -211,7 +242,12 @@ impl Survivors {
     fn check_history(&self) -> Result<(), RecoverError> {
         let best = self.most_advanced();
         for other in &self.members {
-            let decided = other.certainly_decided();
+            // What a witness knows decided and the others do not have is no contradiction between them; `judge` looks at it.
+            let decided = if other.is_witness() {
+                other.certainly_decided().min(best.log.last())
+            } else {
+                other.certainly_decided()
+            };
             let pair = format!("{} and {}", best.label(), other.label());
             if best.log.last() < decided {
                 let why = format!("{pair}: slot {decided} is decided by the one and not in the other's longer log");
@@ -222,7 +258,11 @@ impl Survivors {
                 let (Some(one), Some(two)) = terms else { continue };
                 let are_different_decided = one != two && slot <= decided;
                 let entries = (best.log.entry(slot), other.log.entry(slot));
-                let are_different_entries = one == two && matches!(entries, (Some(a), Some(b)) if a != b);
+                let are_different = |a: &LogEntry, b: &LogEntry| match other.is_witness() {
+                    true => a.without_commands() != *b,
+                    false => a != b,
+                };
+                let are_different_entries = one == two && matches!(entries, (Some(a), Some(b)) if are_different(a, b));
                 if are_different_decided || are_different_entries {
                     return Err(RecoverError::Contradiction(format!("{pair} have different entries in slot {slot}")));
                 }

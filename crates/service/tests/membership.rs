@@ -94,7 +94,7 @@ impl Cluster {
 }
 
 fn voter_at(reservation: &Reservation) -> MemberAddRequest {
-    MemberAddRequest { peer_urls: vec![reservation.peer_url()], is_learner: false }
+    MemberAddRequest { peer_urls: vec![reservation.peer_url()], ..MemberAddRequest::default() }
 }
 
 async fn put(channel: Channel, key: &str) -> Result<(), Status> {

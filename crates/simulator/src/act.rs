@@ -252,7 +252,7 @@ pub enum Wish {
     Add {
         /// Who.
         id: NodeId,
-        /// [`MemberRole::Joining`] if it shall vote once it has caught up, or [`MemberRole::Learner`].
+        /// [`MemberRole::Joining`] if it shall vote once it has caught up, or [`MemberRole::Learner`], or [`MemberRole::Witness`].
         role: MemberRole,
     },
     /// One goes for ever.

@@ -103,6 +103,8 @@ pub enum Mark {
     LeaseRead,
     /// A learner became a member.
     LearnerAdded,
+    /// A witness was needed: of the voters with data those that kept up were no quorum. Seen where nodes explain what they do.
+    WitnessTookPart,
     /// A change of the voters began. Seen where nodes explain what they do.
     JointEntered,
     /// A change of the voters ended. Seen where nodes explain what they do.
@@ -131,7 +133,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 62] = [
+    pub const ALL: [Mark; 63] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -182,6 +184,7 @@ impl Mark {
         Mark::PreferredTookOver,
         Mark::LeaseRead,
         Mark::LearnerAdded,
+        Mark::WitnessTookPart,
         Mark::JointEntered,
         Mark::JointFinished,
         Mark::PromotedAutomatically,
@@ -271,6 +274,7 @@ impl Mark {
             Mark::PreferredTookOver => "preferred-took-over",
             Mark::LeaseRead => "lease-read",
             Mark::LearnerAdded => "learner-added",
+            Mark::WitnessTookPart => "witness-took-part",
             Mark::JointEntered => "joint-entered",
             Mark::JointFinished => "joint-finished",
             Mark::PromotedAutomatically => "promoted-automatically",

@@ -9,14 +9,14 @@ use quorate_keyspace::Keyspace;
 use quorate_protocol::testbed::Testbed;
 use quorate_protocol::{Replica, Role};
 use quorate_raft::{Config, Raft, Timer};
+use quorate_simulator::Checks;
 use quorate_simulator::scenario::Scenario;
-use quorate_simulator::{Chance, Checks};
 use quorate_types::NodeId;
 use std::any::Any;
 
 /// Takes every answer to a candidate for a vote: whoever reaches a majority leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HearsOnlyYes;
+struct HearsOnlyYes;
 
 impl Flaw for HearsOnlyYes {
     fn hear(message: &mut dyn Any) {
@@ -74,13 +74,6 @@ fn a_candidate_that_takes_a_no_for_a_yes_breaks_the_same_promise_in_the_simulato
 #[test]
 fn a_vote_sent_before_it_is_durable_breaks_the_same_promise_in_the_simulator() {
     finds_and_replays(cluster::<SendsTooEarly>(), Checks::ALL, "DurabilityGhost");
-}
-
-/// Without the ghost it takes a stalled disk, a crash and a second candidate: all of that is in the script.
-#[test]
-fn a_vote_that_a_crash_takes_back_breaks_the_same_promise_in_the_simulator() {
-    let checks = Checks { ghost: Chance::NEVER, ..Checks::ALL };
-    finds_and_replays(cluster::<SendsTooEarly>().without_ghost(), checks, "ElectionSafety");
 }
 
 #[test]

@@ -30,7 +30,8 @@ impl Viewstamped {
             return;
         }
         self.transfers.insert(to, Transfer::Pinning);
-        out.send_snapshot(to, self.log.base());
+        // Every member stores data: there are no witnesses in this protocol.
+        out.send_snapshot(to, self.log.base(), true);
     }
 
     /// A view of everything up to `through` is pinned for `to`.

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use quorate_types::{
     ClusterId, DiskId, Incarnation, Member, MemberRole, Membership, NodeId, Session, Slot, Ticket, Time,
 };
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// Newtypes over one number share one representation: the number.
 trait Number: Sized {
@@ -171,6 +173,79 @@ impl<A: Wire, B: Wire> Wire for (A, B) {
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         Ok((A::decode(input)?, B::decode(input)?))
     }
+}
+
+impl Wire for u8 {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(*self);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        input.byte("small number")
+    }
+}
+
+impl Wire for u32 {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(u64::from(*self), out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        u32::try_from(input.u64("number")?).map_err(|_| WireError::Malformed { what: "number" })
+    }
+}
+
+impl Wire for usize {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(*self as u64, out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        usize::try_from(input.u64("count")?).map_err(|_| WireError::Malformed { what: "count" })
+    }
+}
+
+/// In nanoseconds. One of more than 584 years is written as that.
+impl Wire for Duration {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(u64::try_from(self.as_nanos()).unwrap_or(u64::MAX), out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(Duration::from_nanos(input.u64("duration")?))
+    }
+}
+
+impl<T: Wire> Wire for VecDeque<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_all(self.len(), self, out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(Vec::decode(input)?.into())
+    }
+}
+
+impl<T: Wire + Ord> Wire for BTreeSet<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_all(self.len(), self, out);
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(Vec::decode(input)?.into_iter().collect())
+    }
+}
+
+impl<K: Wire + Ord, V: Wire> Wire for BTreeMap<K, V> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_u64(self.len() as u64, out);
+        for (key, value) in self {
+            key.encode(out);
+            value.encode(out);
+        }
+    }
+    fn decode(input: &mut Reader) -> Result<Self, WireError> {
+        Ok(Vec::<(K, V)>::decode(input)?.into_iter().collect())
+    }
+}
+
+fn encode_all<'a, T: Wire + 'a>(count: usize, values: impl IntoIterator<Item = &'a T>, out: &mut Vec<u8>) {
+    put_u64(count as u64, out);
+    values.into_iter().for_each(|value| value.encode(out));
 }
 
 impl Wire for Session {

@@ -18,7 +18,7 @@ use Uses::{All, Only};
 const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 32] = [
+const ARROWS: [(&str, Uses); 34] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -40,11 +40,13 @@ const ARROWS: [(&str, Uses); 32] = [
     ("node", Only(&["types", "wire", "disk", "protocol", "journal", "store", "machine"])),
     ("checker", Only(&["types"])),
     ("narrator", Only(&["types", "protocol"])),
+    ("recorder", Only(&["types", "wire", "protocol"])),
     ("runtime", All),
     ("server", Only(&["types", "machine", "keyspace", "watch"])),
     ("service", All),
     ("client", Only(&["server"])),
     ("load", Only(&["types", "wire", "keyspace", "server"])),
+    ("torture", Only(&["types", "wire", "keyspace", "server", "checker"])),
     ("simulator", All),
     ("explorer", All),
     ("lab", All),

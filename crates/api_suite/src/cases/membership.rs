@@ -48,7 +48,7 @@ async fn list(target: &Target) -> Result<Vec<Member>, Status> {
 }
 
 async fn try_add(target: &Target, url: &str, is_learner: bool) -> Result<MemberAddResponse, Status> {
-    let request = MemberAddRequest { peer_urls: vec![url.to_owned()], is_learner };
+    let request = MemberAddRequest { peer_urls: vec![url.to_owned()], is_learner, ..MemberAddRequest::default() };
     let deadline = Instant::now() + PATIENCE;
     loop {
         match target.cluster().member_add(request.clone()).await {

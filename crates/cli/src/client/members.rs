@@ -88,6 +88,9 @@ struct AddArguments {
     /// It does not vote until it is promoted
     #[arg(long)]
     learner: bool,
+    /// It votes and stores no data: a third vote for two members with data. It can never become one of these
+    #[arg(long, conflicts_with = "learner")]
+    witness: bool,
     #[command(flatten)]
     client: ClientArguments,
 }
@@ -168,6 +171,7 @@ fn print(output: OutputFormat, text: &str, document: &Value) {
 fn member_json(member: &Member) -> Value {
     json!({
         "id": format!("{:x}", member.id), "name": member.name, "learner": member.is_learner,
+        "witness": member.quorate_witness,
         "peer_urls": member.peer_urls, "client_urls": member.client_urls,
     })
 }
@@ -187,7 +191,11 @@ async fn list(client: &ClientArguments) -> Result<()> {
     let members = answer.map_err(|why| refusal(&why))?.into_inner().members;
     let mut text = format!("{:<16} {:<12} {:<8} {:<32} client URLs\n", "id", "name", "role", "peer URLs");
     for member in &members {
-        let role = if member.is_learner { "learner" } else { "voter" };
+        let role = match (member.is_learner, member.quorate_witness) {
+            (true, _) => "learner",
+            (false, true) => "witness",
+            (false, false) => "voter",
+        };
         let name = if member.name.is_empty() { "(unstarted)" } else { &member.name };
         text += &format!(
             "{:<16x} {name:<12} {role:<8} {:<32} {}\n",
@@ -231,13 +239,23 @@ fn refuse_taken_name(cluster: &Cluster, name: &str) -> Result<()> {
 }
 
 async fn add(arguments: AddArguments) -> Result<()> {
-    let AddArguments { new, learner, client } = arguments;
+    let AddArguments { new, learner, witness, client } = arguments;
     let mut cluster = Cluster::of(&client).await?;
     refuse_taken_name(&cluster, &new.name)?;
-    let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: learner };
+    let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: learner, quorate_witness: witness };
     let added = cluster.add(request).await?;
+    ensure!(
+        added.quorate_witness == witness,
+        "the server knows no witnesses: member {:x} was added as a voter that stores data; `quorate member remove {:x}` takes it back",
+        added.id,
+        added.id
+    );
     let start = start_command(&cluster.members, &added, &new.name)?;
-    let what = if learner { "a learner until it is promoted" } else { "it votes as soon as it has caught up" };
+    let what = match (learner, witness) {
+        (true, _) => "a learner until it is promoted",
+        (false, true) => "a witness, which votes from now on and stores no data: start it at once",
+        (false, false) => "it votes as soon as it has caught up",
+    };
     let text = format!(
         "member {:x} added to cluster {:x}: {what}\n\nStart it, with a data directory of its own and --listen-client-urls as \
          you like, by\n  {start}",
@@ -287,8 +305,9 @@ async fn replace(arguments: ReplaceArguments) -> Result<()> {
     let mut cluster = Cluster::of(&client).await?;
     let old = cluster.find(&old)?.clone();
     ensure!(!old.is_learner, "{} is a learner: remove it and add another one", name_of(&old));
+    ensure!(!old.quorate_witness, "{} is a witness: remove it and add another one", name_of(&old));
     refuse_taken_name(&cluster, &new.name)?;
-    let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: true };
+    let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: true, ..MemberAddRequest::default() };
     let added = cluster.add(request).await?;
     let start = start_command(&cluster.members, &added, &new.name)?;
     eprintln!("member {:x} added as a learner. Start it, with a data directory of its own, by\n  {start}", added.id);

@@ -96,6 +96,9 @@ fn print_text(cluster: u64, lines: &[Line]) {
         match &line.status {
             Ok(status) => {
                 let detail = status.quorate.clone().unwrap_or_default();
+                // A witness is left behind on purpose.
+                let lag = furthest.unwrap_or(0).saturating_sub(status.raft_applied_index);
+                let lag = if detail.role == "witness" { "-".to_owned() } else { lag.to_string() };
                 println!(
                     "{name:<10} {endpoint:<24} {:<10} {:>5} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10}",
                     detail.role,
@@ -103,7 +106,7 @@ fn print_text(cluster: u64, lines: &[Line]) {
                     status.header.as_ref().map_or(0, |header| header.revision),
                     status.raft_index,
                     status.raft_applied_index,
-                    furthest.unwrap_or(0).saturating_sub(status.raft_applied_index),
+                    lag,
                     bytes_for_people(detail.journal_bytes),
                     bytes_for_people(u64::try_from(status.db_size).unwrap_or(0)),
                 );

@@ -98,7 +98,11 @@ pub fn configuration(found: &Configuration) -> String {
 
 fn members(members: &Membership) -> String {
     let words = members.members().iter().map(|member| {
-        let role = if member.role == MemberRole::Voter { "" } else { " (does not vote)" };
+        let role = match member.role {
+            MemberRole::Voter => "",
+            MemberRole::Witness => " (witness)",
+            MemberRole::Learner | MemberRole::Joining => " (does not vote)",
+        };
         format!("{:x} {}{role} at {}", member.id.0, member.name, member.peer_urls.join("+"))
     });
     let words: Vec<String> = words.collect();

@@ -19,6 +19,7 @@ impl Settings {
         plan.disk_stall_timeout = self.disk_stall(plan.election_timeout)?;
         plan.max_batch_bytes = self.max_batch_bytes.unwrap_or(plan.max_batch_bytes);
         plan.max_batch_commands = self.max_batch_commands.unwrap_or(plan.max_batch_commands);
+        plan.max_batch_wait = self.batch_wait(plan.heartbeat_interval)?;
         plan.uncommitted_bytes_max = self.uncommitted_bytes_max.unwrap_or(plan.uncommitted_bytes_max);
         ensure!(plan.max_batch_commands > 0, "--max-batch-commands must be at least 1");
         ensure!(plan.max_batch_bytes > 0, "--max-batch-bytes must be at least 1");
@@ -60,6 +61,17 @@ impl Settings {
              two heartbeats and never of use"
         );
         Ok(Some(leases))
+    }
+
+    fn batch_wait(&self, heartbeat: Duration) -> Result<Duration> {
+        let wait = Duration::from_micros(self.max_batch_wait_us.unwrap_or(0));
+        ensure!(
+            wait <= heartbeat,
+            "--max-batch-wait-us {} is longer than --heartbeat-interval {} ms: every write would wait for nothing",
+            wait.as_micros(),
+            heartbeat.as_millis()
+        );
+        Ok(wait)
     }
 
     fn disk_stall(&self, election: Duration) -> Result<Option<Duration>> {
@@ -136,12 +148,22 @@ mod tests {
     }
 
     #[test]
+    fn batches_wait_for_nobody_unless_asked_to_and_never_longer_than_a_heartbeat() {
+        assert_eq!(planned(Settings::default()).unwrap().max_batch_wait, Duration::ZERO);
+        let of = |wait_us| Settings { max_batch_wait_us: Some(wait_us), ..Settings::default() };
+        assert_eq!(planned(of(250)).unwrap().max_batch_wait, Duration::from_micros(250));
+        for wait_us in [100_001, u64::MAX] {
+            assert!(refusal(of(wait_us)).contains("longer than --heartbeat-interval 100 ms"), "{wait_us}");
+        }
+    }
+
+    #[test]
     fn files_name_them_as_flags_do_and_priorities_beyond_a_byte_are_refused() {
         let text = "lease-reads: true\nclock-rate-error-ppm: 200\nleader-priority: 7\ndisk-stall-timeout: 300\n\
-                    uncommitted-bytes-max: 4096\nmax-batch-bytes: 4096\nmax-batch-commands: 9\n";
+                    uncommitted-bytes-max: 4096\nmax-batch-bytes: 4096\nmax-batch-commands: 9\nmax-batch-wait-us: 5\n";
         let plan = planned(Settings::from_yaml(text).unwrap()).unwrap();
         assert_eq!(plan.lease_reads, Some(LeaseReads { clock_rate_error_ppm: 200 }));
-        assert_eq!((plan.leader_priority, plan.max_batch_commands), (7, 9));
+        assert_eq!((plan.leader_priority, plan.max_batch_commands, plan.max_batch_wait.as_micros()), (7, 9, 5));
         assert_eq!(plan.disk_stall_timeout, Some(Duration::from_millis(300)));
         assert!(Settings::from_yaml("leader-priority: 256\n").is_err());
         assert!(Settings::from_yaml("lease-reads: 500\n").is_err());

@@ -45,10 +45,6 @@ impl Settings {
         let token = self.initial_cluster_token.unwrap_or_else(|| "quorate-cluster".to_owned());
         let founders = founders(self.initial_cluster.as_deref(), &name, &peer_urls)?;
         let entry = if joins {
-            ensure!(
-                founders.len() > 1,
-                "--initial-cluster-state existing: --initial-cluster must name all members, this one included"
-            );
             Entry::Join { members: founders, patience: JOIN_PATIENCE }
         } else {
             let members = founding_membership(&founders, &token);
@@ -63,6 +59,12 @@ impl Settings {
             learners_max: self.max_learners.unwrap_or(Plan::DEFAULT_LEARNERS_MAX),
             strict_reconfiguration: self.strict_reconfig_check.unwrap_or(true),
             low_space_bytes: self.low_space_bytes.unwrap_or(Plan::DEFAULT_LOW_SPACE_BYTES),
+            snapshot_count: at_least_one("--snapshot-count", self.snapshot_count, Plan::DEFAULT_SNAPSHOT_COUNT)?,
+            snapshot_catchup_entries: at_least_one(
+                "--snapshot-catchup-entries",
+                self.snapshot_catchup_entries,
+                Plan::DEFAULT_SNAPSHOT_CATCHUP_ENTRIES,
+            )?,
             tracing: log_level >= tracing::Level::DEBUG,
             ..Plan::new(&name, data_directory, entry)
         };
@@ -150,6 +152,12 @@ fn advertised(setting: &str, given: Option<String>, listen: &[String]) -> Result
     }
 }
 
+fn at_least_one(flag: &str, given: Option<u64>, default: u64) -> Result<u64> {
+    let count = given.unwrap_or(default);
+    ensure!(count > 0, "{flag} must be at least 1");
+    Ok(count)
+}
+
 fn is_joining(state: Option<&str>) -> Result<bool> {
     match state {
         None | Some("new") => Ok(false),
@@ -195,11 +203,29 @@ mod tests {
     }
 
     #[test]
+    fn snapshots_are_for_members_that_lag_by_as_much_as_is_said_and_never_by_nothing() {
+        let said = Settings { snapshot_count: Some(5), snapshot_catchup_entries: Some(7), ..Settings::default() };
+        let member = said.plan().unwrap().member;
+        assert_eq!((member.snapshot_count, member.snapshot_catchup_entries), (5, 7));
+        let refusal = |settings: Settings| settings.plan().unwrap_err().to_string();
+        let none = Settings { snapshot_count: Some(0), ..Settings::default() };
+        assert!(refusal(none).contains("--snapshot-count must be at least 1"));
+        let none = Settings { snapshot_catchup_entries: Some(0), ..Settings::default() };
+        assert!(refusal(none).contains("--snapshot-catchup-entries must be at least 1"));
+    }
+
+    #[test]
     fn a_node_that_joins_names_all_members_by_their_peer_urls() {
         let joining = Settings { initial_cluster_state: Some("existing".to_owned()), ..three("b", 2) }.plan().unwrap();
         let Entry::Join { members, .. } = joining.member.entry else { panic!("it joins") };
         assert_eq!(members.len(), 3);
         assert_eq!(joining.member.peer_urls, ["http://127.0.0.1:2"]);
+    }
+
+    #[test]
+    fn the_only_member_may_say_that_it_exists_for_its_data_may_be_of_another_address() {
+        let moved = Settings { initial_cluster_state: Some("existing".to_owned()), ..Settings::default() };
+        assert!(matches!(moved.plan().unwrap().member.entry, Entry::Join { members, .. } if members.len() == 1));
     }
 
     fn refusal(settings: Settings) -> String {
@@ -239,8 +265,8 @@ mod tests {
         assert!(refusal(everywhere).contains("--advertise-client-urls must be given"));
         let secret = Settings { listen_client_urls: Some("https://127.0.0.1:2379".to_owned()), ..Settings::default() };
         assert!(refusal(secret).contains("TLS is not there yet"));
-        let joining = Settings { initial_cluster_state: Some("existing".to_owned()), ..Settings::default() };
-        assert!(refusal(joining).contains("must name all members"));
+        let neither = Settings { initial_cluster_state: Some("old".to_owned()), ..Settings::default() };
+        assert!(refusal(neither).contains("new or existing is wanted"));
         let other = Settings { protocol: Some("zab".to_owned()), ..Settings::default() };
         assert!(refusal(other).contains("raft only"));
     }

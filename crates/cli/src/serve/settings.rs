@@ -100,6 +100,11 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_MAX_BATCH_COMMANDS", value_name = "COUNT")]
     pub max_batch_commands: Option<usize>,
 
+    /// Microseconds that writes may wait for others to share an entry with, while one before it is not yet on a majority of disks;
+    /// 0: never [default: 0]
+    #[arg(long, env = "QUORATE_MAX_BATCH_WAIT_US", value_name = "MICROSECONDS")]
+    pub max_batch_wait_us: Option<u64>,
+
     /// History above so many bytes raises the NOSPACE alarm [default: 2147483648]
     #[arg(long, env = "QUORATE_QUOTA_BACKEND_BYTES", value_name = "BYTES")]
     pub quota_backend_bytes: Option<u64>,
@@ -107,6 +112,14 @@ pub struct Settings {
     /// Fewer free bytes than this on this node's disk raise the NOSPACE alarm; 0 for never [default: 201326592]
     #[arg(long, env = "QUORATE_LOW_SPACE_BYTES", value_name = "BYTES")]
     pub low_space_bytes: Option<u64>,
+
+    /// Entries of the log after which a checkpoint is written, besides one every 10 seconds [default: 200000]
+    #[arg(long, env = "QUORATE_SNAPSHOT_COUNT", value_name = "COUNT")]
+    pub snapshot_count: Option<u64>,
+
+    /// Entries of the log that are kept for members that lag behind; whoever lacks more gets a snapshot [default: 100000]
+    #[arg(long, env = "QUORATE_SNAPSHOT_CATCHUP_ENTRIES", value_name = "COUNT")]
+    pub snapshot_catchup_entries: Option<u64>,
 
     /// The largest write request [default: 1572864]
     #[arg(long, env = "QUORATE_MAX_REQUEST_BYTES", value_name = "BYTES")]
@@ -180,8 +193,11 @@ const VARIABLES: &[&str] = &[
     "QUORATE_UNCOMMITTED_BYTES_MAX",
     "QUORATE_MAX_BATCH_BYTES",
     "QUORATE_MAX_BATCH_COMMANDS",
+    "QUORATE_MAX_BATCH_WAIT_US",
     "QUORATE_QUOTA_BACKEND_BYTES",
     "QUORATE_LOW_SPACE_BYTES",
+    "QUORATE_SNAPSHOT_COUNT",
+    "QUORATE_SNAPSHOT_CATCHUP_ENTRIES",
     "QUORATE_MAX_REQUEST_BYTES",
     "QUORATE_MAX_TXN_OPS",
     "QUORATE_MAX_REQUESTS_IN_FLIGHT",
@@ -194,6 +210,9 @@ const VARIABLES: &[&str] = &[
     "QUORATE_MAX_WATCH_STREAM_PENDING_BYTES",
     "QUORATE_LOG_LEVEL",
     "QUORATE_LOG_FORMAT",
+    "QUORATE_RECORD",
+    "QUORATE_RECORD_BYTES",
+    "QUORATE_RECORD_VALUES",
     "QUORATE_CONFIG_FILE",
     "QUORATE_ENDPOINTS",
 ];
@@ -251,8 +270,11 @@ impl Settings {
             uncommitted_bytes_max: self.uncommitted_bytes_max.or(weaker.uncommitted_bytes_max),
             max_batch_bytes: self.max_batch_bytes.or(weaker.max_batch_bytes),
             max_batch_commands: self.max_batch_commands.or(weaker.max_batch_commands),
+            max_batch_wait_us: self.max_batch_wait_us.or(weaker.max_batch_wait_us),
             quota_backend_bytes: self.quota_backend_bytes.or(weaker.quota_backend_bytes),
             low_space_bytes: self.low_space_bytes.or(weaker.low_space_bytes),
+            snapshot_count: self.snapshot_count.or(weaker.snapshot_count),
+            snapshot_catchup_entries: self.snapshot_catchup_entries.or(weaker.snapshot_catchup_entries),
             max_request_bytes: self.max_request_bytes.or(weaker.max_request_bytes),
             max_txn_ops: self.max_txn_ops.or(weaker.max_txn_ops),
             max_requests_in_flight: self.max_requests_in_flight.or(weaker.max_requests_in_flight),

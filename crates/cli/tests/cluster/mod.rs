@@ -1,4 +1,5 @@
 //! Real processes of the built program on free ports of this machine.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -24,11 +25,22 @@ struct Place {
 pub struct Cluster {
     directory: tempfile::TempDir,
     places: Vec<Place>,
+    /// Whether every node records its run.
+    records: bool,
 }
 
 impl Cluster {
     /// Started and led.
     pub async fn start(nodes: usize) -> Cluster {
+        Cluster::start_as(nodes, false).await
+    }
+
+    /// The same, with a flight recorder in every node.
+    pub async fn start_recorded(nodes: usize) -> Cluster {
+        Cluster::start_as(nodes, true).await
+    }
+
+    async fn start_as(nodes: usize, records: bool) -> Cluster {
         let directory = tempfile::tempdir().expect("a scratch directory can be made");
         let ports = free_ports(nodes * 2);
         let places = (0..nodes)
@@ -39,7 +51,7 @@ impl Cluster {
                 process: None,
             })
             .collect();
-        let mut cluster = Cluster { directory, places };
+        let mut cluster = Cluster { directory, places, records };
         for index in 0..nodes {
             cluster.restart(index);
         }
@@ -73,7 +85,25 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        if self.records {
+            command.arg("--record").arg(self.recordings()).arg("--record-values");
+        }
         command
+    }
+
+    /// Where all nodes record.
+    pub fn recordings(&self) -> PathBuf {
+        self.directory.path().join("flight")
+    }
+
+    /// SIGTERM, and until it has ended.
+    pub fn stop(&mut self, index: usize) {
+        if let Some(mut process) = self.places[index].process.take() {
+            let id = process.id().to_string();
+            let asked = Command::new("kill").args(["-TERM", &id]).status().expect("kill can be run");
+            assert!(asked.success(), "the process can be asked to end");
+            process.wait().expect("the process can be waited for");
+        }
     }
 
     /// SIGKILL.

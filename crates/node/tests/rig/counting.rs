@@ -99,10 +99,10 @@ impl StateMachine for Counting {
         }
         condemned.len() > TIDY_ITEMS
     }
-    /// Said once; `room` takes it back.
-    fn low_space_command(&self, _: NodeId) -> Option<Bytes> {
-        let says = |item: &Bytes| item.as_ref() == b"low" || item.as_ref() == b"room";
-        let last = self.items.values().rev().find(|item| says(item));
-        last.is_none_or(|last| last.as_ref() == b"room").then(|| Bytes::from_static(b"low"))
+    /// Said once by each node; `room` takes it back for all.
+    fn low_space_command(&self, node: NodeId) -> Option<Bytes> {
+        let word = format!("low {}", node.0);
+        let last = self.items.values().rev().find(|item| item.as_ref() == word.as_bytes() || item.as_ref() == b"room");
+        last.is_none_or(|last| last.as_ref() == b"room").then(|| Bytes::from(word))
     }
 }

@@ -58,6 +58,8 @@ pub struct Rig<R: Replica> {
     pub applied: Vec<(Slot, u64)>,
     pub traces: Vec<Event>,
     pub members: Option<Membership>,
+    /// Errands and changes of the members that were refused, and why.
+    pub refused: Vec<(ClientTag, String)>,
     pub stopped: Option<StopReason>,
 }
 
@@ -105,6 +107,7 @@ impl<R: Replica> Rig<R> {
             applied: Vec::new(),
             traces: Vec::new(),
             members: None,
+            refused: Vec::new(),
             stopped: None,
         }
     }
@@ -150,7 +153,12 @@ impl<R: Replica> Rig<R> {
                     self.under_way.push(UnderWay { lane, write, operations });
                 }
                 NodeOutput::Reply { tag, result } => self.replies.push((tag, result)),
-                NodeOutput::Answer { .. } | NodeOutput::Asked { .. } => panic!("nobody asked for it"),
+                // There is no duty here.
+                NodeOutput::Answer { tag, result } => {
+                    self.refused.push((tag, result.expect_err("nobody could answer").to_string()));
+                }
+                NodeOutput::Asked { tag, result: Err(why) } => self.refused.push((tag, why.to_string())),
+                NodeOutput::Asked { result: Ok(()), .. } => {}
                 NodeOutput::Lead { .. } => {}
                 NodeOutput::Members(members) => self.members = Some(members),
                 NodeOutput::Applied { slot, digest } => self.applied.push((slot, digest)),

@@ -317,7 +317,10 @@ impl<'a, R: Replica> Walk<'a, R> {
             Output::ReadAt { token, slot } => self.note_read(id, token, slot)?,
             Output::Refuse { refused, .. } => self.note_refusal(refused)?,
             Output::Lead { ready, .. } => self.tally.note(if ready { "ready to lead" } else { "lead changed" }),
-            Output::SendSnapshot { to, at_least } => self.pin_snapshot(id, to, at_least)?,
+            Output::SendSnapshot { to, with_data: false, .. } => {
+                return broken("NoWitnessHere", format!("{id} wants to send {to}, which stores data, none"));
+            }
+            Output::SendSnapshot { to, at_least, with_data: true } => self.pin_snapshot(id, to, at_least)?,
             Output::SnapshotAnchor { id: view, to, anchor } => self.begin_transfer(id, view, to, anchor)?,
             Output::InstallSnapshot { id: snapshot, anchor, after } => {
                 self.begin_install(id, snapshot, &anchor, after)?;

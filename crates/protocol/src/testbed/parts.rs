@@ -26,13 +26,18 @@ impl<R: Replica> Testbed<R> {
         chosen: BTreeMap<Slot, Decision>,
         flights: Vec<Flight<R>>,
     ) -> Testbed<R> {
+        let nodes: BTreeMap<NodeId, Arc<TestNode<R>>> = nodes.into_iter().collect();
+        let without_data = nodes.iter().filter(|(id, _)| self.witnesses.contains(*id));
+        let witnessed = without_data.flat_map(|(_, node)| node.decided.clone()).collect();
         Testbed {
             config: self.config.clone(),
-            nodes: nodes.into_iter().collect(),
+            nodes,
             flights,
             transfers: Vec::new(),
             slow_snapshots: self.slow_snapshots,
             chosen,
+            witnessed,
+            witnesses: self.witnesses.clone(),
             violation: None,
             env: super::ScriptedEnv { now: self.env.now, ..super::ScriptedEnv::default() },
             check_ghost: self.check_ghost,

@@ -1,6 +1,6 @@
 //! Snapshots between the nodes of a testbed: a decided prefix as it stands at one node.
 
-use super::{Testbed, touch};
+use super::{Testbed, touch, without_commands};
 use crate::{Decision, Input, Replica, SnapshotId, TransferOutcome};
 use quorate_types::{Incarnation, NodeId, Slot, Ticket};
 use std::collections::BTreeMap;
@@ -101,7 +101,11 @@ impl<R: Replica> Testbed<R> {
         true
     }
 
-    pub(super) fn pin_snapshot(&mut self, id: NodeId, to: NodeId, at_least: Slot) {
+    pub(super) fn pin_snapshot(&mut self, id: NodeId, to: NodeId, at_least: Slot, with_data: bool) {
+        if with_data == self.witnesses.contains(&to) || self.witnesses.contains(&id) {
+            let detail = format!("{id} wants to send {to} a snapshot; with data: {with_data}");
+            self.violate("WitnessesStoreNoData", detail);
+        }
         let view = self.fresh_snapshot_id(id);
         let node = self.node_mut(id);
         let through = node.decided.keys().next_back().copied().unwrap_or(Slot::ZERO);
@@ -116,8 +120,10 @@ impl<R: Replica> Testbed<R> {
     pub(super) fn begin_transfer(&mut self, from: NodeId, id: SnapshotId, to: NodeId, anchor: R::Anchor) {
         let node = self.node(from);
         let through = R::anchored(&anchor);
+        let is_witness = self.witnesses.contains(&to);
+        let seen = |decision: &Decision| if is_witness { without_commands(decision) } else { decision.clone() };
         let content: BTreeMap<_, _> =
-            node.decided.range(..=through).map(|(slot, decision)| (*slot, decision.clone())).collect();
+            node.decided.range(..=through).map(|(slot, decision)| (*slot, seen(decision))).collect();
         let incarnation = node.setup.incarnation;
         if content.len() as u64 != through.0 {
             self.violate("AnchorIsApplied", format!("{from} describes slot {through}, which it has not applied"));

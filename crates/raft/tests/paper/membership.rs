@@ -273,6 +273,7 @@ fn a_senseless_wish_is_refused_for_good() {
         Membership::default(),
         with(&Membership::default(), 4, MemberRole::Learner),
         with(&Membership::default(), 4, MemberRole::Witness),
+        with(&with(&voters(&[2]), 4, MemberRole::Witness), 5, MemberRole::Witness),
         replaced(other_disk),
         replaced(Member { disk: None, ..known.clone() }),
         replaced(Member { role: MemberRole::Witness, ..known.clone() }),

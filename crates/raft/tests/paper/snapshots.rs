@@ -486,7 +486,7 @@ fn sent(id: u64, to: u64, outcome: TransferOutcome) -> Vec<Input<Raft>> {
 #[test]
 fn a_pinned_view_is_described_as_it_is_and_a_view_older_than_the_log_is_let_go() {
     let (mut lone, asked) = leader_without_what_3_needs();
-    let request = Output::SendSnapshot { to: NodeId(3), at_least: Slot(4) };
+    let request = Output::SendSnapshot { to: NodeId(3), at_least: Slot(4), with_data: true };
     assert!(asked.contains(&request), "{asked:?}");
     for unusable in [3, 8] {
         let (mut lone, _) = leader_without_what_3_needs();

@@ -62,6 +62,8 @@ pub struct World {
     random: u64,
     /// How many messages were sent so far.
     pub sent: u64,
+    /// Nobody proposes anything.
+    pub quiet: bool,
     /// One message in sixteen is late by up to this long, and half of those arrive twice.
     pub late_ms: u64,
     /// Every node reads this often.
@@ -106,6 +108,7 @@ impl World {
             count: 0,
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1),
             sent: 0,
+            quiet: false,
             late_ms: 0,
             read_every_us: None,
             asked: BTreeMap::new(),
@@ -185,6 +188,11 @@ impl World {
         self.cut.insert((from, to));
     }
 
+    /// All links work again.
+    pub fn heal_links(&mut self) {
+        self.cut.clear();
+    }
+
     /// All links work again, all disks too, and every node runs.
     pub fn heal(&mut self) {
         self.cut.clear();
@@ -223,6 +231,11 @@ impl World {
         let raft = Raft::open(&node.setup, &node.config, found, &mut node.outbox).expect("undamaged records open");
         node.raft = Some(raft);
         self.carry_out(id);
+    }
+
+    /// From its next opening on it has these settings.
+    pub fn set(&mut self, id: u64, config: Config) {
+        self.node(id).config = config;
     }
 
     /// A proposal at a node.
@@ -274,7 +287,7 @@ impl World {
         if self.now_us >= *next_proposal {
             *next_proposal = self.now_us + 10_000;
             for id in self.ids() {
-                if self.raft(id).is_some_and(Raft::is_leader) {
+                if !self.quiet && self.raft(id).is_some_and(Raft::is_leader) {
                     self.propose(id);
                 }
             }

@@ -118,6 +118,20 @@ async fn live_without_a_leader_but_not_ready() {
     assert_eq!(fetch(&server, "/livez/linearizable_read").await.status, StatusCode::NOT_FOUND);
 }
 
+/// Nobody is to send clients to it, and nobody to restart it.
+#[tokio::test]
+async fn a_witness_is_healthy_and_alive_and_not_ready() {
+    let server = Server::start().await;
+    server.backend.is_witness.store(true, Ordering::SeqCst);
+    let ready = fetch(&server, "/readyz").await;
+    assert!(ready.body.contains("[-]non_learner failed: etcdserver: this member is a witness"), "{}", ready.body);
+    for well in ["/health", "/livez"] {
+        assert_eq!(fetch(&server, well).await.status, 200, "{well}");
+    }
+    server.backend.leader_id.store(0, Ordering::SeqCst);
+    assert_eq!(fetch(&server, "/health").await.status, 503);
+}
+
 #[tokio::test]
 async fn a_learner_is_not_ready_and_a_corrupt_member_says_so() {
     let server = Server::start().await;

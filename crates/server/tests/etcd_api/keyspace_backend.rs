@@ -8,8 +8,8 @@ use bytes::Bytes;
 use quorate_keyspace::{Keyspace, LeaseAnswer, LeaseErrand, LogPlace, Query, Reply, Request};
 use quorate_machine::{ClientId, Consistency, StateMachine};
 use quorate_server::{
-    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NodeCounts, NodeDetail,
-    NodeStatus, ServerConfig, SessionAnswer, SessionCall, WatchDesk, WatchEntrance,
+    Backend, BackendError, Backup, Header, LocalView, Member, MemberList, MembershipChange, NewPart, NodeCounts,
+    NodeDetail, NodeStatus, ServerConfig, SessionAnswer, SessionCall, WatchDesk, WatchEntrance,
 };
 use quorate_types::{Slot, Time};
 use tokio::sync::{Semaphore, mpsc};
@@ -25,6 +25,7 @@ pub struct KeyspaceBackend {
     /// 0 for none.
     pub leader_id: AtomicU64,
     pub is_learner: AtomicBool,
+    pub is_witness: AtomicBool,
     /// What every read and write is refused with, while set.
     pub refuse_with: Mutex<Option<BackendError>>,
     /// Writes wait here for a permit while `stalled`.
@@ -61,6 +62,7 @@ impl KeyspaceBackend {
             watches: watches.clone(),
             leader_id: AtomicU64::new(MEMBER_ID),
             is_learner: AtomicBool::new(false),
+            is_witness: AtomicBool::new(false),
             refuse_with: Mutex::new(None),
             stalled: AtomicBool::new(false),
             write_permits: Semaphore::new(0),
@@ -105,6 +107,7 @@ impl Backend for KeyspaceBackend {
             header: self.header(),
             leader_id: self.leader_id.load(Ordering::SeqCst),
             is_learner: self.is_learner.load(Ordering::SeqCst),
+            is_witness: self.is_witness.load(Ordering::SeqCst),
         }
     }
 
@@ -180,20 +183,24 @@ impl Backend for KeyspaceBackend {
             peer_urls: vec!["http://127.0.0.1:2380".into()],
             client_urls: vec!["http://127.0.0.1:2379".into()],
             is_learner: self.local().is_learner,
+            is_witness: self.local().is_witness,
         };
         Ok(MemberList { header: self.header(), members: vec![member] })
     }
 
     async fn change_members(&self, change: MembershipChange) -> Result<(u64, MemberList), BackendError> {
         let (id, added) = match change {
-            MembershipChange::Add { is_learner, .. } => (ADDED_ID, Some(is_learner)),
+            MembershipChange::Add { part, .. } => (ADDED_ID, Some(part)),
             MembershipChange::Remove { id }
             | MembershipChange::Promote { id, .. }
             | MembershipChange::Update { id, .. } => (id, None),
         };
         let mut list = self.members(true).await?;
         match added {
-            Some(is_learner) => list.members.push(Member { id, is_learner, ..Member::default() }),
+            Some(part) => {
+                let (is_learner, is_witness) = (part == NewPart::Learner, part == NewPart::Witness);
+                list.members.push(Member { id, is_learner, is_witness, ..Member::default() });
+            }
             None if id != MEMBER_ID => return Err(BackendError::MemberNotFound),
             None => {}
         }
@@ -206,7 +213,7 @@ impl Backend for KeyspaceBackend {
 
     async fn status(&self) -> Result<NodeStatus, BackendError> {
         self.refusal()?;
-        let LocalView { header, leader_id, is_learner } = self.local();
+        let LocalView { header, leader_id, is_learner, .. } = self.local();
         let counts = NodeCounts { keys: Some(self.store().keyspace.live_keys()), ..NodeCounts::default() };
         Ok(NodeStatus {
             header,

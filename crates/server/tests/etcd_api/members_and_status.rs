@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use quorate_server::proto::etcdserverpb::auth_client::AuthClient;
 use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
+use quorate_server::proto::etcdserverpb::kv_client::KvClient;
+use quorate_server::proto::etcdserverpb::lease_client::LeaseClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_server::proto::etcdserverpb::watch_client::WatchClient;
 use quorate_server::proto::etcdserverpb::{
-    AuthStatusRequest, AuthenticateRequest, HashRequest, MemberAddRequest, MemberListRequest, MemberRemoveRequest,
-    MemberUpdateRequest, MoveLeaderRequest, StatusRequest,
+    AuthStatusRequest, AuthenticateRequest, HashRequest, LeaseGrantRequest, MemberAddRequest, MemberListRequest,
+    MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, RangeRequest, SnapshotRequest, StatusRequest,
 };
 use quorate_server::proto::grpc::health::v1::HealthCheckRequest;
 use quorate_server::proto::grpc::health::v1::health_check_response::ServingStatus;
 use quorate_server::proto::grpc::health::v1::health_client::HealthClient;
+use quorate_server::proto::v3lockpb::LockRequest;
+use quorate_server::proto::v3lockpb::lock_client::LockClient;
 use quorate_server::{ETCD_VERSION, ServerConfig};
 use tonic::Code;
 
@@ -46,7 +51,11 @@ async fn a_local_member_list_needs_no_leader_and_a_linearizable_one_does() {
 async fn members_are_changed_and_the_answers_list_them_without_a_revision() {
     let server = Server::start().await;
     let mut cluster = ClusterClient::new(server.channel().await);
-    let add = |url: &str| MemberAddRequest { peer_urls: vec![url.to_owned()], is_learner: true };
+    let add = |url: &str| MemberAddRequest {
+        peer_urls: vec![url.to_owned()],
+        is_learner: true,
+        ..MemberAddRequest::default()
+    };
     let answer = cluster.member_add(add("http://10.0.0.2:2380")).await.unwrap().into_inner();
     let added = answer.member.unwrap();
     assert_eq!((added.id, added.is_learner, answer.members.len()), (ADDED_ID, true, 2));
@@ -79,6 +88,52 @@ async fn a_learner_tells_its_status_and_its_members_and_refuses_the_rest() {
     let mut health = HealthClient::new(server.channel().await);
     let answer = health.check(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
     assert_eq!(answer.status(), ServingStatus::Serving);
+}
+
+#[tokio::test]
+async fn a_member_may_be_added_as_a_witness_but_not_as_a_learner_too() {
+    let server = Server::start().await;
+    let mut cluster = ClusterClient::new(server.channel().await);
+    let peer_urls = vec!["http://10.0.0.2:2380".to_owned()];
+    let request = MemberAddRequest { peer_urls, is_learner: false, quorate_witness: true };
+    let answer = cluster.member_add(request.clone()).await.unwrap().into_inner();
+    let added = answer.member.unwrap();
+    assert_eq!((added.quorate_witness, added.is_learner), (true, false));
+    assert!(!answer.members[0].quorate_witness);
+    let both = cluster.member_add(MemberAddRequest { is_learner: true, ..request }).await;
+    let why = "a new member is a learner or a witness, not both";
+    assert_eq!(refusal(both), etcd_error(Code::InvalidArgument, why));
+}
+
+#[tokio::test]
+async fn a_witness_tells_its_status_and_its_members_and_refuses_all_that_needs_data() {
+    let server = Server::start().await;
+    server.backend.is_witness.store(true, Ordering::SeqCst);
+    let words = "this member is a witness: it votes and stores no data; ask another member";
+    let refused = etcd_error(Code::Unavailable, words);
+    let mut maintenance = MaintenanceClient::new(server.channel().await);
+    assert!(!maintenance.status(StatusRequest {}).await.unwrap().into_inner().is_learner);
+    assert_eq!(refusal(maintenance.hash(HashRequest {}).await), refused);
+    assert_eq!(refusal(maintenance.snapshot(SnapshotRequest::default()).await), refused);
+    let mut cluster = ClusterClient::new(server.channel().await);
+    cluster.member_list(MemberListRequest { linearizable: false }).await.expect("answered from local knowledge");
+    assert_eq!(refusal(cluster.member_list(MemberListRequest { linearizable: true }).await), refused);
+    assert_eq!(refusal(cluster.member_remove(MemberRemoveRequest { id: MEMBER_ID }).await), refused);
+    let mut kv = KvClient::new(server.channel().await);
+    assert_eq!(refusal(kv.put(put("k", "v")).await), refused);
+    for serializable in [false, true] {
+        let range = RangeRequest { key: "k".into(), serializable, ..RangeRequest::default() };
+        assert_eq!(refusal(kv.range(range).await), refused, "what it would answer was never true");
+    }
+    let mut watch = WatchClient::new(server.channel().await);
+    assert_eq!(refusal(watch.watch(tokio_stream::empty()).await), refused);
+    let mut lease = LeaseClient::new(server.channel().await);
+    assert_eq!(refusal(lease.lease_grant(LeaseGrantRequest { ttl: 5, id: 0 }).await), refused);
+    let mut lock = LockClient::new(server.channel().await);
+    assert_eq!(refusal(lock.lock(LockRequest { name: "l".into(), lease: 0 }).await), refused);
+    let mut health = HealthClient::new(server.channel().await);
+    let answer = health.check(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::NotServing, "clients are not to be sent here");
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ fn steering(words: &[&str]) -> Parsed<Option<Act>> {
         ["move-leader", who, to] => Ok(Some(Act::MoveLeader { node: node(who)?, to: node(to)? })),
         ["members", who, "add", id] => change(who, Wish::Add { id: node(id)?, role: MemberRole::Joining }),
         ["members", who, "add-learner", id] => change(who, Wish::Add { id: node(id)?, role: MemberRole::Learner }),
+        ["members", who, "add-witness", id] => change(who, Wish::Add { id: node(id)?, role: MemberRole::Witness }),
         ["members", who, "remove", id] => change(who, Wish::Remove { id: node(id)? }),
         ["members", who, "promote", id] => change(who, Wish::Promote { id: node(id)?, replacing: None }),
         ["members", who, "promote", id, "replacing", replaced] => {
@@ -200,6 +201,7 @@ fn write_steering(act: &Act) -> String {
         Act::ChangeMembers { node, wish } => {
             let wish = match wish {
                 Wish::Add { id, role: MemberRole::Learner } => format!("add-learner {id}"),
+                Wish::Add { id, role: MemberRole::Witness } => format!("add-witness {id}"),
                 Wish::Add { id, .. } => format!("add {id}"),
                 Wish::Remove { id } => format!("remove {id}"),
                 Wish::Promote { id, replacing: None } => format!("promote {id}"),
@@ -359,6 +361,7 @@ mod tests {
             Act::MoveLeader { node: one, to: two },
             Act::ChangeMembers { node: one, wish: Wish::Add { id: two, role: MemberRole::Joining } },
             Act::ChangeMembers { node: one, wish: Wish::Add { id: two, role: MemberRole::Learner } },
+            Act::ChangeMembers { node: one, wish: Wish::Add { id: two, role: MemberRole::Witness } },
             Act::ChangeMembers { node: one, wish: Wish::Remove { id: two } },
             Act::ChangeMembers { node: one, wish: Wish::Promote { id: two, replacing: None } },
             Act::ChangeMembers { node: one, wish: Wish::Promote { id: two, replacing: Some(one) } },

@@ -55,7 +55,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         let running: Vec<NodeId> = self.members_running();
         let stands = |node: &NodeId| Some((*node, self.world.node(*node)?.replica().standing()));
         let standings: BTreeMap<NodeId, Standing> = running.iter().filter_map(stands).collect();
-        standings.iter().any(|(node, own)| {
+        standings.iter().filter(|(node, _)| !self.world.is_witness(**node)).any(|(node, own)| {
             let reaches = |other: NodeId| !self.world.is_blocked(*node, other) && !self.world.is_blocked(other, *node);
             let agrees = |voter: &&NodeId| {
                 reaches(**voter) && standings.get(*voter).is_some_and(|other| other.log_end <= own.log_end)
@@ -89,7 +89,8 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             self.run_until(settled);
         }
         let members = self.world.members().clone();
-        Some(self.members_running().into_iter().filter(|node| members.contains(*node)).collect())
+        let serves = |node: &NodeId| members.contains(*node) && !self.world.is_witness(*node);
+        Some(self.members_running().into_iter().filter(serves).collect())
     }
 
     /// `RetiredOnlyWhenRemoved`: who stopped for that is a member no more. `PromotedInTheEnd`: who joins, and runs, gets to vote.

@@ -20,6 +20,8 @@ struct Caller {
     process: u64,
     home: NodeId,
     values: u64,
+    /// It never writes and never asks another node: cut off with an old leader, it goes on asking that.
+    only_reads: bool,
 }
 
 /// All clients of a run.
@@ -36,16 +38,23 @@ pub(super) struct Callers {
     greatest_revision: u64,
     /// Whose calls are under way.
     owners: BTreeMap<OperationId, usize>,
-    /// Calls that may still be made.
+    /// Calls that may still be made by those who write.
     left: u64,
+    /// And by those who only read.
+    reads_left: u64,
     random: Random,
 }
 
 impl Callers {
     pub(super) fn new(plan: &Plan, mut random: Random) -> Callers {
         let mut history = History::default();
-        let callers = (0..plan.clients)
-            .map(|_| Caller { process: history.new_process(), home: NodeId(random.between(1, plan.voters)), values: 0 })
+        let callers = (0..plan.clients + plan.readers)
+            .map(|number| Caller {
+                process: history.new_process(),
+                home: NodeId(random.between(1, plan.voters)),
+                values: 0,
+                only_reads: number >= plan.clients,
+            })
             .collect();
         Callers {
             history,
@@ -58,6 +67,7 @@ impl Callers {
             greatest_revision: 0,
             owners: BTreeMap::new(),
             left: plan.calls,
+            reads_left: plan.calls,
             random,
         }
     }
@@ -69,18 +79,23 @@ impl Callers {
     /// No caller begins anything new.
     pub(super) fn stop(&mut self) {
         self.left = 0;
+        self.reads_left = 0;
     }
 
     /// Lets a caller make its next call.
     pub(super) fn call<R: Replica, S: Judged>(&mut self, caller: usize, world: &mut World<R, S>) {
-        if self.left == 0 {
+        let Some(Caller { only_reads, .. }) = self.callers.get(caller) else { return };
+        let only_reads = *only_reads;
+        let left = if only_reads { &mut self.reads_left } else { &mut self.left };
+        if *left == 0 {
             return;
         }
-        self.left -= 1;
-        let ask = self.draw_call::<S>(caller);
+        *left -= 1;
+        let ask = if only_reads { self.draw_read() } else { self.draw_call::<S>(caller) };
         let Some(who) = self.callers.get(caller) else { return };
         let nodes: Vec<NodeId> = world.nodes().collect();
-        let node = if self.random.happens(Chance::percent(70)) && !world.is_removed(who.home) {
+        let stays = only_reads || self.random.happens(Chance::percent(70));
+        let node = if stays && !world.is_removed(who.home) {
             who.home
         } else {
             self.random.pick(&nodes).copied().unwrap_or(who.home)
@@ -121,6 +136,11 @@ impl Callers {
             (Ask::Delete { key }, _) => drop(self.known.insert(key.clone(), None)),
             _ => {}
         }
+    }
+
+    fn draw_read(&mut self) -> Ask {
+        let key = key(self.random.below(self.keys));
+        Ask::Read { key: Some(key), consistency: Consistency::Linearizable }
     }
 
     fn draw_call<S: Judged>(&mut self, caller: usize) -> Ask {

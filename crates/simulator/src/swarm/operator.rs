@@ -182,10 +182,16 @@ impl Operators {
     fn draw_newcomer<R: Replica, S: StateMachine>(&mut self, world: &World<R, S>) -> (Option<Wish>, Errands) {
         let is_missing = |id: &NodeId| !world.members().contains(*id) && !world.is_removed(*id);
         let lost: Vec<NodeId> = world.nodes().filter(is_missing).collect();
-        let role = if self.random.happens(Chance::percent(70)) { MemberRole::Joining } else { MemberRole::Learner };
+        let votes = self.random.happens(Chance::percent(70));
+        let witness = self.steering.last_spare_is_witness.then_some(NodeId(self.spares_end));
+        let role = |id: NodeId| match votes {
+            _ if Some(id) == witness => MemberRole::Witness,
+            true => MemberRole::Joining,
+            false => MemberRole::Learner,
+        };
         let again = self.random.happens(Chance::percent(30)) || self.last_spare >= self.spares_end;
         if let Some(id) = self.random.pick(&lost).copied().filter(|_| again) {
-            return (Some(Wish::Add { id, role }), Vec::new());
+            return (Some(Wish::Add { id, role: role(id) }), Vec::new());
         }
         if self.last_spare >= self.spares_end {
             return (None, Vec::new());
@@ -193,7 +199,7 @@ impl Operators {
         self.last_spare += 1;
         let id = NodeId(self.last_spare);
         let delay = if self.random.happens(Chance::percent(40)) { Duration::ZERO } else { self.up_to_patiences(4) };
-        (Some(Wish::Add { id, role }), vec![(delay, OperatorAlarm::SwitchOn(id))])
+        (Some(Wish::Add { id, role: role(id) }), vec![(delay, OperatorAlarm::SwitchOn(id))])
     }
 
     fn draw_removal<R: Replica, S: StateMachine>(&mut self, doomed: &[NodeId], world: &World<R, S>) -> Option<Wish> {

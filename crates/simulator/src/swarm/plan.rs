@@ -9,7 +9,7 @@ use crate::random::{Chance, Random};
 use crate::transcript::Keep;
 use crate::world::{Batching, Checks, DiskModel, WorldConfig};
 use quorate_machine::ClientBounds;
-use quorate_types::{ClusterId, Membership, NodeId};
+use quorate_types::{ClusterId, Member, MemberRole, Membership, NodeId};
 use std::time::Duration;
 
 /// How wrong the rate of a clock may be.
@@ -187,6 +187,8 @@ pub struct Sessions {
 pub struct Plan {
     /// Voting members.
     pub voters: u64,
+    /// So many of these, the last ones, vote and store no data, where the protocol knows such.
+    pub witnesses: u64,
     /// The unit of everything else; see [`super::Pace`].
     pub patience: Duration,
     /// Classes of faults in the storm, each with the mean time between two faults of a class that comes in single faults.
@@ -207,6 +209,9 @@ pub struct Plan {
     pub clients: u64,
     /// How many calls they make at most, all together.
     pub calls: u64,
+    /// More clients, that only read, each from one node for ever, and as many calls as the others; none in half of all seeds. Who
+    /// writes waits where nothing is decided, and so asks nothing more of a leader that was cut off.
+    pub readers: u64,
     /// Keys they share.
     pub keys: u64,
     /// What they do.
@@ -248,8 +253,15 @@ impl Plan {
         let plan = Plan::draw(&mut Random::stream(seed, "plan", 0));
         let plan = plan.with_leases(&mut Random::stream(seed, "lease-plan", 0));
         let plan = plan.with_space_news(&mut Random::stream(seed, "space-plan", 0));
+        let plan = plan.with_readers(&mut Random::stream(seed, "reader-plan", 0));
         let plan = plan.with_steering(&mut Random::stream(seed, "steering-plan", 0));
-        plan.with_sessions(&mut Random::stream(seed, "session-plan", 0))
+        let plan = plan.with_sessions(&mut Random::stream(seed, "session-plan", 0));
+        plan.with_witnesses(&mut Random::stream(seed, "witness-plan", 0))
+    }
+
+    fn with_readers(mut self, random: &mut Random) -> Plan {
+        self.readers = if random.happens(Chance::percent(50)) { random.between(1, 5) } else { 0 };
+        self
     }
 
     fn draw(random: &mut Random) -> Plan {
@@ -266,6 +278,7 @@ impl Plan {
         };
         Plan {
             voters: *random.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5]).unwrap_or(&3),
+            witnesses: 0,
             patience,
             storm_link,
             calm_link,
@@ -283,6 +296,7 @@ impl Plan {
             calls: random.log_uniform(100, 4000),
             keys: random.log_uniform(1, 8),
             mix: draw_mix(random),
+            readers: 0,
             watchers: 0,
             leases: None,
             sessions: None,
@@ -330,6 +344,22 @@ impl Plan {
         self
     }
 
+    fn with_witnesses(mut self, random: &mut Random) -> Plan {
+        if random.happens(Chance::percent(20)) {
+            self.witnesses = random.between(1, 2).min(self.voters / 2);
+        }
+        self.steering.last_spare_is_witness = random.happens(Chance::percent(30));
+        self
+    }
+
+    /// The founders: as many witnesses as are wanted, and are allowed.
+    fn founders<R: Subject>(&self) -> Membership {
+        let data = if R::HAS_WITNESSES { self.voters - self.witnesses.min(self.voters / 2) } else { self.voters };
+        let role = |id: &NodeId| if id.0 > data { MemberRole::Witness } else { MemberRole::Voter };
+        let ids = (1..=self.voters).map(NodeId);
+        Membership::new(ids.map(|id| Member { role: role(&id), ..Member::voter(id) }))
+    }
+
     /// By how much clocks run wrong, in parts per million.
     fn clock_drift_ppm_max(&self) -> u32 {
         let drift = if self.has(FaultClass::Drift) { DRIFT_PERCENT_MAX * 10_000 } else { 0 };
@@ -373,7 +403,7 @@ impl Plan {
         let protocols = (1..=self.voters + self.steering.spares).map(guided).collect();
         WorldConfig {
             cluster: ClusterId(1),
-            members: Membership::of_voters(self.voters),
+            members: self.founders::<R>(),
             node,
             protocols,
             members_change: R::IS_STEERED && self.steering.members.is_some(),

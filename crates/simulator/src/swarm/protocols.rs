@@ -13,6 +13,7 @@ impl Subject for Raft {
     const SLOTS: Option<u64> = None;
     const IMPOSSIBLE_MARKS: &'static [Mark] = &[];
     const IS_STEERED: bool = true;
+    const HAS_WITNESSES: bool = true;
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_raft::Config {
         let patience = nanos(pace.patience);
@@ -89,6 +90,7 @@ impl Subject for Paxos {
         Mark::PreferredTookOver,
         Mark::LeaseRead,
         Mark::LearnerAdded,
+        Mark::WitnessTookPart,
         Mark::JointEntered,
         Mark::JointFinished,
         Mark::PromotedAutomatically,

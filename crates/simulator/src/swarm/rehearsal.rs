@@ -95,7 +95,8 @@ pub fn rehearse<R: Subject, S: StateMachine>(
     next: impl FnMut(&mut Random) -> Request<S::Query>,
 ) -> Rehearsal<R, S> {
     const { assert!(R::SLOTS.is_none(), "only a protocol with a log serves a state machine for long") }
-    let plan = Plan::of_seed(seed);
+    // Every node is asked in the end, and is to have applied everything.
+    let plan = Plan { witnesses: 0, ..Plan::of_seed(seed) };
     let world = World::new(plan.world::<R>(&mut Random::stream(seed, "settings", 0), Keep::Nothing), seed);
     let mut random = Random::stream(seed, "rehearsal", 0);
     let home = |_| NodeId(random.between(1, plan.voters));

@@ -35,6 +35,8 @@ pub struct Steering {
     pub members: Option<Duration>,
     /// How many nodes there are that may join, behind the founders.
     pub spares: u64,
+    /// Whether the last of them votes and stores no data: a node is of one kind for life.
+    pub last_spare_is_witness: bool,
 }
 
 impl Steering {
@@ -61,6 +63,7 @@ impl Steering {
             transfers,
             members,
             spares: if members.is_some() { spares } else { 0 },
+            last_spare_is_witness: false,
         }
     }
 

@@ -28,6 +28,9 @@ pub trait Subject: Replica {
     /// Whether its leaders can be told whom to hand over to, and its members change.
     const IS_STEERED: bool = false;
 
+    /// Whether members may vote and store no data.
+    const HAS_WITNESSES: bool = false;
+
     /// Settings for a cluster of this pace: legal ones, tiny limits and bad ratios included.
     fn draw_config(random: &mut Random, pace: Pace) -> Self::Config;
 

@@ -113,7 +113,7 @@ impl Watchers {
         if self.watchers.is_empty() || self.done_with == Some(world.changes()) {
             return Ok(());
         }
-        for id in world.nodes() {
+        for id in world.nodes().filter(|id| !world.is_witness(*id)) {
             let Some((node, life)) = world.node(id).zip(world.life(id)) else {
                 self.desks.remove(&id);
                 continue;

@@ -263,6 +263,7 @@ pub(super) fn timer_name<R: Replica>(timer: NodeTimer<R::Timer>) -> &'static str
         }
         NodeTimer::Requests => "requests",
         NodeTimer::Duty => "duty",
+        NodeTimer::Batch => "batch",
         NodeTimer::Tidy => "tidy",
         NodeTimer::Transfers => "transfers",
         NodeTimer::Checkpoint => "checkpoint",
@@ -275,6 +276,7 @@ pub(super) fn timer_named<R: Replica>(name: &str) -> Option<NodeTimer<R::Timer>>
     match name {
         "requests" => Some(NodeTimer::Requests),
         "duty" => Some(NodeTimer::Duty),
+        "batch" => Some(NodeTimer::Batch),
         "tidy" => Some(NodeTimer::Tidy),
         "transfers" => Some(NodeTimer::Transfers),
         "checkpoint" => Some(NodeTimer::Checkpoint),

@@ -36,6 +36,10 @@ pub(super) struct Promises {
     pub(super) broken: Option<BrokenPromise>,
     /// By slot, from 1: the digest behind it and who applied it first.
     applied: Vec<Option<(u64, NodeId)>>,
+    /// The same of those who store no data, whose state is the members alone.
+    witnessed: BTreeMap<Slot, (u64, NodeId)>,
+    /// The era of the entry in a slot, and who applied it first.
+    eras: BTreeMap<Slot, (u64, NodeId)>,
     leaders: BTreeMap<u64, NodeId>,
     last_leader: Option<NodeId>,
 }
@@ -53,14 +57,18 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.promises.applied.last().copied().flatten().map(|(_, node)| node)
     }
 
-    /// `Agreement`, over all nodes and incarnations: equal state behind equal slots. And a node applies every slot in order, but
-    /// for those that come with a snapshot.
+    /// `Agreement`, over all nodes and incarnations: equal state behind equal slots, and entries of one era in them. And a node
+    /// applies every slot in order, but for those that come with a snapshot. Of those who store no data the eras are compared with
+    /// everybody's, and the states with each other's.
     /// Says whether this is the first node to apply the slot.
     pub(super) fn check_applied(&mut self, id: NodeId, slot: Slot, digest: u64) -> bool {
         let Some(host) = self.hosts.get_mut(&id) else { return false };
         let before = std::mem::replace(&mut host.seen.applied, slot);
         if before != Slot::ZERO && slot != before.next() && !(slot > before && host.has_installed_a_snapshot()) {
             self.report_broken("AppliedInOrder", Some(id), format!("{id} applies slot {slot} right after {before}"));
+        }
+        if self.check_era(id, slot) {
+            return self.check_witnessed(id, slot, digest);
         }
         let Some(at) = usize::try_from(slot.0).ok().and_then(|slot| slot.checked_sub(1)) else {
             self.report_broken("AppliedInOrder", Some(id), format!("{id} applies slot {slot}"));
@@ -83,6 +91,31 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                 false
             }
         }
+    }
+
+    /// Compares the era in which the entry was made, if it is still known. Says whether the node stores no data.
+    fn check_era(&mut self, id: NodeId, slot: Slot) -> bool {
+        let node = self.hosts.get(&id).and_then(|host| host.node.as_ref());
+        if let Some(era) = node.and_then(|node| node.replica().era_at(slot)) {
+            let (known, other) = *self.promises.eras.entry(slot).or_insert((era, id));
+            if known != era {
+                let detail = format!("slot {slot} is of era {era} at {id}, and was of era {known} at {other}");
+                self.report_broken("Agreement", Some(id), detail);
+            }
+        }
+        self.is_witness(id)
+    }
+
+    /// Never the first to apply anything: it has nothing.
+    fn check_witnessed(&mut self, id: NodeId, slot: Slot, digest: u64) -> bool {
+        let (known, other) = *self.promises.witnessed.entry(slot).or_insert((digest, id));
+        if known != digest {
+            let detail = format!(
+                "behind slot {slot} witness {id} has digest {digest:016x}, but witness {other} had {known:016x}"
+            );
+            self.report_broken("Agreement", Some(id), detail);
+        }
+        false
     }
 
     /// The latest era in which anybody led; 0 if nobody ever did.

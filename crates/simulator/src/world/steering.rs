@@ -9,7 +9,7 @@ use quorate_narrator::{Ending, What};
 use quorate_node::{AskError, ClientTag, MemberChange, NodeInput, RequestError, Roster};
 use quorate_protocol::{Event, Replica, Value, Verdict};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// So many plain learners may be members at once.
 const LEARNERS_MAX: u64 = 2;
@@ -42,6 +42,8 @@ pub(super) struct Steering {
     roster: Roster,
     /// Everybody whose removal was ever asked for.
     leavers: Vec<NodeId>,
+    /// Everybody who was ever to join without data.
+    witnesses: BTreeSet<NodeId>,
     retired: Vec<NodeId>,
     /// To whom a leader hands over because it should rather lead.
     preferred: Option<NodeId>,
@@ -71,6 +73,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     #[must_use]
     pub fn is_removed(&self, id: NodeId) -> bool {
         self.steering.roster.is_removed(id)
+    }
+
+    /// Whether this node votes and stores no data, or is to, whether it knows or not: for life.
+    #[must_use]
+    pub fn is_witness(&self, id: NodeId) -> bool {
+        let founder = self.config.members.get(id).is_some_and(|member| !member.stores_data());
+        founder || self.steering.witnesses.contains(&id)
     }
 
     /// Everybody that is a member no more, ascending.
@@ -104,6 +113,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             Wish::Remove { id } => !self.is_removed(id),
             Wish::Promote { id, .. } => !self.members().is_voter(id),
         };
+        if let Wish::Add { id, role: MemberRole::Witness } = wish {
+            self.steering.witnesses.insert(id);
+        }
         let (change, words) = in_full(wish);
         if self.is_running(node) {
             self.steering.leavers.extend(wish.leaver());
@@ -136,7 +148,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         };
         let ending = match result {
             Ok(()) => Ending::Answered,
-            Err(AskError::Request(RequestError::Unknown)) => Ending::Unknown,
+            Err(AskError::Request(RequestError::Unknown) | AskError::TransferInVain) => Ending::Unknown,
             Err(_) => Ending::Refused,
         };
         let answer = result.as_ref().map_or_else(ToString::to_string, |()| "done".to_owned());
@@ -254,6 +266,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                 Mark::JointEntered
             }
             ("raft.finish-change", Verdict::Allowed) => Mark::JointFinished,
+            ("raft.witness", Verdict::Allowed) => Mark::WitnessTookPart,
             ("raft.truncate", Verdict::Allowed) => Mark::LogTruncated,
             ("raft.catch-up", Verdict::Allowed) => Mark::PromotedAutomatically,
             ("raft.step-down", Verdict::Allowed) if says("why", "it is no voter any more, and that is committed") => {
@@ -276,7 +289,11 @@ fn in_full(wish: Wish) -> (MemberChange, String) {
     match wish {
         Wish::Add { id, role } => {
             let member = Member { role, name: String::new(), ..Member::voter(id) };
-            let words = if role == MemberRole::Learner { "a learner" } else { "a member" };
+            let words = match role {
+                MemberRole::Learner => "a learner",
+                MemberRole::Witness => "a witness",
+                MemberRole::Voter | MemberRole::Joining => "a member",
+            };
             (MemberChange::Add { member, learners_max: LEARNERS_MAX, strict: false }, format!("make {id} {words}"))
         }
         Wish::Remove { id } => (MemberChange::Remove { id, strict: false }, format!("remove {id}")),

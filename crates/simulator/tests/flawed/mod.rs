@@ -73,7 +73,7 @@ impl<R: Replica, F: Flaw> Flawed<R, F> {
                 Output::Refuse { refused, why } => out.refuse(refused, why),
                 Output::Lead { era, who, ready, settled } => out.lead(era, who, ready, settled),
                 Output::Members { members, change } => out.members(members, change),
-                Output::SendSnapshot { to, at_least } => out.send_snapshot(to, at_least),
+                Output::SendSnapshot { to, at_least, with_data } => out.send_snapshot(to, at_least, with_data),
                 Output::SnapshotAnchor { id, to, anchor } => out.snapshot_anchor(id, to, anchor),
                 Output::InstallSnapshot { id, anchor, after } => out.install_snapshot(id, anchor, after),
                 Output::DropSnapshot { id } => out.drop_snapshot(id),
