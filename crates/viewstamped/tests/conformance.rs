@@ -95,3 +95,24 @@ fn a_single_voter_that_is_joined_and_replaced() {
     let tally = passes_with(Membership::of_voters(1), &[2, 3], Config::default(), 100, 600);
     assert_eq!(tally.never(&["members decided", "retired", "healed"]), Vec::<&str>::new(), "{tally}");
 }
+
+/// Whatever is behind needs a snapshot, and whatever was installed is compacted: such a walk found a record of a snapshot that, replayed
+/// from a compacted journal, voided what was acknowledged.
+#[test]
+fn two_voters_a_learner_and_two_newcomers_where_everything_takes_a_snapshot() {
+    let learner = Member { role: MemberRole::Learner, ..Member::voter(NodeId(3)) };
+    let members = Membership::new([Member::voter(NodeId(1)), Member::voter(NodeId(2)), learner]);
+    let config = Config {
+        state_bytes: 30,
+        prepare_entries: 3,
+        keep_log_entries: 3,
+        compact_after_entries: 1,
+        compact_keep_entries: 0,
+        snapshot_retry_heartbeats: 2,
+        farewell_heartbeats: 2,
+        ..Config::default()
+    };
+    let tally = passes_with(members, &[4, 5], config, 60, 2_500);
+    let wanted = ["snapshot installed", "compaction", "members decided", "healed"];
+    assert_eq!(tally.never(&wanted), Vec::<&str>::new(), "a vacuous run:\n{tally}");
+}
