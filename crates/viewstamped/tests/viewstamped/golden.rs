@@ -1,8 +1,6 @@
 //! A story of a whole cluster, told by the guards that decided it. `BLESS=1 cargo test` rewrites the file in `tests/traces`.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use quorate_narrator::sentence;
 use quorate_protocol::Replica;
 use quorate_types::NodeId;

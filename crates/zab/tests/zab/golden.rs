@@ -1,9 +1,7 @@
 //! Stories of whole clusters, told by the guards that decided them. `BLESS=1 cargo test` rewrites the files in
 //! `tests/traces`.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use quorate_protocol::{Event, Value, Verdict};
 use quorate_types::NodeId;
 use quorate_zab::Timer;

@@ -1,8 +1,6 @@
 //! The rules of Multi-Paxos, one by one.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use quorate_multi_paxos::{Config, Message, Payload, QuorumSizes, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused, Waiting};
 use quorate_protocol::{Decision, Refusal};

@@ -1,8 +1,6 @@
 //! Members change by stop-sign: the rules of the succession, seen with Multi-Paxos inside.
 
-mod cluster;
-
-use cluster::*;
+use crate::cluster::*;
 use quorate_multi_paxos::{Payload, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused};
 use quorate_protocol::{LEARNER_NOT_IN_SYNC, Refusal};

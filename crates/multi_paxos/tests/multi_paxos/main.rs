@@ -1,0 +1,8 @@
+//! Multi-Paxos through the seam: its rules, the succession around it, known runs, and every schedule within a bound.
+
+mod cluster;
+mod conformance;
+mod explore;
+mod golden;
+mod paper;
+mod succession;

@@ -1,0 +1,8 @@
+//! The rules of Viewstamped Replication Revisited, one by one, and the errata to it.
+
+mod errata;
+mod normal;
+mod reconfiguration;
+mod recovery;
+mod state_transfer;
+mod view_change;
