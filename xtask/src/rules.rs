@@ -7,6 +7,7 @@ mod leftovers;
 mod manifest;
 mod names;
 mod size;
+mod stories;
 
 use crate::repository::{File, Finding, Repository};
 use crate::rust_source::RustSource;
@@ -48,6 +49,7 @@ pub(crate) fn check(repository: &Repository) -> Vec<Finding> {
     findings.extend(manifest::check(repository));
     findings.extend(names::check(repository));
     findings.extend(size::check(repository, &sources));
+    findings.extend(stories::check(repository));
     findings.sort();
     findings
 }
