@@ -13,12 +13,13 @@ use crate::repository::{File, Finding, Repository};
 use crate::rust_source::RustSource;
 
 /// The crates that are values without surroundings: the same inputs give the same outputs, on any machine.
-const DETERMINISTIC: [&str; 22] = [
+const DETERMINISTIC: [&str; 23] = [
     "types",
     "wire",
     "disk",
     "quorum",
     "protocol",
+    "succession",
     "raft",
     "paxos",
     "multi_paxos",
