@@ -26,11 +26,20 @@ struct WrongUsage(anyhow::Error);
 
 impl fmt::Display for WrongUsage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:#}", self.0)
+        formatter.write_str(&in_words(&self.0))
     }
 }
 
 impl std::error::Error for WrongUsage {}
+
+/// An error with its causes. Many say their cause themselves: it is not said again.
+pub fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => said.to_owned(),
+        said => format!("{said}: {cause}"),
+    })
+}
 
 /// The same error, as one of usage.
 pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
@@ -40,4 +49,19 @@ pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
 /// The exit code that an error ends the program with.
 pub fn code_of(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<WrongUsage>().is_some() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let missing = || anyhow::Error::new(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let words = in_words(&missing().context("cannot read a.db: entity not found").context("nothing is restored"));
+        assert_eq!(words, "nothing is restored: cannot read a.db: entity not found");
+        let silent = Err::<(), _>(missing()).context("cannot read a.db").unwrap_err();
+        assert_eq!(in_words(&silent), "cannot read a.db: entity not found");
+    }
 }

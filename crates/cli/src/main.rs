@@ -116,7 +116,7 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("quorate: {error:#}");
+            eprintln!("quorate: {}", exit::in_words(&error));
             exit::code_of(&error)
         }
     }

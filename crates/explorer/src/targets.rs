@@ -64,16 +64,16 @@ fn knows_durably(node: &TestNode<Paxos>) -> bool {
 ///
 /// - To a node that durably knows the decision, answers of any kind and the decision itself mean nothing. A request
 ///   makes it send the decision, which means nothing where the asker knows it too.
-/// - A promise for a ballot whose phase 1 is over: no round is used twice, so it never comes back. Its report names a round not above
-///   its ballot's, which the proposer knows durably.
 /// - A refusal of a ballot that is over, naming no higher round.
+///
+/// A promise for a ballot that is over changes nothing either, in a proposer that is right. It is delivered all the same: one that takes
+/// it for a promise of its present ballot is what a search is to find (the zoo's PX5).
 fn can_change_nothing(receiver: &TestNode<Paxos>, sender: Option<&TestNode<Paxos>>, message: &Message) -> bool {
     let knows = knows_durably(receiver);
     let Some(receiver) = receiver.replica() else { return false };
     match message {
-        Message::Chosen { .. } | Message::Accepted { .. } => knows,
+        Message::Chosen { .. } | Message::Accepted { .. } | Message::Promise { .. } => knows,
         Message::Prepare { .. } | Message::Accept { .. } => knows && sender.is_some_and(knows_durably),
-        Message::Promise { ballot, .. } => knows || receiver.preparing() != Some(*ballot),
         Message::Nack { ballot, promised } => {
             let proposing = receiver.proposing().map(|proposal| proposal.ballot);
             let over = receiver.preparing() != Some(*ballot) && proposing != Some(*ballot);

@@ -57,6 +57,8 @@ pub struct Cluster {
     retired: VecDeque<(String, Option<SmallDisk>)>,
 }
 
+/// Said to all members or to none.
+const LEASE_READS: &str = "--lease-reads=true";
 /// Of these the data are kept.
 const RETIRED_MAX: usize = 2;
 /// A member that was told to stop.
@@ -183,6 +185,7 @@ impl Cluster {
         ];
         arguments.extend(told.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
         arguments.extend(member.entry.iter().chain(&self.flags).cloned());
+        arguments.extend(draw_patience(self.settings.seed, name, &self.flags));
         let environment = match (&self.preload, &member.control) {
             (Some(preload), Some(control)) => preload.environment(control).into(),
             _ => Vec::new(),
@@ -457,7 +460,16 @@ fn draw_flags(settings: &Settings) -> Vec<String> {
     }
     // Monotonic clocks are left alone, so leases must be as good as asking a majority.
     if chance.happens(30) {
-        flags.push("--lease-reads=true".to_owned());
+        flags.push(LEASE_READS.to_owned());
     }
     flags
+}
+
+/// One member in three misses a leader later than the others, and believes longer that it leads when it does not any more. Not with
+/// leases: of these all must make the same of time.
+fn draw_patience(seed: u64, name: &str, flags: &[String]) -> Option<String> {
+    let mut chance = Chance::new(seed, name);
+    let may_differ = !flags.iter().any(|flag| flag == LEASE_READS);
+    let timeout_ms = chance.pick(&[2_000, 3_000, 5_000]).copied().filter(|_| may_differ && chance.happens(33))?;
+    Some(format!("--election-timeout={timeout_ms}"))
 }

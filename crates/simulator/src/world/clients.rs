@@ -182,13 +182,19 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             }
             _ => {}
         }
+        if calling.nature == Nature::Read(Consistency::Linearizable) && result.is_ok() {
+            self.check_answered_in_time(id, calling.called_at);
+        }
         self.end(operation, result.map_or_else(Outcome::Failed, Outcome::Reply));
     }
 
     /// A node answers an errand.
     pub(super) fn answer_errand(&mut self, id: NodeId, tag: ClientTag, result: Result<Bytes, RequestError>) {
         let ClientTag(operation) = tag;
-        if self.calling(id, operation, |nature| nature == Nature::Errand).is_some() {
+        if let Some(calling) = self.calling(id, operation, |nature| nature == Nature::Errand) {
+            if result.is_ok() {
+                self.check_answered_in_time(id, calling.called_at);
+            }
             self.end(operation, result.map_or_else(Outcome::Failed, Outcome::Answer));
         }
     }

@@ -41,7 +41,8 @@ pub(super) struct Promises {
     witnessed: BTreeMap<Slot, (u64, NodeId)>,
     /// The era of the entry in a slot, and who applied it first.
     eras: BTreeMap<Slot, (u64, NodeId)>,
-    leaders: BTreeMap<u64, NodeId>,
+    /// Who led first in an era, and since when.
+    leaders: BTreeMap<u64, (NodeId, Time)>,
     last_leader: Option<NodeId>,
 }
 
@@ -126,7 +127,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// The latest era in which this node led.
     pub(super) fn latest_era_of(&self, id: NodeId) -> Option<u64> {
-        self.promises.leaders.iter().rev().find(|(_, leader)| **leader == id).map(|(era, _)| *era)
+        self.promises.leaders.iter().rev().find(|(_, (leader, _))| *leader == id).map(|(era, _)| *era)
     }
 
     /// `ElectionSafety`: one leader per era, in every protocol that has leaders. To be called before what a node says leaves it: it may
@@ -144,10 +145,25 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.mark(Mark::LeaderChange);
         }
         self.note_new_leader(id);
-        let first = *self.promises.leaders.entry(era).or_insert(id);
+        let (first, _) = *self.promises.leaders.entry(era).or_insert((id, self.now));
         if first != id {
             let detail = format!("both {first} and {id} lead in era {era}");
             self.report_broken("ElectionSafety", Some(id), detail);
+        }
+    }
+
+    /// `AnsweredInTime`: what is asked behind the election of a leader is not answered in an era before that leader's. A read, or a
+    /// lease's renewal, that rests on a deposed leader seldom meets something it contradicts, and nobody need wait until one does.
+    /// Writes are not asked: an answer that is kept may be given again by anybody.
+    pub(super) fn check_answered_in_time(&mut self, id: NodeId, called_at: Time) {
+        let Some(era) = self.node(id).map(|node| node.replica().status().era) else { return };
+        let elected_before = |(_, (_, since)): &(&u64, &(NodeId, Time))| *since < called_at;
+        let Some((newest, (leader, since))) = self.promises.leaders.iter().rev().find(elected_before) else { return };
+        if *newest > era {
+            let detail = format!(
+                "{id} answers in era {era} what it was asked at {called_at}, and {leader} led in era {newest} since {since}"
+            );
+            self.report_broken("AnsweredInTime", Some(id), detail);
         }
     }
 
