@@ -34,6 +34,8 @@ struct Outgoing {
     /// The ends of the chunks between the two.
     marks: VecDeque<Mark>,
     all_sent: bool,
+    /// The furthest that the receiver said it has, since something was sent again.
+    heard_most: Option<u64>,
     heard_at: Time,
     resend_at: Time,
 }
@@ -98,6 +100,7 @@ impl Sender {
             last_chunk: Mark::default(),
             marks: VecDeque::new(),
             all_sent: false,
+            heard_most: None,
             heard_at: now,
             resend_at: now,
         };
@@ -180,6 +183,7 @@ impl Sender {
 impl Outgoing {
     fn received(&mut self, now: Time, offset: u64, config: &TransferConfig) {
         self.begun = true;
+        self.heard_most = self.heard_most.max(Some(offset));
         while let Some(mark) = self.marks.front().copied()
             && mark.offset <= offset
         {
@@ -191,6 +195,7 @@ impl Outgoing {
 
     fn start_over(&mut self, now: Time) {
         self.begun = false;
+        self.heard_most = None;
         self.acked = Mark::default();
         self.go_back();
         self.resend_at = now;
@@ -212,6 +217,11 @@ impl Outgoing {
         out: &mut Vec<(NodeId, TransferMessage)>,
     ) {
         if self.resend_at <= now {
+            // A receiver that began anew has less than a late word of its first attempt made us believe: what it lacks would never be
+            // sent again.
+            if self.heard_most.take().is_some_and(|heard| heard < self.acked.offset) {
+                self.start_over(now);
+            }
             self.resend_at = now + config.resend_after;
             if !self.begun {
                 out.push((self.to, TransferMessage::Begin { number, header: self.header.clone() }));

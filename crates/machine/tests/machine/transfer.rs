@@ -99,6 +99,44 @@ fn what_arrives_is_what_was_sent_whatever_the_network_does() {
     }
 }
 
+/// Seed 51957: a word of the receiver's first attempt came behind the beginning of its second. What lay between was not sent again.
+#[test]
+fn who_began_anew_gets_everything_though_a_late_word_says_that_it_has_more() {
+    let machine = machine();
+    let state = machine.state().clone();
+    let (mut sender, mut receiver) = (Sender::new(config()), Receiver::new(config()));
+    sender.start(Time::ZERO, 5, TO, Bytes::from_static(b"anchor"), machine.view());
+    let mut late = Vec::new();
+    for millis in 1..2_000 {
+        let mut said = Vec::new();
+        sender.work(at(millis), &mut |number| state.item(number), &mut said);
+        for (_, message) in said {
+            // What it said before it forgot is under way for long.
+            if millis == 3 {
+                receiver = Receiver::new(config());
+            }
+            let is_lost = (5..10).contains(&millis) && matches!(message, TransferMessage::Chunk { .. });
+            let mut answers = Vec::new();
+            if !is_lost && receiver.receive(at(millis), FROM, message, Slot(3), &mut answers).is_some() {
+                return;
+            }
+            for (_, answer) in answers {
+                if millis == 2 {
+                    late.push(answer.clone());
+                }
+                sender.receive(at(millis), TO, &answer);
+            }
+        }
+        if millis == 6 {
+            assert!(late.iter().any(|word| matches!(word, TransferMessage::Received { offset, .. } if *offset > 0)));
+            late.drain(..).for_each(|word| assert_eq!(sender.receive(at(6), TO, &word), None));
+            assert!(sender.states().all(|sending| sending.acknowledged_bytes > 0));
+            assert_eq!(receiver.state(), Some((FROM, 0)), "it has nothing yet");
+        }
+    }
+    panic!("it never arrives");
+}
+
 #[test]
 fn the_rate_is_kept() {
     let slow = TransferConfig { bytes_per_second: 500, ..config() };
