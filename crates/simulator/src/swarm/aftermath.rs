@@ -4,7 +4,7 @@ use super::history::History;
 use super::judge;
 use super::subject::{Judged, Standing, Subject};
 use crate::world::World;
-use quorate_types::{MemberRole, NodeId, Slot, Time};
+use quorate_types::{MemberRole, Membership, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -95,6 +95,18 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         self.world.nodes().filter(|node| self.world.is_running(*node) && !self.world.is_removed(*node)).collect()
     }
 
+    /// Whether somebody leads, and goes by members that are decided.
+    fn members_are_decided(&self) -> bool {
+        let leader = self.world.leader().and_then(|leader| self.world.node(leader));
+        leader.is_some_and(|leader| {
+            let in_force = leader.replica().status().membership;
+            let roles =
+                |members: &Membership| members.members().iter().map(|member| (member.id, member.role)).collect();
+            let (in_force, decided): (Vec<_>, Vec<_>) = (roles(&in_force), roles(self.world.members()));
+            in_force == decided
+        })
+    }
+
     /// `LiveAfterHeal`: all calls end. The members who run then, and are to serve.
     fn await_answers(&mut self) -> Option<Vec<NodeId>> {
         let every_call_over = self.every_call_over();
@@ -107,6 +119,9 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             // A leader may still hold what it was asked about the members.
             let settled = self.every_call_over();
             self.run_until(settled);
+            // Or nobody led for so long, and a change that was in the log goes on only now.
+            let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+            self.run_while(deadline, |after| !after.members_are_decided());
         }
         let members = self.world.members().clone();
         let serves = |node: &NodeId| members.contains(*node) && !self.world.is_witness(*node);
