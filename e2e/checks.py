@@ -560,6 +560,8 @@ class World:
 
 
 def main():
+    # Whoever was started in the background by a shell without job control ignores SIGINT, and so would all it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser()
     parser.add_argument("--release", required=True)
     parser.add_argument("--debug", required=True)

@@ -41,10 +41,11 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             self.hear_the_dead();
         }
         if self.has_quorum() {
-            let Some(core) = self.await_answers() else { return true };
+            let Some((core, deadline)) = self.await_answers() else { return true };
             // What was asked before may have been carried out since: of the members there are now, too many may stay down for ever.
             if self.has_quorum() {
-                let is_live = self.check_live(&core) && self.check_members(&core) && self.check_transfer(&core);
+                let is_live =
+                    self.check_live(&core, deadline) && self.check_members(&core) && self.check_transfer(&core);
                 let leases_end = is_live && self.check_leases_end(&core) && self.check_leases_end_under_changes(&core);
                 if leases_end && self.world.broken_promise().is_none() {
                     judge::judge(self.world, self.history, &core);
@@ -60,8 +61,8 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         false
     }
 
-    /// Waits until nothing is on its way any more from a life that is over. What they said last may be on no disk that is left but a witness's, and
-    /// then nobody is newer than this witness who has the data: if its vote is needed, nobody can be elected.
+    /// Waits until nothing is on its way any more from a life that is over. What they said last may be on no disk that is left but a
+    /// witness's, and then nobody is newer than this witness who has the data: if its vote is needed, nobody can be elected.
     fn hear_the_dead(&mut self) {
         if let Some(last) = self.world.last_words_arrive_at() {
             self.run_until(last + self.times.patience);
@@ -107,8 +108,8 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         })
     }
 
-    /// `LiveAfterHeal`: all calls end. The members who run then, and are to serve.
-    fn await_answers(&mut self) -> Option<Vec<NodeId>> {
+    /// `LiveAfterHeal`: all calls end. The members who run then, and are to serve, and until when they must.
+    fn await_answers(&mut self) -> Option<(Vec<NodeId>, Time)> {
         let every_call_over = self.every_call_over();
         if !self.run_while(every_call_over, |after| after.history.waiting() > 0 || after.world.asks_waiting() > 0) {
             let members = self.members_running();
@@ -119,13 +120,15 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             // A leader may still hold what it was asked about the members.
             let settled = self.every_call_over();
             self.run_until(settled);
-            // Or nobody led for so long, and a change that was in the log goes on only now.
-            let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        }
+        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        if self.world.members_change() {
+            // Or nobody led for so long, and a change that was in the log goes on only now. What that takes is theirs.
             self.run_while(deadline, |after| !after.members_are_decided());
         }
         let members = self.world.members().clone();
         let serves = |node: &NodeId| members.contains(*node) && !self.world.is_witness(*node);
-        Some(self.members_running().into_iter().filter(serves).collect())
+        Some((self.members_running().into_iter().filter(serves).collect(), deadline))
     }
 
     /// `RetiredOnlyWhenRemoved`: who stopped for that is a member no more. `LeaderIsAMember`: who was removed does not lead on.
@@ -185,8 +188,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
 
     /// `LiveAfterHeal`: everything decided is applied at every live node, also if nobody writes any more; a new write at every live node
     /// is decided, and applied everywhere; every key can be read.
-    fn check_live(&mut self, core: &[NodeId]) -> bool {
-        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+    fn check_live(&mut self, core: &[NodeId], deadline: Time) -> bool {
         if R::SLOTS.is_none() && !self.all_apply(core, deadline) {
             return self.not_live("not every node has applied everything, and nobody writes", core);
         }
