@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use quorate_keyspace::Keyspace;
 use quorate_simulator::Keep;
 use quorate_simulator::swarm::{
-    Campaign, CampaignReport, LogProtocol, OnProtocol, Options, Progress, Report, Scripted, Shard, Shrunk, run_campaign,
-    shrink_seed,
+    Campaign, CampaignReport, LogProtocol, OnProtocol, Options, Progress, Report, Scripted, Shard, Shrunk,
+    run_campaign, shrink_seed,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -221,7 +221,10 @@ fn show_progress(progress: &Progress<'_>, total: u64) {
 fn print_seed(report: &Report) {
     let plan = &report.plan;
     let faults: Vec<&str> = plan.faults.iter().map(|(class, _)| class.name()).collect();
-    println!("seed {} of {}: {} nodes, {} clients, {} keys", report.seed, report.protocol, plan.voters, plan.clients, plan.keys);
+    println!(
+        "seed {} of {}: {} nodes, {} clients, {} keys",
+        report.seed, report.protocol, plan.voters, plan.clients, plan.keys
+    );
     println!(
         "storm of {:?}: {}",
         plan.storm,

@@ -53,8 +53,7 @@ fn chosen_is_at_a_majority(cluster: &Testbed<MultiPaxos>) -> Result<(), String> 
         let Some(slot) = node.chosen_by_counting() else { continue };
         let Some(payload) = node.log().get(slot).map(|entry| &entry.payload) else { continue };
         let members = cluster.node(leader).replica().map(MultiPaxos::members).unwrap_or_default();
-        let may_have =
-            |voter: &NodeId| cluster.node(*voter).replica().is_none_or(|whole| has(whole, slot, payload));
+        let may_have = |voter: &NodeId| cluster.node(*voter).replica().is_none_or(|whole| has(whole, slot, payload));
         let holders = members.voters().filter(may_have).count();
         if holders * 2 <= members.voters().count() {
             return Err(format!("{leader} calls slot {slot} chosen, and only {holders} nodes may have it"));

@@ -4,9 +4,7 @@ use super::decree::SingleValue;
 use super::script::{Call, Expectation, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
 use crate::network::{Fate, FilterRule, Flight};
 use crate::random::Chance;
-use crate::swarm::{
-    Aftermath, History, Judged, OnProtocol, Plan, Scripted, ScriptedTimes, Subject, Times, new_world,
-};
+use crate::swarm::{Aftermath, History, Judged, OnProtocol, Plan, Scripted, ScriptedTimes, Subject, Times, new_world};
 use crate::world::{BrokenPromise, Checks, DiskModel, OperationId, Outcome, World, WorldConfig};
 use crate::{Keep, Latency, Transcript};
 use bytes::Bytes;

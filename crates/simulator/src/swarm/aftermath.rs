@@ -8,10 +8,6 @@ use quorate_types::{MemberRole, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Within so many times its patience after the storm, a cluster must serve at every live node. A Raft with sensible settings
-/// needs ten; drawn ones have windows and batches so small that a laggard may take longer to catch up.
-pub(super) const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
-
 /// A world in which nothing goes wrong any more, and what its clients know.
 pub(crate) struct Aftermath<'a, R: Subject, S: Judged> {
     pub(crate) world: &'a mut World<R, S>,
@@ -134,7 +130,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             return false;
         }
         let outsider = |after: &Self| after.world.leader().filter(|leader| !after.world.members().is_voter(*leader));
-        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * R::LIVE_AFTER_HEAL_PATIENCES;
         if !self.run_while(deadline, |after| outsider(after).is_some()) && self.world.broken_promise().is_none() {
             let detail = format!("faults are over and {:?}, who has no vote, leads on", outsider(self));
             self.world.report_broken("LeaderIsAMember", outsider(self), detail);
@@ -146,7 +142,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
                 .copied()
                 .find(|node| members.get(*node).is_some_and(|member| member.role == MemberRole::Joining))
         };
-        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * R::LIVE_AFTER_HEAL_PATIENCES;
         if self.run_while(deadline, |after| joins(after).is_some()) || self.world.broken_promise().is_some() {
             return true;
         }
@@ -161,7 +157,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         let leader = self.world.leader();
         let heir = core.iter().copied().find(|node| Some(*node) != leader && members.is_voter(*node));
         let Some(heir) = heir.filter(|_| R::LEADERS_MOVE) else { return true };
-        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * R::LIVE_AFTER_HEAL_PATIENCES;
         while self.world.now() < deadline && self.world.broken_promise().is_none() {
             self.world.ask_for_leader(heir, heir);
             let asked = |after: &Self| after.world.leader() != Some(heir) && after.world.asks_waiting() > 0;
@@ -183,7 +179,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     /// `LiveAfterHeal`: everything decided is applied at every live node, also if nobody writes any more; a new write at every live node
     /// is decided, and applied everywhere; every key can be read.
     fn check_live(&mut self, core: &[NodeId]) -> bool {
-        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * R::LIVE_AFTER_HEAL_PATIENCES;
         if R::SLOTS.is_none() && !self.all_apply(core, deadline) {
             return self.not_live("not every node has applied everything, and nobody writes", core);
         }
@@ -235,7 +231,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     fn check_leases_end(&mut self, core: &[NodeId]) -> bool {
         let is_left = |after: &Self| core.iter().any(|node| after.leases_at(*node) > 0);
         let longest = self.history.longest_lease() * 20 / 9;
-        let deadline = self.world.now() + longest + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + longest + self.times.patience * R::LIVE_AFTER_HEAL_PATIENCES;
         if self.run_while(deadline, is_left) || self.world.broken_promise().is_some() {
             return true;
         }

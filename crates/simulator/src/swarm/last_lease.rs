@@ -1,6 +1,6 @@
 //! A last lease, while the lead goes from hand to hand.
 
-use super::aftermath::{Aftermath, LIVE_AFTER_HEAL_PATIENCES};
+use super::aftermath::Aftermath;
 use super::subject::{Judged, Subject};
 use crate::act::Ask;
 use quorate_types::NodeId;
@@ -29,7 +29,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         }
         let process = self.history.new_process();
         self.history.ask(self.world, node, process, Ask::Grant { lease: LAST_LEASE, ttl_seconds: TTL_SECONDS });
-        let granted = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let granted = self.world.now() + self.times.patience * R::LIVE_AFTER_HEAL_PATIENCES;
         if !self.run_while(granted, |after| !after.has_last_lease(core)) {
             // Refused for want of room, or given up: a write that may fail shows nothing.
             return true;

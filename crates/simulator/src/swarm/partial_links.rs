@@ -3,7 +3,7 @@
 //! Whoever reaches a majority should lead, and who does not should disturb nobody. Half of the time the leader stands where it
 //! hurts, as in the outage of November 2020: it reaches one peer, and that peer reaches everybody.
 
-use super::aftermath::{Aftermath, LIVE_AFTER_HEAL_PATIENCES};
+use super::aftermath::Aftermath;
 use super::plan::Plan;
 use super::storm::{Reminders, Storm, StormAlarm};
 use super::subject::{Judged, Subject};
@@ -107,7 +107,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
 
     /// Whether anybody leads and decides a new write in time.
     fn serves_somewhere(&mut self) -> bool {
-        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        let deadline = self.world.now() + self.times.patience * R::LIVE_AFTER_HEAL_PATIENCES;
         while self.world.now() < deadline && self.world.broken_promise().is_none() {
             self.run_while(deadline, |after| after.world.leader().is_none());
             let Some(leader) = self.world.leader() else { return false };

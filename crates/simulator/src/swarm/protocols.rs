@@ -101,11 +101,7 @@ fn holds_within<P: Heir>(node: &Succession<P>, slot: Slot, has: impl Fn(&P) -> b
 
 /// Where a leader asks those who agree what there is: whoever goes by the same members agrees, and so does who missed them.
 fn open_to_all(configuration: u64, members: &Membership, may_follow: Option<&Membership>) -> Standing {
-    Standing {
-        halves: vec![voters(members)],
-        log_end: (configuration, Slot::ZERO),
-        may_follow: may_follow.map(voters),
-    }
+    Standing { halves: vec![voters(members)], log_end: (configuration, Slot::ZERO), may_follow: may_follow.map(voters) }
 }
 
 #[cfg(test)]

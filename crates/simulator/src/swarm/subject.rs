@@ -41,6 +41,10 @@ pub trait Subject: Replica {
     /// Whether members may vote and store no data.
     const HAS_WITNESSES: bool = false;
 
+    /// Within so many times its patience after the storm, a cluster must serve at every live node. With sensible settings ten are
+    /// enough; drawn ones have windows and batches so small that a laggard may take longer to catch up.
+    const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
+
     /// Settings for a cluster of this pace: legal ones, tiny limits and bad ratios included.
     fn draw_config(random: &mut Random, pace: Pace) -> Self::Config;
 

@@ -50,8 +50,10 @@ pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: 
     let may_have = |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.holds(slot, entry));
     let carried = |half: &Vec<NodeId>| half.iter().filter(may_have).count() * 2 > half.len();
     if !decided.by.iter().any(|halves| halves.iter().all(carried)) {
-        let detail =
-            format!("{leader} calls slot {slot} with entry {entry} decided, and of none of {:?} enough have it", decided.by);
+        let detail = format!(
+            "{leader} calls slot {slot} with entry {entry} decided, and of none of {:?} enough have it",
+            decided.by
+        );
         return Err(("DecidedByQuorum", detail));
     }
     if !R::LEADERS_HAVE_EVERYTHING {

@@ -1,8 +1,8 @@
 //! Raft.
 
+use super::{Scripted, ScriptedTimes};
 use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
-use super::{Scripted, ScriptedTimes};
 use crate::swarm::steering::Guidance;
 use crate::swarm::subject::{Decided, Pace, Standing, Subject, Trust};
 use quorate_raft::{Configuration, LeaseReads, Raft};

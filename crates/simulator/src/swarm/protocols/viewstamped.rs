@@ -13,6 +13,10 @@ impl Subject for Viewstamped {
     const LEADERS_MOVE: bool = true;
     const MEMBERS_CHANGE: bool = true;
 
+    /// A view that does not begin is given up after up to 32 patiences, when others were before; then as elsewhere, twice over because
+    /// two may have been waiting for it one after the other.
+    const LIVE_AFTER_HEAL_PATIENCES: u32 = 72;
+
     const IMPOSSIBLE_MARKS: &'static [Mark] = &[
         // A primary that hands over leaves its view at once: there is nothing to come back to.
         Mark::TransferAborted,

@@ -42,7 +42,8 @@ impl Subject for Zab {
             sync_limit_ticks: ticks(patience),
             finalize_wait: Duration::from_nanos(random.log_uniform(patience / 40, patience / 4)),
             notification_interval: Duration::from_nanos(notification),
-            notification_interval_most: Duration::from_nanos(most.min(patience)).max(Duration::from_nanos(notification)),
+            notification_interval_most: Duration::from_nanos(most.min(patience))
+                .max(Duration::from_nanos(notification)),
             read_retry_interval: Duration::from_nanos(random.log_uniform(patience / 20, patience * 2)),
             // Half the time an epoch is used up soon, and its leader must begin another.
             counter_most: if random.happens(Chance::percent(50)) {
