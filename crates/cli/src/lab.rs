@@ -4,6 +4,7 @@ mod campaign;
 mod check;
 mod explain;
 mod explore;
+mod protocol;
 mod simulate;
 
 pub use check::{CheckArguments, check};

@@ -272,10 +272,6 @@ impl Ballots {
         self.members.is_voter(self.me)
     }
 
-    pub(crate) fn is_leader(&self) -> bool {
-        matches!(self.position, Position::Leader(_))
-    }
-
     /// So many confirmations meet every phase-1 quorum: no other leader got through its phase 1 before them.
     pub(crate) fn read_quorum(&self) -> usize {
         self.quorums.voters() - self.quorums.phase1() + 1

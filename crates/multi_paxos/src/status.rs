@@ -1,12 +1,15 @@
 //! The replica as people and metrics see it.
 
+use crate::ballot::Payload;
+use crate::leading::Peer;
 use crate::replica::{Ballots, Position, Serving};
 use quorate_protocol::{PeerStatus, Status};
+use quorate_types::{Membership, NodeId, Slot};
 
 pub(crate) fn of(ballots: &Ballots) -> Status {
     let peers = match &ballots.position {
         Position::Leader(leadership) => {
-            let status = |(id, peer): (&_, &crate::leading::Peer)| PeerStatus {
+            let status = |(id, peer): (&_, &Peer)| PeerStatus {
                 id: *id,
                 state: match ballots.serving.get(id) {
                     Some(Serving::Pinning | Serving::Sending { .. }) => "snapshot",
@@ -49,7 +52,47 @@ impl Ballots {
 
     /// Known chosen up to here.
     #[must_use]
-    pub fn chosen(&self) -> quorate_types::Slot {
+    pub fn chosen(&self) -> Slot {
         self.chosen
+    }
+
+    /// Whether it leads in the ballot it has promised.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        matches!(self.position, Position::Leader(_))
+    }
+
+    /// While this node leads, and once it has found something chosen by counting in its own ballot: up to which slot.
+    #[must_use]
+    pub fn chosen_by_counting(&self) -> Option<Slot> {
+        (self.is_leader() && self.chosen_in == Some(self.promised)).then_some(self.chosen)
+    }
+
+    /// While this node leads: up to where it takes each peer to have durably what it proposes, or what is chosen.
+    pub fn matched(&self) -> impl Iterator<Item = (NodeId, Slot)> {
+        self.peers().map(|(id, peer)| (id, peer.matched))
+    }
+
+    /// While this node leads: who has answered in its ballot.
+    pub fn answered(&self) -> impl Iterator<Item = NodeId> {
+        let has_answered = |peer: &Peer| peer.answered_round > 0 || peer.matched > Slot::ZERO;
+        self.peers().filter(move |(_, peer)| has_answered(peer)).map(|(id, _)| id)
+    }
+
+    /// The members that a stop-sign accepted here names, if there is one: whoever leads next may find it and bring it about.
+    #[must_use]
+    pub fn stop_sign(&self) -> Option<&Membership> {
+        self.log.from(self.log.trim().next()).find_map(|(_, entry)| match &entry.payload {
+            Payload::Stop(next) => Some(next),
+            Payload::Command(_) | Payload::NoOp => None,
+        })
+    }
+
+    fn peers(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        let leadership = match &self.position {
+            Position::Leader(leadership) => Some(leadership),
+            _ => None,
+        };
+        leadership.into_iter().flat_map(|leadership| leadership.peers.iter()).map(|(id, peer)| (*id, peer))
     }
 }

@@ -111,7 +111,7 @@ pub enum Mark {
     JointFinished,
     /// A leader made a voter of a node that joined. Seen where nodes explain what they do.
     PromotedAutomatically,
-    /// A leader stopped leading because it is a member no more. Seen where nodes explain what they do.
+    /// Other members were decided, of which whoever came to lead last is no voter.
     LeaderRemoved,
     /// A node that joined installed a snapshot.
     SnapshotToJoiner,

@@ -40,6 +40,7 @@ impl<P: Heir> Succession<P> {
             out.cancel_timer(*timer);
         }
         let era = self.era(u64::from(u32::MAX));
+        self.note_lead(None);
         out.lead(era, None, false, false);
     }
 

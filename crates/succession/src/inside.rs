@@ -53,8 +53,15 @@ impl<P: Heir> Succession<P> {
                 Output::Decide { slot, decision } => self.relay_decision(slot, decision, out),
                 Output::ReadAt { token, slot } => out.read_at(token, slot),
                 Output::Refuse { refused, why } => out.refuse(refused, why),
-                Output::Lead { era, who, ready, settled } => out.lead(self.era(era), who, ready, settled),
-                Output::SendSnapshot { to, at_least, with_data } => out.send_snapshot(to, at_least, with_data),
+                Output::Lead { era, who, ready, settled } => {
+                    self.note_lead(who);
+                    out.lead(self.era(era), who, ready, settled);
+                }
+                Output::SendSnapshot { to, at_least, with_data } => {
+                    // It takes the place of one that was on its way there, of which the driver says no more.
+                    self.serving.remove(&to);
+                    out.send_snapshot(to, at_least, with_data);
+                }
                 Output::SnapshotAnchor { id, to, anchor } => {
                     out.snapshot_anchor(id, to, Anchor { configuration, prefix: anchor });
                 }
@@ -69,6 +76,13 @@ impl<P: Heir> Succession<P> {
                 Output::Trace(event) => out.trace(|| event),
                 Output::Members { .. } | Output::Retire { .. } => {}
             }
+        }
+    }
+
+    /// Where this node does not lead, its driver lets go of every snapshot and says nothing of them: whoever asks again is served anew.
+    pub(crate) fn note_lead(&mut self, who: Option<NodeId>) {
+        if who != Some(self.me()) {
+            self.serving.clear();
         }
     }
 

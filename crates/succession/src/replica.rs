@@ -148,7 +148,8 @@ impl<P: Heir> Replica for Succession<P> {
                 first: self.decided.next(),
                 last: self.decided,
                 durable: self.decided,
-                committed: self.decided,
+                // Whoever was told that it left knows that all of that is decided, if not what it is.
+                committed: self.decided.max(self.begins_behind()),
                 applied: self.applied,
                 membership: self.members(),
                 peers: Vec::new(),

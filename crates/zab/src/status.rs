@@ -2,8 +2,9 @@
 
 use crate::leading::{Peer, PeerStage};
 use crate::replica::{Broadcast, Position, Serving};
+use crate::zxid::Payload;
 use quorate_protocol::{PeerStatus, Status};
-use quorate_types::Slot;
+use quorate_types::{Membership, NodeId, Slot};
 
 pub(crate) fn of(broadcast: &Broadcast) -> Status {
     let peers = match &broadcast.position {
@@ -76,5 +77,29 @@ impl Broadcast {
     #[must_use]
     pub fn is_established(&self) -> bool {
         self.established().is_some()
+    }
+
+    /// At the leader of an established epoch: up to where each peer has acknowledged its history.
+    pub fn matched(&self) -> impl Iterator<Item = (NodeId, Slot)> {
+        self.synchronised().map(|(id, peer)| (id, peer.matched))
+    }
+
+    /// At the leader of an established epoch: who has acknowledged that epoch.
+    pub fn answered(&self) -> impl Iterator<Item = NodeId> {
+        self.synchronised().map(|(id, _)| id)
+    }
+
+    /// The members that a stop-sign at the end of the history names.
+    #[must_use]
+    pub fn stop_sign(&self) -> Option<&Membership> {
+        match &self.log.get(self.log.last().slot)?.payload {
+            Payload::Stop(next) => Some(next),
+            _ => None,
+        }
+    }
+
+    fn synchronised(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        let peers = self.established().into_iter().flat_map(|leadership| leadership.peers.iter());
+        peers.filter(|(_, peer)| peer.stage == PeerStage::Synchronised).map(|(id, peer)| (*id, peer))
     }
 }

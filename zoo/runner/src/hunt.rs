@@ -6,8 +6,8 @@ use crate::settings::Settings;
 use anyhow::{Result, bail};
 use quorate_keyspace::Keyspace;
 use quorate_paxos::Paxos;
-use quorate_raft::Raft;
-use quorate_simulator::swarm::{Judged, Options, Subject, run_seed};
+use quorate_protocol::Replica;
+use quorate_simulator::swarm::{Judged, LogProtocol, OnProtocol, Options, Scripted, Subject, run_seed};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::time::Duration;
@@ -17,11 +17,24 @@ pub fn run(settings: &mut Settings) -> Result<Value> {
     let first: u64 = settings.or("first", 0)?;
     let count: u64 = settings.or("seeds", 1)?;
     let seeds = first..first.saturating_add(count);
-    Ok(match settings.text("protocol")?.as_str() {
-        "raft" => hunt::<Raft, Keyspace>(seeds),
-        "paxos" => hunt::<Paxos, Ledger>(seeds),
-        other => bail!("there is no protocol `{other}`"),
-    })
+    let name = settings.text("protocol")?;
+    if name == Paxos::PROTOCOL {
+        return Ok(hunt::<Paxos, Ledger>(seeds));
+    }
+    let Some(protocol) = LogProtocol::named(&name) else { bail!("there is no protocol `{name}`") };
+    Ok(protocol.with(Hunt { seeds }))
+}
+
+struct Hunt {
+    seeds: Range<u64>,
+}
+
+impl OnProtocol for Hunt {
+    type Output = Value;
+
+    fn run<R: Scripted>(self) -> Value {
+        hunt::<R, Keyspace>(self.seeds)
+    }
 }
 
 fn hunt<R: Subject, S: Judged>(seeds: Range<u64>) -> Value {

@@ -18,9 +18,10 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: zoo-runner <way> name=value...
 
-  hunt      protocol=raft|paxos first=SEED seeds=N              random runs up to the first broken promise
+  hunt      protocol=raft|multi-paxos|viewstamped|zab|paxos first=SEED seeds=N
+                                                                random runs up to the first broken promise
   scenario  file=PATH                                           a script, up to the first thing that is not as expected
-  search    protocol=raft|paxos nodes=N proposers=N crashes=N duplicates=N timers=NAME:N,... states=N late-writes=yes|no
+  search    protocol=raft|multi-paxos|zab|paxos nodes=N proposers=N crashes=N duplicates=N timers=NAME:N,... states=N late-writes=yes|no
                                                                 every schedule within the bounds";
 
 fn main() -> Result<ExitCode> {

@@ -4,10 +4,12 @@ use crate::processor_time::ProcessorTime;
 use crate::settings::Settings;
 use anyhow::{Context, Result, bail};
 use quorate_explorer::{Bounds, Disks, Explorable, Explorer, targets};
+use quorate_multi_paxos::MultiPaxos;
 use quorate_paxos::Paxos;
 use quorate_protocol::Replica;
 use quorate_raft::Raft;
 use quorate_types::{Membership, NodeId};
+use quorate_zab::Zab;
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -27,6 +29,14 @@ pub fn run(settings: &mut Settings) -> Result<Value> {
         "paxos" => {
             let bounds = bounds::<Paxos>(settings)?;
             Ok(search(targets::paxos(members, quorate_paxos::Config::default(), &proposals, bounds)))
+        }
+        "multi-paxos" => {
+            let bounds = bounds::<MultiPaxos>(settings)?;
+            Ok(search(targets::multi_paxos(members, quorate_multi_paxos::Config::default(), &proposals, bounds)))
+        }
+        "zab" => {
+            let bounds = bounds::<Zab>(settings)?;
+            Ok(search(targets::zab(members, quorate_zab::Config::default(), &proposals, bounds)))
         }
         other => bail!("there is no protocol `{other}`"),
     }

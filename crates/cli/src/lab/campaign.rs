@@ -241,8 +241,8 @@ impl Ran {
             println!("{} of {} shards", self.shards.len(), self.settings.shard_count);
         }
         println!(
-            "{} of {} seeds run ({} with enough work to count as evidence) in {seconds:.1} s",
-            report.seeds, report.wanted, report.evidence
+            "{}: {} of {} seeds run ({} with enough work to count as evidence) in {seconds:.1} s",
+            report.protocol, report.seeds, report.wanted, report.evidence
         );
         println!(
             "{:.2} simulated hours, {} operations checked, {} events",
@@ -400,6 +400,9 @@ mod tests {
         other.settings.program = "01".to_owned();
         other.settings.minutes = Some(5);
         assert_eq!(refused(other), "it is of another campaign: program is 01 and not 00; minutes is 5 and not none");
+        let mut other = shard(1, Mark::Burst);
+        other.settings.protocol = "zab".to_owned();
+        assert_eq!(refused(other), "it is of another campaign: protocol is zab and not raft");
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! `quorate decide` and `quorate explain`: runs in words.
 
+use super::protocol::{RunSeed, protocol_named};
 use crate::exit::usage;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use quorate_keyspace::Keyspace;
 use quorate_narrator::{Detail, Happening, Story};
-use quorate_raft::Raft;
 use quorate_simulator::Keep;
 use quorate_simulator::scenario::{self, Scenario};
-use quorate_simulator::swarm::{Options, run_seed};
+use quorate_simulator::swarm::{LogProtocol, Options};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -50,6 +49,9 @@ pub struct ExplainArguments {
     /// The seed of a simulated run
     #[arg(long)]
     seed: Option<u64>,
+    /// With --seed: what runs; a scenario names it itself
+    #[arg(long, default_value = "raft", value_parser = protocol_named(), requires = "seed")]
+    protocol: LogProtocol,
     /// How much to tell
     #[arg(long, value_enum, default_value_t = Telling::Reasons)]
     detail: Telling,
@@ -82,7 +84,7 @@ pub fn decide(arguments: DecideArguments) -> Result<ExitCode> {
 pub fn explain(arguments: ExplainArguments) -> Result<ExitCode> {
     if let Some(seed) = arguments.seed {
         let options = Options { keep: Keep::Everything, tracing: Some(true), record: false };
-        let report = run_seed::<Raft, Keyspace>(seed, &options);
+        let report = arguments.protocol.with(RunSeed { seed, options });
         print!("{}", told(report.happenings.iter(), arguments.detail, !arguments.no_sources));
         return Ok(match report.violation {
             Some(violation) => {

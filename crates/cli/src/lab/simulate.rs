@@ -1,14 +1,16 @@
 //! `quorate sim`: one seed, or many.
 
 use super::campaign::{Ran, Settings, merge_files};
+use super::protocol::{RunSeed, protocol_named};
 use crate::endpoint::OutputFormat;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use quorate_keyspace::Keyspace;
-use quorate_protocol::Replica;
-use quorate_raft::Raft;
 use quorate_simulator::Keep;
-use quorate_simulator::swarm::{Campaign, Options, Progress, Report, Shard, run_campaign, run_seed, shrink_seed};
+use quorate_simulator::swarm::{
+    Campaign, CampaignReport, LogProtocol, OnProtocol, Options, Progress, Report, Scripted, Shard, Shrunk,
+    run_campaign, shrink_seed,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
@@ -23,6 +25,9 @@ use std::time::Duration;
 pub struct SimArguments {
     #[command(subcommand)]
     command: Option<SimCommand>,
+    /// What runs
+    #[arg(long, default_value = "raft", value_parser = protocol_named())]
+    protocol: LogProtocol,
     /// Run this seed and say what happened
     #[arg(long, conflicts_with_all = ["seeds", "minutes", "jobs", "shard", "report"])]
     seed: Option<u64>,
@@ -95,13 +100,13 @@ pub fn sim(arguments: SimArguments) -> Result<ExitCode> {
     }
     if let Some(seed) = arguments.seed {
         let options = Options { keep: Keep::Nothing, ..Options::default() };
-        let report = run_seed::<Raft, Keyspace>(seed, &options);
+        let report = arguments.protocol.with(RunSeed { seed, options });
         match arguments.output {
             OutputFormat::Text => print_seed(&report),
             OutputFormat::Json => println!("{}", seed_json(&report)),
         }
         if report.violation.is_some() && arguments.shrink_runs > 0 {
-            shrink(seed, arguments.shrink_runs, arguments.script)?;
+            shrink(arguments.protocol, seed, arguments.shrink_runs, arguments.script)?;
         }
         return Ok(if report.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
@@ -112,7 +117,7 @@ pub fn sim(arguments: SimArguments) -> Result<ExitCode> {
 fn run_many(arguments: SimArguments) -> Result<ExitCode> {
     let Some(seeds) = arguments.seeds else { bail!("--seed or --seeds is needed") };
     let shard = arguments.shard.unwrap_or(Shard::WHOLE);
-    let settings = Settings::here(Raft::PROTOCOL, &seeds, shard.count(), arguments.minutes)?;
+    let settings = Settings::here(arguments.protocol.name(), &seeds, shard.count(), arguments.minutes)?;
     let total = shard.len(&seeds);
     let campaign = Campaign {
         seeds,
@@ -123,11 +128,7 @@ fn run_many(arguments: SimArguments) -> Result<ExitCode> {
         impossible_marks: Vec::new(),
     };
     let shown = std::io::stderr().is_terminal();
-    let report = run_campaign::<Raft, Keyspace>(&campaign, |progress| {
-        if shown {
-            show_progress(progress, total);
-        }
-    });
+    let report = arguments.protocol.with(RunCampaign { campaign: &campaign, shown, total });
     if shown {
         eprintln!();
     }
@@ -137,6 +138,25 @@ fn run_many(arguments: SimArguments) -> Result<ExitCode> {
         ran.write(path)?;
     }
     Ok(if ran.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct RunCampaign<'a> {
+    campaign: &'a Campaign,
+    /// Whether somebody watches.
+    shown: bool,
+    total: u64,
+}
+
+impl OnProtocol for RunCampaign<'_> {
+    type Output = CampaignReport;
+
+    fn run<R: Scripted>(self) -> CampaignReport {
+        run_campaign::<R, Keyspace>(self.campaign, |progress| {
+            if self.shown {
+                show_progress(progress, self.total);
+            }
+        })
+    }
 }
 
 fn merge_reports(arguments: &ReportArguments) -> Result<ExitCode> {
@@ -155,8 +175,8 @@ fn print(ran: &Ran, output: OutputFormat) -> Result<()> {
 }
 
 /// Cuts a failing seed down to a scenario, shows it and writes it to a file.
-fn shrink(seed: u64, runs_max: u64, path: Option<PathBuf>) -> Result<()> {
-    let Some(shrunk) = shrink_seed::<Raft, Keyspace>(seed, runs_max) else {
+fn shrink(protocol: LogProtocol, seed: u64, runs_max: u64, path: Option<PathBuf>) -> Result<()> {
+    let Some(shrunk) = protocol.with(ShrinkSeed { seed, runs_max }) else {
         eprintln!("played again from its deeds alone, the seed does not fail in the same way: it cannot be cut down");
         return Ok(());
     };
@@ -175,6 +195,19 @@ fn shrink(seed: u64, runs_max: u64, path: Option<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+struct ShrinkSeed {
+    seed: u64,
+    runs_max: u64,
+}
+
+impl OnProtocol for ShrinkSeed {
+    type Output = Option<Shrunk>;
+
+    fn run<R: Scripted>(self) -> Option<Shrunk> {
+        shrink_seed::<R, Keyspace>(self.seed, self.runs_max)
+    }
+}
+
 fn show_progress(progress: &Progress<'_>, total: u64) {
     let per_second = progress.done as f64 / progress.elapsed.as_secs_f64().max(0.001);
     eprint!(
@@ -188,7 +221,10 @@ fn show_progress(progress: &Progress<'_>, total: u64) {
 fn print_seed(report: &Report) {
     let plan = &report.plan;
     let faults: Vec<&str> = plan.faults.iter().map(|(class, _)| class.name()).collect();
-    println!("seed {}: {} nodes, {} clients, {} keys", report.seed, plan.voters, plan.clients, plan.keys);
+    println!(
+        "seed {} of {}: {} nodes, {} clients, {} keys",
+        report.seed, report.protocol, plan.voters, plan.clients, plan.keys
+    );
     println!(
         "storm of {:?}: {}",
         plan.storm,

@@ -1,26 +1,10 @@
 //! Bounded exhaustive exploration: every schedule within each bound.
 
-use quorate_explorer::{Bounds, Explorer, Report};
+use quorate_explorer::{Bounds, Report, targets};
 use quorate_multi_paxos::{Config, MultiPaxos, Timer};
 use quorate_protocol::testbed::Testbed;
-use quorate_protocol::{Decision, Input, Replica, RequestId, Role};
+use quorate_protocol::{Input, RequestId};
 use quorate_types::{Member, Membership, NodeId};
-
-fn decided(cluster: &Testbed<MultiPaxos>, picked: impl Fn(&Decision) -> bool) -> bool {
-    cluster.chosen().values().any(picked)
-}
-
-fn with_marks(explorer: Explorer<MultiPaxos>) -> Explorer<MultiPaxos> {
-    explorer
-        .sometimes("a leader", |cluster| {
-            cluster.ids().filter_map(|id| cluster.node(id).replica()).any(|whole| whole.status().role == Role::Leader)
-        })
-        .sometimes("a command decided", |cluster| decided(cluster, |what| matches!(what, Decision::Commands(_))))
-        .sometimes("a stop-sign decided", |cluster| decided(cluster, |what| matches!(what, Decision::Members(_))))
-        .sometimes("the next configuration opened", |cluster| {
-            cluster.ids().filter_map(|id| cluster.node(id).replica()).any(|whole| whole.configuration() == 2)
-        })
-}
 
 fn covers(report: &Report<MultiPaxos>, marks: &[&str]) {
     println!("{report}");
@@ -40,8 +24,8 @@ fn voters(count: u64) -> Testbed<MultiPaxos> {
 #[test]
 fn two_voters_and_a_message_that_arrives_twice() {
     let bounds = Bounds { max_duplicates: 1, ..Bounds::default() }.with_timer_at(NodeId(1), Timer::Election, 1);
-    let explorer = Explorer::new(voters(2), bounds).settled().propose(NodeId(1), "x");
-    covers(&with_marks(explorer).explore(), &["a leader", "a command decided"]);
+    let explorer = targets::multi_paxos_from(voters(2), &[(NodeId(1), "x")], bounds);
+    covers(&explorer.explore(), &["a leader", "a command decided"]);
 }
 
 /// Two voters, both candidates once, no proposal; any node crashes at any moment and loses any unfinished write.
@@ -50,7 +34,7 @@ fn two_candidates_of_two_and_a_crash_of_either_at_any_moment() {
     let bounds = Bounds { max_crashes: 1, ..Bounds::default() }
         .with_timer_at(NodeId(1), Timer::Election, 1)
         .with_timer_at(NodeId(2), Timer::Election, 1);
-    covers(&with_marks(Explorer::new(voters(2), bounds).settled()).explore(), &["a leader"]);
+    covers(&targets::multi_paxos_from(voters(2), &[], bounds).explore(), &["a leader"]);
 }
 
 /// Node 1 leads two voters and is asked to leave node 2 out; either may crash at any moment, and node 2 may stand.
@@ -64,8 +48,8 @@ fn a_stop_sign_and_a_crash_at_any_moment() {
     let members = Membership::new([Member::voter(NodeId(1))]);
     let wish = Input::Reconfigure { request: RequestId(7), based_on: Membership::of_voters(2), members };
     let bounds = Bounds { max_crashes: 1, ..Bounds::default() }.with_timer_at(NodeId(2), Timer::Election, 1);
-    let explorer = Explorer::new(cluster, bounds).settled().wish(NodeId(1), wish);
-    covers(&with_marks(explorer).explore(), &["a stop-sign decided", "the next configuration opened"]);
+    let explorer = targets::multi_paxos_from(cluster, &[], bounds).wish(NodeId(1), wish);
+    covers(&explorer.explore(), &["a stop-sign decided", "the next configuration opened"]);
 }
 
 /// Three voters, each of two stands once, and a command is proposed at one of them: the first hundred thousand states.
@@ -74,8 +58,7 @@ fn two_candidates_of_three_and_a_command() {
     let bounds = Bounds { max_states: 100_000, ..Bounds::default() }
         .with_timer_at(NodeId(1), Timer::Election, 1)
         .with_timer_at(NodeId(2), Timer::Election, 1);
-    let explorer = Explorer::new(voters(3), bounds).settled().propose(NodeId(1), "x");
-    let report = with_marks(explorer).explore();
+    let report = targets::multi_paxos_from(voters(3), &[(NodeId(1), "x")], bounds).explore();
     assert!(report.violation.is_none(), "{report}");
     assert!(report.happened("a leader") && report.happened("a command decided"), "{report}");
     println!("{report}");

@@ -4,7 +4,7 @@ use super::acts;
 use super::script::{Call, Expectation, Line, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
 use super::words::{Parsed, bounded, duration, node, number};
 use crate::act::{Act, Ask};
-use crate::swarm::Plan;
+use crate::swarm::{LogProtocol, Plan};
 use bytes::Bytes;
 use quorate_node::Consistency;
 use quorate_protocol::Verdict;
@@ -58,9 +58,14 @@ impl Scenario {
 fn setting(scenario: &mut Scenario, words: &[&str], text: &str) -> Parsed<bool> {
     match words {
         ["title", ..] => scenario.title = text["title".len()..].trim().to_owned(),
-        ["protocol", "raft"] => scenario.protocol = Protocol::Raft,
         ["protocol", "paxos"] => scenario.protocol = Protocol::Paxos,
-        ["protocol", other] => return Err(format!("no protocol {other}: raft or paxos is wanted")),
+        ["protocol", name] => match LogProtocol::named(name) {
+            Some(protocol) => scenario.protocol = Protocol::Log(protocol),
+            None => {
+                let names: Vec<&str> = LogProtocol::ALL.into_iter().map(LogProtocol::name).collect();
+                return Err(format!("no protocol {name}: {} or paxos is wanted", names.join(", ")));
+            }
+        },
         ["nodes", count] => scenario.nodes = Some(bounded(count, 1, 9)?),
         ["like-seed", seed] => {
             scenario.like_seed = Some(number(seed)?);
@@ -238,10 +243,10 @@ fn check_nodes(scenario: &Scenario) -> Result<(), ScenarioError> {
     };
     let nodes = scenario.steps.iter().filter_map(joiner).max().unwrap_or(0).max(scenario.node_count());
     for line in &scenario.steps {
-        let is_for_raft = matches!(line.step, Step::Aftermath { .. })
+        let needs_keys = matches!(line.step, Step::Aftermath { .. })
             || matches!(line.step, Step::Call { call: Call::Ask(Ask::Put { .. }), .. });
-        if scenario.protocol == Protocol::Paxos && is_for_raft {
-            let why = "this needs a store of keys: protocol raft".to_owned();
+        if scenario.protocol == Protocol::Paxos && needs_keys {
+            let why = "this needs a store of keys, which paxos does not serve".to_owned();
             return Err(ScenarioError { line: line.number, why });
         }
         for word in line.text.split_whitespace() {
@@ -286,6 +291,14 @@ mod tests {
     }
 
     #[test]
+    fn a_script_names_its_protocol() {
+        let named = |text: &str| Scenario::parse(text).unwrap().protocol;
+        assert_eq!(named("protocol viewstamped\nput n1 a b as x"), Protocol::Log(LogProtocol::Viewstamped));
+        assert_eq!(named("protocol paxos"), Protocol::Paxos);
+        assert_eq!(named("nodes 3"), Protocol::Log(LogProtocol::Raft));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_line() {
         assert_eq!(error("nodes 3\nrun 10\n"), "line 2: `` is no unit of time: ns, us, ms or s is wanted");
         assert_eq!(error("crash n4"), "line 1: there is no node n4: the scenario has 3 nodes");
@@ -293,6 +306,6 @@ mod tests {
         assert!(error("run 1ms\nnodes 3").contains("before the first step"));
         assert!(error("copy append n1 n2").contains("KIND n1 -> n2 [N]"));
         assert!(error("jump").contains("no setting and no step"));
-        assert!(error("protocol raft2").contains("raft or paxos"));
+        assert!(error("protocol raft2").contains("zab or paxos"));
     }
 }

@@ -4,7 +4,7 @@ use super::decree::SingleValue;
 use super::script::{Call, Expectation, LogMark, Picked, Protocol, Scenario, Standing, Step, Treatment};
 use crate::network::{Fate, FilterRule, Flight};
 use crate::random::Chance;
-use crate::swarm::{Aftermath, History, Judged, Plan, Subject, Times, new_world};
+use crate::swarm::{Aftermath, History, Judged, OnProtocol, Plan, Scripted, ScriptedTimes, Subject, Times, new_world};
 use crate::world::{BrokenPromise, Checks, DiskModel, OperationId, Outcome, World, WorldConfig};
 use crate::{Keep, Latency, Transcript};
 use bytes::Bytes;
@@ -14,7 +14,6 @@ use quorate_narrator::{Ending, Happening, What};
 use quorate_node::NodeConfig;
 use quorate_paxos::Paxos;
 use quorate_protocol::{Replica, Verdict};
-use quorate_raft::Raft;
 use quorate_types::NodeId;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +47,7 @@ impl Scenario {
     #[must_use]
     pub fn run(&self) -> ScenarioReport {
         match self.protocol {
-            Protocol::Raft => Stage::new(self, self.raft_world(Keep::Everything), self.times()).play(self),
+            Protocol::Log(protocol) => protocol.with(Play(self)),
             Protocol::Paxos => {
                 let config = self.config(NodeConfig::new(quorate_paxos::Config::default()));
                 let world: World<Paxos, SingleValue> = World::new(config, self.seed);
@@ -76,20 +75,17 @@ impl Scenario {
         Stage::new(self, world, self.times()).carry_out(self).0.broken_promise().cloned()
     }
 
-    fn raft_world(&self, keep: Keep) -> World<Raft, Keyspace> {
+    fn log_world<R: Scripted>(&self, keep: Keep) -> World<R, Keyspace> {
         if let Some(mut plan) = self.plan() {
             plan.tracing = true;
             return new_world(self.seed, &plan, keep);
         }
-        let mut raft = quorate_raft::Config {
+        let config = R::paced(&ScriptedTimes {
             election_timeout: self.election_timeout,
-            heartbeat_interval: self.heartbeat,
-            ..quorate_raft::Config::default()
-        };
-        if let Some(entries) = self.entries_per_append {
-            raft.append_entries = usize::try_from(entries).unwrap_or(usize::MAX);
-        }
-        World::new(self.config(NodeConfig::new(raft)), self.seed)
+            heartbeat: self.heartbeat,
+            entries_per_append: self.entries_per_append.map(|entries| usize::try_from(entries).unwrap_or(usize::MAX)),
+        });
+        World::new(self.config(NodeConfig::new(config)), self.seed)
     }
 
     fn config<R: Replica>(&self, node: NodeConfig<R>) -> WorldConfig<R> {
@@ -116,6 +112,18 @@ impl Scenario {
             },
             |plan| plan.times(),
         )
+    }
+}
+
+/// Carries a script out on the protocol that it names.
+struct Play<'a>(&'a Scenario);
+
+impl OnProtocol for Play<'_> {
+    type Output = ScenarioReport;
+
+    fn run<R: Scripted>(self) -> ScenarioReport {
+        let Play(scenario) = self;
+        Stage::new(scenario, scenario.log_world::<R>(Keep::Everything), scenario.times()).play(scenario)
     }
 }
 

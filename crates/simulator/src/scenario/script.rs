@@ -1,13 +1,16 @@
 //! A scenario as data.
 
 use crate::act::{Act, Ask};
+use crate::swarm::LogProtocol;
 use quorate_types::NodeId;
 use std::time::Duration;
 
 /// What a scenario runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
-    Raft,
+    /// One that serves a store of keys.
+    Log(LogProtocol),
+    /// Single-decree Paxos: one value.
     Paxos,
 }
 
@@ -34,7 +37,7 @@ impl Default for Scenario {
     fn default() -> Scenario {
         Scenario {
             title: String::new(),
-            protocol: Protocol::Raft,
+            protocol: Protocol::Log(LogProtocol::Raft),
             nodes: None,
             seed: 1,
             latency: Duration::from_millis(1),

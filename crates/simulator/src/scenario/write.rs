@@ -1,17 +1,25 @@
 //! From a scenario back to its text.
 
 use super::acts;
-use super::script::{Call, Line, Scenario, Step};
+use super::script::{Call, Line, Protocol, Scenario, Step};
 use super::words::duration_words;
 use crate::act::{Ask, Deed};
+use crate::swarm::LogProtocol;
 use quorate_node::Consistency;
+use quorate_protocol::Replica;
 use quorate_types::{NodeId, Time};
 use std::fmt::Write;
 
 impl Scenario {
     /// A script that does these deeds at these times to a world that is as this seed draws it, and then waits until `end`, or
     /// demands what is demanded when the faults are over.
-    pub(crate) fn of_deeds(title: String, seed: u64, nodes: u64, deeds: &[(Time, Deed)], then: &Then) -> Scenario {
+    pub(crate) fn of_deeds<R: Replica>(
+        title: String,
+        seed: u64,
+        nodes: u64,
+        deeds: &[(Time, Deed)],
+        then: &Then,
+    ) -> Scenario {
         let mut steps = Vec::new();
         let mut now = Time::ZERO;
         for (number, (at, deed)) in deeds.iter().enumerate() {
@@ -31,7 +39,10 @@ impl Scenario {
             Then::Wait { .. } => {}
             Then::Aftermath { without } => steps.push(Step::Aftermath { without: without.clone() }),
         }
-        let mut scenario = Scenario { title, nodes: Some(nodes), seed, like_seed: Some(seed), ..Scenario::default() };
+        let usual = Scenario::default();
+        // A protocol of somebody else has no name here: its scripts are replayed by who knows it.
+        let protocol = LogProtocol::named(R::PROTOCOL).map_or(usual.protocol, Protocol::Log);
+        let mut scenario = Scenario { title, protocol, nodes: Some(nodes), seed, like_seed: Some(seed), ..usual };
         let line = |(index, step): (usize, Step)| Line { number: index + 1, text: words(&step), step };
         scenario.steps = steps.into_iter().enumerate().map(line).collect();
         scenario
@@ -41,6 +52,11 @@ impl Scenario {
     pub(crate) fn text_of_deeds(&self) -> String {
         let mut text = format!("title {}\n", self.title);
         let seed = self.like_seed.unwrap_or(self.seed);
+        if let Protocol::Log(protocol) = self.protocol
+            && protocol != LogProtocol::Raft
+        {
+            let _ = writeln!(text, "protocol {}", protocol.name());
+        }
         let _ = writeln!(text, "like-seed {seed}\nnodes {}\n", self.node_count());
         for line in &self.steps {
             let _ = writeln!(text, "{}", line.text);

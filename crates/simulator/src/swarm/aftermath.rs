@@ -8,8 +8,8 @@ use quorate_types::{MemberRole, Membership, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Within so many times its patience after the storm, a cluster must serve at every live node. A Raft with sensible settings
-/// needs ten; drawn ones have windows and batches so small that a laggard may take longer to catch up.
+/// Within so many times its patience after the storm, a cluster must serve at every live node. With sensible settings ten are
+/// enough; drawn ones have windows and batches so small that a laggard may take longer to catch up.
 pub(super) const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
 
 /// A world in which nothing goes wrong any more, and what its clients know.
@@ -76,6 +76,9 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         let running: Vec<NodeId> = self.members_running();
         let stands = |node: &NodeId| Some((*node, self.world.node(*node)?.replica().standing()));
         let standings: BTreeMap<NodeId, Standing> = running.iter().filter_map(stands).collect();
+        if !self.may_all_follow(&standings) {
+            return false;
+        }
         standings.iter().filter(|(node, _)| !self.world.is_witness(**node)).any(|(node, own)| {
             let reaches = |other: NodeId| !self.world.is_blocked(*node, other) && !self.world.is_blocked(other, *node);
             let agrees = |voter: &&NodeId| {
@@ -84,6 +87,15 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
             own.halves.iter().any(|half| half.contains(node)) && own.halves.iter().all(carried)
         })
+    }
+
+    /// Whether every wish for other members that somebody may find and bring about leaves a majority running. What was wished for in
+    /// a configuration that is over counts for nothing.
+    fn may_all_follow(&self, standings: &BTreeMap<NodeId, Standing>) -> bool {
+        let newest = standings.values().map(|standing| standing.log_end.0).max();
+        let present = standings.values().filter(|standing| Some(standing.log_end.0) == newest);
+        let mut wished = present.filter_map(|standing| standing.may_follow.as_ref());
+        wished.all(|voters| voters.iter().filter(|voter| standings.contains_key(voter)).count() * 2 > voters.len())
     }
 
     /// When every call made by now has ended, on the slowest clock there may be.
@@ -166,7 +178,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         let members = self.world.members().clone();
         let leader = self.world.leader();
         let heir = core.iter().copied().find(|node| Some(*node) != leader && members.is_voter(*node));
-        let Some(heir) = heir.filter(|_| R::IS_STEERED) else { return true };
+        let Some(heir) = heir.filter(|_| R::LEADERS_MOVE) else { return true };
         let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         while self.world.now() < deadline && self.world.broken_promise().is_none() {
             self.world.ask_for_leader(heir, heir);

@@ -21,7 +21,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     pub(super) fn check_leases_end_under_changes(&mut self, core: &[NodeId]) -> bool {
         let logged_often = self.times.lease_checkpoints_every <= CHECKPOINTS_EVERY_MAX;
         let changes_quickly = self.times.patience <= CHECKPOINTS_EVERY_MAX;
-        let (Some(node), true) = (core.first().copied(), R::IS_STEERED && logged_often && changes_quickly) else {
+        let (Some(node), true) = (core.first().copied(), R::LEADERS_MOVE && logged_often && changes_quickly) else {
             return true;
         };
         if S::grant(LAST_LEASE, TTL_SECONDS).is_none() {

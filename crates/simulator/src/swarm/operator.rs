@@ -2,6 +2,7 @@
 
 use super::plan::{FaultClass, Plan};
 use super::steering::Steering;
+use super::subject::Subject;
 use crate::act::{Act, Moment, Wish};
 use crate::random::{Chance, Random, nanos};
 use crate::world::World;
@@ -47,11 +48,15 @@ pub(super) struct Operators {
 }
 
 impl Operators {
-    pub(super) fn new(plan: &Plan, random: Random, is_steered: bool) -> Operators {
+    pub(super) fn new<R: Subject>(plan: &Plan, random: Random) -> Operators {
         let breaking = [FaultClass::Rot, FaultClass::WriteFault, FaultClass::Amnesia];
         Operators {
             random,
-            steering: if is_steered { plan.steering.clone() } else { Steering::default() },
+            steering: Steering {
+                transfers: plan.steering.transfers.filter(|_| R::LEADERS_MOVE),
+                members: plan.steering.members.filter(|_| R::MEMBERS_CHANGE),
+                ..plan.steering.clone()
+            },
             patience: plan.patience,
             disks_break: breaking.into_iter().any(|class| plan.has(class)),
             is_stormy: !plan.faults.is_empty(),

@@ -459,7 +459,7 @@ impl Plan {
             members: self.founders::<R>(),
             node,
             protocols,
-            members_change: R::IS_STEERED && self.steering.members.is_some(),
+            members_change: R::MEMBERS_CHANGE && self.steering.members.is_some(),
             usual_link: self.calm_link,
             links: Vec::new(),
             disk: self.disk,

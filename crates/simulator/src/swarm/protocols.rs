@@ -1,158 +1,150 @@
 //! The protocols of this workspace, as subjects.
 
-use super::steering::Guidance;
-use super::subject::{Decided, Pace, Standing, Subject, Trust};
-use crate::marks::Mark;
-use crate::random::{Chance, Random, nanos};
-use quorate_paxos::{AcceptedTo, Paxos, check_known_is_chosen};
-use quorate_protocol::Violation;
-use quorate_raft::{Configuration, LeaseReads, Raft};
-use quorate_types::{NodeId, Slot, Time};
+mod multi_paxos;
+mod paxos;
+mod raft;
+mod viewstamped;
+mod zab;
+
+use super::subject::{Standing, Subject};
+use quorate_multi_paxos::MultiPaxos;
+use quorate_protocol::Replica;
+use quorate_raft::Raft;
+use quorate_succession::{Heir, Succession};
+use quorate_types::{Membership, NodeId, Slot};
+use quorate_viewstamped::Viewstamped;
+use quorate_zab::Zab;
 use std::time::Duration;
 
-impl Subject for Raft {
-    const SLOTS: Option<u64> = None;
-    const IMPOSSIBLE_MARKS: &'static [Mark] = &[];
-    const IS_STEERED: bool = true;
-    const HAS_WITNESSES: bool = true;
+/// A protocol with a log: one that can serve a store of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogProtocol {
+    /// Raft.
+    Raft,
+    /// Multi-Paxos.
+    MultiPaxos,
+    /// Viewstamped Replication Revisited.
+    Viewstamped,
+    /// Zab.
+    Zab,
+}
 
-    fn draw_config(random: &mut Random, pace: Pace) -> quorate_raft::Config {
-        let patience = nanos(pace.patience);
-        let size = |random: &mut Random, low, high| usize::try_from(random.log_uniform(low, high)).unwrap_or(1);
-        quorate_raft::Config {
-            election_timeout: pace.patience,
-            heartbeat_interval: Duration::from_nanos(random.between(patience / 40, patience / 10)),
-            read_retry_interval: Duration::from_nanos(random.log_uniform(patience / 20, patience * 2)),
-            append_bytes: random.log_uniform(16, 1 << 16),
-            append_entries: size(random, 1, 64),
-            window_messages: size(random, 1, 16),
-            window_bytes: random.log_uniform(64, 1 << 18),
-            undecided_bytes: random.log_uniform(64, 1 << 20),
-            waiting_reads: size(random, 1, 256),
-            compact_after_bytes: random.log_uniform(64, 1 << 16),
-            compact_after_entries: random.log_uniform(1, 200),
-            compact_keep_entries: random.between(0, 16),
-            // Half the time a laggard is not waited for, and gets a snapshot.
-            keep_log_bytes: if random.happens(Chance::percent(50)) {
-                random.log_uniform(64, 1 << 16)
-            } else {
-                64 << 20
-            },
-            keep_log_entries: random.log_uniform(1, 1 << 16),
-            snapshot_retry_heartbeats: u32::try_from(random.log_uniform(1, 16)).unwrap_or(1),
-            ..quorate_raft::Config::default()
+/// What can be done with any of them.
+pub trait OnProtocol {
+    /// What comes of it.
+    type Output;
+
+    /// Does it with this one.
+    fn run<R: Scripted>(self) -> Self::Output;
+}
+
+impl LogProtocol {
+    /// All of them.
+    pub const ALL: [LogProtocol; 4] =
+        [LogProtocol::Raft, LogProtocol::MultiPaxos, LogProtocol::Viewstamped, LogProtocol::Zab];
+
+    /// Its name in commands, scripts and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            LogProtocol::Raft => Raft::PROTOCOL,
+            LogProtocol::MultiPaxos => MultiPaxos::PROTOCOL,
+            LogProtocol::Viewstamped => Viewstamped::PROTOCOL,
+            LogProtocol::Zab => Zab::PROTOCOL,
         }
     }
 
-    fn guided(config: quorate_raft::Config, node: NodeId, guidance: &Guidance) -> quorate_raft::Config {
-        let lease_reads = guidance.lease_clock_error_ppm;
-        quorate_raft::Config {
-            priority: guidance.priority(node),
-            tenure_heartbeats: guidance.tenure_heartbeats,
-            lease_reads: lease_reads.map(|clock_rate_error_ppm| LeaseReads { clock_rate_error_ppm }),
-            ..config
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<LogProtocol> {
+        LogProtocol::ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
+
+    /// Does something with it.
+    pub fn with<T: OnProtocol>(self, task: T) -> T::Output {
+        match self {
+            LogProtocol::Raft => task.run::<Raft>(),
+            LogProtocol::MultiPaxos => task.run::<MultiPaxos>(),
+            LogProtocol::Viewstamped => task.run::<Viewstamped>(),
+            LogProtocol::Zab => task.run::<Zab>(),
         }
-    }
-
-    fn standing(&self) -> Standing {
-        Standing { halves: halves(self.configuration()), log_end: (self.log().last_term(), self.log().last()) }
-    }
-
-    fn reads_alone(&self, now: Time) -> bool {
-        self.has_lease(now)
-    }
-
-    fn trusts(&self) -> Vec<Trust> {
-        let known = |(peer, slot)| Some(Trust { peer, slot, era: self.log().term_at(slot)? });
-        self.matched().filter_map(known).collect()
-    }
-
-    fn calls_decided(&self) -> Option<Decided> {
-        let slot = self.commit();
-        let era = self.log().term_at(slot).filter(|_| self.is_leader())?;
-        Some(Decided { slot, era, by: self.configurations_since(slot).map(halves).collect() })
-    }
-
-    fn may_have_elected(&self, leader: NodeId, era: u64) -> bool {
-        self.term() > era || self.term() == era && self.voted_for() == Some(leader)
-    }
-
-    fn has_heard(&self) -> Vec<NodeId> {
-        self.answered().collect()
-    }
-
-    fn holds(&self, slot: Slot, era: u64) -> bool {
-        slot < self.log().base() || self.log().term_at(slot) == Some(era)
     }
 }
 
-/// The sets of voters of which each must agree.
-fn halves(configuration: &Configuration) -> Vec<Vec<NodeId>> {
-    let both = configuration.outgoing.iter().chain([&configuration.members]);
-    both.map(|half| half.voters().collect()).collect()
+/// What a script says of how a protocol paces itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptedTimes {
+    /// How long silence lasts before somebody else takes over.
+    pub election_timeout: Duration,
+    /// How often a leader shows that it lives.
+    pub heartbeat: Duration,
+    /// At most so many entries in one message, where the script says so.
+    pub entries_per_append: Option<usize>,
 }
 
-impl Subject for Paxos {
-    const SLOTS: Option<u64> = Some(1);
+/// A protocol that scripts can set up.
+pub trait Scripted: Subject {
+    /// Its usual settings, but for these.
+    fn paced(times: &ScriptedTimes) -> Self::Config;
+}
 
-    fn check_together(running: &[&Self]) -> Result<(), Violation> {
-        check_known_is_chosen(running.iter().copied())
+fn voters(members: &Membership) -> Vec<NodeId> {
+    members.voters().collect()
+}
+
+/// Whether what a node has in a slot is as it should be: all of a configuration that is over is decided, and of the present one
+/// the replica inside knows.
+fn holds_within<P: Heir>(node: &Succession<P>, slot: Slot, has: impl Fn(&P) -> bool) -> bool {
+    let is_before = node.present().is_some_and(|anchor| slot <= P::anchored(&anchor.prefix));
+    is_before || node.inside().is_some_and(has)
+}
+
+/// Where a leader asks those who agree what there is: whoever goes by the same members agrees, and so does who missed them.
+fn open_to_all(configuration: u64, members: &Membership, may_follow: Option<&Membership>) -> Standing {
+    Standing { halves: vec![voters(members)], log_end: (configuration, Slot::ZERO), may_follow: may_follow.map(voters) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use crate::swarm::Pace;
+    use quorate_protocol::{Durable, Outbox, Setup, Start};
+    use quorate_types::{ClusterId, DiskId, Incarnation};
+
+    /// Whether settings are legal: replicas refuse others.
+    struct OpensWithDrawnSettings(u64);
+
+    impl OnProtocol for OpensWithDrawnSettings {
+        type Output = ();
+
+        fn run<R: Scripted>(self) {
+            let mut random = Random::stream(self.0, "settings", 0);
+            let patience = Duration::from_nanos(random.log_uniform(20_000_000, 2_000_000_000));
+            let drawn = R::draw_config(&mut random, Pace { patience });
+            let times =
+                ScriptedTimes { election_timeout: patience, heartbeat: patience / 10, entries_per_append: Some(1) };
+            for config in [drawn, R::paced(&times)] {
+                let members = Membership::of_voters(3);
+                let setup = Setup {
+                    cluster: ClusterId(1),
+                    me: NodeId(1),
+                    disk: DiskId(1),
+                    incarnation: Incarnation(1),
+                    start: Start::Found(members),
+                };
+                let opened = R::open(&setup, &config, Durable::nothing(), &mut Outbox::default());
+                assert!(opened.is_ok(), "{} refuses {config:?}", R::PROTOCOL);
+            }
+        }
     }
 
-    /// Nobody leads, so nobody forwards and every reader asks for itself; the log of one slot never gets shorter; one batch
-    /// is decided, once; no store of keys that swaps and forgets lives on a single decree.
-    const IMPOSSIBLE_MARKS: &'static [Mark] = &[
-        Mark::LeaderChange,
-        Mark::LogTruncated,
-        Mark::Forwarded,
-        Mark::ForwardRetried,
-        Mark::ReadByFollower,
-        Mark::DuplicateSkipped,
-        Mark::SwapDone,
-        Mark::SwapRefused,
-        Mark::PastCompacted,
-        Mark::WatcherCaughtUp,
-        Mark::WatcherCompacted,
-        Mark::WatcherOverSnapshot,
-        Mark::LeaseExpired,
-        Mark::LeaseRenewed,
-        Mark::LeaseRenewedUnderNext,
-        Mark::SnapshotInstalled,
-        Mark::SnapshotAbandoned,
-        Mark::TransferFinished,
-        Mark::TransferAborted,
-        Mark::PreferredTookOver,
-        Mark::LeaseRead,
-        Mark::LearnerAdded,
-        Mark::WitnessTookPart,
-        Mark::JointEntered,
-        Mark::JointFinished,
-        Mark::PromotedAutomatically,
-        Mark::LeaderRemoved,
-        Mark::SnapshotToJoiner,
-        Mark::Retired,
-        Mark::RemovedRefused,
-        Mark::RemovedIdRefused,
-        Mark::RefusedForSpace,
-        Mark::LeaseExpiredUnderJoiner,
-        Mark::RetryRecalled,
-        Mark::SessionExpired,
-    ];
-
-    fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {
-        let patience_ms = nanos(pace.patience) / 1_000_000;
-        let back_off_base_ms = random.log_uniform(1, patience_ms / 4);
-        quorate_paxos::Config {
-            accepted_to: *random.pick(&[AcceptedTo::Proposer, AcceptedTo::Everybody]).unwrap_or(&AcceptedTo::Proposer),
-            back_off_base_ms,
-            // Below a round trip of calm times, duelling proposers would never stop.
-            back_off_cap_ms: random.log_uniform(patience_ms, patience_ms * 4),
-            resend_after_ms: random.log_uniform(patience_ms / 8, patience_ms),
-            resends_per_ballot: u32::try_from(random.between(1, 8)).unwrap_or(1),
-            inquire_after_ms: random.log_uniform(patience_ms / 8, patience_ms),
-            waiting_limit: 64,
-            compact_after_records: quorate_paxos::Config::COMPACT_AFTER_RECORDS_LEAST,
-            ..quorate_paxos::Config::default()
+    #[test]
+    fn settings_that_are_drawn_or_scripted_are_legal_in_every_protocol() {
+        for protocol in LogProtocol::ALL {
+            (0..100).for_each(|seed| protocol.with(OpensWithDrawnSettings(seed)));
+            assert_eq!(LogProtocol::named(protocol.name()), Some(protocol));
         }
+        assert_eq!(LogProtocol::named("paxos"), None);
     }
 }

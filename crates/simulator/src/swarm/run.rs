@@ -190,7 +190,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             world,
             sessioners,
             storm: Storm::new(Random::stream(seed, "storm", 0)),
-            operators: Operators::new(&plan, Random::stream(seed, "operators", 0), R::IS_STEERED),
+            operators: Operators::new::<R>(&plan, Random::stream(seed, "operators", 0)),
             callers,
             watchers: Watchers::new(&plan, Random::stream(seed, "watchers", 0)),
             lessees: Lessees::new(&plan, Random::stream(seed, "lessees", 0)),
@@ -282,7 +282,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         let steering = &self.plan.steering;
         let asks_nothing = steering.members.is_none() && steering.transfers.is_none();
         let is_settled = asks_nothing && steering.guidance.priorities.is_empty();
-        let is_asked = R::IS_STEERED && is_settled && self.plan.has(FaultClass::PartialLinks);
+        let is_asked = R::LEADS_ON_PARTIAL_LINKS && is_settled && self.plan.has(FaultClass::PartialLinks);
         if !is_asked || self.world.broken_promise().is_some() {
             return;
         }

@@ -45,7 +45,7 @@ pub fn shrink_seed<R: Subject, S: Judged>(seed: u64, runs_max: u64) -> Option<Sh
     search.drop_nodes::<R, S>();
     search.drop_deeds::<R, S>();
     search.round_times::<R, S>();
-    let script = search.best.scenario(&search.property).text_of_deeds();
+    let script = search.best.scenario::<R>(&search.property).text_of_deeds();
     Some(Shrunk {
         property: search.property,
         script,
@@ -66,9 +66,9 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn scenario(&self, property: &str) -> Scenario {
+    fn scenario<R: Subject>(&self, property: &str) -> Scenario {
         let title = format!("Seed {} breaks {property}, cut down", self.seed);
-        Scenario::of_deeds(title, self.seed, self.nodes, &self.deeds, &self.then)
+        Scenario::of_deeds::<R>(title, self.seed, self.nodes, &self.deeds, &self.then)
     }
 }
 
@@ -93,7 +93,7 @@ impl Search {
     /// Which property a candidate breaks.
     fn broken_by<R: Subject, S: Judged>(&mut self, candidate: &Candidate) -> Option<String> {
         self.runs += 1;
-        let scenario = candidate.scenario(&self.property);
+        let scenario = candidate.scenario::<R>(&self.property);
         match catch_unwind(AssertUnwindSafe(|| scenario.replay::<R, S>())) {
             Ok(broken) => Some(broken?.property.to_owned()),
             Err(_) => Some(PANICS.to_owned()),

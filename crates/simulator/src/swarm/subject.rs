@@ -5,8 +5,9 @@ use crate::marks::Mark;
 use crate::random::Random;
 use bytes::Bytes;
 use quorate_machine::{ClientId, DutyConfig, StateMachine};
-use quorate_protocol::{Replica, Violation};
+use quorate_protocol::{Decision, Replica, Violation};
 use quorate_types::{NodeId, Slot, Time};
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 /// How fast a drawn world is, for choosing timeouts.
@@ -25,8 +26,17 @@ pub trait Subject: Replica {
     /// Rare things that cannot happen in this protocol, so that no campaign is blamed for not having seen them.
     const IMPOSSIBLE_MARKS: &'static [Mark];
 
-    /// Whether its leaders can be told whom to hand over to, and its members change.
-    const IS_STEERED: bool = false;
+    /// Whether its leaders can be told whom to hand over to.
+    const LEADERS_MOVE: bool = false;
+
+    /// Whether its members can be changed.
+    const MEMBERS_CHANGE: bool = false;
+
+    /// Whether whoever reaches a majority comes to lead though links are cut for ever, and is not unseated by those who do not hear it.
+    const LEADS_ON_PARTIAL_LINKS: bool = false;
+
+    /// Whether only who has everything decided can come to lead; elsewhere a new leader learns it from those who agree.
+    const LEADERS_HAVE_EVERYTHING: bool = false;
 
     /// Whether members may vote and store no data.
     const HAS_WITNESSES: bool = false;
@@ -41,7 +51,8 @@ pub trait Subject: Replica {
 
     /// What this replica would need to decide anything new, going by what it has.
     fn standing(&self) -> Standing {
-        Standing { halves: vec![self.status().membership.voters().collect()], log_end: (0, Slot::ZERO) }
+        let halves = vec![self.status().membership.voters().collect()];
+        Standing { halves, log_end: (0, Slot::ZERO), may_follow: None }
     }
 
     /// Whether it may answer reads without asking anybody, at this time on its own clock.
@@ -77,8 +88,8 @@ pub trait Subject: Replica {
         Ok(())
     }
 
-    /// Whether its log has an entry of that era in that slot, or begins behind it with a snapshot.
-    fn holds(&self, _slot: Slot, _era: u64) -> bool {
+    /// Whether its log has that entry in that slot, or begins behind it with a snapshot.
+    fn holds(&self, _slot: Slot, _entry: u64) -> bool {
         true
     }
 }
@@ -90,8 +101,8 @@ pub struct Trust {
     pub peer: NodeId,
     /// ... has its log up to here ...
     pub slot: Slot,
-    /// ... where there is an entry of this era.
-    pub era: u64,
+    /// ... where there is this entry: named by its era, or where a value may be written anew in later eras by its [`fingerprint`].
+    pub entry: u64,
 }
 
 /// What a leader calls decided.
@@ -99,8 +110,8 @@ pub struct Trust {
 pub struct Decided {
     /// Up to here ...
     pub slot: Slot,
-    /// ... where there is an entry of this era.
-    pub era: u64,
+    /// ... where there is this entry, named as in [`Trust`].
+    pub entry: u64,
     /// By one of these, each of which was in force: a majority of each of its halves has it.
     pub by: Vec<Vec<Vec<NodeId>>>,
 }
@@ -110,8 +121,19 @@ pub struct Decided {
 pub struct Standing {
     /// The sets of voters of which each must agree, by majority.
     pub halves: Vec<Vec<NodeId>>,
-    /// Nobody agrees to one whose log ends before its own: the era of its last entry, and its slot.
+    /// Nobody agrees to one whose log ends before its own: the era of its last entry, and its slot; or whatever the protocol compares.
     pub log_end: (u64, Slot),
+    /// The voters of other members that were wished for and that this replica has: whoever comes to lead may find the wish here and
+    /// bring it about. `None` also where the wish would count for nobody else, or is among the halves.
+    pub may_follow: Option<Vec<NodeId>>,
+}
+
+/// Names what a slot was proposed to be: the same for the same, whenever and by whomever it is written.
+#[must_use]
+pub fn fingerprint(what: &Decision) -> u64 {
+    let mut hasher = std::collections::hash_map::DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A key with what it held.

@@ -5,7 +5,7 @@
 //! `ElectedByQuorum`: of each half of its voters a majority voted for a new leader; who is down, or in a later era, may have.
 //! `HeardIsThere`: whose answer a leader counts is in its era, or in a later one.
 //! `DecidedByQuorum`: of each half of its voters a majority has what a leader calls decided; who is down may have it.
-//! `DecidedIsKept`: nobody without it would be elected by those who run.
+//! `DecidedIsKept`: nobody without it would be elected by those who run, where only who has everything can be.
 //! `LeaseExclusive`: while a leader may answer reads without asking, nobody takes proposals in a later era.
 
 use super::judge::Finding;
@@ -46,19 +46,24 @@ pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: 
     let running: Vec<&R> = world.nodes().filter_map(|node| sound(world, leader, node)).collect();
     R::check_together(&running).map_err(|violation| (violation.invariant, violation.detail))?;
     let Some(decided) = world.node(leader).and_then(|node| node.replica().calls_decided()) else { return Ok(()) };
-    let (slot, era) = (decided.slot, decided.era);
-    let may_have = |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.holds(slot, era));
+    let (slot, entry) = (decided.slot, decided.entry);
+    let may_have = |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.holds(slot, entry));
     let carried = |half: &Vec<NodeId>| half.iter().filter(may_have).count() * 2 > half.len();
     if !decided.by.iter().any(|halves| halves.iter().all(carried)) {
-        let detail =
-            format!("{leader} calls slot {slot} of era {era} decided, and of none of {:?} enough have it", decided.by);
+        let detail = format!(
+            "{leader} calls slot {slot} with entry {entry} decided, and of none of {:?} enough have it",
+            decided.by
+        );
         return Err(("DecidedByQuorum", detail));
+    }
+    if !R::LEADERS_HAVE_EVERYTHING {
+        return Ok(());
     }
     match world.nodes().find(|node| wins_without(world, leader, *node, &decided)) {
         None => Ok(()),
         Some(node) => {
             let detail = format!(
-                "{leader} calls slot {slot} of era {era} decided, and {node}, which has it not, would be elected"
+                "{leader} calls slot {slot} with entry {entry} decided, and {node}, which has it not, would be elected"
             );
             Err(("DecidedIsKept", detail))
         }
@@ -68,7 +73,7 @@ pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: 
 /// Whether `node` has not what is decided, and those who run and have no newer log than its own are enough to elect it.
 fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId, node: NodeId, decided: &Decided) -> bool {
     let Some(replica) = sound(world, leader, node) else { return false };
-    if world.is_witness(node) || world.is_removed(node) || replica.holds(decided.slot, decided.era) {
+    if world.is_witness(node) || world.is_removed(node) || replica.holds(decided.slot, decided.entry) {
         return false;
     }
     let own = replica.standing();
@@ -116,10 +121,10 @@ fn check_matched<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Findi
         for trust in replica.trusts() {
             let Some(peer) = world.node(trust.peer).map(|peer| peer.replica()) else { continue };
             let counts = peer.status().era == era && world.is_sound(leader, trust.peer);
-            if counts && !peer.holds(trust.slot, trust.era) {
+            if counts && !peer.holds(trust.slot, trust.entry) {
                 let detail = format!(
-                    "{leader} leads era {era} and takes {} to have its log up to {}, an entry of era {}: it has not",
-                    trust.peer, trust.slot, trust.era
+                    "{leader} leads era {era} and takes {} to have its log up to {}, with entry {} there: it has not",
+                    trust.peer, trust.slot, trust.entry
                 );
                 return Err(("MatchedIsThere", detail));
             }

@@ -130,6 +130,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.promises.leaders.iter().rev().find(|(_, (leader, _))| *leader == id).map(|(era, _)| *era)
     }
 
+    /// Who came to lead last.
+    pub(super) fn last_leader(&self) -> Option<NodeId> {
+        self.promises.last_leader
+    }
+
     /// `ElectionSafety`: one leader per era, in every protocol that has leaders. To be called before what a node says leaves it: it may
     /// crash at that moment.
     pub(super) fn check_who_leads(&mut self, id: NodeId) {

@@ -7,7 +7,7 @@ use crate::marks::Mark;
 use quorate_machine::StateMachine;
 use quorate_narrator::{Ending, What};
 use quorate_node::{AskError, ClientTag, MemberChange, NodeInput, RequestError, Roster};
-use quorate_protocol::{Event, Replica, Value, Verdict};
+use quorate_protocol::{Event, Replica, TRANSFER_IN_VAIN, Value, Verdict};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -220,6 +220,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             return;
         }
         let before = std::mem::replace(&mut self.steering.roster, roster.clone());
+        let led = self.last_leader().filter(|leader| before.members().is_voter(*leader));
+        if led.is_some_and(|leader| !self.steering.roster.members().is_voter(leader)) {
+            self.mark(Mark::LeaderRemoved);
+        }
         let after = &self.steering.roster;
         let forgotten = before.removed().find(|removed| !after.is_removed(*removed));
         let back = after.members().members().iter().map(|member| member.id).find(|member| after.is_removed(*member));
@@ -268,9 +272,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             ("raft.finish-change", Verdict::Allowed) => Mark::JointFinished,
             ("raft.witness", Verdict::Allowed) => Mark::WitnessTookPart,
             ("raft.truncate", Verdict::Allowed) => Mark::LogTruncated,
-            ("raft.catch-up", Verdict::Allowed) => Mark::PromotedAutomatically,
-            ("raft.step-down", Verdict::Allowed) if says("why", "it is no voter any more, and that is committed") => {
-                Mark::LeaderRemoved
+            ("multi-paxos.transfer", Verdict::Refused) if says("why", TRANSFER_IN_VAIN) => Mark::TransferAborted,
+            ("raft.catch-up" | "succession.promote" | "viewstamped.catch-up", Verdict::Allowed) => {
+                Mark::PromotedAutomatically
             }
             ("raft.priority", Verdict::Allowed) => {
                 if let Some(Value::Node(peer)) = event.value("peer") {

@@ -1,0 +1,70 @@
+//! Multi-Paxos, ready to be explored.
+
+use crate::{Bounds, Explorer};
+use quorate_multi_paxos::{Ballots, Config, MultiPaxos, Payload};
+use quorate_protocol::Decision;
+use quorate_protocol::testbed::Testbed;
+use quorate_types::{Membership, NodeId, Slot};
+
+/// Multi-Paxos: these members, none of whom leads, and these values proposed at these nodes, each once at any moment. Name the
+/// election timers that may fire in the bounds.
+///
+/// Checked besides everything the testbed checks: `ChosenByQuorum`, that a majority has what a leader has counted as chosen.
+#[must_use]
+pub fn multi_paxos(
+    members: Membership,
+    config: Config,
+    proposals: &[(NodeId, &'static str)],
+    bounds: Bounds<MultiPaxos>,
+) -> Explorer<MultiPaxos> {
+    multi_paxos_from(Testbed::with_members(members, config), proposals, bounds)
+}
+
+/// The same from a cluster in the middle of something.
+#[must_use]
+pub fn multi_paxos_from(
+    cluster: Testbed<MultiPaxos>,
+    proposals: &[(NodeId, &'static str)],
+    bounds: Bounds<MultiPaxos>,
+) -> Explorer<MultiPaxos> {
+    proposals
+        .iter()
+        .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value))
+        .always("ChosenByQuorum", chosen_is_at_a_majority)
+        .sometimes("a leader", |cluster| running(cluster).any(|(_, node)| node.is_leader()))
+        .sometimes("a command decided", |cluster| decided(cluster, |what| matches!(what, Decision::Commands(_))))
+        .sometimes("a stop-sign decided", |cluster| decided(cluster, |what| matches!(what, Decision::Members(_))))
+        .sometimes("the next configuration opened", |cluster| {
+            cluster.ids().filter_map(|id| cluster.node(id).replica()).any(|whole| whole.configuration() == 2)
+        })
+}
+
+fn decided(cluster: &Testbed<MultiPaxos>, picked: impl Fn(&Decision) -> bool) -> bool {
+    cluster.chosen().values().any(picked)
+}
+
+fn running(cluster: &Testbed<MultiPaxos>) -> impl Iterator<Item = (NodeId, &Ballots)> {
+    cluster.ids().filter_map(|id| Some((id, cluster.node(id).replica()?.inside()?)))
+}
+
+/// In the slot that a leader has counted as chosen there is the same at a majority, or they are down or have gone on behind it.
+fn chosen_is_at_a_majority(cluster: &Testbed<MultiPaxos>) -> Result<(), String> {
+    for (leader, node) in running(cluster) {
+        let Some(slot) = node.chosen_by_counting() else { continue };
+        let Some(payload) = node.log().get(slot).map(|entry| &entry.payload) else { continue };
+        let members = cluster.node(leader).replica().map(MultiPaxos::members).unwrap_or_default();
+        let may_have = |voter: &NodeId| cluster.node(*voter).replica().is_none_or(|whole| has(whole, slot, payload));
+        let holders = members.voters().filter(may_have).count();
+        if holders * 2 <= members.voters().count() {
+            return Err(format!("{leader} calls slot {slot} chosen, and only {holders} nodes may have it"));
+        }
+    }
+    Ok(())
+}
+
+fn has(whole: &MultiPaxos, slot: Slot, payload: &Payload) -> bool {
+    let inside = |node: &Ballots| {
+        slot <= node.log().trim() || node.log().get(slot).is_some_and(|entry| entry.payload == *payload)
+    };
+    whole.present().is_some_and(|anchor| slot <= anchor.prefix.slot) || whole.inside().is_some_and(inside)
+}

@@ -1,0 +1,102 @@
+//! Multi-Paxos.
+
+use super::{Scripted, ScriptedTimes, holds_within, open_to_all, voters};
+use crate::marks::Mark;
+use crate::random::{Chance, Random, nanos};
+use crate::swarm::subject::{Decided, Pace, Standing, Subject, Trust, fingerprint};
+use quorate_multi_paxos::{Ballots, Config, MultiPaxos};
+use quorate_protocol::Replica;
+use quorate_types::{NodeId, Slot};
+use std::time::Duration;
+
+impl Subject for MultiPaxos {
+    const SLOTS: Option<u64> = None;
+    const LEADERS_MOVE: bool = true;
+    const MEMBERS_CHANGE: bool = true;
+
+    const IMPOSSIBLE_MARKS: &'static [Mark] = &[
+        // Nobody is preferred.
+        Mark::PreferredTookOver,
+        // Every read asks a quorum.
+        Mark::LeaseRead,
+        // All members store data.
+        Mark::WitnessTookPart,
+        // Members change by stop-sign, without a time in between.
+        Mark::JointEntered,
+        Mark::JointFinished,
+    ];
+
+    /// Quorums are majorities: the faults of a seed spare no more than that.
+    fn draw_config(random: &mut Random, pace: Pace) -> Config {
+        let patience = nanos(pace.patience);
+        let size = |random: &mut Random, low, high| usize::try_from(random.log_uniform(low, high)).unwrap_or(1);
+        Config {
+            election_timeout: pace.patience,
+            heartbeat_interval: Duration::from_nanos(random.between(patience / 40, patience / 10)),
+            read_retry_interval: Duration::from_nanos(random.log_uniform(patience / 20, patience * 2)),
+            accept_entries: size(random, 1, 64),
+            accept_bytes: random.log_uniform(16, 1 << 16),
+            window_entries: random.log_uniform(1, 64),
+            undecided_entries: random.log_uniform(1, 256),
+            waiting_reads: size(random, 1, 256),
+            compact_after_entries: random.log_uniform(1, 200),
+            compact_keep_entries: random.between(0, 16),
+            // Half the time a laggard is not waited for, and gets a snapshot.
+            keep_log_bytes: if random.happens(Chance::percent(50)) {
+                random.log_uniform(64, 1 << 16)
+            } else {
+                64 << 20
+            },
+            keep_log_entries: random.log_uniform(1, 1 << 16),
+            snapshot_retry_heartbeats: u32::try_from(random.log_uniform(1, 16)).unwrap_or(1),
+            in_sync_entries: random.log_uniform(1, 1 << 10),
+            ..Config::default()
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let wished = self.inside().and_then(Ballots::stop_sign);
+        open_to_all(self.configuration(), &self.members(), wished)
+    }
+
+    fn trusts(&self) -> Vec<Trust> {
+        let Some(inside) = self.inside() else { return Vec::new() };
+        let known = |(peer, slot)| Some(Trust { peer, slot, entry: entry_of(inside, slot)? });
+        inside.matched().filter_map(known).collect()
+    }
+
+    fn calls_decided(&self) -> Option<Decided> {
+        let inside = self.inside()?;
+        let slot = inside.chosen_by_counting()?;
+        let entry = entry_of(inside, slot)?;
+        Some(Decided { slot, entry, by: vec![vec![voters(&self.members())]] })
+    }
+
+    fn may_have_elected(&self, _: NodeId, era: u64) -> bool {
+        self.status().era >= era
+    }
+
+    fn has_heard(&self) -> Vec<NodeId> {
+        self.inside().map(|inside| inside.answered().collect()).unwrap_or_default()
+    }
+
+    fn holds(&self, slot: Slot, entry: u64) -> bool {
+        holds_within(self, slot, |inside| slot <= inside.log().trim() || entry_of(inside, slot) == Some(entry))
+    }
+}
+
+impl Scripted for MultiPaxos {
+    fn paced(times: &ScriptedTimes) -> Config {
+        let usual = Config::default();
+        Config {
+            election_timeout: times.election_timeout,
+            heartbeat_interval: times.heartbeat,
+            accept_entries: times.entries_per_append.unwrap_or(usual.accept_entries),
+            ..usual
+        }
+    }
+}
+
+fn entry_of(inside: &Ballots, slot: Slot) -> Option<u64> {
+    inside.log().get(slot).map(|entry| fingerprint(&entry.payload.decision()))
+}

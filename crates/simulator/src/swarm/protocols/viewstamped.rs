@@ -1,0 +1,106 @@
+//! Viewstamped Replication Revisited.
+
+use super::{Scripted, ScriptedTimes, open_to_all, voters};
+use crate::marks::Mark;
+use crate::random::{Chance, Random, nanos};
+use crate::swarm::subject::{Decided, Pace, Standing, Subject, Trust, fingerprint};
+use quorate_types::{NodeId, Slot};
+use quorate_viewstamped::{Config, Viewstamped};
+use std::time::Duration;
+
+impl Subject for Viewstamped {
+    const SLOTS: Option<u64> = None;
+    const LEADERS_MOVE: bool = true;
+    const MEMBERS_CHANGE: bool = true;
+
+    const IMPOSSIBLE_MARKS: &'static [Mark] = &[
+        // A primary that hands over leaves its view at once: there is nothing to come back to.
+        Mark::TransferAborted,
+        // Voters take turns: nobody is preferred.
+        Mark::PreferredTookOver,
+        // Every read asks a quorum.
+        Mark::LeaseRead,
+        // All members store data.
+        Mark::WitnessTookPart,
+        // One epoch ends where the next begins.
+        Mark::JointEntered,
+        Mark::JointFinished,
+    ];
+
+    fn draw_config(random: &mut Random, pace: Pace) -> Config {
+        let patience = nanos(pace.patience);
+        let size = |random: &mut Random, low, high| usize::try_from(random.log_uniform(low, high)).unwrap_or(1);
+        Config {
+            view_timeout: pace.patience,
+            heartbeat_interval: Duration::from_nanos(random.between(patience / 40, patience / 10)),
+            read_retry_interval: Duration::from_nanos(random.log_uniform(patience / 20, patience * 2)),
+            prepare_bytes: random.log_uniform(16, 1 << 16),
+            prepare_entries: size(random, 1, 64),
+            window_messages: size(random, 1, 16),
+            undecided_bytes: random.log_uniform(64, 1 << 20),
+            state_bytes: random.log_uniform(64, 1 << 20),
+            waiting_reads: size(random, 1, 256),
+            compact_after_entries: random.log_uniform(1, 200),
+            compact_keep_entries: random.between(0, 16),
+            // Half the time a laggard is not waited for, and gets a snapshot.
+            keep_log_bytes: if random.happens(Chance::percent(50)) {
+                random.log_uniform(64, 1 << 16)
+            } else {
+                64 << 20
+            },
+            keep_log_entries: random.log_uniform(1, 1 << 16),
+            snapshot_retry_heartbeats: u32::try_from(random.log_uniform(1, 16)).unwrap_or(1),
+            farewell_heartbeats: u32::try_from(random.log_uniform(10, 200)).unwrap_or(10),
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let wished = self.next_configuration().map(|next| &next.members);
+        open_to_all(self.view().epoch, &self.configuration().members, wished)
+    }
+
+    fn trusts(&self) -> Vec<Trust> {
+        let known = |(peer, slot)| Some(Trust { peer, slot, entry: entry_of(self, slot)? });
+        self.matched().filter_map(known).collect()
+    }
+
+    /// What ends an epoch was committed by the members of that epoch.
+    fn calls_decided(&self) -> Option<Decided> {
+        let slot = self.commit();
+        let entry = entry_of(self, slot).filter(|_| self.is_primary())?;
+        let configuration = self.configuration();
+        let before = self.log().configuration_before(configuration.epoch);
+        let is_before = self.log().beginning_of(configuration.epoch).is_none_or(|at| slot <= at);
+        let by = before.filter(|_| is_before).unwrap_or(configuration);
+        Some(Decided { slot, entry, by: vec![vec![voters(&by.members)]] })
+    }
+
+    /// Nobody is asked before the first view of an epoch begins.
+    fn may_have_elected(&self, _: NodeId, era: u64) -> bool {
+        era & u64::from(u32::MAX) == 0 || self.view().era() >= era
+    }
+
+    fn has_heard(&self) -> Vec<NodeId> {
+        self.answered().collect()
+    }
+
+    fn holds(&self, slot: Slot, entry: u64) -> bool {
+        slot <= self.log().base() || entry_of(self, slot) == Some(entry)
+    }
+}
+
+impl Scripted for Viewstamped {
+    fn paced(times: &ScriptedTimes) -> Config {
+        let usual = Config::default();
+        Config {
+            view_timeout: times.election_timeout,
+            heartbeat_interval: times.heartbeat,
+            prepare_entries: times.entries_per_append.unwrap_or(usual.prepare_entries),
+            ..usual
+        }
+    }
+}
+
+fn entry_of(replica: &Viewstamped, slot: Slot) -> Option<u64> {
+    replica.log().get(slot).map(|entry| fingerprint(&entry.decision()))
+}
