@@ -39,7 +39,7 @@
 //! # Map
 //! `world.rs` and `world/`: [`World`] (`boot` starts and crashes, `processing` a node at work, `delivery` messages, `disks` writes
 //! under way, `clients`, `acts` and `control` what scripts may do, `damage` disks that break their promises, `steering` who leads and who belongs, `doorman` who is let
-//! in, `promises` what is checked). `network.rs`, `latency.rs`, `clock.rs`,
+//! in, `promises` what is checked, `traffic` what it cost). `network.rs`, `latency.rs`, `clock.rs`,
 //! `queue.rs`, `random.rs`: its parts. `act.rs`: faults as data. `transcript.rs`, `marks.rs`: what is known of a run. `swarm/`: random runs (`plan` what a
 //! seed decides, `storm`, `strikes` and `depositions` faults, `steering` and `operator` leaders and members, `callers` clients, `lessees` and
 //! `lease_book` leases, `watchers` watches, `history` what they saw, `trust` what nodes count on of each other, `aftermath` and
@@ -72,5 +72,5 @@ pub use queue::EventQueue;
 pub use random::{Chance, Random};
 pub use transcript::{Keep, Transcript};
 pub use world::{
-    Batching, BrokenPromise, Checks, DiskModel, GuardCounts, OperationId, OperationResult, Outcome, World, WorldConfig,
+    Batching, BrokenPromise, Checks, DiskModel, GuardCounts, OperationId, OperationResult, Outcome, Sent, Traffic, World, WorldConfig,
 };
