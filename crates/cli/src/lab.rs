@@ -2,11 +2,13 @@
 
 mod campaign;
 mod check;
+mod compare;
 mod explain;
 mod explore;
 mod simulate;
 
 pub use check::{CheckArguments, check};
+pub use compare::{CompareArguments, compare};
 pub use explain::{DecideArguments, ExplainArguments, decide, explain};
 pub use explore::{ExploreArguments, explore};
 pub use simulate::{SimArguments, sim};

@@ -28,6 +28,7 @@ mod contender;
 mod expected;
 mod faults;
 mod matrix;
+pub mod plot;
 mod protocol_name;
 mod run;
 mod seats;

@@ -12,8 +12,8 @@
 //!   [`swarm::run_campaign`] does it for many seeds. Any protocol that is a [`swarm::Subject`] and any state machine that
 //!   is [`swarm::Judged`] can be run. A state machine that is nothing of the kind can be, too: [`swarm::rehearse`] leaves it to
 //!   its owner what clients ask and whether the answers are right.
-//! - **For latencies**: [`topology`] has links of exact latency, on which a run of instant nodes and disks lands
-//!   exactly on what arithmetic predicts.
+//! - **For latencies**: on links of exact latency a run of instant nodes and disks lands exactly on what arithmetic
+//!   predicts, and [`World::traffic`] counts what it cost. `crates/compare` puts protocols side by side in that way.
 //!
 //! # What is always checked
 //! `Agreement` (equal digests behind equal slots, over all nodes and incarnations), `AppliedInOrder`, `ElectionSafety`, `Monotone`
@@ -59,7 +59,6 @@ mod queue;
 mod random;
 pub mod scenario;
 pub mod swarm;
-pub mod topology;
 mod transcript;
 mod world;
 
