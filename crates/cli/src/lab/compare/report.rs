@@ -1,7 +1,7 @@
 //! A comparison as tables, and as JSON.
 
 use super::Comparison;
-use quorate_compare::{Fault, Kind, Percentiles, Phase, Setting, Summary, commit_latency};
+use quorate_compare::{Fault, Kind, Percentiles, Setting, Summary, commit_latency};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::Duration;
@@ -192,7 +192,7 @@ fn summary_json(setting: &Setting, summary: &Summary) -> Value {
         })
     });
     json!({
-        "protocol": summary.protocol, "fault": summary.fault.name(), "phases": Phase::ALL.map(Phase::name),
+        "protocol": summary.protocol, "fault": summary.fault.name(),
         "done": summary.done, "refused": summary.refused, "unknown": summary.unknown,
         "gap_from_ns": nanos(summary.gap.from), "gap_ns": nanos(summary.gap.length),
         "new_leader_after_ns": summary.new_leader_after.map(nanos), "leader_changes": summary.leader_changes,
