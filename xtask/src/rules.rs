@@ -37,6 +37,7 @@ const DETERMINISTIC: [&str; 23] = [
     "checker",
     "narrator",
     "recorder",
+    "compare",
 ];
 
 /// All findings, ascending.

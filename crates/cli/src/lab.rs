@@ -2,12 +2,14 @@
 
 mod campaign;
 mod check;
+mod compare;
 mod explain;
 mod explore;
 mod protocol;
 mod simulate;
 
 pub use check::{CheckArguments, check};
+pub use compare::{CompareArguments, compare};
 pub use explain::{DecideArguments, ExplainArguments, decide, explain};
 pub use explore::{ExploreArguments, explore};
 pub use simulate::{SimArguments, sim};

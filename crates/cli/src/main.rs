@@ -61,6 +61,8 @@ enum Command {
     Explain(lab::ExplainArguments),
     /// Search all schedules of a small cluster, within a bound
     Explore(lab::ExploreArguments),
+    /// Run several protocols through one workload and one fault, and put their figures side by side
+    Compare(Box<lab::CompareArguments>),
     /// Check a recorded history: is it linearizable, and if not, why
     Check(lab::CheckArguments),
     /// Torture real members of this program with faults on this machine, and judge everything clients saw
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
         Command::Sim(arguments) => lab::sim(arguments),
         Command::Explain(arguments) => lab::explain(arguments),
         Command::Explore(arguments) => lab::explore(arguments),
+        Command::Compare(arguments) => lab::compare(*arguments),
         Command::Check(arguments) => lab::check(arguments),
         Command::Torture(arguments) => torture::run(arguments),
         Command::Maelstrom(arguments) => maelstrom::run(arguments),

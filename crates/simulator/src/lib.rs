@@ -12,8 +12,8 @@
 //!   [`swarm::run_campaign`] does it for many seeds. Any protocol that is a [`swarm::Subject`] and any state machine that
 //!   is [`swarm::Judged`] can be run. A state machine that is nothing of the kind can be, too: [`swarm::rehearse`] leaves it to
 //!   its owner what clients ask and whether the answers are right.
-//! - **For latencies**: [`topology`] has links of exact latency, on which a run of instant nodes and disks lands
-//!   exactly on what arithmetic predicts.
+//! - **For latencies**: on links of exact latency a run of instant nodes and disks lands exactly on what arithmetic
+//!   predicts, and [`World::traffic`] counts what it cost. `crates/compare` puts protocols side by side in that way.
 //!
 //! # What is always checked
 //! `Agreement` (equal digests behind equal slots, over all nodes and incarnations), `AppliedInOrder`, `ElectionSafety`, `Monotone`
@@ -40,7 +40,7 @@
 //! # Map
 //! `world.rs` and `world/`: [`World`] (`boot` starts and crashes, `processing` a node at work, `delivery` messages, `disks` writes
 //! under way, `clients`, `acts` and `control` what scripts may do, `damage` disks that break their promises, `steering` who leads and who belongs, `doorman` who is let
-//! in, `promises` what is checked). `network.rs`, `latency.rs`, `clock.rs`,
+//! in, `promises` what is checked, `traffic` what it cost). `network.rs`, `latency.rs`, `clock.rs`,
 //! `queue.rs`, `random.rs`: its parts. `act.rs`: faults as data. `transcript.rs`, `marks.rs`: what is known of a run. `swarm/`: random runs (`plan` what a
 //! seed decides, `storm`, `strikes` and `depositions` faults, `steering` and `operator` leaders and members, `callers` clients, `lessees` and
 //! `lease_book` leases, `watchers` watches, `history` what they saw, `trust` what nodes count on of each other, `aftermath` and
@@ -60,7 +60,6 @@ mod queue;
 mod random;
 pub mod scenario;
 pub mod swarm;
-pub mod topology;
 mod transcript;
 mod world;
 
@@ -73,5 +72,5 @@ pub use queue::EventQueue;
 pub use random::{Chance, Random};
 pub use transcript::{Keep, Transcript};
 pub use world::{
-    Batching, BrokenPromise, Checks, DiskModel, GuardCounts, OperationId, OperationResult, Outcome, World, WorldConfig,
+    Batching, BrokenPromise, Checks, DiskModel, GuardCounts, OperationId, OperationResult, Outcome, Sent, Traffic, World, WorldConfig,
 };

@@ -15,11 +15,13 @@ mod host;
 mod processing;
 mod promises;
 mod steering;
+mod traffic;
 
 pub use clients::{OperationId, OperationResult, Outcome};
 pub use config::{Batching, Checks, DiskModel, WorldConfig};
 pub use processing::GuardCounts;
 pub use promises::BrokenPromise;
+pub use traffic::{Sent, Traffic};
 
 use crate::act::{Deed, Moment};
 use crate::marks::{Mark, Marks};
@@ -86,6 +88,7 @@ pub struct World<R: Replica, S: StateMachine> {
     promises: Promises,
     steering: Steering,
     marks: Marks,
+    traffic: Traffic,
     /// Empty between events: kept for their memory.
     inputs: Vec<NodeInput<R, S>>,
     outputs: Vec<NodeOutput<R, S>>,
@@ -140,6 +143,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             promises: Promises::default(),
             steering: Steering::default(),
             marks: Marks::default(),
+            traffic: Traffic::default(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             payload: Vec::new(),
@@ -352,6 +356,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let installed = joiners.filter_map(|host| Some(host.node.as_ref()?.status().snapshots.installed)).sum();
         marks.hit_times(Mark::SnapshotToJoiner, installed);
         marks
+    }
+
+    /// What was sent and flushed so far.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// How often each rule gave each verdict. Empty unless nodes trace.

@@ -20,7 +20,7 @@ const A_PROTOCOL: Uses = Only(&["types", "wire", "quorum", "protocol"]);
 const AN_HEIR: Uses = Only(&["types", "wire", "quorum", "protocol", "succession"]);
 
 /// Every crate there is or is planned. [dev-dependencies] are free.
-const ARROWS: [(&str, Uses); 35] = [
+const ARROWS: [(&str, Uses); 36] = [
     ("types", Only(&[])),
     ("wire", Only(&["types"])),
     ("disk", Only(&["types"])),
@@ -51,6 +51,7 @@ const ARROWS: [(&str, Uses); 35] = [
     ("load", Only(&["types", "wire", "keyspace", "server"])),
     ("torture", Only(&["types", "wire", "keyspace", "server", "checker"])),
     ("simulator", All),
+    ("compare", All),
     ("explorer", All),
     ("lab", All),
     ("maelstrom", All),

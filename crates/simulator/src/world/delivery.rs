@@ -37,6 +37,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let flight = Flight { from, to, kind, number: self.flights, life, frame };
         self.remember(&flight);
         let bytes = flight.frame.len() as u64;
+        self.traffic.note_sent(kind, bytes);
         self.note(Some(from), What::MessageSent { to, kind, flight: flight.number, bytes });
         match self.filters.fate(from, to, kind) {
             Fate::Deliver => self.dispatch(flight, Duration::ZERO),

@@ -41,9 +41,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             host.held_lanes.push(lane);
             return;
         }
-        if let Err(error) = host.perform_flush(lane) {
-            self.disk_failed(id, &error);
-            return;
+        match host.perform_flush(lane) {
+            Err(error) => return self.disk_failed(id, &error),
+            Ok(true) => self.traffic.note_flush(lane),
+            Ok(false) => {}
         }
         self.moment(id, Moment::Flushed(lane));
         if self.is_running(id) {
@@ -123,16 +124,18 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         Ok(performed.then_some(took))
     }
 
-    /// Performs the flush that was waited for, if it was one.
-    fn perform_flush(&mut self, lane: Lane) -> Result<(), DiskError> {
-        let Some(mut write) = self.write_mut(lane).take() else { return Ok(()) };
-        if let Some(operation) = write.operations.get(write.next) {
+    /// Performs the flush that was waited for, if it was one: says whether it was.
+    fn perform_flush(&mut self, lane: Lane) -> Result<bool, DiskError> {
+        let Some(mut write) = self.write_mut(lane).take() else { return Ok(false) };
+        let flush = write.operations.get(write.next);
+        let is_flush = flush.is_some();
+        if let Some(operation) = flush {
             self.disk_mut(lane).perform(operation)?;
             self.flushes += 1;
             write.next += 1;
         }
         *self.write_mut(lane) = Some(write);
-        Ok(())
+        Ok(is_flush)
     }
 
     fn draw(&mut self, latency: Latency) -> Duration {

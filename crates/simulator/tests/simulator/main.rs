@@ -11,4 +11,3 @@ mod scenarios;
 mod shrink;
 mod sick_machines;
 mod swarm;
-mod wide_area;

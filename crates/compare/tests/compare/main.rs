@@ -1,0 +1,4 @@
+//! What a comparison promises, protocol by protocol.
+
+mod arithmetic;
+mod faults;
