@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::served::{Served, Unsupported};
 use quorate_keyspace::{Keyspace, KeyspaceDutyConfig};
 use quorate_node::{NodeConfig, WITNESS_SEGMENT_BYTES};
-use quorate_runtime::{Observer, Running, RuntimeConfig, StartError, StopCause, start};
+use quorate_runtime::{Observer, Recorder, Running, RuntimeConfig, StartError, StopCause, start};
 use quorate_server::{ConfigError, ServeError};
 use quorate_types::NodeId;
 use std::net::{SocketAddr, TcpListener};
@@ -270,7 +270,7 @@ pub(crate) fn open<R: Served>(
         peer_urls: plan.peer_urls.clone(),
         queued_requests_max: QUEUED_REQUESTS_MAX,
         queued_messages_max: QUEUED_MESSAGES_MAX,
-        recorder: plan.recording.clone().map(R::recorder).transpose()?,
+        recorder: plan.recording.clone().map(Recorder::new),
     };
     start::<R, Keyspace>(config, peers, observer).map_err(MemberError::Start)
 }

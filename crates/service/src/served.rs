@@ -2,9 +2,8 @@
 
 use crate::plan::Plan;
 use quorate_multi_paxos::{Ballots, Config as MultiPaxosConfig, MultiPaxos};
-use quorate_protocol::Replica;
+use quorate_protocol::{Recordable, Replica};
 use quorate_raft::{Config as RaftConfig, Raft};
-use quorate_runtime::{Recorder, RecordingPlan};
 use quorate_types::{Membership, Slot};
 use quorate_viewstamped::{Config as ViewstampedConfig, Viewstamped};
 use quorate_zab::{Broadcast, Config as ZabConfig, Zab};
@@ -21,7 +20,9 @@ pub struct Unsupported {
 }
 
 /// A protocol that the store can be served over.
-pub(crate) trait Served: Replica<Message: Send> {
+pub(crate) trait Served:
+    Recordable + Replica<Message: Send, Record: Send, Anchor: Send, Timer: Send> + Send
+{
     /// The protocol's settings, out of the member's.
     ///
     /// # Errors
@@ -31,17 +32,6 @@ pub(crate) trait Served: Replica<Message: Send> {
     /// What the journal of a founding member holds before its first start in a cluster that begins with a state it was given:
     /// everything up to and with `slot`, which is not 0, is decided, and the log begins behind it.
     fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor);
-
-    /// Writes down the replica's run.
-    ///
-    /// # Errors
-    /// When a replica of this protocol cannot be written down.
-    fn recorder(plan: RecordingPlan) -> Result<Recorder<Self>, Unsupported>;
-}
-
-/// So far of raft only.
-fn cannot_record<R: Replica>() -> Result<Recorder<R>, Unsupported> {
-    Err(Unsupported { protocol: R::PROTOCOL, cannot: "cannot be recorded: leave --record out" })
 }
 
 impl Served for Raft {
@@ -64,10 +54,6 @@ impl Served for Raft {
     fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
         quorate_raft::founded_behind(members, slot)
     }
-
-    fn recorder(plan: RecordingPlan) -> Result<Recorder<Raft>, Unsupported> {
-        Ok(Recorder::new(plan))
-    }
 }
 
 impl Served for MultiPaxos {
@@ -86,10 +72,6 @@ impl Served for MultiPaxos {
 
     fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
         quorate_succession::founded_behind::<Ballots>(members, slot, FIRST_CONFIGURATION)
-    }
-
-    fn recorder(_: RecordingPlan) -> Result<Recorder<MultiPaxos>, Unsupported> {
-        cannot_record()
     }
 }
 
@@ -112,10 +94,6 @@ impl Served for Viewstamped {
 
     fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
         quorate_viewstamped::founded_behind(members, slot)
-    }
-
-    fn recorder(_: RecordingPlan) -> Result<Recorder<Viewstamped>, Unsupported> {
-        cannot_record()
     }
 }
 
@@ -144,10 +122,6 @@ impl Served for Zab {
 
     fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
         quorate_succession::founded_behind::<Broadcast>(members, slot, FIRST_CONFIGURATION)
-    }
-
-    fn recorder(_: RecordingPlan) -> Result<Recorder<Zab>, Unsupported> {
-        cannot_record()
     }
 }
 
