@@ -49,5 +49,11 @@ async fn all_cases_hold_over(protocol: Protocol) {
         .filter_map(|verdict| verdict.failure.as_ref().map(|failure| format!("{}\n  {failure}", verdict.name)))
         .collect();
     cluster.shut_down().await;
-    assert!(failures.is_empty(), "{} of {} cases over {protocol}:\n{}", failures.len(), verdicts.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases over {protocol}:\n{}",
+        failures.len(),
+        verdicts.len(),
+        failures.join("\n")
+    );
 }

@@ -215,10 +215,7 @@ impl Wire for QuorumSizes {
         self.phase2.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<QuorumSizes, WireError> {
-        Ok(QuorumSizes {
-            phase1: Wire::decode(input)?,
-            phase2: Wire::decode(input)?,
-        })
+        Ok(QuorumSizes { phase1: Wire::decode(input)?, phase2: Wire::decode(input)? })
     }
 }
 
@@ -246,11 +243,7 @@ impl Wire for Candidacy {
         self.found.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Candidacy, WireError> {
-        Ok(Candidacy {
-            from: Wire::decode(input)?,
-            promised: Wire::decode(input)?,
-            found: Wire::decode(input)?,
-        })
+        Ok(Candidacy { from: Wire::decode(input)?, promised: Wire::decode(input)?, found: Wire::decode(input)? })
     }
 }
 
@@ -304,10 +297,7 @@ impl Wire for WaitingReads {
         self.confirming.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<WaitingReads, WireError> {
-        Ok(WaitingReads {
-            held: Wire::decode(input)?,
-            confirming: Wire::decode(input)?,
-        })
+        Ok(WaitingReads { held: Wire::decode(input)?, confirming: Wire::decode(input)? })
     }
 }
 
@@ -330,7 +320,11 @@ impl Wire for Claim {
     fn decode(input: &mut Reader) -> Result<Claim, WireError> {
         match input.byte("claim")? {
             0 => Ok(Claim::Promised(Wire::decode(input)?)),
-            1 => Ok(Claim::Accepted { ballot: Wire::decode(input)?, first: Wire::decode(input)?, count: Wire::decode(input)? }),
+            1 => Ok(Claim::Accepted {
+                ballot: Wire::decode(input)?,
+                first: Wire::decode(input)?,
+                count: Wire::decode(input)?,
+            }),
             2 => Ok(Claim::Snapshot),
             kind => Err(WireError::UnknownKind { what: "claim", kind }),
         }

@@ -97,10 +97,7 @@ impl Wire for Leaver {
         self.tellings_left.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Leaver, WireError> {
-        Ok(Leaver {
-            member: Wire::decode(input)?,
-            tellings_left: Wire::decode(input)?,
-        })
+        Ok(Leaver { member: Wire::decode(input)?, tellings_left: Wire::decode(input)? })
     }
 }
 

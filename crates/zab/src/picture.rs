@@ -248,10 +248,7 @@ impl Wire for Receiving {
         self.held.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Receiving, WireError> {
-        Ok(Receiving {
-            next: Wire::decode(input)?,
-            held: Wire::decode(input)?,
-        })
+        Ok(Receiving { next: Wire::decode(input)?, held: Wire::decode(input)? })
     }
 }
 
@@ -317,10 +314,7 @@ impl Wire for WaitingReads {
         self.confirming.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<WaitingReads, WireError> {
-        Ok(WaitingReads {
-            held: Wire::decode(input)?,
-            confirming: Wire::decode(input)?,
-        })
+        Ok(WaitingReads { held: Wire::decode(input)?, confirming: Wire::decode(input)? })
     }
 }
 

@@ -99,11 +99,7 @@ impl Wire for Backup {
         self.answered_round.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Backup, WireError> {
-        Ok(Backup {
-            owes: Wire::decode(input)?,
-            round: Wire::decode(input)?,
-            answered_round: Wire::decode(input)?,
-        })
+        Ok(Backup { owes: Wire::decode(input)?, round: Wire::decode(input)?, answered_round: Wire::decode(input)? })
     }
 }
 
@@ -150,11 +146,7 @@ impl Wire for Asking {
         self.others.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Asking, WireError> {
-        Ok(Asking {
-            view: Wire::decode(input)?,
-            source: Wire::decode(input)?,
-            others: Wire::decode(input)?,
-        })
+        Ok(Asking { view: Wire::decode(input)?, source: Wire::decode(input)?, others: Wire::decode(input)? })
     }
 }
 
@@ -181,10 +173,7 @@ impl Wire for WaitingReads {
         self.confirming.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<WaitingReads, WireError> {
-        Ok(WaitingReads {
-            held: Wire::decode(input)?,
-            confirming: Wire::decode(input)?,
-        })
+        Ok(WaitingReads { held: Wire::decode(input)?, confirming: Wire::decode(input)? })
     }
 }
 
@@ -194,10 +183,7 @@ impl Wire for WaitingRead {
         self.reader.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<WaitingRead, WireError> {
-        Ok(WaitingRead {
-            token: Wire::decode(input)?,
-            reader: Wire::decode(input)?,
-        })
+        Ok(WaitingRead { token: Wire::decode(input)?, reader: Wire::decode(input)? })
     }
 }
 
@@ -208,10 +194,6 @@ impl Wire for Confirming {
         self.reads.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Confirming, WireError> {
-        Ok(Confirming {
-            round: Wire::decode(input)?,
-            slot: Wire::decode(input)?,
-            reads: Wire::decode(input)?,
-        })
+        Ok(Confirming { round: Wire::decode(input)?, slot: Wire::decode(input)?, reads: Wire::decode(input)? })
     }
 }

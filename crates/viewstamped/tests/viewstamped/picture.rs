@@ -1,8 +1,8 @@
 //! A recording begins with the whole replica.
 
-use quorate_viewstamped::{Config, Viewstamped};
 use quorate_protocol::Replica;
 use quorate_protocol::conformance::pictures_survive;
+use quorate_viewstamped::{Config, Viewstamped};
 
 #[test]
 fn what_is_read_back_is_the_replica_that_was_written() {

@@ -1,8 +1,8 @@
 //! A recording begins with the whole replica.
 
-use quorate_zab::{Config, Zab};
 use quorate_protocol::Replica;
 use quorate_protocol::conformance::pictures_survive;
+use quorate_zab::{Config, Zab};
 
 #[test]
 fn what_is_read_back_is_the_replica_that_was_written() {
