@@ -1,7 +1,7 @@
 //! All cases against three members inside this process.
 
 use quorate_api_suite::{Target, cases, run};
-use quorate_service::LocalCluster;
+use quorate_service::{LocalCluster, Protocol};
 use std::time::{Duration, Instant};
 
 /// Longest wait for a leader.
@@ -20,8 +20,28 @@ async fn connected(endpoints: &[String]) -> Target {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quorate_answers_as_etcd_does_but_for_argued_differences() {
+    all_cases_hold_over(Protocol::Raft).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_does_over_multi_paxos() {
+    all_cases_hold_over(Protocol::MultiPaxos).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_does_over_viewstamped_replication() {
+    all_cases_hold_over(Protocol::Viewstamped).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_does_over_zab() {
+    all_cases_hold_over(Protocol::Zab).await;
+}
+
+async fn all_cases_hold_over(protocol: Protocol) {
     let directory = tempfile::tempdir().expect("a scratch directory can be made");
-    let cluster = LocalCluster::start(directory.path(), 3).expect("three members start");
+    let cluster = LocalCluster::start_with(directory.path(), 3, |plan| plan.protocol = protocol);
+    let cluster = cluster.expect("three members start");
     let target = connected(&cluster.endpoints()).await;
     let verdicts = run(&target, cases(), "", |_| {}).await;
     let failures: Vec<String> = verdicts
@@ -29,5 +49,11 @@ async fn quorate_answers_as_etcd_does_but_for_argued_differences() {
         .filter_map(|verdict| verdict.failure.as_ref().map(|failure| format!("{}\n  {failure}", verdict.name)))
         .collect();
     cluster.shut_down().await;
-    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), verdicts.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {} cases over {protocol}:\n{}",
+        failures.len(),
+        verdicts.len(),
+        failures.join("\n")
+    );
 }

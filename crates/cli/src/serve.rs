@@ -11,6 +11,7 @@ use crate::exit::usage;
 use anyhow::Result;
 use clap::Args;
 use plan::ServePlan;
+pub use plan::protocol_of;
 pub use recording::PROGRAM;
 use recording::RecordingArguments;
 pub use settings::Settings;

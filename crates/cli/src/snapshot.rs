@@ -26,6 +26,10 @@ pub struct RestoreArguments {
     /// All founding members of the new cluster: NAME=URL,NAME=URL,... [default: this member alone]
     #[arg(long, value_name = "MEMBERS")]
     initial_cluster: Option<String>,
+    /// What replicates the new cluster's store: raft, multi-paxos, viewstamped or zab; the old cluster's may be another
+    /// [default: raft]
+    #[arg(long)]
+    protocol: Option<String>,
     /// Tells the new cluster apart from others with the same members, such as the old one [default: quorate-cluster]
     #[arg(long, value_name = "TOKEN")]
     initial_cluster_token: Option<String>,
@@ -72,6 +76,7 @@ pub fn restore(arguments: RestoreArguments) -> Result<ExitCode> {
     let settings = Settings {
         name: arguments.name,
         data_dir: arguments.data_dir,
+        protocol: arguments.protocol,
         initial_cluster: arguments.initial_cluster,
         initial_cluster_token: arguments.initial_cluster_token,
         initial_advertise_peer_urls: arguments.initial_advertise_peer_urls,
@@ -83,7 +88,7 @@ pub fn restore(arguments: RestoreArguments) -> Result<ExitCode> {
     let Entry::Found { cluster, me, .. } = member.entry else { bail!("a restored member founds a new cluster") };
     println!(
         "restored revision {revision} to {}: member {} ({:x}) of the new cluster {:x}. Restore the other members from the same \
-         file, then start each with `quorate serve` and the same names, URLs and token",
+         file, then start each with `quorate serve` and the same names, URLs, token and protocol",
         member.data_directory.display(),
         member.name,
         me.0,

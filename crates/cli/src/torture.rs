@@ -2,6 +2,7 @@
 
 use crate::endpoint::OutputFormat;
 use crate::exit::{no_verdict, usage};
+use crate::serve::protocol_of;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use quorate_torture::{FaultKind, Report, Settings, Verdict, run as torture, way_to_mount};
@@ -18,6 +19,9 @@ pub struct TortureArguments {
     /// How many members: 3 or 5
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(["3", "5"]), default_value = "3")]
     nodes: String,
+    /// What replicates the members' stores: raft, multi-paxos, viewstamped or zab
+    #[arg(long, default_value = "raft")]
+    protocol: String,
     /// How long faults happen; healing and judging come on top
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
@@ -78,7 +82,8 @@ fn set_up_and_torture(arguments: TortureArguments) -> Result<ExitCode> {
     let directory = std::path::absolute(&directory).context("cannot tell where the directory is")?;
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let nodes = arguments.nodes.parse().context("--nodes")?;
-    let settings = Settings { nodes, duration, faults, seed, clients: arguments.clients, directory, program };
+    let protocol = protocol_of(Some(&arguments.protocol)).map_err(usage)?.name().to_owned();
+    let settings = Settings { nodes, protocol, duration, faults, seed, clients: arguments.clients, directory, program };
     settings.check().map_err(usage)?;
     // On the thread that lives as long as the process: the system kills members when their starter's thread ends.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

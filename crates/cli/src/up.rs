@@ -5,6 +5,7 @@ mod directory;
 mod report;
 
 use crate::exit::usage;
+use crate::serve::protocol_of;
 use crate::up::children::{Child, Event, Fleet};
 use crate::up::directory::{ClusterFile, prepare, remember};
 use anyhow::{Result, bail};
@@ -23,9 +24,9 @@ pub struct UpArguments {
     /// Where the nodes keep their data
     #[arg(long, value_name = "DIR", default_value = "quorate-data")]
     data_dir: PathBuf,
-    /// The consensus protocol; only raft in this version
-    #[arg(long, default_value = "raft")]
-    protocol: String,
+    /// What replicates the store: raft, multi-paxos, viewstamped or zab [default: raft, or what the data directory holds]
+    #[arg(long)]
+    protocol: Option<String>,
     /// Client port of the first node; the others follow 20000, 30000, ... above [default: 2379], or, for other ports, 10 apart
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     client_port: Option<u16>,
@@ -53,17 +54,15 @@ pub struct NodePlan {
 
 /// `quorate up`.
 pub fn run(arguments: UpArguments) -> Result<ExitCode> {
-    let protocol = &arguments.protocol;
-    if protocol != "raft" {
-        return Err(usage(anyhow::anyhow!("--protocol {protocol}: this version serves raft only")));
-    }
-    let wanted = ClusterFile::wanted(arguments.nodes.as_deref(), arguments.client_port);
+    let protocol = arguments.protocol.as_deref().map(|name| protocol_of(Some(name))).transpose().map_err(usage)?;
+    let wanted = ClusterFile::wanted(arguments.nodes.as_deref(), arguments.client_port, protocol);
     let cluster = prepare(&arguments.data_dir, &wanted, arguments.fresh, arguments.yes)?;
     let plans = layout(cluster.nodes, cluster.client_port).map_err(usage)?;
     refuse_taken_ports(&plans)?;
     remember(&arguments.data_dir, &cluster)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervise(Fleet::new(arguments.data_dir, plans, arguments.settings)))
+    let settings = [format!("--protocol={}", cluster.protocol)].into_iter().chain(arguments.settings).collect();
+    runtime.block_on(supervise(Fleet::new(arguments.data_dir, plans, settings)))
 }
 
 /// Ports 2379, 22379, 32379, ... as everybody expects them; for another first port, 10 apart.

@@ -59,6 +59,7 @@
 //! | `log.rs`, `ballot.rs` | what is accepted |
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
+//! | `picture.rs` | the whole replica as bytes, for recordings |
 //!
 //! Absent so far: thrifty sending, lease reads, a vote before the ballot (so a node that was cut off deposes a leader when it is back),
 //! bounds on the size of a promise, witnesses.
@@ -72,6 +73,7 @@ mod invariants;
 mod leading;
 mod log;
 mod message;
+mod picture;
 mod phase1;
 mod read;
 mod record;

@@ -66,6 +66,12 @@ impl Log {
         self.entries.range(slot..).map(|(slot, entry)| (*slot, entry))
     }
 
+    /// Everything kept, with the write that holds it.
+    pub(crate) fn written(&self) -> impl Iterator<Item = (Slot, Ticket, &Entry)> {
+        let ticket = |slot| self.written.0.get(slot).copied().unwrap_or_default();
+        self.entries.iter().map(move |(slot, entry)| (*slot, ticket(slot), entry))
+    }
+
     /// How many slots are kept.
     #[must_use]
     pub fn count(&self) -> u64 {

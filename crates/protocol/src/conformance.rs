@@ -35,7 +35,10 @@
 mod dice;
 mod garbage;
 mod node;
+mod pictures;
 mod walk;
+
+pub use pictures::pictures_survive;
 
 use crate::{Replica, Verdict};
 use quorate_types::{Membership, NodeId, Slot};

@@ -2,7 +2,7 @@
 
 use crate::{Input, Outbox, Status};
 use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket, Time};
-use quorate_wire::{Agreement, Wire};
+use quorate_wire::{Agreement, Reader, Wire, WireError};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Duration;
@@ -39,6 +39,29 @@ pub struct Setup {
     pub incarnation: Incarnation,
     /// How it came to be.
     pub start: Start,
+}
+
+impl Wire for Setup {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.cluster.encode(out);
+        self.me.encode(out);
+        self.disk.encode(out);
+        self.incarnation.encode(out);
+        let founders = match &self.start {
+            Start::Found(members) => Some(members.clone()),
+            Start::Join => None,
+        };
+        founders.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Setup, WireError> {
+        Ok(Setup {
+            cluster: ClusterId::decode(input)?,
+            me: NodeId::decode(input)?,
+            disk: DiskId::decode(input)?,
+            incarnation: Incarnation::decode(input)?,
+            start: Option::decode(input)?.map_or(Start::Join, Start::Found),
+        })
+    }
 }
 
 /// What survived: read from the journal and the store before opening.

@@ -7,9 +7,9 @@ use crate::note::{ClockReading, Digest, Fact, Note};
 use bytes::Bytes;
 use quorate_protocol::{
     Batch, Decision, Footprint, Gate, Input, LinkState, MembersChange, Output, Picture, ReadToken, Recordable, Refusal,
-    Refused, Replica, Setup, Start, TransferOutcome,
+    Refused, Replica, Setup, TransferOutcome,
 };
-use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Ticket, Time};
+use quorate_types::{Ticket, Time};
 use quorate_wire::{Reader, Wire, WireError, put_bytes, put_u64};
 
 /// The clock of the note before; notes say how much later they are.
@@ -295,15 +295,7 @@ pub(crate) fn encode_picture<R: Recordable>(
     out: &mut Vec<u8>,
 ) {
     let Picture { setup, replica, gate, last_ticket } = picture;
-    setup.cluster.encode(out);
-    setup.me.encode(out);
-    setup.disk.encode(out);
-    setup.incarnation.encode(out);
-    match setup.start {
-        Start::Found(members) => Some(members),
-        Start::Join => None,
-    }
-    .encode(out);
+    setup.encode(out);
     last_ticket.encode(out);
     gate.map(|message| R::message_with_batches(message, shorten)).encode(out);
     replica.with_batches(shorten).encode(out);
@@ -312,13 +304,7 @@ pub(crate) fn encode_picture<R: Recordable>(
 pub(crate) fn decode_picture<R: Recordable>(input: &mut Reader) -> Result<Picture<R>, WireError> {
     let mut expander = Expander::default();
     let mut expand = |short_form: Bytes| expander.expand(short_form);
-    let setup = Setup {
-        cluster: ClusterId::decode(input)?,
-        me: NodeId::decode(input)?,
-        disk: DiskId::decode(input)?,
-        incarnation: Incarnation::decode(input)?,
-        start: Option::decode(input)?.map_or(Start::Join, Start::Found),
-    };
+    let setup = Setup::decode(input)?;
     let last_ticket = Ticket::decode(input)?;
     let gate = Gate::<R::Message>::decode(input)?.map(|message| R::message_with_batches(message, &mut expand));
     let replica = R::decode(input)?.with_batches(&mut expand);

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use quorate_keyspace::{Keyspace, KeyspaceError, LeaseAnswer, LeaseErrand, Query, Reply, Request};
 use quorate_machine::{ClientBounds, ClientCommand, ClientId};
 use quorate_node::{AskError, Consistency, RequestError};
-use quorate_protocol::{Replica, Role};
-use quorate_raft::Raft;
+use quorate_protocol::Role;
 use quorate_runtime::{NodeHandle, Observation, Observer, RuntimeStatus};
 use quorate_server::{
     Backend, BackendError, Backup, Header, LocalView, MemberList, MembershipChange, NodeCounts, NodeDetail, NodeStatus,
@@ -75,6 +74,7 @@ pub(crate) struct KeyspaceBackend {
     cluster: u64,
     me: u64,
     name: String,
+    protocol: &'static str,
     quota_backend_bytes: u64,
     rules: MembershipRules,
     live: Arc<Live>,
@@ -87,6 +87,7 @@ pub(crate) struct Unconnected {
     cluster: u64,
     me: u64,
     name: String,
+    protocol: &'static str,
     quota_backend_bytes: u64,
     rules: MembershipRules,
     live: Arc<Live>,
@@ -96,8 +97,8 @@ pub(crate) struct Unconnected {
 impl Unconnected {
     /// Connects it.
     pub(crate) fn with_handle(self, handle: NodeHandle<Keyspace>) -> KeyspaceBackend {
-        let Unconnected { cluster, me, name, quota_backend_bytes, rules, live, watches } = self;
-        KeyspaceBackend { cluster, me, name, quota_backend_bytes, rules, live, watches, handle }
+        let Unconnected { cluster, me, name, protocol, quota_backend_bytes, rules, live, watches } = self;
+        KeyspaceBackend { cluster, me, name, protocol, quota_backend_bytes, rules, live, watches, handle }
     }
 }
 
@@ -115,6 +116,7 @@ impl KeyspaceBackend {
             cluster: identity.cluster.0,
             me: identity.me.0,
             name: plan.name.clone(),
+            protocol: plan.protocol.name(),
             quota_backend_bytes: plan.quota_backend_bytes,
             rules: MembershipRules { learners_max: plan.learners_max, strict: plan.strict_reconfiguration },
             live,
@@ -323,7 +325,7 @@ impl KeyspaceBackend {
         let particulars = said.map(|(name, value)| ((*name).to_owned(), value.clone()));
         NodeDetail {
             name: self.name.clone(),
-            protocol: Raft::PROTOCOL.to_owned(),
+            protocol: self.protocol.to_owned(),
             role: role_of(&status.node).to_owned(),
             incarnation: status.node.incarnation.0,
             first_index: protocol.first.0,

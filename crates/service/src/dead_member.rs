@@ -28,7 +28,10 @@ pub enum InspectError {
         why: JournalError,
     },
     /// Another protocol's.
-    #[error("{directory} holds the records of {protocol}, and this release reads those of raft")]
+    #[error(
+        "{directory} holds the records of {protocol}, and of a stopped member this release reads only those of raft; \
+         a member that runs is looked at with `quorate status`, and saved with `etcdctl snapshot save`"
+    )]
     Protocol {
         /// Which.
         directory: String,

@@ -3,8 +3,7 @@
 use crate::identity::Founder;
 use crate::member::MemberError;
 use crate::plan::{Entry, Plan};
-use quorate_protocol::{Replica, Start};
-use quorate_raft::Raft;
+use quorate_protocol::Start;
 use quorate_runtime::{Introduction, address_of, ask_members, founded_as};
 use quorate_types::{ClusterId, Member, NodeId};
 use std::time::{Duration, Instant};
@@ -84,8 +83,11 @@ async fn ask_to_join(plan: &Plan, members: &[Founder]) -> Result<(ClusterId, Mem
 /// As etcd: the members named at the start must be exactly those the cluster lists, so that a typing error is found before it
 /// does harm.
 fn find_me(plan: &Plan, members: &[Founder], told: &Introduction) -> Result<(ClusterId, Member), String> {
-    if told.protocol != Raft::PROTOCOL {
-        return Err(format!("the cluster runs {}, this member {}", told.protocol, Raft::PROTOCOL));
+    if told.protocol != plan.protocol.name() {
+        return Err(format!(
+            "the cluster runs {}, this member {}: start it with --protocol {0}",
+            told.protocol, plan.protocol
+        ));
     }
     let named = addresses(members.iter().map(|member| &member.peer_urls));
     let listed = addresses(told.members.members().iter().map(|member| &member.peer_urls));

@@ -7,6 +7,8 @@
 //! | file | what is there |
 //! |---|---|
 //! | `plan.rs` | [`Plan`]: everything one member is told |
+//! | `protocol.rs` | [`Protocol`]: chosen by name, once |
+//! | `served.rs` | what a member asks of a protocol beyond the seam, and what each makes of the settings |
 //! | `identity.rs` | how founders draw the same ids from the same words |
 //! | `member.rs` | [`Member`]: the thread, its start and its end |
 //! | `entry.rs` | who a member is: by its data, as a founder, or as the cluster it joins says |
@@ -25,8 +27,10 @@ mod local_cluster;
 mod member;
 mod membership;
 mod plan;
+mod protocol;
 mod recover;
 mod restore;
+mod served;
 mod snapshot_file;
 
 pub use dead_member::{DeadMember, InspectError};
@@ -34,9 +38,11 @@ pub use identity::{Founder, cluster_id, founding_membership, node_id};
 pub use local_cluster::{LocalCluster, Reservation};
 pub use member::{Member, MemberError};
 pub use plan::{Entry, Plan};
+pub use protocol::{Protocol, UnknownProtocol};
 pub use quorate_raft::LeaseReads;
 pub use quorate_runtime::{RecordingPlan, StopCause};
 pub use quorate_server::{ServerConfig, WatchLimits};
 pub use recover::{RecoverError, Recovered, Survivors, Tail};
 pub use restore::{RestoreError, RevisionBump};
+pub use served::Unsupported;
 pub use snapshot_file::{SnapshotFile, SnapshotFileError, SnapshotSummary};

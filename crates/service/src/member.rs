@@ -3,9 +3,9 @@
 use crate::backend::KeyspaceBackend;
 use crate::entry::{Identity, identify};
 use crate::plan::Plan;
+use crate::served::{Served, Unsupported};
 use quorate_keyspace::{Keyspace, KeyspaceDutyConfig};
 use quorate_node::{NodeConfig, WITNESS_SEGMENT_BYTES};
-use quorate_raft::{Config as RaftConfig, Raft};
 use quorate_runtime::{Observer, Recorder, Running, RuntimeConfig, StartError, StopCause, start};
 use quorate_server::{ConfigError, ServeError};
 use quorate_types::NodeId;
@@ -49,6 +49,9 @@ pub enum MemberError {
     /// A limit of the front makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The protocol cannot do what the plan wants of it.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
     /// There is no socket for clients.
     #[error("no listener for clients")]
     NoListener,
@@ -86,6 +89,7 @@ impl Member {
         peer_listeners: Vec<TcpListener>,
     ) -> Result<Member, MemberError> {
         plan.server.check()?;
+        plan.check_protocol()?;
         if client_listeners.is_empty() {
             return Err(MemberError::NoListener);
         }
@@ -178,7 +182,7 @@ async fn run(
     };
     let me = identity.me;
     let (backend, observer) = KeyspaceBackend::prepare(&plan, &identity);
-    let running = open(&plan, identity, peer_listeners, observer)?;
+    let running = (plan.protocol.ways().open)(&plan, identity, peer_listeners, observer)?;
     let handle = running.handle.clone();
     let backend = Arc::new(backend.with_handle(handle.clone()));
     let watchers_served = {
@@ -227,30 +231,19 @@ fn into_tokio(listeners: Vec<TcpListener>) -> Result<Vec<tokio::net::TcpListener
     prepared.map_err(|source| MemberError::System { what: "cannot use a socket", source })
 }
 
-fn open(
+/// Opens and runs the node that the plan describes, over this protocol.
+pub(crate) fn open<R: Served>(
     plan: &Plan,
     identity: Identity,
     peers: Vec<tokio::net::TcpListener>,
     observer: Observer<Keyspace>,
 ) -> Result<Running<Keyspace>, MemberError> {
-    let defaults = RaftConfig::default();
-    let raft = RaftConfig {
-        keep_log_entries: plan.snapshot_catchup_entries,
-        // What is not kept is dropped soon.
-        compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
-        election_timeout: plan.election_timeout,
-        heartbeat_interval: plan.heartbeat_interval,
-        lease_reads: plan.lease_reads,
-        priority: plan.leader_priority,
-        disk_stall_timeout: plan.disk_stall_timeout,
-        undecided_bytes: plan.uncommitted_bytes_max,
-        ..defaults
-    };
+    let settings = R::settings(plan)?;
     if let Some(leases) = plan.lease_reads {
         // What safety rests on is worth a warning, not only a line among others.
         tracing::warn!("{}", leases.assumption(plan.election_timeout));
     }
-    let mut node = NodeConfig::new(raft);
+    let mut node = NodeConfig::new(settings);
     node.tracing = plan.tracing;
     node.checkpoint.after_slots = plan.snapshot_count;
     node.low_space_bytes = plan.low_space_bytes;
@@ -261,7 +254,7 @@ fn open(
     node.machine.max_batch_commands = plan.max_batch_commands;
     node.machine.max_batch_wait = plan.max_batch_wait;
     node.machine.max_payload_bytes = plan.server.max_request_bytes.saturating_add(COMMAND_OVERHEAD_BYTES);
-    let config = RuntimeConfig::<Raft, Keyspace> {
+    let config = RuntimeConfig::<R, Keyspace> {
         duty: KeyspaceDutyConfig {
             member: identity.me.0,
             quota_bytes: plan.quota_backend_bytes,
@@ -279,5 +272,5 @@ fn open(
         queued_messages_max: QUEUED_MESSAGES_MAX,
         recorder: plan.recording.clone().map(Recorder::new),
     };
-    start::<Raft, Keyspace>(config, peers, observer).map_err(MemberError::Start)
+    start::<R, Keyspace>(config, peers, observer).map_err(MemberError::Start)
 }

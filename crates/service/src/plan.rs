@@ -1,8 +1,10 @@
 //! What one member is told before it starts.
 
 use crate::identity::Founder;
+use crate::protocol::Protocol;
+use crate::served::Unsupported;
 use quorate_machine::MachineConfig;
-use quorate_raft::{Config as RaftConfig, LeaseReads};
+use quorate_raft::LeaseReads;
 use quorate_runtime::RecordingPlan;
 use quorate_server::ServerConfig;
 use quorate_types::{ClusterId, Membership, NodeId};
@@ -39,6 +41,8 @@ pub struct Plan {
     pub data_directory: PathBuf,
     /// How it came to belong to its cluster.
     pub entry: Entry,
+    /// What replicates the store.
+    pub protocol: Protocol,
     /// Where the other members reach this one.
     pub peer_urls: Vec<String>,
     /// Where clients are told to reach this member.
@@ -54,8 +58,9 @@ pub struct Plan {
     pub leader_priority: u8,
     /// A leader whose disk finishes nothing for so long hands over; `None` for half of the election timeout. Less than that.
     pub disk_stall_timeout: Option<Duration>,
-    /// A leader refuses writes while more bytes than this are in its log and not yet on a majority of disks.
-    pub uncommitted_bytes_max: u64,
+    /// A leader refuses writes while more bytes than this are in its log and not yet on a majority of disks; `None` for the
+    /// protocol's own bound.
+    pub uncommitted_bytes_max: Option<u64>,
     /// The payloads of the writes that share one entry of the log; a larger write has one to itself.
     pub max_batch_bytes: usize,
     /// How many writes share one entry of the log.
@@ -103,6 +108,7 @@ impl Plan {
             name: name.to_owned(),
             data_directory,
             entry,
+            protocol: Protocol::default(),
             peer_urls: Vec::new(),
             client_urls: Vec::new(),
             heartbeat_interval: Duration::from_millis(100),
@@ -110,7 +116,7 @@ impl Plan {
             lease_reads: None,
             leader_priority: 0,
             disk_stall_timeout: None,
-            uncommitted_bytes_max: RaftConfig::default().undecided_bytes,
+            uncommitted_bytes_max: None,
             max_batch_bytes: MachineConfig::default().max_batch_bytes,
             max_batch_commands: MachineConfig::default().max_batch_commands,
             max_batch_wait: MachineConfig::default().max_batch_wait,
@@ -124,5 +130,13 @@ impl Plan {
             recording: None,
             server: ServerConfig::default(),
         }
+    }
+
+    /// Whether the protocol can do all that is wanted of it here.
+    ///
+    /// # Errors
+    /// The first that it cannot do, by name.
+    pub fn check_protocol(&self) -> Result<(), Unsupported> {
+        (self.protocol.ways().check)(self)
     }
 }

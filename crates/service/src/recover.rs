@@ -7,12 +7,13 @@
 
 use crate::dead_member::{DeadMember, InspectError};
 use crate::plan::{Entry, Plan};
+use crate::protocol::Protocol;
 use crate::restore::{RestoreError, RevisionBump, boot_of, refuse_used, write_founder};
 use quorate_keyspace::{Keyspace, LogPlace, Reply, Request};
 use quorate_machine::Staged;
 use quorate_node::Restoration;
 use quorate_quorum::Quorum;
-use quorate_raft::{Configuration, Entry as LogEntry, Payload, founded_behind_term};
+use quorate_raft::{Configuration, Entry as LogEntry, Payload, Raft, founded_behind_term};
 use quorate_types::{ClusterId, NodeId, Slot};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -317,6 +318,13 @@ impl Survivors {
             return Err(RecoverError::Identity(why.to_owned()));
         }
         self.check_identity(*cluster, *me)?;
+        if plan.protocol != Protocol::Raft {
+            let why = format!(
+                "what is left of a cluster that ran raft is recovered into one that does, not {}",
+                plan.protocol
+            );
+            return Err(RecoverError::Identity(why));
+        }
         refuse_used(plan)?;
         let (chosen, decided) = (self.chosen(), self.known_decided());
         let through = match tail {
@@ -337,7 +345,7 @@ impl Survivors {
         let (records, anchor) = founded_behind_term(members, slot, term);
         let boot = boot_of(*cluster, *me, members)?;
         let state = Staged::of_new_cluster(state, slot);
-        write_founder(plan, &Restoration { boot: &boot, state: &state, records: &records, anchor: &anchor })?;
+        write_founder::<Raft>(plan, &Restoration { boot: &boot, state: &state, records: &records, anchor: &anchor })?;
         Ok(Recovered {
             revision: bumped,
             revision_before,

@@ -1,13 +1,13 @@
 //! A new cluster out of a snapshot: the data directory of one founding member.
 
 use crate::plan::{Entry, Plan};
+use crate::served::{Served, Unsupported};
 use crate::snapshot_file::SnapshotFile;
 use quorate_disk::DiskError;
 use quorate_keyspace::Keyspace;
 use quorate_machine::Staged;
 use quorate_node::{Boot, BootError, NodeConfig, Restoration, write_restored};
 use quorate_protocol::Start;
-use quorate_raft::{Config as RaftConfig, Raft, founded_behind};
 use quorate_runtime::{DirectoryLock, FileDisk};
 use quorate_types::{ClusterId, DiskId, Membership, NodeId, Slot};
 use std::num::NonZeroU64;
@@ -36,6 +36,9 @@ pub enum RestoreError {
     /// The plan is one of a member that joins a cluster, and those get their state from it.
     #[error("a restored member founds a new cluster; --initial-cluster-state existing joins one")]
     Joins,
+    /// The protocol cannot do what the plan wants of it.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
     /// The revision would leave its range.
     #[error("revision {revision} cannot be raised by {by}")]
     Revision {
@@ -72,9 +75,8 @@ impl SnapshotFile {
         // Leases are told apart by the slots of their grants: the new log goes on behind those.
         let applied = header.applied.max(Slot(1));
         let state = Staged::of_new_cluster(state, applied);
-        let (records, anchor) = founded_behind(members, applied);
         let boot = boot_of(*cluster, *me, members)?;
-        write_founder(plan, &Restoration { boot: &boot, state: &state, records: &records, anchor: &anchor })?;
+        (plan.protocol.ways().restore)(plan, &boot, members, &state)?;
         Ok(revision)
     }
 }
@@ -89,11 +91,14 @@ pub(crate) fn boot_of(cluster: ClusterId, me: NodeId, members: &Membership) -> R
 }
 
 /// Writes the plan's data directory, which must have been found empty.
-pub(crate) fn write_founder(plan: &Plan, restoration: &Restoration<'_, Raft, Keyspace>) -> Result<(), RestoreError> {
+pub(crate) fn write_founder<R: Served>(
+    plan: &Plan,
+    restoration: &Restoration<'_, R, Keyspace>,
+) -> Result<(), RestoreError> {
+    let config = NodeConfig::new(R::settings(plan)?);
     let _lock = DirectoryLock::take(&plan.data_directory)?;
     let mut journal = FileDisk::open(&plan.data_directory.join("journal"))?;
     let mut store = FileDisk::open(&plan.data_directory.join("store"))?;
-    let config = NodeConfig::new(RaftConfig::default());
     write_restored(restoration, &config, &mut journal, &mut store).map_err(RestoreError::Write)
 }
 

@@ -58,12 +58,14 @@
 //! | `membership.rs` | wishes judged, learners promoted, whom to reach |
 //! | `recovery.rs`, `restored.rs` | opening from records; those of a cluster that begins with a state it was given |
 //! | `message.rs`, `record.rs`, `rules.rs` | what goes over the wire, onto disk, into the trace |
+//! | `picture.rs` | the whole replica as bytes, for recordings |
 
 mod closing;
 mod heir;
 mod inside;
 mod membership;
 mod message;
+mod picture;
 mod receiving;
 mod record;
 mod recovery;

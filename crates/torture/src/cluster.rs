@@ -442,7 +442,7 @@ impl Cluster {
 /// Settings that make rare things happen often.
 fn draw_flags(settings: &Settings) -> Vec<String> {
     let mut chance = Chance::new(settings.seed, "flags");
-    let mut flags = vec!["--log-level=info".to_owned()];
+    let mut flags = vec!["--log-level=info".to_owned(), format!("--protocol={}", settings.protocol)];
     let mut draw = |flag: &str, values: &[u64]| {
         if let Some(value) = chance.pick(values).filter(|value| **value > 0) {
             flags.push(format!("--{flag}={value}"));
@@ -458,8 +458,8 @@ fn draw_flags(settings: &Settings) -> Vec<String> {
         // Far enough below what a small disk has, and above what is left when it is filled.
         draw("low-space-bytes", &[67_108_864]);
     }
-    // Monotonic clocks are left alone, so leases must be as good as asking a majority.
-    if chance.happens(30) {
+    // Monotonic clocks are left alone, so leases must be as good as asking a majority. Only raft has them.
+    if chance.happens(30) && settings.protocol == "raft" {
         flags.push(LEASE_READS.to_owned());
     }
     flags

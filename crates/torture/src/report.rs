@@ -313,6 +313,7 @@ mod tests {
     fn a_run_in_which_little_happened_is_no_evidence_and_a_violation_is_one_all_the_same() {
         let settings = Settings {
             nodes: 3,
+            protocol: "raft".to_owned(),
             duration: Duration::from_secs(20),
             faults: [FaultKind::Kill].into(),
             seed: 1,

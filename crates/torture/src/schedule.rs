@@ -290,6 +290,7 @@ mod tests {
     fn settings(seed: u64, seconds: u64, faults: &[FaultKind]) -> Settings {
         Settings {
             nodes: 3,
+            protocol: "raft".to_owned(),
             duration: Duration::from_secs(seconds),
             faults: faults.iter().copied().collect(),
             seed,

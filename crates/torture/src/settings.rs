@@ -71,6 +71,8 @@ pub struct Settings {
     pub nodes: usize,
     /// How long clients work and faults happen; healing and judging come on top.
     pub duration: Duration,
+    /// What replicates the store, as `serve --protocol` names it.
+    pub protocol: String,
     /// Which faults.
     pub faults: BTreeSet<FaultKind>,
     /// Draws the schedule, the workload and the members' settings.
@@ -120,6 +122,7 @@ mod tests {
     fn settings_that_make_no_sense_are_refused_by_name() {
         let good = Settings {
             nodes: 3,
+            protocol: "raft".to_owned(),
             duration: Duration::from_secs(20),
             faults: BTreeSet::new(),
             seed: 1,

@@ -27,13 +27,13 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Farewell {
     /// It has the log up to the end of its epoch, and others may need it.
-    serves: bool,
+    pub serves: bool,
     /// New voters that said that their epoch has begun.
-    started: BTreeSet<NodeId>,
+    pub started: BTreeSet<NodeId>,
     /// For so many intervals more it stays, so that what it owes can leave.
-    lingers: u32,
+    pub lingers: u32,
     /// It has nothing left to do, and says so at the end of this batch.
-    goes: bool,
+    pub goes: bool,
 }
 
 impl Viewstamped {

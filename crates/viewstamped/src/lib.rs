@@ -92,6 +92,7 @@
 //! | `log.rs`, `entry.rs`, `view.rs` | the log, its entries, views and configurations |
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
+//! | `picture.rs` | the whole replica as bytes, for recordings |
 //!
 //! | `twin.rs`, `twin/` | for tests: the paper's recovery and its state transfer, which lose what was committed |
 //!
@@ -106,10 +107,12 @@ mod invariants;
 mod log;
 mod message;
 mod normal;
+mod picture;
 mod read;
 mod record;
 mod recovery;
 mod replica;
+mod restored;
 pub mod rules;
 mod snapshot;
 mod state_transfer;
@@ -125,4 +128,5 @@ pub use log::Log;
 pub use message::Message;
 pub use record::{Anchor, Record};
 pub use replica::{Timer, Viewstamped};
+pub use restored::founded_behind;
 pub use view::{Configuration, View};

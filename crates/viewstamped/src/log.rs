@@ -31,6 +31,11 @@ impl Log {
         self.base
     }
 
+    /// In force at the base.
+    pub(crate) fn base_configuration(&self) -> &Configuration {
+        &self.base_configuration
+    }
+
     /// The first slot kept, if any is.
     #[must_use]
     pub fn first(&self) -> Slot {

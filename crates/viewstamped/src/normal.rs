@@ -35,17 +35,17 @@ pub(crate) struct Progress {
     /// The last slot of every prepare that is not answered.
     pub unanswered: VecDeque<Slot>,
     pub answered_round: u64,
-    told_commit: Slot,
-    told_round: u64,
+    pub told_commit: Slot,
+    pub told_round: u64,
     /// A sign of life is owed.
     pub due: bool,
     /// It answered since the last heartbeat.
-    heard: bool,
-    heard_before: bool,
+    pub heard: bool,
+    pub heard_before: bool,
     /// It answered in the last interval, and has everything that was in the log at its beginning.
     pub keeps_up: bool,
-    matched_before: Slot,
-    last_before: Slot,
+    pub matched_before: Slot,
+    pub last_before: Slot,
 }
 
 /// What a backup keeps.
@@ -55,7 +55,7 @@ pub(crate) struct Backup {
     pub owes: bool,
     /// The latest round heard of.
     pub round: u64,
-    answered_round: u64,
+    pub answered_round: u64,
 }
 
 impl Backup {

@@ -16,26 +16,26 @@ use std::collections::VecDeque;
 
 /// A read and the node that will serve it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct WaitingRead {
-    token: ReadToken,
-    reader: NodeId,
+pub(crate) struct WaitingRead {
+    pub(crate) token: ReadToken,
+    pub(crate) reader: NodeId,
 }
 
 /// Reads at the primary.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct WaitingReads {
     /// They came since the last round began, or before the commit mark was up to date.
-    held: Vec<WaitingRead>,
+    pub(crate) held: Vec<WaitingRead>,
     /// They wait for a quorum to answer their round. Rounds ascend.
-    confirming: VecDeque<Confirming>,
+    pub(crate) confirming: VecDeque<Confirming>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Confirming {
-    round: u64,
+pub(crate) struct Confirming {
+    pub(crate) round: u64,
     /// The commit mark when the round began.
-    slot: Slot,
-    reads: Vec<WaitingRead>,
+    pub(crate) slot: Slot,
+    pub(crate) reads: Vec<WaitingRead>,
 }
 
 impl WaitingReads {

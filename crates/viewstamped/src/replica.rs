@@ -55,10 +55,10 @@ pub(crate) enum Stage {
 /// What `Lead` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ToldLead {
-    view: View,
-    primary: Option<NodeId>,
-    ready: bool,
-    settled: bool,
+    pub(crate) view: View,
+    pub(crate) primary: Option<NodeId>,
+    pub(crate) ready: bool,
+    pub(crate) settled: bool,
 }
 
 /// One member of a cluster.

@@ -24,9 +24,9 @@ pub struct Connection {
 /// The follower's end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Receiving {
-    next: u64,
+    pub(crate) next: u64,
     /// They came early.
-    held: BTreeMap<u64, LeaderWord>,
+    pub(crate) held: BTreeMap<u64, LeaderWord>,
 }
 
 /// Something is lost: only another connection helps.

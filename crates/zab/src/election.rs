@@ -14,15 +14,15 @@ const DOUBLINGS_MOST: u32 = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Election {
     /// The best vote seen in this round.
-    vote: Option<Vote>,
+    pub(crate) vote: Option<Vote>,
     /// The votes of others who look, in this round.
-    tally: BTreeMap<NodeId, Vote>,
+    pub(crate) tally: BTreeMap<NodeId, Vote>,
     /// What others say who do not look: for whom, since which round, as what.
-    outside: BTreeMap<NodeId, (NodeId, u64, Standing)>,
+    pub(crate) outside: BTreeMap<NodeId, (NodeId, u64, Standing)>,
     /// Its vote has a quorum, and it waits for a better one.
-    finalizing: bool,
+    pub(crate) finalizing: bool,
     /// So often it told its vote and heard nothing new.
-    repeated: u32,
+    pub(crate) repeated: u32,
 }
 
 impl Election {

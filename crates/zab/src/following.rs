@@ -46,7 +46,7 @@ pub(crate) struct Following {
     pub(crate) vote: Vote,
     pub(crate) connection: Connection,
     pub(crate) stage: Stage,
-    receiving: Receiving,
+    pub(crate) receiving: Receiving,
     /// The latest commit heard of before UPTODATE.
     pub(crate) heard_commit: Slot,
 }

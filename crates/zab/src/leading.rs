@@ -62,7 +62,7 @@ pub(crate) enum PeerStage {
 pub(crate) struct Peer {
     pub(crate) connection: Connection,
     /// So many words were said.
-    sequence: u64,
+    pub(crate) sequence: u64,
     pub(crate) stage: PeerStage,
     pub(crate) accepted_epoch: u32,
     /// The end of its history, as it said last.
@@ -125,7 +125,7 @@ pub(crate) struct Leadership {
     pub(crate) round: u64,
     pub(crate) reads: WaitingReads,
     /// Heard from since the last check.
-    heard: BTreeSet<NodeId>,
+    pub(crate) heard: BTreeSet<NodeId>,
 }
 
 impl Leadership {

@@ -98,6 +98,7 @@
 //! | `log.rs`, `zxid.rs` | the history |
 //! | `message.rs`, `wire.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
+//! | `picture.rs` | the whole replica as bytes, for recordings |
 //!
 //! Absent: handing leadership to somebody named (phase 0 finds the best history, and cannot be told whom), observers that are told only what
 //! is committed, weights and groups of voters, witnesses.
@@ -115,6 +116,7 @@ mod invariants;
 mod leading;
 mod log;
 mod message;
+mod picture;
 mod read;
 mod record;
 mod recovery;

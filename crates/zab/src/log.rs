@@ -1,8 +1,10 @@
 //! The history a node holds.
 
 use crate::zxid::{Mark, Txn, Zxid};
+use bytes::Bytes;
 use quorate_protocol::Landmarks;
 use quorate_types::{Slot, Ticket};
+use quorate_wire::{Reader, Wire, WireError};
 use std::collections::VecDeque;
 
 /// So many landmarks are kept, about.
@@ -122,10 +124,32 @@ impl Log {
         self.written.forget_before(base.slot.next(), LANDMARKS_KEPT);
     }
 
+    /// The same log with every batch of commands in it changed.
+    pub(crate) fn with_batches(self, change: &mut dyn FnMut(Bytes) -> Bytes) -> Log {
+        let txns = self.txns.into_iter().map(|txn| txn.with_batch(change)).collect();
+        Log::of(self.base, txns, self.written)
+    }
+
+    fn of(base: Mark, txns: VecDeque<Txn>, written: Landmarks) -> Log {
+        let bytes = txns.iter().map(Txn::bytes).sum();
+        Log { base, txns, bytes, written }
+    }
+
     /// The write under which everything held was written, or a later one; `None` where nothing is held.
     #[must_use]
     pub fn first_ticket(&self) -> Option<Ticket> {
         (!self.txns.is_empty()).then(|| self.written.ticket_for(self.base.slot.next()))
+    }
+}
+
+impl Wire for Log {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.base.encode(out);
+        self.txns.encode(out);
+        self.written.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Log, WireError> {
+        Ok(Log::of(Wire::decode(input)?, Wire::decode(input)?, Wire::decode(input)?))
     }
 }
 

@@ -14,9 +14,9 @@ pub(crate) type WaitingRead = (ReadToken, NodeId);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct WaitingReads {
     /// They came since the last round began.
-    held: Vec<WaitingRead>,
+    pub(crate) held: Vec<WaitingRead>,
     /// They wait for this round to be confirmed, and may then be read at this slot.
-    confirming: Option<(u64, Slot, Vec<WaitingRead>)>,
+    pub(crate) confirming: Option<(u64, Slot, Vec<WaitingRead>)>,
 }
 
 impl WaitingReads {

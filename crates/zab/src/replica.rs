@@ -71,10 +71,10 @@ pub(crate) enum Serving {
 /// What `Lead` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ToldLead {
-    era: u64,
-    leader: Option<NodeId>,
-    ready: bool,
-    settled: bool,
+    pub(crate) era: u64,
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) ready: bool,
+    pub(crate) settled: bool,
 }
 
 /// One member of one configuration of a Zab cluster.

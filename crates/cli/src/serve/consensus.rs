@@ -20,17 +20,18 @@ impl Settings {
         plan.max_batch_bytes = self.max_batch_bytes.unwrap_or(plan.max_batch_bytes);
         plan.max_batch_commands = self.max_batch_commands.unwrap_or(plan.max_batch_commands);
         plan.max_batch_wait = self.batch_wait(plan.heartbeat_interval)?;
-        plan.uncommitted_bytes_max = self.uncommitted_bytes_max.unwrap_or(plan.uncommitted_bytes_max);
+        plan.uncommitted_bytes_max = self.uncommitted_bytes_max;
         ensure!(plan.max_batch_commands > 0, "--max-batch-commands must be at least 1");
         ensure!(plan.max_batch_bytes > 0, "--max-batch-bytes must be at least 1");
         ensure!(plan.max_batch_bytes <= MAX_BATCH_BYTES, "--max-batch-bytes may be at most {MAX_BATCH_BYTES}");
-        ensure!(
-            plan.uncommitted_bytes_max >= plan.max_batch_bytes as u64,
-            "--uncommitted-bytes-max {} must be at least --max-batch-bytes {}, or no batch is ever full",
-            plan.uncommitted_bytes_max,
-            plan.max_batch_bytes
-        );
-        Ok(())
+        if let Some(bound) = plan.uncommitted_bytes_max {
+            ensure!(
+                bound >= plan.max_batch_bytes as u64,
+                "--uncommitted-bytes-max {bound} must be at least --max-batch-bytes {}, or no batch is ever full",
+                plan.max_batch_bytes
+            );
+        }
+        Ok(plan.check_protocol()?)
     }
 
     fn intervals(&self) -> Result<(Duration, Duration)> {
@@ -89,6 +90,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_service::Protocol;
 
     fn planned(settings: Settings) -> Result<Plan> {
         settings.plan().map(|plan| plan.member)
@@ -136,7 +138,7 @@ mod tests {
         let tight = Settings { uncommitted_bytes_max: Some(1000), ..Settings::default() };
         assert!(refusal(tight.clone()).contains("must be at least --max-batch-bytes 1048576"));
         let both = planned(Settings { max_batch_bytes: Some(1000), ..tight }).unwrap();
-        assert_eq!((both.uncommitted_bytes_max, both.max_batch_bytes), (1000, 1000));
+        assert_eq!((both.uncommitted_bytes_max, both.max_batch_bytes), (Some(1000), 1000));
         let none = Settings { max_batch_bytes: Some(0), ..Settings::default() };
         assert!(refusal(none).contains("--max-batch-bytes must be at least 1"));
         let huge = Settings { max_batch_bytes: Some(1 << 30), ..Settings::default() };
@@ -145,6 +147,19 @@ mod tests {
         assert!(refusal(none).contains("--max-batch-commands"));
         let absurd = Settings { heartbeat_interval: Some(u64::MAX), ..Settings::default() };
         assert!(refusal(absurd).contains("at least 10 times"));
+    }
+
+    #[test]
+    fn a_protocol_is_named_as_a_flag_or_in_a_file_and_asked_for_nothing_it_cannot_do() {
+        assert_eq!(planned(Settings::default()).unwrap().protocol, Protocol::Raft);
+        let zab = Settings::from_yaml("protocol: zab\n").unwrap();
+        assert_eq!(planned(zab.clone()).unwrap().protocol, Protocol::Zab);
+        let leases = Settings { lease_reads: Some(true), ..zab.clone() };
+        assert_eq!(refusal(leases), "zab answers no reads by lease: leave --lease-reads out");
+        let bounded = Settings { uncommitted_bytes_max: Some(1 << 30), ..zab };
+        assert!(refusal(bounded).contains("leave --uncommitted-bytes-max out"));
+        let unknown = Settings { protocol: Some("pbft".to_owned()), ..Settings::default() };
+        assert!(refusal(unknown).contains("--protocol pbft: a store can be served over raft, multi-paxos"));
     }
 
     #[test]

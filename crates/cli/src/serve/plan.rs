@@ -1,8 +1,8 @@
 //! From settings to a plan that makes sense, or one sentence that says why not.
 
 use super::settings::Settings;
-use anyhow::{Result, bail, ensure};
-use quorate_service::{Entry, Founder, Plan, cluster_id, founding_membership, node_id};
+use anyhow::{Result, anyhow, bail, ensure};
+use quorate_service::{Entry, Founder, Plan, Protocol, UnknownProtocol, cluster_id, founding_membership, node_id};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,8 +34,7 @@ impl Settings {
             !name.is_empty() && !name.contains(['=', ',']),
             "--name `{name}` must not be empty nor contain `=` or `,`"
         );
-        let protocol = self.protocol.as_deref().unwrap_or("raft");
-        ensure!(protocol == "raft", "--protocol {protocol}: this version serves raft only");
+        let protocol = protocol_of(self.protocol.as_deref())?;
         let listen_client =
             urls("--listen-client-urls", self.listen_client_urls.as_deref().unwrap_or("http://127.0.0.1:2379"))?;
         let listen_peer =
@@ -53,6 +52,7 @@ impl Settings {
         let log_level = log_level(self.log_level.as_deref().unwrap_or("info"))?;
         let data_directory = self.data_dir.unwrap_or_else(|| PathBuf::from(format!("{name}.quorate")));
         let mut member = Plan {
+            protocol,
             peer_urls,
             client_urls: advertised("--advertise-client-urls", self.advertise_client_urls, &listen_client)?,
             quota_backend_bytes: limits.quota_backend_bytes,
@@ -78,6 +78,13 @@ impl Settings {
             log_json: log_json(self.log_format.as_deref().unwrap_or("text"))?,
         })
     }
+}
+
+/// Raft unless another is named.
+pub fn protocol_of(name: Option<&str>) -> Result<Protocol> {
+    name.map_or(Ok(Protocol::default()), |name| {
+        name.parse().map_err(|error: UnknownProtocol| anyhow!("--protocol {error}"))
+    })
 }
 
 /// The founding members as `--initial-cluster` names them.
@@ -267,7 +274,5 @@ mod tests {
         assert!(refusal(secret).contains("TLS is not there yet"));
         let neither = Settings { initial_cluster_state: Some("old".to_owned()), ..Settings::default() };
         assert!(refusal(neither).contains("new or existing is wanted"));
-        let other = Settings { protocol: Some("zab".to_owned()), ..Settings::default() };
-        assert!(refusal(other).contains("raft only"));
     }
 }

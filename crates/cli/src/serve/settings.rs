@@ -19,7 +19,7 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// The consensus protocol; only raft in this version [default: raft]
+    /// What replicates the store, alike at all members and for life: raft, multi-paxos, viewstamped or zab [default: raft]
     #[arg(long, env = "QUORATE_PROTOCOL")]
     pub protocol: Option<String>,
 

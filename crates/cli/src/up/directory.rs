@@ -2,6 +2,7 @@
 
 use crate::exit::usage;
 use anyhow::{Context, Result, bail, ensure};
+use quorate_service::Protocol;
 use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -24,12 +25,13 @@ pub struct ClusterFile {
 pub struct Wanted {
     nodes: Option<u16>,
     client_port: Option<u16>,
+    protocol: Option<Protocol>,
 }
 
 impl ClusterFile {
     /// From the flags.
-    pub fn wanted(nodes: Option<&str>, client_port: Option<u16>) -> Wanted {
-        Wanted { nodes: nodes.and_then(|nodes| nodes.parse().ok()), client_port }
+    pub fn wanted(nodes: Option<&str>, client_port: Option<u16>, protocol: Option<Protocol>) -> Wanted {
+        Wanted { nodes: nodes.and_then(|nodes| nodes.parse().ok()), client_port, protocol }
     }
 }
 
@@ -53,19 +55,21 @@ pub fn prepare(directory: &Path, wanted: &Wanted, fresh: bool, yes: bool) -> Res
     let made = ClusterFile {
         nodes: wanted.nodes.unwrap_or(3),
         client_port: wanted.client_port.unwrap_or(2379),
-        protocol: "raft".to_owned(),
+        protocol: wanted.protocol.unwrap_or_default().name().to_owned(),
     };
     Ok(made)
 }
 
 fn agree(directory: &Path, found: ClusterFile, wanted: &Wanted) -> Result<ClusterFile> {
     let way_out = "leave the flag out, choose another --data-dir, or start over with --fresh";
-    ensure!(
-        found.protocol == "raft",
-        "{} holds a {} cluster; this version serves raft only",
-        directory.display(),
-        found.protocol
-    );
+    let protocol: Protocol = found.protocol.parse().with_context(|| format!("{} was made for", directory.display()))?;
+    if let Some(wanted) = wanted.protocol {
+        ensure!(
+            wanted == protocol,
+            "{} holds a cluster that runs {protocol}, not {wanted}; {way_out}",
+            directory.display()
+        );
+    }
     if let Some(nodes) = wanted.nodes {
         ensure!(
             nodes == found.nodes,
@@ -147,13 +151,17 @@ mod tests {
     #[test]
     fn a_directory_remembers_its_cluster_and_refuses_another_shape() {
         let directory = scratch("remembers");
-        let made = prepare(&directory, &ClusterFile::wanted(Some("1"), Some(4000)), false, false).unwrap();
+        let made = prepare(&directory, &ClusterFile::wanted(Some("1"), Some(4000), Some(Protocol::Zab)), false, false)
+            .unwrap();
         assert!(!directory.exists(), "a start that fails for another reason must leave no trap behind");
         remember(&directory, &made).unwrap();
         assert_eq!(prepare(&directory, &Wanted::default(), false, false).unwrap(), made);
-        let error = prepare(&directory, &ClusterFile::wanted(Some("3"), None), false, false).unwrap_err();
+        let error = prepare(&directory, &ClusterFile::wanted(Some("3"), None, None), false, false).unwrap_err();
         assert!(error.to_string().contains("holds a cluster of 1 nodes"), "{error}");
-        let again = prepare(&directory, &ClusterFile::wanted(Some("3"), None), true, true).unwrap();
+        let other = ClusterFile::wanted(None, None, Some(Protocol::Raft));
+        let error = prepare(&directory, &other, false, false).unwrap_err();
+        assert!(error.to_string().contains("holds a cluster that runs zab, not raft"), "{error}");
+        let again = prepare(&directory, &ClusterFile::wanted(Some("3"), None, None), true, true).unwrap();
         assert_eq!(again.nodes, 3);
         let _ = std::fs::remove_dir_all(directory);
     }

@@ -5,4 +5,5 @@ mod conformance;
 mod explore;
 mod golden;
 mod paper;
+mod picture;
 mod succession;

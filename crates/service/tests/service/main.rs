@@ -3,6 +3,7 @@
 
 mod members;
 mod membership;
+mod protocols;
 mod recover;
 mod restore;
 mod sessions;

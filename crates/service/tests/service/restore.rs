@@ -7,7 +7,7 @@ use quorate_server::proto::etcdserverpb::{
     DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
     RangeResponse, SnapshotRequest,
 };
-use quorate_service::{LocalCluster, RestoreError, RevisionBump, SnapshotFile, SnapshotFileError};
+use quorate_service::{LocalCluster, Protocol, RestoreError, RevisionBump, SnapshotFile, SnapshotFileError};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
@@ -72,6 +72,25 @@ async fn saved(file: &Path) -> (RangeResponse, u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_restored_from_one_file_are_a_new_cluster_with_its_keys_leases_and_revision() {
+    a_new_cluster_out_of_a_file_of_raft(Protocol::Raft).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_raft_saved_is_restored_over_multi_paxos() {
+    a_new_cluster_out_of_a_file_of_raft(Protocol::MultiPaxos).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_raft_saved_is_restored_over_viewstamped_replication() {
+    a_new_cluster_out_of_a_file_of_raft(Protocol::Viewstamped).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_raft_saved_is_restored_over_zab() {
+    a_new_cluster_out_of_a_file_of_raft(Protocol::Zab).await;
+}
+
+async fn a_new_cluster_out_of_a_file_of_raft(protocol: Protocol) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("saved.db");
     let (before, hash_before) = saved(&file).await;
@@ -81,6 +100,7 @@ async fn three_members_restored_from_one_file_are_a_new_cluster_with_its_keys_le
     assert_eq!((summary.keys, summary.leases), (before.count as u64, 1));
 
     let mut cluster = LocalCluster::start_with(directory.path(), 3, |plan| {
+        plan.protocol = protocol;
         assert_eq!(SnapshotFile::read(&file, false).unwrap().restore(plan, None).unwrap(), revision);
         let again = SnapshotFile::read(&file, false).unwrap().restore(plan, None).unwrap_err();
         assert!(matches!(again, RestoreError::NotEmpty { .. }), "{again}");

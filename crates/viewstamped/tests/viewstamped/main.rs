@@ -6,4 +6,5 @@ mod explore;
 mod golden;
 mod one_is_gone;
 mod paper;
+mod picture;
 mod wire;

@@ -1,0 +1,214 @@
+//! What a member asks of a protocol beyond the seam: its settings out of the plan's, and how a log begins behind a state.
+
+use crate::plan::Plan;
+use quorate_multi_paxos::{Ballots, Config as MultiPaxosConfig, MultiPaxos};
+use quorate_protocol::{Recordable, Replica};
+use quorate_raft::{Config as RaftConfig, Raft};
+use quorate_types::{Membership, Slot};
+use quorate_viewstamped::{Config as ViewstampedConfig, Viewstamped};
+use quorate_zab::{Broadcast, Config as ZabConfig, Zab};
+use thiserror::Error;
+
+/// Something is wanted of a protocol that it cannot do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{protocol} {cannot}")]
+pub struct Unsupported {
+    /// Its name.
+    pub protocol: &'static str,
+    /// What it cannot do, and which setting to leave out.
+    pub cannot: &'static str,
+}
+
+/// A protocol that the store can be served over.
+pub(crate) trait Served:
+    Recordable + Replica<Message: Send, Record: Send, Anchor: Send, Timer: Send> + Send
+{
+    /// The protocol's settings, out of the member's.
+    ///
+    /// # Errors
+    /// When something is wanted that the protocol does not do: nothing that was set is left aside in silence.
+    fn settings(plan: &Plan) -> Result<Self::Config, Unsupported>;
+
+    /// What the journal of a founding member holds before its first start in a cluster that begins with a state it was given:
+    /// everything up to and with `slot`, which is not 0, is decided, and the log begins behind it.
+    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor);
+}
+
+impl Served for Raft {
+    fn settings(plan: &Plan) -> Result<RaftConfig, Unsupported> {
+        let defaults = RaftConfig::default();
+        Ok(RaftConfig {
+            keep_log_entries: plan.snapshot_catchup_entries,
+            // What is not kept is dropped soon.
+            compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
+            election_timeout: plan.election_timeout,
+            heartbeat_interval: plan.heartbeat_interval,
+            lease_reads: plan.lease_reads,
+            priority: plan.leader_priority,
+            disk_stall_timeout: plan.disk_stall_timeout,
+            undecided_bytes: plan.uncommitted_bytes_max.unwrap_or(defaults.undecided_bytes),
+            ..defaults
+        })
+    }
+
+    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
+        quorate_raft::founded_behind(members, slot)
+    }
+}
+
+impl Served for MultiPaxos {
+    fn settings(plan: &Plan) -> Result<MultiPaxosConfig, Unsupported> {
+        refuse_what_only_raft_does::<MultiPaxos>(plan)?;
+        refuse_a_bound_in_bytes::<MultiPaxos>(plan)?;
+        let defaults = MultiPaxosConfig::default();
+        Ok(MultiPaxosConfig {
+            keep_log_entries: plan.snapshot_catchup_entries,
+            compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
+            election_timeout: plan.election_timeout,
+            heartbeat_interval: plan.heartbeat_interval,
+            ..defaults
+        })
+    }
+
+    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
+        quorate_succession::founded_behind::<Ballots>(members, slot, FIRST_CONFIGURATION)
+    }
+}
+
+impl Served for Viewstamped {
+    fn settings(plan: &Plan) -> Result<ViewstampedConfig, Unsupported> {
+        refuse_what_only_raft_does::<Viewstamped>(plan)?;
+        let defaults = ViewstampedConfig::default();
+        Ok(ViewstampedConfig {
+            keep_log_entries: plan.snapshot_catchup_entries,
+            compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
+            view_timeout: plan.election_timeout,
+            heartbeat_interval: plan.heartbeat_interval,
+            // With less no batch would ever be full.
+            undecided_bytes: plan
+                .uncommitted_bytes_max
+                .unwrap_or(defaults.undecided_bytes.max(plan.max_batch_bytes as u64)),
+            ..defaults
+        })
+    }
+
+    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
+        quorate_viewstamped::founded_behind(members, slot)
+    }
+}
+
+impl Served for Zab {
+    /// The tick is the heartbeat interval, and everything else is counted in it: whoever hears nothing for an election timeout looks
+    /// for a leader. The rest stands to it as in the protocol's own settings.
+    fn settings(plan: &Plan) -> Result<ZabConfig, Unsupported> {
+        refuse_what_only_raft_does::<Zab>(plan)?;
+        refuse_a_bound_in_bytes::<Zab>(plan)?;
+        let defaults = ZabConfig::default();
+        let tick = plan.heartbeat_interval;
+        let ticks = plan.election_timeout.as_nanos().div_ceil(tick.as_nanos().max(1));
+        let sync_limit_ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        Ok(ZabConfig {
+            tick,
+            sync_limit_ticks,
+            init_limit_ticks: sync_limit_ticks.saturating_mul(2),
+            finalize_wait: tick,
+            notification_interval: tick * 2,
+            notification_interval_most: plan.election_timeout.max(tick * 2),
+            keep_log_entries: plan.snapshot_catchup_entries,
+            compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
+            ..defaults
+        })
+    }
+
+    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
+        quorate_succession::founded_behind::<Broadcast>(members, slot, FIRST_CONFIGURATION)
+    }
+}
+
+/// Of a cluster that begins with a state whose configurations are not known.
+const FIRST_CONFIGURATION: u64 = 1;
+
+fn refuse_what_only_raft_does<R: Replica>(plan: &Plan) -> Result<(), Unsupported> {
+    let wanted = [
+        (plan.lease_reads.is_some(), "answers no reads by lease: leave --lease-reads out"),
+        (plan.leader_priority > 0, "does not hand over by priority: leave --leader-priority out"),
+        (
+            plan.disk_stall_timeout.is_some(),
+            "does not hand over for a disk that stalls: leave --disk-stall-timeout out",
+        ),
+    ];
+    refuse_first::<R>(wanted)
+}
+
+fn refuse_a_bound_in_bytes<R: Replica>(plan: &Plan) -> Result<(), Unsupported> {
+    let bound = plan.uncommitted_bytes_max.is_some();
+    refuse_first::<R>([(
+        bound,
+        "counts what is not on a majority of disks in entries: leave --uncommitted-bytes-max out",
+    )])
+}
+
+fn refuse_first<R: Replica>(wanted: impl IntoIterator<Item = (bool, &'static str)>) -> Result<(), Unsupported> {
+    match wanted.into_iter().find(|(is_wanted, _)| *is_wanted) {
+        Some((_, cannot)) => Err(Unsupported { protocol: R::PROTOCOL, cannot }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Entry;
+    use crate::protocol::Protocol;
+    use quorate_raft::LeaseReads;
+    use std::time::Duration;
+
+    fn plan(protocol: Protocol) -> Plan {
+        let entry = Entry::Join { members: Vec::new(), patience: Duration::ZERO };
+        Plan { protocol, ..Plan::new("a", "a.quorate".into(), entry) }
+    }
+
+    fn others() -> impl Iterator<Item = Protocol> {
+        Protocol::ALL.into_iter().filter(|protocol| *protocol != Protocol::Raft)
+    }
+
+    #[test]
+    fn every_protocol_takes_the_times_and_bounds_that_all_have() {
+        for (heartbeat_ms, election_ms) in [(100, 1000), (15, 150), (7, 95), (1, 50_000)] {
+            let times = |protocol| Plan {
+                heartbeat_interval: Duration::from_millis(heartbeat_ms),
+                election_timeout: Duration::from_millis(election_ms),
+                snapshot_catchup_entries: 9,
+                ..plan(protocol)
+            };
+            let paxos = MultiPaxos::settings(&times(Protocol::MultiPaxos)).unwrap();
+            assert_eq!((paxos.keep_log_entries, paxos.validate()), (9, Ok(())));
+            let viewstamped = Viewstamped::settings(&times(Protocol::Viewstamped)).unwrap();
+            assert_eq!((viewstamped.keep_log_entries, viewstamped.validate()), (9, Ok(())));
+            let zab = Zab::settings(&times(Protocol::Zab)).unwrap();
+            assert_eq!((zab.keep_log_entries, zab.validate()), (9, Ok(())));
+            let silence = zab.tick * zab.sync_limit_ticks;
+            let exact = Duration::from_millis(election_ms);
+            assert!(silence >= exact && silence < exact + zab.tick, "{silence:?} for {exact:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_protocol_cannot_do_is_refused_by_name_and_not_left_aside() {
+        for protocol in others() {
+            let refused = |plan: Plan| plan.check_protocol().unwrap_err().to_string();
+            let leases = Plan { lease_reads: Some(LeaseReads { clock_rate_error_ppm: 9 }), ..plan(protocol) };
+            assert_eq!(refused(leases), format!("{protocol} answers no reads by lease: leave --lease-reads out"));
+            assert!(refused(Plan { leader_priority: 1, ..plan(protocol) }).contains("--leader-priority"));
+            let stalled = Plan { disk_stall_timeout: Some(Duration::from_millis(9)), ..plan(protocol) };
+            assert!(refused(stalled).contains("--disk-stall-timeout"));
+            assert_eq!(plan(protocol).check_protocol(), Ok(()));
+        }
+        let bounded = |protocol| Plan { uncommitted_bytes_max: Some(1 << 30), ..plan(protocol) };
+        assert_eq!(Viewstamped::settings(&bounded(Protocol::Viewstamped)).unwrap().undecided_bytes, 1 << 30);
+        for protocol in [Protocol::MultiPaxos, Protocol::Zab] {
+            let refused = bounded(protocol).check_protocol().unwrap_err().to_string();
+            assert!(refused.contains("--uncommitted-bytes-max"), "{refused}");
+        }
+    }
+}

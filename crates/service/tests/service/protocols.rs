@@ -1,0 +1,62 @@
+//! A cluster runs one protocol for life: neither a data directory nor a peer of another one is taken.
+
+use quorate_server::proto::etcdserverpb::kv_client::KvClient;
+use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_server::proto::etcdserverpb::{PutRequest, StatusRequest};
+use quorate_service::{LocalCluster, Member, MemberError, Plan, Protocol};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+use tonic::transport::{Channel, Endpoint};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn channel(cluster: &LocalCluster, index: usize) -> Channel {
+    let endpoint = cluster.endpoints().swap_remove(index);
+    Endpoint::from_shared(endpoint).unwrap().timeout(Duration::from_secs(5)).connect_lazy()
+}
+
+async fn put_at_last(channel: Channel) {
+    let deadline = Instant::now() + PATIENCE;
+    let request = PutRequest { key: "k".into(), value: "v".into(), ..PutRequest::default() };
+    while let Err(status) = KvClient::new(channel.clone()).put(request.clone()).await {
+        assert!(Instant::now() < deadline, "{status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_directory_is_opened_only_over_the_protocol_that_wrote_it() {
+    for protocol in Protocol::ALL {
+        let directory = tempfile::tempdir().unwrap();
+        let plans = std::sync::Mutex::new(Vec::<Plan>::new());
+        let cluster = LocalCluster::start_with(directory.path(), 1, |plan| {
+            plan.protocol = protocol;
+            plans.lock().unwrap().push(plan.clone());
+        });
+        cluster.unwrap().shut_down().await;
+        let plan = plans.into_inner().unwrap().remove(0);
+        for other in Protocol::ALL.into_iter().filter(|other| *other != protocol) {
+            let sockets = || vec![TcpListener::bind("127.0.0.1:0").unwrap()];
+            let refused = Member::start(Plan { protocol: other, ..plan.clone() }, sockets(), sockets()).unwrap_err();
+            let words = refused.to_string();
+            assert!(matches!(refused, MemberError::Start(_)), "{words}");
+            assert!(words.contains(protocol.name()) && words.contains(other.name()), "{words}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_of_another_protocol_is_not_listened_to_and_the_others_serve_without_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start_with(directory.path(), 3, |plan| {
+        plan.protocol = if plan.name == "member3" { Protocol::Raft } else { Protocol::Viewstamped };
+    });
+    let cluster = cluster.unwrap();
+    put_at_last(channel(&cluster, 0)).await;
+    let status = |index| MaintenanceClient::new(channel(&cluster, index));
+    let stranger = status(2).status(StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((stranger.leader, stranger.raft_index), (0, 0), "nobody told it anything");
+    let leader = status(1).status(StatusRequest {}).await.unwrap().into_inner().leader;
+    assert!([cluster.member_id(0), cluster.member_id(1)].contains(&leader));
+    cluster.shut_down().await;
+}
