@@ -18,6 +18,9 @@ impl Broadcast {
             Some(leadership) if leadership.stop_at.is_some() => {
                 Some(Refusal::NotReady("the members are being changed"))
             }
+            Some(leadership) if leadership.handover.is_some() => {
+                Some(Refusal::NotReady("leadership is being handed over"))
+            }
             Some(leadership) if leadership.counter >= self.config.counter_most => {
                 Some(Refusal::NotReady("this epoch has no zxid left, and a new one is about to begin"))
             }
@@ -134,8 +137,10 @@ impl Broadcast {
     pub(crate) fn send_proposals(&mut self, out: &mut Outbox<Broadcast>) {
         let (log, config, epoch) = (&self.log, &self.config, self.accepted_epoch);
         let Position::Leading(leadership) = &mut self.position else { return };
+        let handover = leadership.handover;
         for (id, peer) in &mut leadership.peers {
-            if peer.stage < PeerStage::Synchronising {
+            let withheld = handover.is_some_and(|handover| handover.to != *id && peer.next >= handover.at);
+            if peer.stage < PeerStage::Synchronising || withheld {
                 continue;
             }
             if peer.next <= log.base().slot {
@@ -148,7 +153,9 @@ impl Broadcast {
             if peer.next <= log.last().slot && under_way < config.window_entries {
                 let (first, mut bytes, mut txns) = (peer.next, 0, Vec::new());
                 for (_, txn) in log.from(first) {
-                    if txns.len() >= config.proposal_entries || bytes >= config.proposal_bytes {
+                    let at = Slot(first.0 + txns.len() as u64);
+                    let withheld = handover.is_some_and(|handover| handover.to != *id && at >= handover.at);
+                    if txns.len() >= config.proposal_entries || bytes >= config.proposal_bytes || withheld {
                         break;
                     }
                     bytes += txn.bytes();

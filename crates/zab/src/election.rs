@@ -23,6 +23,8 @@ pub(crate) struct Election {
     pub(crate) finalizing: bool,
     /// So often it told its vote and heard nothing new.
     pub(crate) repeated: u32,
+    /// It led, and votes for this one instead of for itself.
+    pub(crate) heir: Option<NodeId>,
 }
 
 impl Election {
@@ -36,19 +38,20 @@ impl Election {
 impl Broadcast {
     /// Rule 1. Whatever it did before is over.
     pub(crate) fn look(&mut self, why: &'static str, out: &mut Outbox<Broadcast>) {
+        self.look_for(None, why, out);
+    }
+
+    pub(crate) fn look_for(&mut self, heir: Option<NodeId>, why: &'static str, out: &mut Outbox<Broadcast>) {
         self.leave_position(why, out);
         self.round = self.round.saturating_add(1);
-        let (round, vote) = (self.round, self.own_vote());
-        self.position = Position::Looking(Election { vote, ..Election::default() });
+        self.position = Position::Looking(Election { heir, ..Election::default() });
+        let (round, first_vote) = (self.round, self.first_vote());
+        if let Position::Looking(election) = &mut self.position {
+            election.vote = first_vote;
+        }
         out.trace(|| Event::allowed(&rules::LOOK).with("round", round).with("why", why));
         self.tell_vote(out);
         self.weigh(out);
-    }
-
-    /// A member that does not vote has none.
-    fn own_vote(&self) -> Option<Vote> {
-        let vote = Vote { current_epoch: self.current_epoch, last: self.log.last().zxid, candidate: self.me };
-        self.is_voter().then_some(vote)
     }
 
     fn notification(&self) -> Message {
@@ -108,7 +111,7 @@ impl Broadcast {
 
     /// Rule 2.
     fn hear_looking(&mut self, from: NodeId, vote: Vote, round: u64, out: &mut Outbox<Broadcast>) {
-        let (mine, own) = (self.round, self.own_vote());
+        let (mine, own) = (self.round, self.first_vote());
         let Position::Looking(election) = &mut self.position else { return };
         if round < mine {
             out.trace(|| {

@@ -54,6 +54,9 @@ impl Heir for Broadcast {
         if leadership.stop_at.is_some() {
             return Err(Refusal::NotReady("another change of the members is in progress"));
         }
+        if leadership.handover.is_some() {
+            return Err(Refusal::NotReady("leadership is being handed over"));
+        }
         if leadership.counter >= most {
             return Err(Refusal::NotReady("this epoch has no zxid left, and a new one is about to begin"));
         }

@@ -1,6 +1,7 @@
 //! Leading: the followers and their connections, pings, and when to stop.
 
 use crate::connection::Connection;
+use crate::handover::Handover;
 use crate::message::{FollowerWord, LeaderWord, Message, Vote};
 use crate::read::WaitingReads;
 use crate::replica::{Broadcast, Position, Serving, Timer};
@@ -118,6 +119,8 @@ pub(crate) struct Leadership {
     pub(crate) initial: Slot,
     /// The last counter it used.
     pub(crate) counter: u32,
+    /// Leadership is on its way to somebody, and nothing else is proposed.
+    pub(crate) handover: Option<Handover>,
     /// It has proposed or inherited a stop-sign here: nothing is proposed above.
     pub(crate) stop_at: Option<Slot>,
     pub(crate) peers: BTreeMap<NodeId, Peer>,
@@ -146,6 +149,7 @@ impl Broadcast {
             stage: LeaderStage::Discovering,
             initial: last,
             counter: 0,
+            handover: None,
             stop_at,
             peers: BTreeMap::new(),
             round: 0,
@@ -264,6 +268,7 @@ impl Broadcast {
 
     pub(crate) fn ping_due(&mut self, out: &mut Outbox<Broadcast>) {
         out.set_timer(Timer::Tick, self.config.tick, self.config.tick);
+        self.handover_due(out);
         self.serving.retain(|_, serving| match serving {
             Serving::Paused(ticks) => {
                 *ticks = ticks.saturating_sub(1);

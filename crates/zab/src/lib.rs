@@ -79,6 +79,8 @@
 //! - **An election leaves the known commits standing**: they are facts, and nothing beyond them is applied.
 //! - **Whoever hears of a committed mark that is in its history may deliver** up to it, with or without a leader ([`Message::Committed`], the last
 //!   word of a configuration): histories that share a mark are the same up to it.
+//! - **Leadership can be handed to somebody named** (`handover.rs`): the leader gives that one a history better than all others', resigns, and
+//!   votes for it. What the others lack is not committed by that, and who votes for whom is only a hint to phase 1.
 //! - **Reads** at any node that must be fresh are a sync: the leader's commit mark, confirmed by pings of a quorum (`read.rs`). Reads of
 //!   the local state are the machine's.
 //!
@@ -89,6 +91,7 @@
 //! | `election.rs` | phase 0 |
 //! | `discovery.rs`, `synchronisation.rs`, `broadcast.rs` | phases 1 to 3, at both ends |
 //! | `following.rs`, `leading.rs` | a follower's connection; a leader's followers, pings, and when to stop |
+//! | `handover.rs` | leadership goes to somebody named |
 //! | `connection.rs` | channels that deliver in order or are given up |
 //! | `durability.rs` | what completed writes prove, and what a message claims |
 //! | `deciding.rs`, `snapshot.rs` | decided, applied, compacted; snapshots |
@@ -100,8 +103,7 @@
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
 //! | `picture.rs` | the whole replica as bytes, for recordings |
 //!
-//! Absent: handing leadership to somebody named (phase 0 finds the best history, and cannot be told whom), observers that are told only what
-//! is committed, weights and groups of voters, witnesses.
+//! Absent: observers that are told only what is committed, weights and groups of voters, witnesses.
 
 mod broadcast;
 mod config;
@@ -111,6 +113,7 @@ mod discovery;
 mod durability;
 mod election;
 mod following;
+mod handover;
 mod heir;
 mod invariants;
 mod leading;

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::connection::Receiving;
 use crate::election::Election;
 use crate::following::{Following, Stage};
+use crate::handover::Handover;
 use crate::leading::{LeaderStage, Leadership, Peer, PeerStage};
 use crate::message::{LeaderWord, Message};
 use crate::read::WaitingReads;
@@ -22,7 +23,7 @@ impl Txn {
     pub(crate) fn with_batch(self, change: &mut dyn FnMut(Bytes) -> Bytes) -> Txn {
         match self.payload {
             Payload::Command(batch) => Txn { payload: Payload::Command(change(batch)), ..self },
-            Payload::Stop(_) => self,
+            Payload::Stop(_) | Payload::Nothing => self,
         }
     }
 }
@@ -209,6 +210,7 @@ impl Wire for Election {
         self.outside.encode(out);
         self.finalizing.encode(out);
         self.repeated.encode(out);
+        self.heir.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Election, WireError> {
         Ok(Election {
@@ -217,6 +219,7 @@ impl Wire for Election {
             outside: Wire::decode(input)?,
             finalizing: Wire::decode(input)?,
             repeated: Wire::decode(input)?,
+            heir: Wire::decode(input)?,
         })
     }
 }
@@ -258,6 +261,7 @@ impl Wire for Leadership {
         self.stage.encode(out);
         self.initial.encode(out);
         self.counter.encode(out);
+        self.handover.encode(out);
         self.stop_at.encode(out);
         self.peers.encode(out);
         self.round.encode(out);
@@ -270,11 +274,29 @@ impl Wire for Leadership {
             stage: Wire::decode(input)?,
             initial: Wire::decode(input)?,
             counter: Wire::decode(input)?,
+            handover: Wire::decode(input)?,
             stop_at: Wire::decode(input)?,
             peers: Wire::decode(input)?,
             round: Wire::decode(input)?,
             reads: Wire::decode(input)?,
             heard: Wire::decode(input)?,
+        })
+    }
+}
+
+impl Wire for Handover {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.request.encode(out);
+        self.to.encode(out);
+        self.at.encode(out);
+        self.ticks_left.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Handover, WireError> {
+        Ok(Handover {
+            request: Wire::decode(input)?,
+            to: Wire::decode(input)?,
+            at: Wire::decode(input)?,
+            ticks_left: Wire::decode(input)?,
         })
     }
 }

@@ -155,10 +155,7 @@ impl Replica for Broadcast {
             Input::Reconfigure { request, .. } => {
                 out.refuse(Refused::Request(request), Refusal::Unsupported("its members are changed from outside"));
             }
-            Input::Transfer { request, .. } => {
-                let why = "whoever has the best history leads: nobody can be named";
-                out.refuse(Refused::Request(request), Refusal::Unsupported(why));
-            }
+            Input::Transfer { request, to } => self.transfer(request, to, out),
             Input::Link { peer, state } => self.link(peer, state, out),
             Input::SnapshotPinned { id, to, through } => self.snapshot_pinned(id, to, through, out),
             Input::SnapshotSent { to, id, outcome } => self.snapshot_sent(to, id, outcome, out),
@@ -178,6 +175,7 @@ impl Replica for Broadcast {
         self.serve_laggards(out);
         self.serve_reads(out);
         self.compact(out);
+        self.hand_over(out);
         self.renew_epoch(out);
         self.tell_lead(out);
     }
@@ -311,7 +309,8 @@ impl Broadcast {
     pub(crate) fn tell_lead(&mut self, out: &mut Outbox<Broadcast>) {
         let (ready, settled) = match self.established() {
             Some(leadership) => {
-                let may_propose = leadership.stop_at.is_none() && leadership.counter < self.config.counter_most;
+                let is_open = leadership.stop_at.is_none() && leadership.handover.is_none();
+                let may_propose = is_open && leadership.counter < self.config.counter_most;
                 (may_propose, self.decided >= leadership.initial)
             }
             None => (false, false),

@@ -78,6 +78,14 @@ pub static ELECTED: Rule = rule(
     "",
     "",
 );
+/// A leader that is asked to.
+pub static HAND_OVER: Rule = rule(
+    "zab.hand-over",
+    "Project: the heir is given the best history",
+    "{me} hands over to {to}, whose history is better than all others'",
+    "{me} does not hand over to {to}: {why}",
+    "{me} gives {to} a better history than all others have, to hand over to it",
+);
 /// A leader's end.
 pub static RESIGN: Rule = rule("zab.resign", "Zab 1.0", "{me} leads no more: {why}", "", "");
 /// Rule 9.
@@ -201,6 +209,7 @@ pub static ALL: &[&Rule] = &[
     &NEW_EPOCH,
     &PROMISE,
     &ELECTED,
+    &HAND_OVER,
     &RESIGN,
     &SYNCHRONISE,
     &TRUNCATE,

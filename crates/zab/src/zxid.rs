@@ -63,6 +63,8 @@ pub enum Payload {
     Command(Bytes),
     /// The stop-sign: these are the members of the next configuration.
     Stop(Membership),
+    /// Nothing: it makes a history better than those without it.
+    Nothing,
 }
 
 impl Payload {
@@ -72,6 +74,7 @@ impl Payload {
         match self {
             Payload::Command(commands) => Decision::Commands(commands.clone()),
             Payload::Stop(members) => Decision::Members(members.clone()),
+            Payload::Nothing => Decision::Nothing,
         }
     }
 
@@ -100,6 +103,7 @@ impl Txn {
         match &self.payload {
             Payload::Command(commands) => FIXED + commands.len() as u64,
             Payload::Stop(members) => FIXED + 64 * members.members().len() as u64,
+            Payload::Nothing => FIXED,
         }
     }
 }
@@ -135,12 +139,14 @@ impl Wire for Payload {
                 out.push(1);
                 members.encode(out);
             }
+            Payload::Nothing => out.push(2),
         }
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         match input.byte("payload kind")? {
             0 => Ok(Payload::Command(input.bytes("commands")?)),
             1 => Ok(Payload::Stop(Membership::decode(input)?)),
+            2 => Ok(Payload::Nothing),
             kind => Err(WireError::UnknownKind { what: "payload", kind }),
         }
     }

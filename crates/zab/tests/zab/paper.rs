@@ -4,6 +4,7 @@ mod broadcast;
 mod discovery;
 mod election;
 mod errata;
+mod handover;
 mod reads;
 mod succession;
 mod synchronisation;

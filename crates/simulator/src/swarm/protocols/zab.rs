@@ -11,14 +11,12 @@ use std::time::Duration;
 
 impl Subject for Zab {
     const SLOTS: Option<u64> = None;
+    const LEADERS_MOVE: bool = true;
     const MEMBERS_CHANGE: bool = true;
     const LEADERS_HAVE_EVERYTHING: bool = true;
 
     const IMPOSSIBLE_MARKS: &'static [Mark] = &[
-        // Whoever has the best history leads: nobody can be named.
-        Mark::TransferFinished,
-        Mark::TransferAborted,
-        // Nor preferred.
+        // Nobody is preferred.
         Mark::PreferredTookOver,
         // Every read asks a quorum.
         Mark::LeaseRead,

@@ -146,15 +146,6 @@ fn a_wish_whose_voters_mostly_lack_the_log_is_refused() {
     assert!(matches!(refusals.last(), Some((_, Refusal::NotReady(_)))), "{refusals:?}");
 }
 
-#[test]
-fn leadership_cannot_be_handed_to_somebody_named() {
-    let mut cluster = keeping_up();
-    let request = quorate_protocol::RequestId(9);
-    cluster.bed.input(NodeId(3), quorate_protocol::Input::Transfer { request, to: NodeId(1) });
-    let refusals = cluster.bed.node(NodeId(3)).refusals();
-    assert!(matches!(refusals.last(), Some((_, Refusal::Unsupported(_)))), "{refusals:?}");
-}
-
 /// A cluster that begins with a state it was given: the journal says so before the first start.
 #[test]
 fn a_cluster_begins_behind_a_state_it_was_given() {
