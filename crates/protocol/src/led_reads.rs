@@ -178,15 +178,15 @@ pub trait LedReads: Replica {
     /// What a leader said about a read of this node. It need not name the term, view or epoch: tokens are never used again, so
     /// whoever answers this one was confirmed after it was asked.
     fn read_answered(&mut self, from: NodeId, token: ReadToken, slot: Option<Slot>, out: &mut Outbox<Self>) {
-        let drop = |why: &'static str, out: &mut Outbox<Self>| {
+        let drop_answer = |why: &'static str, out: &mut Outbox<Self>| {
             out.trace(|| Event::refused(Self::READ_FORWARD).with("token", token.to_string()).with("why", why));
         };
         if self.read_leader() != Some(from) {
-            return drop("it is not from the present leader", out);
+            return drop_answer("it is not from the present leader", out);
         }
         let served = self.asked_reads().take_through(token);
         if served.is_empty() {
-            return drop("the read does not wait for it", out);
+            return drop_answer("the read does not wait for it", out);
         }
         if self.asked_reads().is_empty() {
             out.cancel_timer(Self::READ_RETRY);

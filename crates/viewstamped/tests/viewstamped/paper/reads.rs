@@ -16,18 +16,18 @@ fn a_read_begins_a_round_of_its_own_and_a_later_rounds_answer_confirms_earlier_o
     cluster.run();
     cluster.read(1, 1);
     cluster.read(1, 2);
-    cluster.deliver("prepare", 1, 2);
+    cluster.deliver("commit", 1, 2);
     cluster.deliver_copy("prepare-ok", 2, 1);
     assert_eq!(released(&cluster, 1), [(1, 1)], "the second came after that round began");
     cluster.deliver("prepare-ok", 2, 1);
     assert_eq!(released(&cluster, 1), [(1, 1)], "a repeated answer says nothing new");
-    cluster.deliver("prepare", 1, 2);
+    cluster.deliver("commit", 1, 2);
     cluster.deliver("prepare-ok", 2, 1);
     assert_eq!(released(&cluster, 1), [(1, 1), (2, 1)]);
     cluster.read(1, 3);
     cluster.lose_all();
     cluster.read(1, 4);
-    cluster.deliver("prepare", 1, 3);
+    cluster.deliver("commit", 1, 3);
     cluster.deliver("prepare-ok", 3, 1);
     assert_eq!(released(&cluster, 1).len(), 4, "the round of the third was lost");
     cluster.assert_sound();
@@ -40,7 +40,7 @@ fn a_lost_round_is_made_up_for_by_the_next_sign_of_life() {
     cluster.read(1, 2);
     cluster.lose_all();
     cluster.expire(1, Timer::Heartbeat);
-    cluster.deliver("prepare", 1, 2);
+    cluster.deliver("commit", 1, 2);
     cluster.deliver("prepare-ok", 2, 1);
     assert_eq!(released(&cluster, 1), [(1, 0)]);
     cluster.run();
@@ -69,8 +69,8 @@ fn a_primary_that_was_succeeded_serves_no_read() {
     cluster.read(1, 1);
     cluster.read(1, 2);
     for backup in [2, 3] {
-        cluster.deliver("prepare", 1, backup);
-        cluster.deliver("prepare", 1, backup);
+        cluster.deliver("commit", 1, backup);
+        cluster.deliver("commit", 1, backup);
     }
     cluster.run();
     assert_eq!(released(&cluster, 1), []);
