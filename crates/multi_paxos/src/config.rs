@@ -37,6 +37,8 @@ pub struct Config {
     pub undecided_entries: u64,
     /// How many reads may wait at once.
     pub waiting_reads: usize,
+    /// How many rounds may be under way for reads at once; what comes then waits for the next.
+    pub read_rounds: usize,
     /// Compact once this many slots are droppable.
     pub compact_after_entries: u64,
     /// How many droppable slots to keep all the same.
@@ -64,6 +66,7 @@ impl Default for Config {
             window_entries: 100_000,
             undecided_entries: 100_000,
             waiting_reads: 4096,
+            read_rounds: 256,
             compact_after_entries: 8192,
             compact_keep_entries: 16,
             keep_log_entries: 100_000,
@@ -104,6 +107,7 @@ impl Config {
             (self.window_entries, "window_entries"),
             (self.undecided_entries, "undecided_entries"),
             (self.waiting_reads as u64, "waiting_reads"),
+            (self.read_rounds as u64, "read_rounds"),
             (self.compact_after_entries, "compact_after_entries"),
             (self.keep_log_entries, "keep_log_entries"),
             (self.keep_log_bytes, "keep_log_bytes"),

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::message::Message;
 use crate::record::{Anchor, Record};
 use crate::replica::{Ballots, Position, Timer};
-use quorate_protocol::{Decision, OpenError, Outbox, Refusal, SnapshotId};
+use quorate_protocol::{Decision, LedReads, OpenError, Outbox, Refusal, SnapshotId};
 use quorate_succession::Heir;
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl Heir for Ballots {
     fn keeps_up(&self, member: NodeId) -> bool {
         let Position::Leader(leadership) = &self.position else { return false };
         let Some(peer) = leadership.peers.get(&member) else { return false };
-        let heard = peer.answered_round > 0 && peer.answered_round + 2 >= leadership.round;
+        let heard = leadership.recent_heartbeats.front().is_some_and(|oldest| peer.answered_round >= *oldest);
         heard && peer.matched.0.saturating_add(self.config.in_sync_entries) >= leadership.last.0
     }
 

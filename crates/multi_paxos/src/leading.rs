@@ -2,13 +2,12 @@
 
 use crate::ballot::Payload;
 use crate::message::{Message, Reach};
-use crate::read::WaitingReads;
 use crate::replica::{Ballots, Position, Serving, Timer};
 use crate::rules;
 use bytes::Bytes;
-use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
+use quorate_protocol::{Event, LedReads, Outbox, ReadQueue, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
 use quorate_types::{NodeId, Slot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a leader knows of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +24,9 @@ pub(crate) struct Peer {
     pub(crate) told_chosen: Slot,
 }
 
+/// A peer that answered none of the last so many heartbeats is not in sync.
+const RECENT_HEARTBEATS: usize = 3;
+
 /// What a leader knows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leadership {
@@ -35,9 +37,11 @@ pub(crate) struct Leadership {
     /// It has proposed or inherited a stop-sign here: nothing is proposed above.
     pub(crate) stop_at: Option<Slot>,
     pub(crate) peers: BTreeMap<NodeId, Peer>,
-    /// Of heartbeats.
+    /// Of heartbeats, and of questions on behalf of reads.
     pub(crate) round: u64,
-    pub(crate) reads: WaitingReads,
+    /// The rounds of the last heartbeats that were due, oldest first.
+    pub(crate) recent_heartbeats: VecDeque<u64>,
+    pub(crate) reads: ReadQueue,
     /// Heard from since the last check.
     pub(crate) heard: BTreeSet<NodeId>,
     /// Leadership is being handed over.
@@ -52,7 +56,8 @@ impl Leadership {
             stop_at,
             peers: BTreeMap::new(),
             round: 0,
-            reads: WaitingReads::default(),
+            recent_heartbeats: VecDeque::new(),
+            reads: ReadQueue::default(),
             heard: BTreeSet::new(),
             transfer: None,
         }
@@ -225,6 +230,16 @@ impl Ballots {
             Serving::Pinning | Serving::Sending { .. } => true,
         });
         self.begin_round(out);
+        self.carry_reads();
+        self.note_heartbeat();
+    }
+
+    fn note_heartbeat(&mut self) {
+        let Position::Leader(leadership) = &mut self.position else { return };
+        leadership.recent_heartbeats.push_back(leadership.round);
+        if leadership.recent_heartbeats.len() > RECENT_HEARTBEATS {
+            leadership.recent_heartbeats.pop_front();
+        }
     }
 
     pub(crate) fn begin_round(&mut self, out: &mut Outbox<Ballots>) {

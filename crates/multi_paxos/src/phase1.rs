@@ -6,7 +6,7 @@ use crate::log::Log;
 use crate::message::{Message, Reported};
 use crate::replica::{Ballots, Candidacy, Claim, Position, Timer, drop_message, is_stop};
 use crate::rules;
-use quorate_protocol::{Event, Outbox};
+use quorate_protocol::{Event, LedReads, Outbox};
 use quorate_types::{NodeId, Slot};
 use std::collections::BTreeMap;
 

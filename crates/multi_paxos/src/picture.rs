@@ -8,7 +8,6 @@ use crate::config::{Config, QuorumSizes};
 use crate::leading::{Leadership, Peer};
 use crate::log::Log;
 use crate::message::{Message, Reported};
-use crate::read::WaitingReads;
 use crate::record::Record;
 use crate::replica::{Ballots, Candidacy, Claim, Position, Serving, ToldLead};
 use crate::rules;
@@ -81,7 +80,7 @@ impl Recordable for Ballots {
             &rules::LEARN,
             &rules::DECIDE,
             &rules::READ,
-            &rules::READ_ANSWER,
+            &rules::READ_FORWARD,
         ];
         let always = [&rules::STALE, &rules::COMPACT];
         let is_among = |several: &[&Rule]| several.iter().any(|rule| rule.id == event.rule.id);
@@ -181,6 +180,7 @@ impl Wire for Config {
         self.window_entries.encode(out);
         self.undecided_entries.encode(out);
         self.waiting_reads.encode(out);
+        self.read_rounds.encode(out);
         self.compact_after_entries.encode(out);
         self.compact_keep_entries.encode(out);
         self.keep_log_entries.encode(out);
@@ -199,6 +199,7 @@ impl Wire for Config {
             window_entries: Wire::decode(input)?,
             undecided_entries: Wire::decode(input)?,
             waiting_reads: Wire::decode(input)?,
+            read_rounds: Wire::decode(input)?,
             compact_after_entries: Wire::decode(input)?,
             compact_keep_entries: Wire::decode(input)?,
             keep_log_entries: Wire::decode(input)?,
@@ -254,6 +255,7 @@ impl Wire for Leadership {
         self.stop_at.encode(out);
         self.peers.encode(out);
         self.round.encode(out);
+        self.recent_heartbeats.encode(out);
         self.reads.encode(out);
         self.heard.encode(out);
         self.transfer.encode(out);
@@ -265,6 +267,7 @@ impl Wire for Leadership {
             stop_at: Wire::decode(input)?,
             peers: Wire::decode(input)?,
             round: Wire::decode(input)?,
+            recent_heartbeats: Wire::decode(input)?,
             reads: Wire::decode(input)?,
             heard: Wire::decode(input)?,
             transfer: Wire::decode(input)?,
@@ -288,16 +291,6 @@ impl Wire for Peer {
             answered_round: Wire::decode(input)?,
             told_chosen: Wire::decode(input)?,
         })
-    }
-}
-
-impl Wire for WaitingReads {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.held.encode(out);
-        self.confirming.encode(out);
-    }
-    fn decode(input: &mut Reader) -> Result<WaitingReads, WireError> {
-        Ok(WaitingReads { held: Wire::decode(input)?, confirming: Wire::decode(input)? })
     }
 }
 

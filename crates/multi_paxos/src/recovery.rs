@@ -5,9 +5,9 @@ use crate::config::Config;
 use crate::log::Log;
 use crate::record::{Anchor, Record};
 use crate::replica::{Ballots, Position};
-use quorate_protocol::{Decision, Durable, OpenError, Outbox, Pending, Setup, SnapshotId};
+use quorate_protocol::{AskedReads, Decision, Durable, OpenError, Outbox, Pending, Setup, SnapshotId};
 use quorate_types::{Slot, Ticket};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What the records tell so far.
 #[derive(Default)]
@@ -74,7 +74,7 @@ pub(crate) fn open(
         position: Position::Follower,
         leader: None,
         pending: Pending::new(),
-        asked_reads: BTreeSet::new(),
+        asked_reads: AskedReads::default(),
         serving: BTreeMap::new(),
         told_lead: None,
     };

@@ -8,13 +8,13 @@ use crate::message::{Message, Reported};
 use crate::record::{Anchor, Record};
 use crate::rules;
 use quorate_protocol::{
-    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Pending, ReadToken, Refusal, Refused, Replica, Role,
-    Setup, SnapshotId, Status, Violation,
+    AskedReads, Durable, Env, Event, Input, LedReads, LinkState, OpenError, Outbox, Pending, Refusal, Refused, Replica,
+    Role, Setup, SnapshotId, Status, Violation,
 };
 use quorate_quorum::Flexible;
 use quorate_types::{Membership, NodeId, Slot};
 use quorate_wire::Agreement;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Names of timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,7 +122,7 @@ pub struct Ballots {
     /// Whose ballot `promised` is, if it was heard to lead.
     pub(crate) leader: Option<NodeId>,
     pub(crate) pending: Pending<Claim>,
-    pub(crate) asked_reads: BTreeSet<ReadToken>,
+    pub(crate) asked_reads: AskedReads,
     pub(crate) serving: BTreeMap<NodeId, Serving>,
     pub(crate) told_lead: Option<ToldLead>,
 }
@@ -161,7 +161,7 @@ impl Replica for Ballots {
             Input::Expired(timer) => self.expired(timer, out),
             Input::Persisted(ticket) => self.persisted(ticket, out),
             Input::Propose { request, batch } => self.propose(request, batch.commands, out),
-            Input::Read { token, .. } => self.read(token, out),
+            Input::Read { token, .. } => self.read_wanted(token, out),
             Input::Applied { through, durable, .. } => self.machine_applied(through, durable, out),
             Input::Reconfigure { request, .. } => {
                 out.refuse(Refused::Request(request), Refusal::Unsupported("its members are changed from outside"));
@@ -253,7 +253,9 @@ impl Ballots {
             Timer::Election => self.election_due(out),
             Timer::Heartbeat => self.heartbeat_due(out),
             Timer::CheckQuorum => self.check_quorum(out),
-            Timer::ReadRetry => self.retry_reads(out),
+            Timer::ReadRetry => {
+                self.retry_reads(out);
+            }
             Timer::Transfer => self.transfer_failed(out),
             Timer::Succession => {}
         }

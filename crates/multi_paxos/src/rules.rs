@@ -131,13 +131,18 @@ pub static INSTALLED: Rule = rule("multi-paxos.installed", "ours", "{me} goes on
 pub static READ: Rule = rule(
     "multi-paxos.read",
     "ReadIndex, by ballots",
-    "{me} lets reads go at slot {slot}: {votes} have promised nothing higher since they came",
+    "{me} releases read {token} at slot {slot}: {votes} have promised nothing higher since it came",
     "{me} refuses read {token}: {why}",
     "{me} holds read {token}: {why}",
 );
-/// A forwarded read is answered.
-pub static READ_ANSWER: Rule =
-    rule("multi-paxos.read-answer", "ReadIndex, by ballots", "{me} hears from {leader} about read {token}", "", "");
+/// Reading at a follower.
+pub static READ_FORWARD: Rule = rule(
+    "multi-paxos.read-forward",
+    "ReadIndex, by ballots",
+    "{me} may read {token} at slot {slot}, says {leader}",
+    "{me} drops an answer to read {token}: {why}",
+    "{me} asks {leader} as of which slot it may read {token}",
+);
 /// Leadership handed over.
 pub static TRANSFER: Rule = rule(
     "multi-paxos.transfer",
@@ -169,7 +174,7 @@ pub static ALL: &[&Rule] = &[
     &SNAPSHOT,
     &INSTALLED,
     &READ,
-    &READ_ANSWER,
+    &READ_FORWARD,
     &TRANSFER,
     &STALE,
 ];

@@ -4,6 +4,7 @@ use crate::Replica;
 use bytes::Bytes;
 use quorate_types::{Incarnation, Membership, NodeId, Slot, Ticket};
 use quorate_wire::{Reader, Wire, WireError};
+use std::fmt;
 
 /// Names a request of this node's machine, for refusing it. Fresh for every try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +20,13 @@ pub struct ReadToken {
     pub incarnation: Incarnation,
     /// Counts up within the incarnation.
     pub number: u64,
+}
+
+impl fmt::Display for ReadToken {
+    /// As people read it: node, incarnation, number.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}/{}", self.node, self.incarnation.0, self.number)
+    }
 }
 
 impl Wire for ReadToken {

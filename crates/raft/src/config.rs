@@ -28,6 +28,8 @@ pub struct Config {
     pub undecided_bytes: u64,
     /// How many reads may wait at once.
     pub waiting_reads: usize,
+    /// How many rounds may be under way for reads at once; what comes then waits for the next.
+    pub read_rounds: usize,
     /// Compact once the log weighs this many bytes and half of it or more is droppable.
     pub compact_after_bytes: u64,
     /// Compact once this many entries are droppable.
@@ -67,6 +69,7 @@ impl Default for Config {
             window_bytes: 32 << 20,
             undecided_bytes: 64 << 20,
             waiting_reads: 4096,
+            read_rounds: 256,
             compact_after_bytes: 16 << 20,
             compact_after_entries: 8192,
             compact_keep_entries: 16,
@@ -115,6 +118,7 @@ impl Config {
             (self.window_bytes, "window_bytes must be at least 1"),
             (self.undecided_bytes, "undecided_bytes must be at least 1"),
             (self.waiting_reads as u64, "waiting_reads must be at least 1"),
+            (self.read_rounds as u64, "read_rounds must be at least 1"),
             (self.compact_after_bytes, "compact_after_bytes must be at least 1"),
             (self.compact_after_entries, "compact_after_entries must be at least 1"),
             (self.keep_log_bytes, "keep_log_bytes must be at least 1"),

@@ -6,7 +6,7 @@ use crate::message::Message;
 use crate::replica::{Raft, Timer, log_end};
 use crate::rules;
 use crate::witness::STORES_NO_DATA;
-use quorate_protocol::{Event, Outbox, Value};
+use quorate_protocol::{Event, LedReads, Outbox, Value};
 use quorate_quorum::VoteOutcome;
 use quorate_types::{NodeId, Slot};
 use std::collections::BTreeSet;

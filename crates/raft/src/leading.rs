@@ -9,13 +9,12 @@ use crate::membership::Farewell;
 use crate::message::{Append, AppendOutcome, Message};
 use crate::progress::{Pace, Plan, Progress};
 use crate::promotion::CatchUp;
-use crate::read::WaitingReads;
 use crate::replica::{Raft, Timer};
 use crate::rules;
 use crate::transfer::{self, DiskWatch, Handover, HeartbeatMarks};
 use crate::witness::{Attendance, take_for_witness};
 use bytes::Bytes;
-use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId};
+use quorate_protocol::{Event, Outbox, ReadQueue, Refusal, Refused, RequestId};
 use quorate_types::{NodeId, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +30,7 @@ pub struct Leadership {
     /// Who answered since the last check of the quorum.
     pub heard: BTreeSet<NodeId>,
     /// Reads that wait for their round.
-    pub reads: WaitingReads,
+    pub reads: ReadQueue,
     /// The weight of the entries behind `Raft::decided`.
     pub undecided_bytes: u64,
     /// How its disk does.
@@ -67,7 +66,7 @@ impl Leadership {
             first_of_term,
             round: 0,
             heard: BTreeSet::new(),
-            reads: WaitingReads::default(),
+            reads: ReadQueue::default(),
             undecided_bytes,
             disk: DiskWatch::default(),
             handover: None,

@@ -152,6 +152,7 @@ impl Wire for Config {
         self.window_bytes.encode(out);
         self.undecided_bytes.encode(out);
         self.waiting_reads.encode(out);
+        self.read_rounds.encode(out);
         self.compact_after_bytes.encode(out);
         self.compact_after_entries.encode(out);
         self.compact_keep_entries.encode(out);
@@ -174,6 +175,7 @@ impl Wire for Config {
             window_bytes: Wire::decode(input)?,
             undecided_bytes: Wire::decode(input)?,
             waiting_reads: Wire::decode(input)?,
+            read_rounds: Wire::decode(input)?,
             compact_after_bytes: Wire::decode(input)?,
             compact_after_entries: Wire::decode(input)?,
             compact_keep_entries: Wire::decode(input)?,

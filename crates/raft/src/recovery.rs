@@ -11,10 +11,9 @@ use crate::following::Following;
 use crate::log::{Configurations, Log};
 use crate::membership::judge_members;
 use crate::priority::Priorities;
-use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::replica::Raft;
-use quorate_protocol::{Durable, Landmarks, MembersChange, OpenError, Outbox, Setup, SnapshotId, Start};
+use quorate_protocol::{AskedReads, Durable, Landmarks, MembersChange, OpenError, Outbox, Setup, SnapshotId, Start};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 
 /// What the records tell so far.
@@ -221,7 +220,7 @@ impl Replay {
             leader: None,
             sticky: false,
             following: Following::default(),
-            asked_reads: AskedReads::new(),
+            asked_reads: AskedReads::default(),
             priorities: Priorities::default(),
             told_lead: None,
             reaches_further: false,

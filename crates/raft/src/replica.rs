@@ -6,14 +6,14 @@ use crate::election::Position;
 use crate::entry::Configuration;
 use crate::following::Following;
 use crate::log::{Configurations, Log};
-use crate::message::{Append, Message};
+use crate::message::{Append, Message, ReadAnswer};
 use crate::priority::Priorities;
 use crate::progress::Progress;
-use crate::read::AskedReads;
 use crate::record::{Anchor, Record};
 use crate::{rules, status};
 use quorate_protocol::{
-    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Replica, Role, Setup, SnapshotId, Status, Violation,
+    AskedReads, Durable, Env, Event, Input, LedReads, LinkState, OpenError, Outbox, Replica, Role, Setup, SnapshotId,
+    Status, Violation,
 };
 use quorate_types::{NodeId, Slot};
 use quorate_wire::Agreement;
@@ -145,7 +145,7 @@ impl Replica for Raft {
         self.advance_commit(out);
         let new = self.advance_change(out).or(new);
         self.decide(out);
-        self.start_read_round(env, out);
+        self.settle_reads(env, out);
         self.ask_for_snapshots(out);
         self.replicate(new, out);
         self.note_round_sent(env);
@@ -295,8 +295,14 @@ impl Raft {
             Message::VoteResponse { term, granted, pre } => self.vote_response(from, term, granted, pre, out),
             Message::Append(append) => self.append(from, append, out),
             Message::AppendResponse { term, outcome } => self.append_response(from, term, outcome, out),
-            Message::ReadIndex { token, .. } => self.read_asked(from, token, out),
-            Message::ReadIndexResponse { term, token, answer } => self.read_answered(from, term, token, answer, out),
+            Message::ReadIndex { token, .. } => self.read_index(from, token, out),
+            Message::ReadIndexResponse { token, answer, .. } => {
+                let slot = match answer {
+                    ReadAnswer::At(slot) => Some(slot),
+                    ReadAnswer::NotLeading => None,
+                };
+                self.read_answered(from, token, slot, out);
+            }
             Message::TimeoutNow { term, last_slot, last_term } => {
                 self.asked_to_stand(from, term, (last_term, last_slot), out);
             }
@@ -310,7 +316,8 @@ impl Raft {
             Timer::Heartbeat => self.heartbeat_expired(out),
             Timer::Stickiness => self.stickiness_expired(out),
             Timer::CheckQuorum => self.check_quorum(out),
-            Timer::ReadRetry => self.retry_reads(out),
+            Timer::ReadRetry if self.retry_reads(out) => {}
+            Timer::ReadRetry => self.drop_timer(timer, "no read waits", out),
             Timer::Transfer => self.transfer_expired(out),
             Timer::Disk => self.disk_expired(out),
             Timer::Priority => self.priority_expired(out),

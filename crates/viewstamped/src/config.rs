@@ -26,6 +26,8 @@ pub struct Config {
     pub state_bytes: u64,
     /// How many reads may wait at once.
     pub waiting_reads: usize,
+    /// How many rounds may be under way for reads at once; what comes then waits for the next.
+    pub read_rounds: usize,
     /// Compact once this many entries are droppable that everybody has.
     pub compact_after_entries: u64,
     /// How many of those to keep all the same.
@@ -53,6 +55,7 @@ impl Default for Config {
             undecided_bytes: 4 << 20,
             state_bytes: 8 << 20,
             waiting_reads: 4096,
+            read_rounds: 256,
             compact_after_entries: 8192,
             compact_keep_entries: 16,
             keep_log_bytes: 64 << 20,
@@ -89,6 +92,7 @@ impl Config {
             (self.undecided_bytes, "undecided_bytes must be at least 1"),
             (self.state_bytes, "state_bytes must be at least 1"),
             (self.waiting_reads as u64, "waiting_reads must be at least 1"),
+            (self.read_rounds as u64, "read_rounds must be at least 1"),
             (self.compact_after_entries, "compact_after_entries must be at least 1"),
             (self.keep_log_bytes, "keep_log_bytes must be at least 1"),
             (self.keep_log_entries, "keep_log_entries must be at least 1"),

@@ -2,12 +2,11 @@
 
 use crate::entry::{Entries, Entry};
 use crate::message::Message;
-use crate::read::WaitingReads;
 use crate::replica::{Stage, Timer, Viewstamped};
 use crate::rules;
 use crate::view::View;
 use bytes::Bytes;
-use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId};
+use quorate_protocol::{Event, LedReads, Outbox, ReadQueue, Refusal, Refused, RequestId};
 use quorate_types::{NodeId, Slot};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,7 +19,7 @@ pub(crate) struct Leadership {
     pub inherited: Slot,
     /// Counts up with every question whether this is still the view.
     pub round: u64,
-    pub reads: WaitingReads,
+    pub reads: ReadQueue,
     /// Who was left behind by this epoch and may not know, and for how many heartbeats more it is told.
     pub farewells: BTreeMap<NodeId, u32>,
 }
@@ -118,13 +117,9 @@ impl Leadership {
             peers: others.map(|id| (id, Progress::behind(last))).collect(),
             inherited: last,
             round: 0,
-            reads: WaitingReads::default(),
+            reads: ReadQueue::default(),
             farewells: left_behind.map(|id| (id, viewstamped.config.farewell_heartbeats)).collect(),
         }
-    }
-
-    pub fn answered_round(&self, me: NodeId, id: NodeId) -> u64 {
-        if id == me { self.round } else { self.peers.get(&id).map_or(0, |progress| progress.answered_round) }
     }
 }
 
@@ -283,15 +278,17 @@ impl Viewstamped {
     ) {
         let (present, last) = (self.view, self.log.last());
         let progress = match &mut self.stage {
-            Stage::Primary(leadership) if view == present => leadership.peers.get_mut(&from),
+            Stage::Primary(leadership) if view == present => {
+                leadership.peers.get_mut(&from).map(|progress| (progress, leadership.round))
+            }
             _ => None,
         };
-        let Some(progress) = progress else {
+        let Some((progress, began)) = progress else {
             return self.drop_stale("prepare-ok", from, "it is not for this view's primary", out);
         };
         progress.heard = true;
         progress.matched = progress.matched.max(through.min(last));
-        progress.answered_round = progress.answered_round.max(round);
+        progress.answered_round = progress.answered_round.max(round.min(began));
         let matched = progress.matched;
         progress.unanswered.retain(|sent| *sent > matched);
         progress.next = progress.next.max(matched.next());

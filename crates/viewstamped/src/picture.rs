@@ -138,6 +138,7 @@ impl Wire for Config {
         self.undecided_bytes.encode(out);
         self.state_bytes.encode(out);
         self.waiting_reads.encode(out);
+        self.read_rounds.encode(out);
         self.compact_after_entries.encode(out);
         self.compact_keep_entries.encode(out);
         self.keep_log_bytes.encode(out);
@@ -156,6 +157,7 @@ impl Wire for Config {
             undecided_bytes: Wire::decode(input)?,
             state_bytes: Wire::decode(input)?,
             waiting_reads: Wire::decode(input)?,
+            read_rounds: Wire::decode(input)?,
             compact_after_entries: Wire::decode(input)?,
             compact_keep_entries: Wire::decode(input)?,
             keep_log_bytes: Wire::decode(input)?,

@@ -13,9 +13,11 @@ use crate::record::{Anchor, Record};
 use crate::replica::{Stage, Viewstamped};
 use crate::rules;
 use crate::view::{Configuration, View};
-use quorate_protocol::{Durable, Event, Landmarks, MembersChange, OpenError, Outbox, Setup, SnapshotId, Start};
+use quorate_protocol::{
+    AskedReads, Durable, Event, Landmarks, MembersChange, OpenError, Outbox, Setup, SnapshotId, Start,
+};
 use quorate_types::{Membership, Slot, Ticket};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What the records tell so far.
 #[derive(Default)]
@@ -243,7 +245,7 @@ impl Replay {
             everyone_has: base.slot,
             installing,
             transfers: BTreeMap::new(),
-            asked_reads: BTreeSet::new(),
+            asked_reads: AskedReads::default(),
             told_lead: None,
             broken: None,
         })

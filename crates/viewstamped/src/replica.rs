@@ -12,11 +12,11 @@ use crate::snapshot::Transfer;
 use crate::view::{Configuration, View};
 use crate::view_change::Change;
 use quorate_protocol::{
-    Durable, Env, Event, Input, LinkState, OpenError, Outbox, ReadToken, Replica, Role, Setup, SnapshotId, Status,
-    Violation,
+    AskedReads, Durable, Env, Event, Input, LedReads, LinkState, OpenError, Outbox, Replica, Role, Setup, SnapshotId,
+    Status, Violation,
 };
 use quorate_types::{NodeId, Slot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Names of timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,7 +90,7 @@ pub struct Viewstamped {
     /// Snapshots on their way to others.
     pub(crate) transfers: BTreeMap<NodeId, Transfer>,
     /// Reads of this node that the primary was asked about.
-    pub(crate) asked_reads: BTreeSet<ReadToken>,
+    pub(crate) asked_reads: AskedReads,
     /// The last `Lead` told.
     pub(crate) told_lead: Option<ToldLead>,
     /// A promise seen broken from outside, for the next check to report.
@@ -130,7 +130,7 @@ impl Replica for Viewstamped {
             Input::Expired(timer) => self.expired(timer, out),
             Input::Persisted(ticket) => self.persisted(ticket, out),
             Input::Propose { request, batch } => self.propose(request, batch.commands, out),
-            Input::Read { token, .. } => self.read(token, out),
+            Input::Read { token, .. } => self.read_wanted(token, out),
             Input::Applied { through, durable, .. } => self.machine_applied(through, durable, out),
             Input::Link { peer, state } => self.link(peer, state, out),
             Input::Reconfigure { request, based_on, members } => self.reconfigure(request, &based_on, members, out),
@@ -147,7 +147,7 @@ impl Replica for Viewstamped {
         self.advance_commit(out);
         self.advance_epoch(out);
         self.decide(out);
-        self.start_read_round(out);
+        self.serve_reads(out);
         self.replicate(out);
         self.answer_primary(out);
         self.compact(out);
@@ -270,8 +270,8 @@ impl Viewstamped {
                 self.start_epoch(from, view, &configuration, begun, out);
             }
             Message::EpochStarted { view } => self.epoch_started(from, view, out),
-            Message::ReadIndex { view, token } => self.read_asked(from, view, token, out),
-            Message::ReadIndexResponse { view, token, slot } => self.read_answered(from, view, token, slot, out),
+            Message::ReadIndex { token, .. } => self.read_asked(from, token, out),
+            Message::ReadIndexResponse { token, slot, .. } => self.read_answered(from, token, slot, out),
         }
     }
 
@@ -281,7 +281,8 @@ impl Viewstamped {
             Timer::Heartbeat => self.heartbeat(out),
             Timer::Resend => self.resend(out),
             Timer::Patience => self.patience_is_over(out),
-            Timer::ReadRetry => self.retry_reads(out),
+            Timer::ReadRetry if self.retry_reads(out) => {}
+            Timer::ReadRetry => self.drop_timer(timer, "no read waits", out),
         }
     }
 

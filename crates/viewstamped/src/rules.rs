@@ -223,9 +223,9 @@ pub static READ: Rule = Rule {
 pub static READ_FORWARD: Rule = Rule {
     id: "viewstamped.read-forward",
     source: "ours",
-    allowed: "{me} may read {token} at slot {slot}, says {primary}",
+    allowed: "{me} may read {token} at slot {slot}, says {leader}",
     refused: "{me} drops an answer to read {token}: {why}",
-    waiting: "{me} asks {primary} as of which slot it may read {token}",
+    waiting: "{me} asks {leader} as of which slot it may read {token}",
 };
 
 /// Forgetting what nobody will ask for, or what is too much.

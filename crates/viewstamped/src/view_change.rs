@@ -13,7 +13,7 @@ use crate::replica::{Stage, Timer, Viewstamped};
 use crate::rules;
 use crate::state_transfer::Asking;
 use crate::view::View;
-use quorate_protocol::{Event, Outbox, Violation};
+use quorate_protocol::{Event, LedReads, Outbox, Violation};
 use quorate_types::{NodeId, Slot};
 use std::collections::BTreeMap;
 

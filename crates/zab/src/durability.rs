@@ -66,6 +66,7 @@ impl Broadcast {
             Message::Notification { .. }
             | Message::Closed { .. }
             | Message::Committed { .. }
+            | Message::Confirm { .. }
             | Message::ReadIndex { .. }
             | Message::ReadAnswer { .. } => true,
         }

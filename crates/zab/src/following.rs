@@ -193,7 +193,8 @@ impl Broadcast {
         }
     }
 
-    fn pong(&self, round: u64, out: &mut Outbox<Broadcast>) {
+    /// Says that it follows still, and how far it is.
+    pub(crate) fn pong(&self, round: u64, out: &mut Outbox<Broadcast>) {
         let (epoch, received) = (self.accepted_epoch, self.log.last().slot);
         let acked = self.acknowledged();
         self.answer(Ticket::NONE, FollowerWord::Pong { epoch, round, received, acked }, out);

@@ -6,14 +6,11 @@ use crate::message::Message;
 use crate::record::{Anchor, Record};
 use crate::replica::{Broadcast, Position, Timer};
 use crate::zxid::{Payload, Zxid};
-use quorate_protocol::{Decision, OpenError, Outbox, Refusal, SnapshotId};
+use quorate_protocol::{Decision, LedReads, OpenError, Outbox, Refusal, SnapshotId};
 use quorate_succession::Heir;
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// A member that answered none of the last pings but so many is not in sync.
-const PINGS_MISSED_MOST: u64 = 2;
 
 impl Heir for Broadcast {
     const SUCCESSION: Timer = Timer::Succession;
@@ -71,7 +68,7 @@ impl Heir for Broadcast {
     fn keeps_up(&self, member: NodeId) -> bool {
         let Some(leadership) = self.established() else { return false };
         let Some(peer) = leadership.peers.get(&member) else { return false };
-        let heard = peer.answered_round > 0 && peer.answered_round + PINGS_MISSED_MOST >= leadership.round;
+        let heard = leadership.recent_pings.front().is_some_and(|oldest| peer.answered_round >= *oldest);
         let lacks = self.log.last().slot.0.saturating_sub(peer.matched.0);
         heard && peer.stage == PeerStage::Synchronised && lacks <= self.config.in_sync_entries
     }

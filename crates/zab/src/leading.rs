@@ -3,13 +3,15 @@
 use crate::connection::Connection;
 use crate::handover::Handover;
 use crate::message::{FollowerWord, LeaderWord, Message, Vote};
-use crate::read::WaitingReads;
 use crate::replica::{Broadcast, Position, Serving, Timer};
 use crate::rules;
 use crate::zxid::Mark;
-use quorate_protocol::{Event, Outbox};
+use quorate_protocol::{Event, LedReads, Outbox, ReadQueue};
 use quorate_types::{NodeId, Slot, Ticket};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A member that answered none of the last so many pings is not in sync.
+const RECENT_PINGS: usize = 3;
 
 /// How far a leader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +78,7 @@ pub(crate) struct Peer {
     pub(crate) matched: Slot,
     /// What it was last told to be committed.
     pub(crate) told_committed: Slot,
-    /// The last ping it answered.
+    /// The last round it answered.
     pub(crate) answered_round: u64,
 }
 
@@ -124,9 +126,11 @@ pub(crate) struct Leadership {
     /// It has proposed or inherited a stop-sign here: nothing is proposed above.
     pub(crate) stop_at: Option<Slot>,
     pub(crate) peers: BTreeMap<NodeId, Peer>,
-    /// Of pings.
+    /// Of pings, and of questions on behalf of reads.
     pub(crate) round: u64,
-    pub(crate) reads: WaitingReads,
+    /// The rounds of the last pings, oldest first.
+    pub(crate) recent_pings: VecDeque<u64>,
+    pub(crate) reads: ReadQueue,
     /// Heard from since the last check.
     pub(crate) heard: BTreeSet<NodeId>,
 }
@@ -153,7 +157,8 @@ impl Broadcast {
             stop_at,
             peers: BTreeMap::new(),
             round: 0,
-            reads: WaitingReads::default(),
+            recent_pings: VecDeque::new(),
+            reads: ReadQueue::default(),
             heard: BTreeSet::new(),
         }));
         out.set_timer(Timer::Tick, self.config.tick, self.config.tick);
@@ -277,13 +282,18 @@ impl Broadcast {
             Serving::Pinning | Serving::Sending { .. } => true,
         });
         self.ping(out);
+        self.carry_reads();
     }
 
-    pub(crate) fn ping(&mut self, out: &mut Outbox<Broadcast>) {
+    fn ping(&mut self, out: &mut Outbox<Broadcast>) {
         let everyone = self.everyone_has;
         let Position::Leading(leadership) = &mut self.position else { return };
         leadership.round += 1;
         let round = leadership.round;
+        leadership.recent_pings.push_back(round);
+        if leadership.recent_pings.len() > RECENT_PINGS {
+            leadership.recent_pings.pop_front();
+        }
         for (id, peer) in leadership.peers.iter_mut().filter(|(_, peer)| peer.stage >= PeerStage::Snapshot) {
             peer.say(*id, Ticket::NONE, LeaderWord::Ping { round, everyone }, out);
         }

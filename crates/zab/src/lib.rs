@@ -45,7 +45,7 @@
 //! | received | follower to leader | nothing: for pacing |
 //! | new-leader | leader to follower | that the epoch is its own |
 //! | ack-new-leader | follower to leader | the history, and then the epoch |
-//! | up-to-date, commit, ping | leader to follower | nothing |
+//! | up-to-date, commit, ping, confirm | leader to follower | nothing |
 //! | ack | follower to leader | the epoch and the transactions |
 //! | pong | follower to leader | the promise; it names what is durable |
 //! | connection-closed, committed, read-index, read-answer | | nothing |
@@ -81,7 +81,7 @@
 //!   word of a configuration): histories that share a mark are the same up to it.
 //! - **Leadership can be handed to somebody named** (`handover.rs`): the leader gives that one a history better than all others', resigns, and
 //!   votes for it. What the others lack is not committed by that, and who votes for whom is only a hint to phase 1.
-//! - **Reads** at any node that must be fresh are a sync: the leader's commit mark, confirmed by pings of a quorum (`read.rs`). Reads of
+//! - **Reads** at any node that must be fresh are a sync: the leader's commit mark, confirmed by a quorum (`read.rs`). Reads of
 //!   the local state are the machine's.
 //!
 //! # Map

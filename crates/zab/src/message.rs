@@ -65,6 +65,14 @@ pub enum Message {
         /// Up to where.
         through: Mark,
     },
+    /// Leader to follower, on behalf of reads: do you still follow me? Answered like a ping, but outside the order of the
+    /// connection.
+    Confirm {
+        /// The connection in which the follower promised the epoch.
+        connection: Connection,
+        /// To be confirmed.
+        round: u64,
+    },
     /// Reader to leader: sync, please.
     ReadIndex {
         /// The read.
@@ -119,11 +127,11 @@ pub enum FollowerWord {
         /// Everything up to here.
         through: Mark,
     },
-    /// Answers a ping: it follows still.
+    /// Answers a ping or a [`Message::Confirm`]: it follows still.
     Pong {
         /// The epoch.
         epoch: u32,
-        /// Of the ping.
+        /// Of the question.
         round: u64,
         /// Everything up to here arrived.
         received: Slot,
@@ -193,6 +201,7 @@ impl Message {
             Message::Down { word, .. } => word.kind(),
             Message::Closed { .. } => "connection-closed",
             Message::Committed { .. } => "committed",
+            Message::Confirm { .. } => "confirm",
             Message::ReadIndex { .. } => "read-index",
             Message::ReadAnswer { .. } => "read-answer",
         }

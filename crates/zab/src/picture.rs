@@ -10,7 +10,6 @@ use crate::following::{Following, Stage};
 use crate::handover::Handover;
 use crate::leading::{LeaderStage, Leadership, Peer, PeerStage};
 use crate::message::{LeaderWord, Message};
-use crate::read::WaitingReads;
 use crate::record::Record;
 use crate::replica::{Broadcast, Claim, Position, Serving, ToldLead};
 use crate::rules;
@@ -74,7 +73,7 @@ impl Recordable for Broadcast {
             &rules::LEARN,
             &rules::DELIVER,
             &rules::READ,
-            &rules::READ_ANSWER,
+            &rules::READ_FORWARD,
         ];
         let always = [&rules::STALE, &rules::COMPACT];
         let is_among = |several: &[&Rule]| several.iter().any(|rule| rule.id == event.rule.id);
@@ -153,6 +152,7 @@ impl Wire for Config {
         self.window_entries.encode(out);
         self.undecided_entries.encode(out);
         self.waiting_reads.encode(out);
+        self.read_rounds.encode(out);
         self.compact_after_entries.encode(out);
         self.compact_keep_entries.encode(out);
         self.keep_log_entries.encode(out);
@@ -176,6 +176,7 @@ impl Wire for Config {
             window_entries: Wire::decode(input)?,
             undecided_entries: Wire::decode(input)?,
             waiting_reads: Wire::decode(input)?,
+            read_rounds: Wire::decode(input)?,
             compact_after_entries: Wire::decode(input)?,
             compact_keep_entries: Wire::decode(input)?,
             keep_log_entries: Wire::decode(input)?,
@@ -265,6 +266,7 @@ impl Wire for Leadership {
         self.stop_at.encode(out);
         self.peers.encode(out);
         self.round.encode(out);
+        self.recent_pings.encode(out);
         self.reads.encode(out);
         self.heard.encode(out);
     }
@@ -278,6 +280,7 @@ impl Wire for Leadership {
             stop_at: Wire::decode(input)?,
             peers: Wire::decode(input)?,
             round: Wire::decode(input)?,
+            recent_pings: Wire::decode(input)?,
             reads: Wire::decode(input)?,
             heard: Wire::decode(input)?,
         })
@@ -327,16 +330,6 @@ impl Wire for Peer {
             told_committed: Wire::decode(input)?,
             answered_round: Wire::decode(input)?,
         })
-    }
-}
-
-impl Wire for WaitingReads {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.held.encode(out);
-        self.confirming.encode(out);
-    }
-    fn decode(input: &mut Reader) -> Result<WaitingReads, WireError> {
-        Ok(WaitingReads { held: Wire::decode(input)?, confirming: Wire::decode(input)? })
     }
 }
 

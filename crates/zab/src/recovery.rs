@@ -6,9 +6,9 @@ use crate::log::Log;
 use crate::record::{Anchor, Record};
 use crate::replica::{Broadcast, Position};
 use crate::zxid::{Mark, Txn};
-use quorate_protocol::{Decision, Durable, OpenError, Outbox, Pending, Setup, SnapshotId};
+use quorate_protocol::{AskedReads, Decision, Durable, OpenError, Outbox, Pending, Setup, SnapshotId};
 use quorate_types::{Slot, Ticket};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What the records tell so far. Of those that a compaction drops, the last may still be there without the first: so slots are kept one
 /// by one until everything is read.
@@ -79,7 +79,7 @@ pub(crate) fn open(
         connections: 0,
         position: Position::Looking(Election::default()),
         pending: Pending::new(),
-        asked_reads: BTreeSet::new(),
+        asked_reads: AskedReads::default(),
         serving: BTreeMap::new(),
         told_lead: None,
     };

@@ -9,11 +9,11 @@ use crate::message::Message;
 use crate::record::{Anchor, Record};
 use crate::rules;
 use quorate_protocol::{
-    Durable, Env, Event, Input, LinkState, OpenError, Outbox, Pending, ReadToken, Refusal, Refused, Replica, Role,
-    Setup, SnapshotId, Status, Violation,
+    AskedReads, Durable, Env, Event, Input, LedReads, LinkState, OpenError, Outbox, Pending, Refusal, Refused, Replica,
+    Role, Setup, SnapshotId, Status, Violation,
 };
 use quorate_types::{Membership, NodeId, Slot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Names of timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +111,7 @@ pub struct Broadcast {
     pub(crate) connections: u64,
     pub(crate) position: Position,
     pub(crate) pending: Pending<Claim>,
-    pub(crate) asked_reads: BTreeSet<ReadToken>,
+    pub(crate) asked_reads: AskedReads,
     pub(crate) serving: BTreeMap<NodeId, Serving>,
     pub(crate) told_lead: Option<ToldLead>,
 }
@@ -150,7 +150,7 @@ impl Replica for Broadcast {
             Input::Expired(timer) => self.expired(timer, out),
             Input::Persisted(ticket) => self.persisted(ticket),
             Input::Propose { request, batch } => self.propose(request, batch.commands, out),
-            Input::Read { token, .. } => self.read(token, out),
+            Input::Read { token, .. } => self.read_wanted(token, out),
             Input::Applied { through, durable, .. } => self.machine_applied(through, durable, out),
             Input::Reconfigure { request, .. } => {
                 out.refuse(Refused::Request(request), Refusal::Unsupported("its members are changed from outside"));
@@ -230,6 +230,7 @@ impl Broadcast {
             Message::Down { connection, sequence, word } => self.hear_leader(from, connection, sequence, word, out),
             Message::Closed { connection } => self.connection_closed(from, connection, out),
             Message::Committed { through } => self.learn_committed(through, out),
+            Message::Confirm { connection, round } => self.confirm(from, connection, round, out),
             Message::ReadIndex { token } => self.read_asked(from, token, out),
             Message::ReadAnswer { token, slot } => self.read_answered(from, token, slot, out),
         }
@@ -249,7 +250,9 @@ impl Broadcast {
                 Position::Following(_) => self.look("its leader is silent", out),
                 Position::Leading(_) => self.check_quorum(out),
             },
-            Timer::ReadRetry => self.retry_reads(out),
+            Timer::ReadRetry => {
+                self.retry_reads(out);
+            }
             Timer::Succession => {}
         }
     }

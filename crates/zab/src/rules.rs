@@ -186,14 +186,19 @@ pub static INSTALLED: Rule = rule("zab.installed", "ours", "{me} goes on behind 
 /// Reads.
 pub static READ: Rule = rule(
     "zab.read",
-    "Zab 1.0, sync, confirmed by pings",
-    "{me} lets reads go at slot {slot}: {votes} follow it since they came",
+    "Zab 1.0, sync, confirmed",
+    "{me} releases read {token} at slot {slot}: {votes} follow it still, since it came",
     "{me} refuses read {token}: {why}",
     "{me} holds read {token}: {why}",
 );
-/// A forwarded read is answered.
-pub static READ_ANSWER: Rule =
-    rule("zab.read-answer", "Zab 1.0, sync", "{me} hears from {leader} about read {token}", "", "");
+/// Reading at a follower.
+pub static READ_FORWARD: Rule = rule(
+    "zab.read-forward",
+    "Zab 1.0, sync",
+    "{me} may read {token} at slot {slot}, says {leader}",
+    "{me} drops an answer to read {token}: {why}",
+    "{me} asks {leader} as of which slot it may read {token}",
+);
 /// Messages that mean nothing.
 pub static STALE: Rule = rule("zab.stale", "Zab 1.0", "", "{me} drops a {kind} from {from}: {why}", "");
 
@@ -228,6 +233,6 @@ pub static ALL: &[&Rule] = &[
     &SNAPSHOT,
     &INSTALLED,
     &READ,
-    &READ_ANSWER,
+    &READ_FORWARD,
     &STALE,
 ];

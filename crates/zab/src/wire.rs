@@ -168,6 +168,7 @@ impl Wire for Message {
                 token.encode(out);
             }
             Message::ReadAnswer { token, slot } => put(6, (*token, *slot), out),
+            Message::Confirm { connection, round } => put(7, (*connection, *round), out),
         }
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
@@ -187,6 +188,7 @@ impl Wire for Message {
             4 => Ok(Message::Committed { through: Mark::decode(input)? }),
             5 => Ok(Message::ReadIndex { token: ReadToken::decode(input)? }),
             6 => Ok(Message::ReadAnswer { token: ReadToken::decode(input)?, slot: Option::decode(input)? }),
+            7 => Ok(Message::Confirm { connection: Connection::decode(input)?, round: input.u64("round")? }),
             kind => Err(WireError::UnknownKind { what: "zab message", kind }),
         }
     }

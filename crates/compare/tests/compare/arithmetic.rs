@@ -89,11 +89,8 @@ fn a_busy_cluster_is_as_exact_as_an_idle_one() {
             let which = format!("{} at {}", protocol.name(), setting.matrix.name(site));
             let writes: Percentiles = of(Kind::Write);
             assert_eq!((writes.least, writes.most), (expected, expected), "{which}: {} writes", writes.count);
-            // A read that comes while a read round is under way may wait for the next, as long as one round takes.
-            let round = commit_latency(&setting.matrix, setting.leader, setting.leader, &[]).unwrap();
-            let wait = if protocol == ProtocolName::Raft { Duration::ZERO } else { round };
             let reads: Percentiles = of(Kind::Read);
-            assert!(reads.least >= expected && reads.most <= expected + wait, "{which}: {reads:?}");
+            assert_eq!((reads.least, reads.most), (expected, expected), "{which}: {} reads", reads.count);
         }
     }
 }

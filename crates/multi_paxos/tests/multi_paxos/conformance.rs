@@ -12,6 +12,7 @@ fn small_limits() -> Config {
         window_entries: 4,
         undecided_entries: 4,
         waiting_reads: 3,
+        read_rounds: 2,
         compact_after_entries: 2,
         compact_keep_entries: 1,
         keep_log_entries: 4,

@@ -203,6 +203,40 @@ fn reads_wait_until_everything_inherited_is_chosen_and_a_quorum_confirms() {
     assert!(cluster.bed.node(NodeId(1)).reads().is_empty(), "an old leader answers nothing");
 }
 
+#[test]
+fn a_read_begins_a_round_of_its_own_and_a_later_rounds_answer_confirms_earlier_ones() {
+    let mut cluster = Cluster::led(3);
+    cluster.propose(1, "a");
+    cluster.run();
+    let [first, second] = [1, 2].map(|number| cluster.read(1, number));
+    cluster.deliver("heartbeat", 1, 2);
+    cluster.deliver("alive", 2, 1);
+    assert_eq!(cluster.bed.node(NodeId(1)).reads(), [(first, Slot(1))], "the second came after that round began");
+    cluster.deliver("heartbeat", 1, 2);
+    cluster.deliver("alive", 2, 1);
+    assert_eq!(cluster.bed.node(NodeId(1)).reads().last(), Some(&(second, Slot(1))));
+    cluster.read(1, 3);
+    cluster.lose_all();
+    cluster.read(1, 4);
+    cluster.deliver("heartbeat", 1, 3);
+    cluster.deliver("alive", 3, 1);
+    assert_eq!(cluster.bed.node(NodeId(1)).reads().len(), 4, "the round of the third was lost");
+}
+
+#[test]
+fn a_heartbeat_confirms_reads_whose_rounds_were_lost_and_carries_those_that_found_no_room() {
+    let mut cluster = Cluster::with(Membership::of_voters(3), Config { read_rounds: 1, ..Config::default() });
+    cluster.elect(1, &[2]);
+    cluster.run();
+    cluster.read(1, 1);
+    cluster.read(1, 2);
+    cluster.lose_all();
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.deliver("heartbeat", 1, 2);
+    cluster.deliver("alive", 2, 1);
+    assert_eq!(cluster.bed.node(NodeId(1)).reads().len(), 2);
+}
+
 /// The golden run: S1 leads, slot 1 is at all, slot 2 only at S1, slot 3 at S1 and S2; S1 dies.
 #[test]
 fn rule_3_a_hole_is_filled_with_a_no_op_and_what_may_be_chosen_is_proposed_again() {

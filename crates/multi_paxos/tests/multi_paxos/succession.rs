@@ -4,6 +4,7 @@ use crate::cluster::*;
 use quorate_multi_paxos::{Payload, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused};
 use quorate_protocol::{LEARNER_NOT_IN_SYNC, Refusal};
+use quorate_succession::Heir;
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 
 /// Heartbeats and promotions until nothing new happens.
@@ -12,6 +13,22 @@ fn go_on(cluster: &mut Cluster, leader: u64) {
         cluster.bed.expire(NodeId(leader), Timer::Heartbeat);
         cluster.run();
     }
+}
+
+#[test]
+fn whoever_answers_heartbeats_keeps_up_however_many_rounds_reads_begin_meanwhile() {
+    let mut cluster = Cluster::led(3);
+    go_on(&mut cluster, 1);
+    for number in 1..=20 {
+        cluster.read(1, number);
+    }
+    cluster.lose_all();
+    assert!(cluster.node(1).keeps_up(NodeId(2)), "none of those rounds was answered yet");
+    for _ in 0..3 {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.lose_all();
+    }
+    assert!(!cluster.node(1).keeps_up(NodeId(2)), "three heartbeats without an answer");
 }
 
 #[test]

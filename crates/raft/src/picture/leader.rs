@@ -5,7 +5,6 @@ use crate::lease::Lease;
 use crate::membership::Farewell;
 use crate::progress::{Pace, Progress, Transfer, Window};
 use crate::promotion::CatchUp;
-use crate::read::{Confirming, WaitingRead, WaitingReads};
 use crate::transfer::{Cause, DiskState, DiskWatch, Handover, HeartbeatMarks};
 use crate::witness::Attendance;
 use quorate_types::{Slot, Time};
@@ -133,37 +132,6 @@ impl Wire for Transfer {
             3 => Ok(Transfer::Paused { heartbeats: Wire::decode(input)? }),
             kind => Err(WireError::UnknownKind { what: "snapshot transfer", kind }),
         }
-    }
-}
-
-impl Wire for WaitingRead {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.token.encode(out);
-        self.reader.encode(out);
-    }
-    fn decode(input: &mut Reader) -> Result<WaitingRead, WireError> {
-        Ok(WaitingRead { token: Wire::decode(input)?, reader: Wire::decode(input)? })
-    }
-}
-
-impl Wire for Confirming {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.round.encode(out);
-        self.slot.encode(out);
-        self.reads.encode(out);
-    }
-    fn decode(input: &mut Reader) -> Result<Confirming, WireError> {
-        Ok(Confirming { round: Wire::decode(input)?, slot: Wire::decode(input)?, reads: Wire::decode(input)? })
-    }
-}
-
-impl Wire for WaitingReads {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.held.encode(out);
-        self.confirming.encode(out);
-    }
-    fn decode(input: &mut Reader) -> Result<WaitingReads, WireError> {
-        Ok(WaitingReads { held: Wire::decode(input)?, confirming: Wire::decode(input)? })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::epoch::Farewell;
 use crate::normal::{Backup, Leadership, Progress};
-use crate::read::{Confirming, WaitingRead, WaitingReads};
 use crate::replica::Stage;
 use crate::state_transfer::Asking;
 use crate::view_change::{Change, Offer};
@@ -164,36 +163,5 @@ impl Wire for Farewell {
             lingers: Wire::decode(input)?,
             goes: Wire::decode(input)?,
         })
-    }
-}
-
-impl Wire for WaitingReads {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.held.encode(out);
-        self.confirming.encode(out);
-    }
-    fn decode(input: &mut Reader) -> Result<WaitingReads, WireError> {
-        Ok(WaitingReads { held: Wire::decode(input)?, confirming: Wire::decode(input)? })
-    }
-}
-
-impl Wire for WaitingRead {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.token.encode(out);
-        self.reader.encode(out);
-    }
-    fn decode(input: &mut Reader) -> Result<WaitingRead, WireError> {
-        Ok(WaitingRead { token: Wire::decode(input)?, reader: Wire::decode(input)? })
-    }
-}
-
-impl Wire for Confirming {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.round.encode(out);
-        self.slot.encode(out);
-        self.reads.encode(out);
-    }
-    fn decode(input: &mut Reader) -> Result<Confirming, WireError> {
-        Ok(Confirming { round: Wire::decode(input)?, slot: Wire::decode(input)?, reads: Wire::decode(input)? })
     }
 }

@@ -11,6 +11,7 @@ fn small_limits() -> Config {
         window_messages: 2,
         undecided_bytes: 120,
         waiting_reads: 3,
+        read_rounds: 2,
         compact_after_entries: 2,
         compact_keep_entries: 1,
         keep_log_entries: 4,

@@ -2,6 +2,7 @@
 
 mod errata;
 mod normal;
+mod reads;
 mod reconfiguration;
 mod recovery;
 mod state_transfer;

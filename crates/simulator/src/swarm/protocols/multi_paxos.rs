@@ -39,6 +39,8 @@ impl Subject for MultiPaxos {
             window_entries: random.log_uniform(1, 64),
             undecided_entries: random.log_uniform(1, 256),
             waiting_reads: size(random, 1, 256),
+            // From a copy: whatever else is drawn of a seed stays what it was.
+            read_rounds: size(&mut random.clone(), 1, 32),
             compact_after_entries: random.log_uniform(1, 200),
             compact_keep_entries: random.between(0, 16),
             // Half the time a laggard is not waited for, and gets a snapshot.

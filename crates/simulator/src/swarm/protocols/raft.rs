@@ -31,6 +31,8 @@ impl Subject for Raft {
             window_bytes: random.log_uniform(64, 1 << 18),
             undecided_bytes: random.log_uniform(64, 1 << 20),
             waiting_reads: size(random, 1, 256),
+            // From a copy: whatever else is drawn of a seed stays what it was.
+            read_rounds: size(&mut random.clone(), 1, 32),
             compact_after_bytes: random.log_uniform(64, 1 << 16),
             compact_after_entries: random.log_uniform(1, 200),
             compact_keep_entries: random.between(0, 16),

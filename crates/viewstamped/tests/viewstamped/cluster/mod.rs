@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use quorate_protocol::testbed::{Flight, Testbed};
-use quorate_protocol::{Decision, Event, Input, Refusal, Refused, Replica, RequestId, Verdict};
-use quorate_types::{Membership, NodeId, Slot};
+use quorate_protocol::{Decision, Event, Input, ReadToken, Refusal, Refused, Replica, RequestId, Verdict};
+use quorate_types::{Incarnation, Membership, NodeId, Slot};
 use quorate_viewstamped::{Config, Configuration, Entries, Entry, Message, Record, Timer, View, Viewstamped};
 
 /// More deliveries than any test needs.
@@ -117,6 +117,13 @@ impl Cluster {
 
     pub fn propose(&mut self, id: u64, commands: &'static str) {
         self.bed.propose(NodeId(id), 0, commands);
+    }
+
+    pub fn read(&mut self, id: u64, number: u64) -> ReadToken {
+        let token = ReadToken { node: NodeId(id), incarnation: Incarnation(1), number };
+        let footprint = quorate_protocol::Footprint::Everything;
+        self.bed.input(NodeId(id), Input::Read { token, footprint });
+        token
     }
 
     pub fn reconfigure(&mut self, id: u64, voters: &[u64]) {

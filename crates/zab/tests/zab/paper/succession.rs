@@ -2,6 +2,7 @@
 
 use crate::cluster::*;
 use quorate_protocol::{Durable, Outbox, Refusal, Replica, Setup, Start};
+use quorate_succession::Heir;
 use quorate_types::{ClusterId, DiskId, Incarnation, Member, MemberRole, Membership, NodeId, Slot, Ticket};
 use quorate_zab::{Broadcast, Timer, Zab, Zxid};
 
@@ -10,6 +11,21 @@ fn keeping_up() -> Cluster {
     cluster.expire(3, Timer::Tick);
     cluster.run();
     cluster
+}
+
+#[test]
+fn whoever_answers_pings_keeps_up_however_many_rounds_reads_begin_meanwhile() {
+    let mut cluster = keeping_up();
+    for number in 1..=20 {
+        cluster.read(3, number);
+    }
+    cluster.lose_all();
+    assert!(cluster.node(3).keeps_up(NodeId(2)), "none of those rounds was answered yet");
+    for _ in 0..3 {
+        cluster.expire(3, Timer::Tick);
+        cluster.lose_all();
+    }
+    assert!(!cluster.node(3).keeps_up(NodeId(2)), "three pings without an answer");
 }
 
 #[test]
