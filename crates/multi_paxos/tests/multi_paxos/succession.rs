@@ -3,7 +3,7 @@
 use crate::cluster::*;
 use quorate_multi_paxos::{Config, Payload, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused};
-use quorate_protocol::{Input, LEARNER_NOT_IN_SYNC, Refusal};
+use quorate_protocol::{Input, LEARNER_NOT_IN_SYNC, Refusal, Replica};
 use quorate_succession::{Body, Message as Outer};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 
@@ -271,5 +271,27 @@ fn a_snapshot_that_the_replica_inside_sends_is_not_replaced_by_one_for_a_late_fe
     cluster.bed.lose_snapshot(0);
     fetch(&mut cluster, 1);
     assert_eq!(cluster.bed.transfers().len(), 1, "it failed, so another one is needed");
+    cluster.holds();
+}
+
+/// What was chosen is chosen, though the node that left with it has not got as far itself.
+#[test]
+fn who_is_told_that_it_left_takes_back_nothing_that_it_called_committed() {
+    let mut cluster = Cluster::led(3);
+    cluster.propose(1, "a");
+    cluster.complete(1);
+    cluster.hand_over("accept", 1, 3);
+    cluster.deliver("accept", 1, 2);
+    cluster.deliver("accepted", 2, 1);
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.hand_over("heartbeat", 1, 3);
+    cluster.hand_over("heartbeat", 1, 3);
+    let before = cluster.whole(3).status();
+    assert_eq!((before.committed, cluster.decided(3).len()), (Slot(1), 0), "chosen, and not durable here");
+    let members = Membership::new([Member::voter(NodeId(1)), Member::voter(NodeId(2))]);
+    let body = Body::Closed { behind: Slot(2), members, last_word: None };
+    cluster.bed.input(NodeId(3), Input::Receive { from: NodeId(1), message: Outer { configuration: 2, body } });
+    assert!(cluster.whole(3).inside().is_none(), "it left");
+    assert_eq!(cluster.whole(3).status().committed, Slot(2));
     cluster.holds();
 }

@@ -159,12 +159,14 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// `AnsweredInTime`: what is asked behind the election of a leader is not answered in an era before that leader's. A read, or a
     /// lease's renewal, that rests on a deposed leader seldom meets something it contradicts, and nobody need wait until one does.
-    /// Writes are not asked: an answer that is kept may be given again by anybody.
+    /// Writes are not asked: an answer that is kept may be given again by anybody. Nor is who goes by that very leader: a machine asks a
+    /// node, not an era, so who has not heard of the new era, as it missed a change of the members, may have the answer from it.
     pub(super) fn check_answered_in_time(&mut self, id: NodeId, called_at: Time) {
-        let Some(era) = self.node(id).map(|node| node.replica().status().era) else { return };
+        let Some(status) = self.node(id).map(|node| node.replica().status()) else { return };
+        let era = status.era;
         let elected_before = |(_, (_, since)): &(&u64, &(NodeId, Time))| *since < called_at;
         let Some((newest, (leader, since))) = self.promises.leaders.iter().rev().find(elected_before) else { return };
-        if *newest > era {
+        if *newest > era && status.leader != Some(*leader) {
             let detail = format!(
                 "{id} answers in era {era} what it was asked at {called_at}, and {leader} led in era {newest} since {since}"
             );
