@@ -172,6 +172,33 @@ fn a_snapshot_that_a_leader_was_sending_when_it_lost_the_lead_is_sent_anew_when_
     cluster.holds();
 }
 
+/// A driver sends few at once, and waits long for a receiver that is gone.
+#[test]
+fn no_snapshot_is_sent_to_a_member_that_is_silent() {
+    let config = Config { window_entries: 1, keep_log_entries: 2, compact_keep_entries: 0, ..Config::default() };
+    let mut cluster = Cluster::with_slow_snapshots(Membership::of_voters(3), config);
+    cluster.elect(1, &[2, 3]);
+    cluster.run();
+    cluster.propose(1, "a");
+    cluster.run();
+    cluster.bed.crash(NodeId(3), 0);
+    cluster.expire(1, Timer::CheckQuorum);
+    for words in ["b", "c", "d", "e"] {
+        cluster.propose(1, words);
+        cluster.run_among(&[1, 2]);
+    }
+    cluster.bed.checkpoint(NodeId(1));
+    cluster.complete(1);
+    assert!(cluster.node(1).log().trim() >= Slot(3), "what it lacks is no longer kept");
+    assert_eq!(cluster.bed.transfers().len(), 0, "it would take the place of another's");
+    cluster.bed.restart(NodeId(3));
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.deliver("heartbeat", 1, 3);
+    cluster.deliver("alive", 3, 1);
+    assert_eq!(cluster.bed.transfers().len(), 1);
+    cluster.holds();
+}
+
 #[test]
 fn rule_6_acceptances_wait_for_their_write_and_slots_may_come_out_of_order() {
     let mut cluster = Cluster::led(3);
