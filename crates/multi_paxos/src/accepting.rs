@@ -121,7 +121,7 @@ impl Ballots {
         from: NodeId,
         ballot: Ballot,
         round: u64,
-        (chosen, everyone): (Slot, Slot),
+        (chosen, everyone, sent): (Slot, Slot, Slot),
         out: &mut Outbox<Ballots>,
     ) {
         if !self.hear_leader(from, ballot, out) {
@@ -135,7 +135,8 @@ impl Ballots {
         // The answer must not wait for a disk, but it speaks for a promise.
         let after = self.pending.ticket_of(|claim| *claim == Claim::Promised(ballot)).unwrap_or(Ticket::NONE);
         let reach = Reach { chosen: self.chosen.min(self.flushed), through: self.flushed };
-        out.send_after(after, from, Message::Alive { ballot, round, reach, received: self.received });
+        let lacks = (self.received < sent).then(|| self.received.next());
+        out.send_after(after, from, Message::Alive { ballot, round, reach, lacks });
     }
 
     /// Moves the marks of what has arrived and what is durable as far as they go.

@@ -89,14 +89,16 @@ impl Ballots {
         known.then(|| Anchor { slot: through, members: self.members.clone() })
     }
 
-    /// At a leader: whoever needs what is no longer kept gets a snapshot.
+    /// At a leader: whoever needs what is no longer kept gets a snapshot, if it is heard: few are sent at once, and one to a node that is
+    /// down would take the place of another's.
     pub(crate) fn serve_laggards(&mut self, out: &mut Outbox<Ballots>) {
         let trim = self.log.trim();
         let Position::Leader(leadership) = &self.position else { return };
         if self.installing.is_some() {
             return;
         }
-        for (id, _) in leadership.peers.iter().filter(|(_, peer)| peer.next <= trim) {
+        let lags = |(id, peer): &(&NodeId, &crate::leading::Peer)| peer.next <= trim && leadership.heard.contains(id);
+        for (id, _) in leadership.peers.iter().filter(lags) {
             self.serving.entry(*id).or_insert_with(|| {
                 out.send_snapshot(*id, trim, true);
                 Serving::Pinning

@@ -16,8 +16,8 @@ pub(crate) struct Peer {
     pub(crate) matched: Slot,
     /// What to send next.
     pub(crate) next: Slot,
-    /// The round in which something was last sent: an answer to a later one that lacks it shows a loss.
-    pub(crate) sent_round: u64,
+    /// The last round that began before something was sent again: what answers to it or earlier ones lack is on its way.
+    pub(crate) resent_round: u64,
     /// The last round it answered.
     pub(crate) answered_round: u64,
     /// What it was last told to be chosen.
@@ -65,7 +65,7 @@ impl Leadership {
 
     pub(crate) fn follow(&mut self, peer: NodeId, next: Slot) {
         let (matched, told_chosen) = (Slot::ZERO, Slot::ZERO);
-        self.peers.insert(peer, Peer { matched, next, sent_round: 0, answered_round: 0, told_chosen });
+        self.peers.insert(peer, Peer { matched, next, resent_round: 0, answered_round: 0, told_chosen });
     }
 }
 
@@ -130,7 +130,7 @@ impl Ballots {
         ballot: crate::ballot::Ballot,
         round: u64,
         reach: Reach,
-        received: Slot,
+        lacks: Option<Slot>,
         out: &mut Outbox<Ballots>,
     ) {
         self.accepted(from, ballot, reach, out);
@@ -145,9 +145,11 @@ impl Ballots {
             return;
         }
         peer.answered_round = round;
-        if round > peer.sent_round && received.next() < peer.next {
-            out.trace(|| Event::waiting(&rules::RESEND).with("peer", from).with("slot", received.next()));
-            peer.next = received.next();
+        let lost = lacks.filter(|first| *first > Slot::ZERO && *first < peer.next && round > peer.resent_round);
+        if let Some(first) = lost {
+            out.trace(|| Event::waiting(&rules::RESEND).with("peer", from).with("slot", first));
+            peer.next = first;
+            peer.resent_round = last_round;
         }
     }
 
@@ -177,7 +179,7 @@ impl Ballots {
     pub(crate) fn send_accepts(&mut self, out: &mut Outbox<Ballots>) {
         let (ballot, chosen, everyone, trim) = (self.promised, self.chosen, self.everyone_has, self.log.trim());
         let Position::Leader(leadership) = &mut self.position else { return };
-        let (last, round) = (leadership.last, leadership.round);
+        let last = leadership.last;
         for (id, peer) in &mut leadership.peers {
             let unacknowledged = peer.next.previous().0.saturating_sub(peer.matched.0);
             let window_shut = unacknowledged >= self.config.window_entries && peer.matched > Slot::ZERO;
@@ -199,7 +201,6 @@ impl Ballots {
                 continue;
             }
             peer.next = Slot(first.0 + payloads.len() as u64);
-            peer.sent_round = round;
             peer.told_chosen = chosen;
             out.send(*id, Message::Accept { ballot, first, payloads, chosen, everyone });
         }
@@ -212,7 +213,8 @@ impl Ballots {
         for (id, peer) in &mut leadership.peers {
             if peer.told_chosen < chosen && peer.next > chosen {
                 peer.told_chosen = chosen;
-                out.send(*id, Message::Heartbeat { ballot, round: 0, chosen, everyone });
+                let sent = peer.next.previous();
+                out.send(*id, Message::Heartbeat { ballot, round: 0, chosen, everyone, sent });
             }
         }
     }
@@ -249,7 +251,8 @@ impl Ballots {
         let round = leadership.round;
         for (id, peer) in &mut leadership.peers {
             peer.told_chosen = chosen;
-            out.send(*id, Message::Heartbeat { ballot, round, chosen, everyone });
+            let sent = peer.next.previous();
+            out.send(*id, Message::Heartbeat { ballot, round, chosen, everyone, sent });
         }
     }
 

@@ -83,6 +83,8 @@ pub enum Message {
         chosen: Slot,
         /// Everything up to here every member has durably.
         everyone: Slot,
+        /// Everything up to here was sent to the receiver in this ballot, or may be there already.
+        sent: Slot,
     },
     /// The answer: nothing higher is promised here.
     Alive {
@@ -92,8 +94,8 @@ pub enum Message {
         round: u64,
         /// How far it is, durably.
         reach: Reach,
-        /// Everything up to here arrived, durable or not: what lies behind is to be sent again.
-        received: Slot,
+        /// The first slot that had been sent and did not arrive: it and what lies behind are to be sent again.
+        lacks: Option<Slot>,
     },
     /// Anybody to anybody: whoever has these slots as accepted in that ballot knows them chosen.
     Chosen {
@@ -190,15 +192,16 @@ impl Wire for Message {
                 everyone.encode(out);
             }
             Message::Accepted { ballot, reach } => put(4, (*ballot, *reach), out),
-            Message::Heartbeat { ballot, round, chosen, everyone } => {
+            Message::Heartbeat { ballot, round, chosen, everyone, sent } => {
                 put(5, (*ballot, *round), out);
                 chosen.encode(out);
                 everyone.encode(out);
+                sent.encode(out);
             }
-            Message::Alive { ballot, round, reach, received } => {
+            Message::Alive { ballot, round, reach, lacks } => {
                 put(6, (*ballot, *round), out);
                 reach.encode(out);
-                received.encode(out);
+                lacks.encode(out);
             }
             Message::Chosen { ballot, through } => put(7, (*ballot, *through), out),
             Message::NeedSnapshot => out.push(8),
@@ -236,12 +239,13 @@ impl Wire for Message {
                 round: input.u64("round")?,
                 chosen: Slot::decode(input)?,
                 everyone: Slot::decode(input)?,
+                sent: Slot::decode(input)?,
             }),
             6 => Ok(Message::Alive {
                 ballot: Ballot::decode(input)?,
                 round: input.u64("round")?,
                 reach: Reach::decode(input)?,
-                received: Slot::decode(input)?,
+                lacks: Option::decode(input)?,
             }),
             7 => Ok(Message::Chosen { ballot: Ballot::decode(input)?, through: Slot::decode(input)? }),
             8 => Ok(Message::NeedSnapshot),

@@ -63,7 +63,6 @@ impl Ballots {
                 out.trace(|| Event::allowed(&rules::STEP_DOWN).with("why", why));
                 self.fail_reads(leadership.reads, out);
                 [Timer::Heartbeat, Timer::CheckQuorum, Timer::Transfer].into_iter().for_each(|t| out.cancel_timer(t));
-                self.serving.retain(|_, serving| !matches!(serving, crate::replica::Serving::Paused(_)));
                 self.set_leader(None, out);
                 self.set_election_timer(out);
             }

@@ -279,7 +279,7 @@ impl Wire for Peer {
     fn encode(&self, out: &mut Vec<u8>) {
         self.matched.encode(out);
         self.next.encode(out);
-        self.sent_round.encode(out);
+        self.resent_round.encode(out);
         self.answered_round.encode(out);
         self.told_chosen.encode(out);
     }
@@ -287,7 +287,7 @@ impl Wire for Peer {
         Ok(Peer {
             matched: Wire::decode(input)?,
             next: Wire::decode(input)?,
-            sent_round: Wire::decode(input)?,
+            resent_round: Wire::decode(input)?,
             answered_round: Wire::decode(input)?,
             told_chosen: Wire::decode(input)?,
         })

@@ -236,10 +236,10 @@ impl Ballots {
                 self.accept(from, ballot, (first, payloads), (chosen, everyone), out);
             }
             Message::Accepted { ballot, reach } => self.accepted(from, ballot, reach, out),
-            Message::Heartbeat { ballot, round, chosen, everyone } => {
-                self.heartbeat(from, ballot, round, (chosen, everyone), out);
+            Message::Heartbeat { ballot, round, chosen, everyone, sent } => {
+                self.heartbeat(from, ballot, round, (chosen, everyone, sent), out);
             }
-            Message::Alive { ballot, round, reach, received } => self.alive(from, ballot, round, reach, received, out),
+            Message::Alive { ballot, round, reach, lacks } => self.alive(from, ballot, round, reach, lacks, out),
             Message::Chosen { ballot, through } => self.learn(ballot, through, out),
             Message::NeedSnapshot => self.snapshot_needed(from, out),
             Message::ReadIndex { token } => self.read_asked(from, token, out),
@@ -303,6 +303,10 @@ impl Ballots {
         let told = ToldLead { era: self.era(), leader: self.leader, ready, settled };
         if self.told_lead != Some(told) {
             self.told_lead = Some(told);
+            if told.leader != Some(self.me) {
+                // The driver of a node that does not lead lets go of every snapshot when it hears who does, and says nothing of them.
+                self.serving.clear();
+            }
             out.lead(told.era, told.leader, ready, settled);
         }
     }

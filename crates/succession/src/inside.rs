@@ -3,7 +3,7 @@
 use crate::heir::Heir;
 use crate::message::{Body, Message};
 use crate::record::{Anchor, Record};
-use crate::replica::Succession;
+use crate::replica::{Serving, Succession};
 use quorate_protocol::{Decision, Env, Input, Outbox, Output};
 use quorate_types::{NodeId, Slot, Ticket};
 
@@ -59,10 +59,11 @@ impl<P: Heir> Succession<P> {
                 }
                 Output::SendSnapshot { to, at_least, with_data } => {
                     // It takes the place of one that was on its way there, of which the driver says no more.
-                    self.serving.remove(&to);
+                    self.serving.insert(to, Serving::Inside(None));
                     out.send_snapshot(to, at_least, with_data);
                 }
                 Output::SnapshotAnchor { id, to, anchor } => {
+                    self.serving.insert(to, Serving::Inside(Some(id)));
                     out.snapshot_anchor(id, to, Anchor { configuration, prefix: anchor });
                 }
                 Output::InstallSnapshot { id, anchor, after } => {

@@ -109,12 +109,17 @@ impl Wire for Serving {
                 out.push(1);
                 inner.encode(out);
             }
+            Serving::Inside(inner) => {
+                out.push(2);
+                inner.encode(out);
+            }
         }
     }
     fn decode(input: &mut Reader) -> Result<Serving, WireError> {
         match input.byte("view under way")? {
             0 => Ok(Serving::Pinning),
             1 => Ok(Serving::Sending(Wire::decode(input)?)),
+            2 => Ok(Serving::Inside(Wire::decode(input)?)),
             kind => Err(WireError::UnknownKind { what: "view under way", kind }),
         }
     }

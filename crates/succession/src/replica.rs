@@ -13,13 +13,15 @@ use quorate_wire::Agreement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A view on its way to a node that missed a configuration.
+/// A view on its way to a node. There is one for each: a driver that is asked for a second one lets go of the first without a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Serving {
-    /// The machine was asked for it.
+    /// The machine was asked for it, for a node that missed a configuration.
     Pinning,
-    /// The driver sends it.
+    /// The driver sends it, to a node that missed a configuration.
     Sending(SnapshotId),
+    /// The replica inside asked for it; its name, once the driver sends it.
+    Inside(Option<SnapshotId>),
 }
 
 /// A former member that has not said that it knows.

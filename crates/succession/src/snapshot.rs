@@ -39,10 +39,7 @@ impl<P: Heir> Succession<P> {
         out: &mut Outbox<Self>,
     ) {
         if self.serving.get(&to) != Some(&Serving::Pinning) {
-            return match self.inside.is_some() {
-                true => self.hand_in(env, Input::SnapshotPinned { id, to, through }, out),
-                false => out.drop_snapshot(id),
-            };
+            return self.snapshot_pinned_inside(env, (id, to, through), out);
         }
         let Some(anchor) = self.anchor_at(through) else {
             self.serving.remove(&to);
@@ -57,6 +54,22 @@ impl<P: Heir> Succession<P> {
             event.with("configuration", configuration)
         });
         out.snapshot_anchor(id, to, anchor);
+    }
+
+    fn snapshot_pinned_inside(
+        &mut self,
+        env: &mut dyn Env,
+        (id, to, through): (SnapshotId, NodeId, Slot),
+        out: &mut Outbox<Self>,
+    ) {
+        if self.inside.is_none() {
+            return out.drop_snapshot(id);
+        }
+        self.hand_in(env, Input::SnapshotPinned { id, to, through }, out);
+        if self.serving.get(&to) == Some(&Serving::Inside(None)) {
+            // It said nothing of what the view describes, so it is not sent.
+            self.serving.remove(&to);
+        }
     }
 
     /// What a state with everything up to `through` applied describes, in the present configuration.
@@ -80,14 +93,16 @@ impl<P: Heir> Succession<P> {
         outcome: TransferOutcome,
         out: &mut Outbox<Self>,
     ) {
-        let mine = match self.serving.get(&to) {
-            Some(Serving::Sending(sending)) => *sending == id,
-            Some(Serving::Pinning) => outcome == TransferOutcome::Failed,
+        let serving = self.serving.get(&to).copied();
+        let ended = match serving {
+            Some(Serving::Sending(sending) | Serving::Inside(Some(sending))) => sending == id,
+            Some(Serving::Pinning | Serving::Inside(None)) => outcome == TransferOutcome::Failed,
             None => false,
         };
-        if mine {
+        if ended {
             self.serving.remove(&to);
-        } else {
+        }
+        if !ended || matches!(serving, Some(Serving::Inside(_))) {
             self.hand_in(env, Input::SnapshotSent { to, id, outcome }, out);
         }
     }

@@ -178,7 +178,6 @@ impl Broadcast {
                     out.send(*id, Message::Closed { connection: peer.connection });
                 }
                 self.fail_reads(leadership.reads, out);
-                self.serving.retain(|_, serving| !matches!(serving, Serving::Paused(_)));
             }
         }
         out.cancel_timer(Timer::Tick);

@@ -321,6 +321,10 @@ impl Broadcast {
         let told = ToldLead { era: u64::from(self.accepted_epoch), leader: self.leader(), ready, settled };
         if self.told_lead != Some(told) {
             self.told_lead = Some(told);
+            if told.leader != Some(self.me) {
+                // The driver of a node that does not lead lets go of every snapshot when it hears who does, and says nothing of them.
+                self.serving.clear();
+            }
             out.lead(told.era, told.leader, ready, settled);
         }
     }

@@ -16,14 +16,18 @@ impl Broadcast {
         Some(Anchor { slot: mark.slot, zxid: mark.zxid, members: self.members.clone() })
     }
 
-    /// Rule 9, SNAP: the state as applied here. The follower comes again for the rest.
+    /// Rule 9, SNAP: the state as applied here. The follower comes again for the rest. Only who is heard gets it: few are sent at once, and
+    /// one to a node that is down would take the place of another's.
     pub(crate) fn serve_laggards(&mut self, out: &mut Outbox<Broadcast>) {
         let at_least = self.log.base().slot;
         let Position::Leading(leadership) = &self.position else { return };
         if self.installing.is_some() {
             return;
         }
-        for (id, _) in leadership.peers.iter().filter(|(_, peer)| peer.stage == PeerStage::Snapshot) {
+        let lags = |(id, peer): &(&NodeId, &crate::leading::Peer)| {
+            peer.stage == PeerStage::Snapshot && leadership.heard.contains(id)
+        };
+        for (id, _) in leadership.peers.iter().filter(lags) {
             self.serving.entry(*id).or_insert_with(|| {
                 out.send_snapshot(*id, at_least, true);
                 Serving::Pinning

@@ -41,7 +41,7 @@ fn passes(members: Membership, config: Config, seeds: u64, steps: usize) -> Tall
 
 #[test]
 fn three_voters_with_small_limits() {
-    let tally = passes(Membership::of_voters(3), small_limits(), 120, 1_500);
+    let tally = passes(Membership::of_voters(3), small_limits(), 180, 1_500);
     let wanted = [
         "decided",
         "crash",

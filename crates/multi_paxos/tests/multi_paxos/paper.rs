@@ -104,6 +104,101 @@ fn rule_5_a_leaders_own_vote_counts_only_after_its_own_write() {
     assert_eq!(cluster.decided(1), ["a"]);
 }
 
+/// A proposal for every sign of life: there is never one behind which nothing was sent.
+#[test]
+fn rule_5_what_was_lost_is_sent_again_also_while_more_is_proposed_all_the_time() {
+    let mut cluster = Cluster::led(3);
+    cluster.propose(1, "a");
+    cluster.complete(1);
+    cluster.lose_where_to(3);
+    for words in ["b", "c", "d"] {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.propose(1, words);
+        cluster.run();
+    }
+    assert!(cluster.told(1, "multi-paxos.resend", Waiting));
+    assert_eq!(cluster.decided(3)[..2], ["a", "b"]);
+    cluster.holds();
+}
+
+#[test]
+fn rule_5_what_is_still_on_its_way_is_not_sent_again() {
+    let mut cluster = Cluster::led(3);
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.propose(1, "a");
+    cluster.deliver("heartbeat", 1, 3);
+    cluster.deliver("alive", 3, 1);
+    assert!(!cluster.told(1, "multi-paxos.resend", Waiting), "the heartbeat was sent before it");
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.deliver("heartbeat", 1, 3);
+    cluster.deliver("alive", 3, 1);
+    assert!(cluster.told(1, "multi-paxos.resend", Waiting), "this one was sent behind it");
+    cluster.bed.take_events(NodeId(1));
+    cluster.deliver("heartbeat", 1, 2);
+    cluster.deliver("alive", 2, 1);
+    cluster.run();
+    assert!(!cluster.told(1, "multi-paxos.resend", Waiting), "once is enough");
+    assert_eq!(cluster.decided(1), ["a"]);
+}
+
+/// The driver of a node that does not lead lets go of its snapshots, and says nothing.
+#[test]
+fn a_snapshot_that_a_leader_was_sending_when_it_lost_the_lead_is_sent_anew_when_it_leads_again() {
+    let config = Config { keep_log_entries: 2, compact_keep_entries: 0, ..Config::default() };
+    let mut cluster = Cluster::with_slow_snapshots(Membership::of_voters(3), config);
+    cluster.elect(1, &[2]);
+    cluster.run_among(&[1, 2]);
+    for words in ["a", "b", "c", "d"] {
+        cluster.propose(1, words);
+        cluster.run_among(&[1, 2]);
+    }
+    cluster.bed.checkpoint(NodeId(1));
+    cluster.complete(1);
+    assert!(cluster.node(1).log().trim() > Slot::ZERO, "it has compacted");
+    let who_lacks_it_answers = |cluster: &mut Cluster| {
+        cluster.lose_all();
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.deliver("heartbeat", 1, 3);
+        cluster.deliver("alive", 3, 1);
+    };
+    who_lacks_it_answers(&mut cluster);
+    assert_eq!(cluster.bed.transfers().len(), 1);
+    cluster.elect(2, &[1]);
+    cluster.run_among(&[1, 2]);
+    cluster.elect(1, &[2]);
+    cluster.run_among(&[1, 2]);
+    who_lacks_it_answers(&mut cluster);
+    assert_eq!(cluster.bed.transfers().len(), 2, "nothing was heard of the first");
+    cluster.holds();
+}
+
+/// A driver sends few at once, and waits long for a receiver that is gone.
+#[test]
+fn no_snapshot_is_sent_to_a_member_that_is_silent() {
+    let config = Config { window_entries: 1, keep_log_entries: 2, compact_keep_entries: 0, ..Config::default() };
+    let mut cluster = Cluster::with_slow_snapshots(Membership::of_voters(3), config);
+    cluster.elect(1, &[2, 3]);
+    cluster.run();
+    cluster.propose(1, "a");
+    cluster.run();
+    cluster.bed.crash(NodeId(3), 0);
+    cluster.expire(1, Timer::CheckQuorum);
+    for words in ["b", "c", "d", "e"] {
+        cluster.propose(1, words);
+        cluster.run_among(&[1, 2]);
+    }
+    cluster.bed.checkpoint(NodeId(1));
+    cluster.complete(1);
+    assert!(cluster.node(1).log().trim() >= Slot(3), "what it lacks is no longer kept");
+    assert_eq!(cluster.bed.transfers().len(), 0, "it would take the place of another's");
+    cluster.bed.restart(NodeId(3));
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.deliver("heartbeat", 1, 3);
+    cluster.deliver("alive", 3, 1);
+    assert_eq!(cluster.bed.transfers().len(), 1);
+    cluster.holds();
+}
+
 #[test]
 fn rule_6_acceptances_wait_for_their_write_and_slots_may_come_out_of_order() {
     let mut cluster = Cluster::led(3);
@@ -146,7 +241,11 @@ fn rule_7_a_follower_believes_chosen_only_of_entries_of_the_senders_ballot() {
     let mut cluster = Cluster::of(3);
     let (payloads, chosen, everyone) = (vec![command("loser")], Slot(0), Slot(0));
     cluster.say(1, 3, Message::Accept { ballot: ballot(1, 1), first: Slot(1), payloads, chosen, everyone });
-    cluster.say(2, 3, Message::Heartbeat { ballot: ballot(2, 2), round: 1, chosen: Slot(1), everyone: Slot(0) });
+    cluster.say(
+        2,
+        3,
+        Message::Heartbeat { ballot: ballot(2, 2), round: 1, chosen: Slot(1), everyone: Slot(0), sent: Slot(0) },
+    );
     cluster.complete(3);
     assert_eq!(cluster.node(3).chosen(), Slot(0), "what it has there lost");
     assert!(cluster.told(3, "multi-paxos.learn", Waiting));

@@ -1,10 +1,10 @@
 //! Members change by stop-sign: the rules of the succession, seen with Multi-Paxos inside.
 
 use crate::cluster::*;
-use quorate_multi_paxos::{Payload, Timer};
+use quorate_multi_paxos::{Config, Payload, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused};
-use quorate_protocol::{LEARNER_NOT_IN_SYNC, Refusal};
-use quorate_succession::Heir;
+use quorate_protocol::{Input, LEARNER_NOT_IN_SYNC, Refusal, Replica};
+use quorate_succession::{Body, Heir, Message as Outer};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 
 /// Heartbeats and promotions until nothing new happens.
@@ -58,7 +58,7 @@ fn who_joins_gets_a_snapshot_catches_up_and_is_made_a_voter() {
 
 #[test]
 fn a_learner_that_lacks_the_log_is_not_made_a_voter() {
-    let mut cluster = Cluster::with(three_and(4, MemberRole::Learner), quorate_multi_paxos::Config::default());
+    let mut cluster = Cluster::with(three_and(4, MemberRole::Learner), Config::default());
     cluster.elect(1, &[2, 3]);
     cluster.run_among(&[1, 2, 3]);
     cluster.bed.reconfigure(NodeId(1), 2, Membership::of_voters(4));
@@ -218,5 +218,96 @@ fn who_left_stays_until_a_quorum_of_the_next_configuration_has_it_durably() {
     cluster.run();
     cluster.expire(1, Timer::Succession);
     assert!(cluster.bed.node(NodeId(1)).retired().is_some(), "a quorum has it");
+    cluster.holds();
+}
+
+/// Nodes 1 and 2 are in configuration 2, and node 3 never heard of it, nor of anything before.
+fn one_missed_it() -> Cluster {
+    let config = Config { keep_log_entries: 2, compact_keep_entries: 0, ..Config::default() };
+    let mut cluster = Cluster::with_slow_snapshots(Membership::of_voters(3), config);
+    cluster.elect(1, &[2]);
+    cluster.run_among(&[1, 2]);
+    for _ in 0..2 {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.run_among(&[1, 2]);
+    }
+    cluster.bed.reconfigure(NodeId(1), 2, three_and(4, MemberRole::Learner));
+    cluster.run_among(&[1, 2]);
+    assert_eq!((cluster.whole(1).configuration(), cluster.whole(2).configuration()), (2, 2));
+    cluster
+}
+
+/// Says "please send a snapshot" as node 3, which speaks of the first configuration.
+fn fetch(cluster: &mut Cluster, from: u64) {
+    let message = Outer { configuration: 1, body: Body::Fetch };
+    cluster.bed.input(NodeId(from), Input::Receive { from: NodeId(3), message });
+}
+
+/// The driver of a node that does not lead lets go of its snapshots, and says nothing.
+#[test]
+fn who_missed_a_configuration_is_served_anew_by_a_node_that_lost_the_lead_meanwhile() {
+    let mut cluster = one_missed_it();
+    fetch(&mut cluster, 1);
+    assert_eq!(cluster.bed.transfers().len(), 1);
+    fetch(&mut cluster, 1);
+    assert_eq!(cluster.bed.transfers().len(), 1, "one is on its way");
+    cluster.elect(2, &[1]);
+    cluster.run_among(&[1, 2]);
+    fetch(&mut cluster, 1);
+    assert_eq!(cluster.bed.transfers().len(), 2, "nothing was heard of the first");
+    cluster.bed.deliver_snapshot(1);
+    cluster.complete(3);
+    assert!(cluster.bed.install(NodeId(3)));
+    assert_eq!(cluster.whole(3).configuration(), 2);
+    cluster.holds();
+}
+
+/// A driver that is asked for a second snapshot to a peer lets go of the first, and says nothing.
+#[test]
+fn a_snapshot_that_the_replica_inside_sends_is_not_replaced_by_one_for_a_late_fetch() {
+    let mut cluster = one_missed_it();
+    fetch(&mut cluster, 1);
+    cluster.bed.deliver_snapshot(0);
+    cluster.complete(3);
+    assert!(cluster.bed.install(NodeId(3)));
+    cluster.lose_all();
+    for words in ["a", "b", "c", "d"] {
+        cluster.propose(1, words);
+        cluster.run_among(&[1, 2]);
+    }
+    cluster.bed.checkpoint(NodeId(1));
+    cluster.complete(1);
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.deliver("heartbeat", 1, 3);
+    cluster.deliver("alive", 3, 1);
+    assert!(cluster.told(1, "multi-paxos.snapshot-view", Allowed), "what it lacks is no longer kept");
+    assert_eq!(cluster.bed.transfers().len(), 1);
+    fetch(&mut cluster, 1);
+    assert_eq!(cluster.bed.transfers().len(), 1, "that one gets it there too");
+    cluster.bed.lose_snapshot(0);
+    fetch(&mut cluster, 1);
+    assert_eq!(cluster.bed.transfers().len(), 1, "it failed, so another one is needed");
+    cluster.holds();
+}
+
+/// What was chosen is chosen, though the node that left with it has not got as far itself.
+#[test]
+fn who_is_told_that_it_left_takes_back_nothing_that_it_called_committed() {
+    let mut cluster = Cluster::led(3);
+    cluster.propose(1, "a");
+    cluster.complete(1);
+    cluster.hand_over("accept", 1, 3);
+    cluster.deliver("accept", 1, 2);
+    cluster.deliver("accepted", 2, 1);
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.hand_over("heartbeat", 1, 3);
+    cluster.hand_over("heartbeat", 1, 3);
+    let before = cluster.whole(3).status();
+    assert_eq!((before.committed, cluster.decided(3).len()), (Slot(1), 0), "chosen, and not durable here");
+    let members = Membership::new([Member::voter(NodeId(1)), Member::voter(NodeId(2))]);
+    let body = Body::Closed { behind: Slot(2), members, last_word: None };
+    cluster.bed.input(NodeId(3), Input::Receive { from: NodeId(1), message: Outer { configuration: 2, body } });
+    assert!(cluster.whole(3).inside().is_none(), "it left");
+    assert_eq!(cluster.whole(3).status().committed, Slot(2));
     cluster.holds();
 }

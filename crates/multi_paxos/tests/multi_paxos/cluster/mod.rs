@@ -42,6 +42,13 @@ impl Cluster {
         cluster
     }
 
+    /// These members, among whom snapshots take their time.
+    pub fn with_slow_snapshots(members: Membership, config: Config) -> Cluster {
+        let mut cluster = Cluster { bed: Testbed::with_members(members, config).with_slow_snapshots() };
+        cluster.complete_all();
+        cluster
+    }
+
     /// Node 1 leads in ballot (1, 1) on the promises of all, and nothing is in flight.
     pub fn led(count: u64) -> Cluster {
         let mut cluster = Cluster::of(count);

@@ -55,6 +55,14 @@ impl Cluster {
         cluster
     }
 
+    /// These members, among whom snapshots take their time.
+    pub fn with_slow_snapshots(members: Membership, config: Config) -> Cluster {
+        let mut cluster = Cluster { bed: Testbed::with_members(members, config).with_slow_snapshots() };
+        cluster.complete_all();
+        cluster.lose_all();
+        cluster
+    }
+
     /// The last node leads epoch 1, established with all, and nothing is in flight.
     pub fn led(count: u64) -> Cluster {
         let mut cluster = Cluster::of(count);

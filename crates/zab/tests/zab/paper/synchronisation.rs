@@ -131,6 +131,32 @@ fn rule_9_who_needs_what_is_no_longer_held_gets_a_snapshot_and_then_the_rest() {
     cluster.holds();
 }
 
+/// The driver of a node that does not lead lets go of its snapshots, and says nothing.
+#[test]
+fn rule_9_a_snapshot_that_a_leader_was_sending_when_it_resigned_is_sent_anew_when_it_leads_again() {
+    let config = Config { keep_log_entries: 2, compact_keep_entries: 0, ..Config::default() };
+    let mut cluster = Cluster::with_slow_snapshots(quorate_types::Membership::of_voters(3), config);
+    cluster.establish(3, &[1, 2]);
+    cluster.bed.crash(NodeId(1), 0);
+    for words in ["a", "b", "c", "d"] {
+        cluster.propose(3, words);
+        cluster.run_among(&[2, 3]);
+    }
+    cluster.bed.checkpoint(NodeId(3));
+    cluster.complete(3);
+    cluster.bed.restart(NodeId(1));
+    cluster.lose_all();
+    cluster.join(1, 3, &[2]);
+    cluster.run();
+    assert_eq!(cluster.bed.transfers().len(), 1);
+    cluster.lose_all();
+    cluster.establish(3, &[2]);
+    cluster.join(1, 3, &[2]);
+    cluster.run();
+    assert_eq!(cluster.bed.transfers().len(), 2, "nothing was heard of the first");
+    cluster.holds();
+}
+
 #[test]
 fn rule_9_acknowledgements_of_an_earlier_connection_are_forgotten() {
     let mut cluster = Cluster::led(3);
