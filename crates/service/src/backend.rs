@@ -4,7 +4,7 @@ use crate::entry::Identity;
 use crate::membership::{MembershipRules, member_list, reaches};
 use crate::plan::Plan;
 use bytes::Bytes;
-use quorate_keyspace::{Keyspace, KeyspaceError, LeaseAnswer, LeaseErrand, Query, Reply, Request};
+use quorate_keyspace::{AlarmKind, Keyspace, KeyspaceError, LeaseAnswer, LeaseErrand, Query, Reply, Request};
 use quorate_machine::{ClientBounds, ClientCommand, ClientId};
 use quorate_node::{AskError, Consistency, RequestError};
 use quorate_protocol::Role;
@@ -146,6 +146,19 @@ impl KeyspaceBackend {
         self.live.is_witness.load(Ordering::Relaxed)
     }
 
+    /// Without space, every replica would refuse what grows; but on its way there it would take space in every journal. This member
+    /// may be behind: that there is room again was perhaps said elsewhere already.
+    async fn check_space(&self, request: &Request) -> Result<(), BackendError> {
+        if !request.grows() || !self.live.is_out_of_space.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let found = self.handle.read(Query::Alarms, Consistency::Linearizable).await.map_err(backend_error)?;
+        match found {
+            Reply::Alarms { alarms, .. } if alarms.iter().all(|alarm| alarm.kind != AlarmKind::NoSpace) => Ok(()),
+            _ => Err(KeyspaceError::NoSpace.into()),
+        }
+    }
+
     async fn runtime_status(&self) -> Result<RuntimeStatus, BackendError> {
         self.handle.status().await.ok_or(BackendError::ServerStopped)
     }
@@ -162,10 +175,7 @@ impl Backend for KeyspaceBackend {
     }
 
     async fn write(&self, request: Request) -> Result<Reply, BackendError> {
-        if request.grows() && self.live.is_out_of_space.load(Ordering::Relaxed) {
-            // Every replica would refuse it; but on its way there it would take space in every journal.
-            return Err(KeyspaceError::NoSpace.into());
-        }
+        self.check_space(&request).await?;
         let reply = self.handle.write(encode_to_bytes(&request)).await.map_err(backend_error)?;
         refused_by_the_keyspace(reply)
     }
@@ -196,8 +206,8 @@ impl Backend for KeyspaceBackend {
 
     async fn call_in_session(&self, call: SessionCall) -> Result<SessionAnswer, BackendError> {
         let SessionCall { client, sequence, acked_below, is_retry, request } = call;
-        if !is_retry && request.grows() && self.live.is_out_of_space.load(Ordering::Relaxed) {
-            return Err(KeyspaceError::NoSpace.into());
+        if !is_retry {
+            self.check_space(&request).await?;
         }
         let payload = encode_to_bytes(&request);
         let command = ClientCommand::Call { client, sequence, acked_below, payload };

@@ -72,5 +72,6 @@ pub use queue::EventQueue;
 pub use random::{Chance, Random};
 pub use transcript::{Keep, Transcript};
 pub use world::{
-    Batching, BrokenPromise, Checks, DiskModel, GuardCounts, OperationId, OperationResult, Outcome, Sent, Traffic, World, WorldConfig,
+    Batching, BrokenPromise, Checks, DiskModel, GuardCounts, OperationId, OperationResult, Outcome, Sent, Traffic,
+    World, WorldConfig,
 };

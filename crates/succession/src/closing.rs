@@ -18,7 +18,7 @@ impl<P: Heir> Succession<P> {
         let Some((slot, next)) = self.stopped.take() else { return };
         let (closed, before) = (self.configuration(), self.members());
         out.trace(|| Event::allowed(&rules::CLOSE).with("slot", slot).with("configuration", closed));
-        let led = self.inside.as_ref().is_some_and(|inside| inside.status().role == Role::Leader);
+        let led = self.leads();
         let last_word = self.inside.as_ref().and_then(Heir::last_word);
         self.close_inside(out);
         let anchor = Anchor { configuration: closed + 1, prefix: P::founding(&next, slot) };
@@ -105,6 +105,10 @@ impl<P: Heir> Succession<P> {
         out.set_timer(P::SUCCESSION, interval, interval * 2);
     }
 
+    fn leads(&self) -> bool {
+        self.inside.as_ref().is_some_and(|inside| inside.status().role == Role::Leader)
+    }
+
     /// A quorum, of the largest kind, of the present configuration has it durably.
     pub(crate) fn is_established(&self) -> bool {
         let members = self.members();
@@ -116,7 +120,9 @@ impl<P: Heir> Succession<P> {
         members.voters().filter(|id| self.known_at.contains(id) || (*id == self.me() && durable)).collect()
     }
 
-    /// Tells members until it is established, and who left until they know or were told often enough.
+    /// Tells members until it is established, at a leader until each of them knows, and who left until they know or were told often
+    /// enough. What a joiner asks for in return may be lost, it has nothing inside that would ask again, and some protocols' leaders
+    /// speak to nobody who did not speak to them.
     fn tell(&mut self, out: &mut Outbox<Self>) {
         let Some(present) = &self.present else { return };
         if present.configuration <= 1 {
@@ -125,10 +131,12 @@ impl<P: Heir> Succession<P> {
         let (configuration, me) = (present.configuration, self.me());
         let members = P::members(&present.prefix);
         let mut peers: Vec<NodeId> = Vec::new();
-        if self.is_established() {
+        let established = self.is_established();
+        if established {
             let votes = self.who_has_it(members);
             out.trace(|| Event::allowed(&rules::TELL).with("configuration", configuration).votes(votes));
-        } else {
+        }
+        if !established || self.leads() {
             peers.extend(members.others(me).filter(|id| !self.known_at.contains(id)));
         }
         peers.extend(self.leavers.keys().copied());

@@ -10,7 +10,7 @@ use crate::proto::etcdserverpb::{
 };
 use crate::target::{Target, revision};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -34,6 +34,10 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
+/// How long members may take to agree on what they say of themselves.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
 async fn status(target: &Target) -> Result<StatusResponse, Status> {
     target.maintenance().status(StatusRequest {}).await.map(tonic::Response::into_inner)
 }
@@ -51,7 +55,19 @@ async fn status_names_version_sizes_and_leader(target: Target) -> Outcome {
     Ok(())
 }
 
+/// Somebody may lead anew, behind a change of members for one, and the others hear of it a moment later.
 async fn all_members_name_the_same_leader_and_term(target: Target) -> Outcome {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let named = members_name_one_leader(&target).await;
+        if named.is_ok() || Instant::now() > deadline {
+            return named;
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+async fn members_name_one_leader(target: &Target) -> Outcome {
     let mut told = Vec::new();
     let mut members = Vec::new();
     for step in 0..target.members() {
@@ -195,20 +211,27 @@ async fn a_defragmentation_changes_nothing_that_can_be_read(target: Target) -> O
 }
 
 /// The member that leads, and one that does not.
+/// Waits for one who leads: right behind a change of members there may be nobody.
 async fn leader_and_follower(target: &Target) -> Result<(Target, Option<(Target, u64)>), Failure> {
-    let mut leader = None;
-    let mut follower = None;
-    for step in 0..target.members() {
-        let here = target.elsewhere(step);
-        let told = status(&here).await?;
-        let member = present("a header", told.header)?.member_id;
-        if member == told.leader {
-            leader = Some(here);
-        } else {
-            follower = Some((here, member));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut leader = None;
+        let mut follower = None;
+        for step in 0..target.members() {
+            let here = target.elsewhere(step);
+            let told = status(&here).await?;
+            let member = present("a header", told.header)?.member_id;
+            if member == told.leader {
+                leader = Some(here);
+            } else {
+                follower = Some((here, member));
+            }
         }
+        if leader.is_some() || Instant::now() > deadline {
+            return Ok((present("a leader", leader)?, follower));
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
-    Ok((present("a leader", leader)?, follower))
 }
 
 /// The member that leads.
@@ -236,12 +259,10 @@ async fn leadership_moves_when_asked(target: Target) -> Outcome {
     let (leader, Some((follower, member))) = leader_and_follower(&target).await? else { return Ok(()) };
     move_leader(&leader, member).await?;
     // The old leader has heard of the new one; the others may need a moment.
-    for _ in 0..50 {
-        if status(&follower).await?.leader == member {
-            target.write("a", "1").await?;
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    let deadline = Instant::now() + PATIENCE;
+    while status(&follower).await?.leader != member {
+        holds("the new leader says so in time", Instant::now() < deadline, member)?;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
-    Err(Failure("the new leader does not say so within 5 s".to_owned()))
+    target.write("a", "1").await.map(|_| ()).map_err(Failure::from)
 }

@@ -36,6 +36,30 @@ fn who_joins_gets_a_snapshot_catches_up_and_is_made_a_voter() {
     cluster.holds();
 }
 
+/// It knows no configuration, so it has nothing inside that would ask again, and leaders speak to nobody who did not speak first.
+#[test]
+fn who_joins_is_told_until_it_knows_though_its_first_request_is_lost() {
+    let mut cluster = keeping_up();
+    cluster.bed.join(NodeId(4));
+    cluster.bed.reconfigure(NodeId(3), 2, three_and(4, MemberRole::Learner));
+    for _ in 0..4 {
+        cluster.bed.run(10_000, |flight| flight.from != NodeId(4));
+        cluster.lose_all();
+        for (id, timer) in
+            [1, 2, 3].into_iter().flat_map(|id| [Timer::Notify, Timer::Finalize, Timer::Tick].map(|timer| (id, timer)))
+        {
+            cluster.bed.expire(NodeId(id), timer);
+        }
+    }
+    cluster.go_on(4);
+    let leader = (1..=3).find(|id| cluster.node(*id).is_established()).expect("somebody leads");
+    assert_eq!(cluster.whole(4).configuration(), 0, "what it asked for was lost");
+    cluster.expire(leader, Timer::Succession);
+    cluster.run();
+    assert_eq!(cluster.whole(4).configuration(), 2);
+    cluster.holds();
+}
+
 #[test]
 fn epochs_and_zxids_begin_anew_and_slots_go_on() {
     let mut cluster = keeping_up();
