@@ -166,7 +166,9 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         }
         self.lead = Some(lead);
         out.push(NodeOutput::Lead { era: lead.era, who: lead.who, ready: lead.ready });
-        if lead.who != Some(self.setup.me) {
+        // Somebody else leads and knows better what is needed. While nobody does, what is on its way may be what whoever is to
+        // lead next lacks.
+        if lead.who.is_some_and(|leader| leader != self.setup.me) {
             self.stop_sending_all();
         }
         self.machine.lead(lead, &mut self.machine_outputs);

@@ -156,19 +156,26 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         }
     }
 
-    /// Lets go of views for some receivers, without a word to the replica.
-    fn stop_sending(&mut self, picked: impl Fn(u64, NodeId) -> bool) {
-        self.snapshots.pinned.retain(|id, (to, _)| !picked(id.0, *to));
-        let sent: Vec<u64> =
-            self.snapshots.sender.states().filter(|at| picked(at.number, at.to)).map(|at| at.number).collect();
-        for number in sent {
-            self.snapshots.sender.stop(number, &mut self.snapshots.out);
+    /// Lets go of views for some receivers, without a word to the replica. Which they were.
+    fn stop_sending(&mut self, picked: impl Fn(u64, NodeId) -> bool) -> Vec<(u64, NodeId)> {
+        let Snapshots { pinned, sender, out, .. } = &mut self.snapshots;
+        let pinned_ones = pinned.iter().map(|(id, (to, _))| (id.0, *to));
+        let sent_ones = sender.states().map(|at| (at.number, at.to));
+        let stopped: Vec<(u64, NodeId)> = pinned_ones.chain(sent_ones).filter(|(id, to)| picked(*id, *to)).collect();
+        for (number, _) in &stopped {
+            pinned.remove(&SnapshotId(*number));
+            sender.stop(*number, out);
         }
+        stopped
     }
 
-    /// This node does not lead: whatever it was sending, the leader knows better what is needed.
+    /// Lets go of everything that is being sent, and says so: a replica that took one to be on its way would send its receiver none
+    /// ever after.
     pub(crate) fn stop_sending_all(&mut self) {
-        self.stop_sending(|_, _| true);
+        for (number, to) in self.stop_sending(|_, _| true) {
+            let outcome = TransferOutcome::Failed;
+            self.inbox.push(Input::SnapshotSent { to, id: SnapshotId(number), outcome });
+        }
     }
 
     /// The replica says that a snapshot serves nothing.

@@ -7,7 +7,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// T: a backup that hears nothing of its primary for T to 2T changes views; a view that does not begin within that time is
-    /// given up, and the time doubles with each that is, up to 16 T. At least ten times a round trip and a flush.
+    /// given up. The time grows by itself with every turn of all voters that was in vain, up to 3 T. At least ten times a round trip
+    /// and a flush.
     pub view_timeout: Duration,
     /// How often a primary shows that it lives, and a question without an answer is asked again. At most a tenth of `view_timeout`.
     pub heartbeat_interval: Duration,

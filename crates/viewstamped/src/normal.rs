@@ -45,6 +45,9 @@ pub(crate) struct Progress {
     pub keeps_up: bool,
     pub matched_before: Slot,
     pub last_before: Slot,
+    /// Nothing was heard of it for two intervals, and something waits for an answer: it gets signs of life, and entries again once it
+    /// answers one.
+    pub silent: bool,
 }
 
 /// What a backup keeps.
@@ -79,6 +82,7 @@ impl Progress {
             keeps_up: false,
             matched_before: Slot::ZERO,
             last_before: last,
+            silent: false,
         }
     }
 
@@ -86,7 +90,7 @@ impl Progress {
     pub fn go_back_to(&mut self, next: Slot) {
         self.next = next.max(self.matched.next());
         self.unanswered.clear();
-        self.due = true;
+        (self.due, self.silent) = (true, false);
     }
 
     /// It answered in this interval or the last one.
@@ -94,12 +98,14 @@ impl Progress {
         self.heard || self.heard_before
     }
 
-    fn interval_is_over(&mut self, last: Slot) {
+    /// Who is in the view has what it began with.
+    fn interval_is_over(&mut self, inherited: Slot, last: Slot) {
         self.due = true;
         self.keeps_up = self.heard && self.matched >= self.last_before;
         if !self.unanswered.is_empty() && self.matched == self.matched_before {
-            let next = self.matched.next();
+            let next = self.matched.max(inherited).next();
             self.go_back_to(next);
+            self.silent = !self.is_active();
         }
         (self.heard_before, self.heard) = (self.heard, false);
         (self.matched_before, self.last_before) = (self.matched, last);
@@ -226,11 +232,13 @@ impl Viewstamped {
             self.take_new(first, entries);
         }
         let last = self.log.last();
+        // That more is committed needs no answer; a sign of life does.
+        let only_commit = entries.is_empty() && !gap && commit.min(last) > self.commit;
         if last > before {
             out.trace(|| Event::allowed(&rules::PREPARE).with("slot", last).with("primary", from));
         }
         if let Stage::Backup(backup) = &mut self.stage {
-            backup.owes = true;
+            backup.owes |= !only_commit || round > backup.round;
             backup.round = backup.round.max(round);
         }
         self.everyone_has = self.everyone_has.max(everyone_has.min(last));
@@ -286,7 +294,7 @@ impl Viewstamped {
         let Some((progress, began)) = progress else {
             return self.drop_stale("prepare-ok", from, "it is not for this view's primary", out);
         };
-        progress.heard = true;
+        (progress.heard, progress.silent) = (true, false);
         progress.matched = progress.matched.max(through.min(last));
         progress.answered_round = progress.answered_round.max(round.min(began));
         let matched = progress.matched;
@@ -327,7 +335,7 @@ impl Viewstamped {
         let Stage::Primary(leadership) = &mut self.stage else { return };
         let round = leadership.round;
         for (peer, progress) in &mut leadership.peers {
-            let lacks = progress.next <= last;
+            let lacks = progress.next <= last && !progress.silent;
             if lacks && progress.next <= base {
                 compacted.push(*peer);
             }
@@ -359,7 +367,8 @@ impl Viewstamped {
         let Stage::Primary(leadership) = &mut self.stage else {
             return self.drop_timer(Timer::Heartbeat, "it is not the primary", out);
         };
-        leadership.peers.values_mut().for_each(|progress| progress.interval_is_over(last));
+        let inherited = leadership.inherited;
+        leadership.peers.values_mut().for_each(|progress| progress.interval_is_over(inherited, last));
         let interval = self.config.heartbeat_interval;
         out.set_timer(Timer::Heartbeat, interval, interval);
         self.count_down_transfers();

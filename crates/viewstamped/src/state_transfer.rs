@@ -60,8 +60,12 @@ impl Viewstamped {
     /// A view of this epoch has begun without this replica (rule 11).
     pub(crate) fn catch_up(&mut self, source: NodeId, view: View, out: &mut Outbox<Viewstamped>) {
         if let Stage::Changing(change) = &mut self.stage
-            && change.asking.as_ref().is_some_and(|asking| asking.view >= view)
+            && let Some(asking) = change.asking.as_ref().filter(|asking| asking.view >= view)
         {
+            if asking.view == view && view.primary(&self.configuration.members) == Some(source) {
+                // The view is alive: it is not for one that lags behind, and may need a long time for a snapshot, to end it.
+                self.restart_patience(out);
+            }
             return;
         }
         self.leave_stage(out);

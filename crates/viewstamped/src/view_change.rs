@@ -17,8 +17,9 @@ use quorate_protocol::{Event, LedReads, Outbox, Violation};
 use quorate_types::{NodeId, Slot};
 use std::collections::BTreeMap;
 
-/// Patience doubles with every view that was given up, so often at most.
-const DOUBLINGS_MOST: u32 = 4;
+/// Patience grows by itself whenever every voter has had its turn in vain, up to so many times. Not further: when the faults are
+/// over, the wait for a primary that is gone for good, and for one behind it that is gone too, must stay short.
+const PATIENCES_MOST: u32 = 3;
 
 /// What a replica keeps while it is between views.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -74,10 +75,17 @@ impl Viewstamped {
 
     /// (Re)starts the timers of a replica that is between views.
     pub(crate) fn set_patience(&self, out: &mut Outbox<Viewstamped>) {
+        if matches!(self.stage, Stage::Changing(_)) {
+            self.restart_resend(out);
+            self.restart_patience(out);
+        }
+    }
+
+    pub(crate) fn restart_patience(&self, out: &mut Outbox<Viewstamped>) {
         let Stage::Changing(change) = &self.stage else { return };
-        let resend = self.config.heartbeat_interval * 2;
-        out.set_timer(Timer::Resend, resend, resend);
-        let patience = self.config.view_timeout * (1 << change.given_up.min(DOUBLINGS_MOST));
+        let voters = u32::try_from(self.configuration.members.voters().count()).unwrap_or(u32::MAX);
+        let turns = change.given_up / voters.max(1);
+        let patience = self.config.view_timeout * turns.saturating_add(1).min(PATIENCES_MOST);
         out.set_timer(Timer::Patience, patience, patience * 2);
     }
 
@@ -153,10 +161,15 @@ impl Viewstamped {
     }
 
     fn hear(&mut self, from: NodeId, commit: Slot, out: &mut Outbox<Viewstamped>) {
+        let supported = self.is_supported();
         let Stage::Changing(change) = &mut self.stage else {
             return self.drop_stale("start-view-change", from, "the view has begun here", out);
         };
         let known = change.heard.insert(from, commit);
+        if !supported && self.is_supported() {
+            // Only now can its primary begin it, and it has the whole of the time for that.
+            self.restart_patience(out);
+        }
         // With news of what the new primary has, the offer may hold what it lacks.
         if known.is_none_or(|known| known < commit) {
             self.offer(out);

@@ -72,6 +72,7 @@ impl Wire for Progress {
         self.keeps_up.encode(out);
         self.matched_before.encode(out);
         self.last_before.encode(out);
+        self.silent.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Progress, WireError> {
         Ok(Progress {
@@ -87,6 +88,7 @@ impl Wire for Progress {
             keeps_up: Wire::decode(input)?,
             matched_before: Wire::decode(input)?,
             last_before: Wire::decode(input)?,
+            silent: Wire::decode(input)?,
         })
     }
 }
