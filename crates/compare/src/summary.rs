@@ -231,7 +231,7 @@ mod tests {
                 write(500, 880, Ending::Answered),
                 write(890, 1_000, Ending::Answered),
             ],
-            reigns: vec![Reign { from: MS * 0, site: Site(0) }, Reign { from: MS * 350, site: Site(1) }],
+            reigns: vec![Reign { from: Duration::ZERO, site: Site(0) }, Reign { from: MS * 350, site: Site(1) }],
             traffic: Traffic { journal_flushes: 12, ..Traffic::default() },
         };
         let summary = Summary::of(&run);

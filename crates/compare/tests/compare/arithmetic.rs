@@ -6,17 +6,17 @@ use quorate_compare::{
 use std::time::Duration;
 
 fn cloud() -> Matrix {
-    Matrix::shipped("public-cloud-2020").unwrap()
+    Matrix::shipped("public-cloud-2020").expect("it is shipped")
 }
 
 fn led_from(matrix: Matrix, leader: &str) -> Setting {
-    let leader = matrix.site(leader).unwrap();
+    let leader = matrix.site(leader).expect("the matrix has the site");
     Setting { matrix, leader, costs: Costs::default(), seed: 1 }
 }
 
 /// How long one write takes for a client at each site, in tenths of a millisecond, and not a nanosecond more or less.
 fn row(protocol: ProtocolName, setting: &Setting) -> Vec<u128> {
-    let writes = protocol.alone(setting).unwrap();
+    let writes = protocol.alone(setting).expect("the run ends");
     let latencies: Vec<u128> = writes.iter().map(|write| write.latency.as_nanos()).collect();
     assert!(latencies.iter().all(|nanos| nanos % 100_000 == 0), "{}: {latencies:?} ns", protocol.name());
     latencies.into_iter().map(|nanos| nanos / 100_000).collect()

@@ -4,8 +4,8 @@ use quorate_compare::{Costs, Fault, Matrix, ProtocolName, RunError, Setting, Sum
 use std::time::Duration;
 
 fn setting() -> Setting {
-    let matrix = Matrix::shipped("public-cloud-2020").unwrap();
-    let leader = matrix.site("CA").unwrap();
+    let matrix = Matrix::shipped("public-cloud-2020").expect("it is shipped");
+    let leader = matrix.site("CA").expect("the matrix has the site");
     Setting { matrix, leader, costs: Costs::default(), seed: 7 }
 }
 

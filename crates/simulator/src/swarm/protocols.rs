@@ -110,7 +110,7 @@ mod tests {
     use crate::random::Random;
     use crate::swarm::Pace;
     use quorate_protocol::{Durable, Outbox, Setup, Start};
-    use quorate_types::{ClusterId, DiskId, Incarnation};
+    use quorate_types::{ClusterId, DiskId, Incarnation, Ticket};
 
     /// Whether settings are legal: replicas refuse others.
     struct OpensWithDrawnSettings(u64);
@@ -133,7 +133,7 @@ mod tests {
                     incarnation: Incarnation(1),
                     start: Start::Found(members),
                 };
-                let opened = R::open(&setup, &config, Durable::nothing(), &mut Outbox::default());
+                let opened = R::open(&setup, &config, Durable::nothing(), &mut Outbox::new(Ticket::NONE, false));
                 assert!(opened.is_ok(), "{} refuses {config:?}", R::PROTOCOL);
             }
         }
