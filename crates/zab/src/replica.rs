@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::election::Election;
-use crate::following::Following;
+use crate::following::{Following, Stage};
 use crate::leading::{LeaderStage, Leadership};
 use crate::log::Log;
 use crate::message::Message;
@@ -283,6 +283,15 @@ impl Broadcast {
         }
     }
 
+    /// Whom it knows to lead, itself included. Somebody elected may still fail to establish its epoch: that is a candidate.
+    fn established_leader(&self) -> Option<NodeId> {
+        match &self.position {
+            Position::Looking(_) => None,
+            Position::Following(following) => (following.stage == Stage::Broadcasting).then_some(following.leader),
+            Position::Leading(_) => self.established().map(|_| self.me),
+        }
+    }
+
     /// The leadership of an established epoch.
     pub(crate) fn established(&self) -> Option<&Leadership> {
         match &self.position {
@@ -318,7 +327,7 @@ impl Broadcast {
             }
             None => (false, false),
         };
-        let told = ToldLead { era: u64::from(self.accepted_epoch), leader: self.leader(), ready, settled };
+        let told = ToldLead { era: u64::from(self.accepted_epoch), leader: self.established_leader(), ready, settled };
         if self.told_lead != Some(told) {
             self.told_lead = Some(told);
             if told.leader != Some(self.me) {
