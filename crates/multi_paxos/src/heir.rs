@@ -60,6 +60,13 @@ impl Heir for Ballots {
         Ok(())
     }
 
+    fn decided_stop(&self) -> Option<Membership> {
+        match &self.log.get(self.decided)?.payload {
+            Payload::Stop(next) => Some(next.clone()),
+            Payload::Command(_) | Payload::NoOp => None,
+        }
+    }
+
     fn keeps_up(&self, member: NodeId) -> bool {
         let Position::Leader(leadership) = &self.position else { return false };
         let Some(peer) = leadership.peers.get(&member) else { return false };

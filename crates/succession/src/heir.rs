@@ -53,6 +53,9 @@ pub trait Heir: Replica<Config: Eq + Hash> {
     /// A definite refusal: it does not lead, a stop-sign is under way, or something inherited is not decided yet.
     fn stop(&mut self, next: Membership, out: &mut Outbox<Self>) -> Result<(), Refusal>;
 
+    /// The stop-sign that ends what is decided here, if it does.
+    fn decided_stop(&self) -> Option<Membership>;
+
     /// At a leader: whether this member was heard lately and lacks so little that it could vote without holding anything up.
     fn keeps_up(&self, member: NodeId) -> bool;
 

@@ -132,6 +132,11 @@ impl<P: Heir> Succession<P> {
         if is_member {
             let stored = stored.filter(|stored| stored.configuration == last.configuration);
             self.open_inside(last.records, stored.map(|stored| stored.prefix), self.decided, out)?;
+            // The store had applied the stop-sign before the record of what follows it was durable: nobody will decide it again.
+            if let Some(next) = self.inside.as_ref().and_then(Heir::decided_stop) {
+                self.stopped = Some((self.decided, next));
+                self.succeed(out);
+            }
         }
         Ok(())
     }

@@ -65,6 +65,13 @@ impl Heir for Broadcast {
         Ok(())
     }
 
+    fn decided_stop(&self) -> Option<Membership> {
+        match &self.log.get(self.decided)?.payload {
+            Payload::Stop(next) => Some(next.clone()),
+            Payload::Command(_) | Payload::Nothing => None,
+        }
+    }
+
     fn keeps_up(&self, member: NodeId) -> bool {
         let Some(leadership) = self.established() else { return false };
         let Some(peer) = leadership.peers.get(&member) else { return false };

@@ -159,16 +159,17 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// `AnsweredInTime`: what is asked behind the election of a leader is not answered in an era before that leader's. A read, or a
     /// lease's renewal, that rests on a deposed leader seldom meets something it contradicts, and nobody need wait until one does.
-    /// Writes are not asked: an answer that is kept may be given again by anybody. What `by` answered, `id` may pass on before it hears
-    /// of the era that `by` was elected in.
-    pub(super) fn check_answered_in_time(&mut self, id: NodeId, by: NodeId, called_at: Time) {
+    /// Writes are not asked: an answer that is kept may be given again by anybody. What the leader says, `id` may act on before it hears
+    /// of the era that this leader was elected in.
+    pub(super) fn check_answered_in_time(&mut self, id: NodeId, leader: Option<NodeId>, called_at: Time) {
         let Some(own) = self.node(id).map(|node| node.replica().status().era) else { return };
-        let era = if by == id { own } else { self.latest_era_of(by).unwrap_or(0) };
+        let told = leader.filter(|leader| *leader != id).and_then(|leader| self.latest_era_of(leader));
+        let era = told.map_or(own, |told| told.max(own));
         let elected_before = |(_, (_, since)): &(&u64, &(NodeId, Time))| *since < called_at;
         let Some((newest, (leader, since))) = self.promises.leaders.iter().rev().find(elected_before) else { return };
         if *newest > era {
             let detail = format!(
-                "{id} gives an answer of {by}, of era {era}, to what was asked at {called_at}; {leader} leads in era {newest} since {since}"
+                "{id} gives an answer of era {era} to what it was asked at {called_at}, and {leader} led in era {newest} since {since}"
             );
             self.report_broken("AnsweredInTime", Some(id), detail);
         }

@@ -90,7 +90,7 @@ fn two_voters_and_a_learner() {
 /// Members come, catch up, vote, are demoted and removed, leaders too, while everything else goes wrong.
 #[test]
 fn three_voters_and_five_more_that_come_and_go() {
-    let tally = passes_with(Membership::of_voters(3), &[4, 5, 6, 7, 8], small_limits(), 600, 1_500);
+    let tally = passes_with(Membership::of_voters(3), &[4, 5, 6, 7, 8], small_limits(), 100, 1_500);
     let wanted = ["change wished", "members decided", "retired", "snapshot installed", "compaction", "healed"];
     assert_eq!(tally.never(&wanted), Vec::<&str>::new(), "a vacuous run:\n{tally}");
     for (rule, verdict) in [

@@ -2,30 +2,35 @@
 
 use super::Walk;
 use crate::conformance::node::{Broken, broken};
-use crate::{Decision, Input, Replica};
+use crate::{Decision, Input, Replica, Role};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 
 impl<R: Replica> Walk<'_, R> {
     /// A wish for other members: one or two get another part. Now and then it is based on what is no longer so.
     pub(super) fn draw_change(&mut self, id: NodeId) -> Option<Input<R>> {
-        let present = self.nodes[&id].replica.as_ref()?.status().membership;
+        let status = self.nodes[&id].replica.as_ref()?.status();
+        // Whoever was wished away by anybody is never wished for again, so whoever does not lead seldom wishes anybody away: it is refused,
+        // and soon nobody would be left to remove.
+        let removes = status.role == Role::Leader || self.dice.one_in(20);
+        let present = status.membership;
         let based_on = if self.dice.one_in(10) { self.subject.members.clone() } else { present.clone() };
-        let mut members = present;
+        let mut members = present.clone();
         for _ in 0..=self.dice.below(2) {
             let one = self.random_node();
             if self.left.contains(&one) {
                 continue;
             }
             let role = match self.dice.below(5) {
-                0 => None,
-                1 => Some(MemberRole::Learner),
+                0 if removes => None,
+                0 | 1 => Some(MemberRole::Learner),
                 2 | 3 => Some(MemberRole::Joining),
                 _ => Some(MemberRole::Voter),
             };
             let others = members.members().iter().filter(|member| member.id != one).cloned();
             members = Membership::new(others.chain(role.map(|role| Member { role, ..Member::voter(one) })));
         }
-        let gone = based_on.members().iter().map(|member| member.id).filter(|id| !members.contains(*id));
+        // What is based on other members than the present ones is refused.
+        let gone = present.members().iter().map(|member| member.id).filter(|id| !members.contains(*id));
         self.left.extend(gone);
         self.tally.note("change wished");
         let request = self.fresh_request();
