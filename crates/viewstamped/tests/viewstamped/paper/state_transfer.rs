@@ -1,8 +1,8 @@
 //! State transfer: VRR §4.3, mended.
 
 use crate::cluster::*;
-use quorate_protocol::Verdict;
-use quorate_types::Slot;
+use quorate_protocol::{Env, Input, Outbox, Output, Replica, Verdict};
+use quorate_types::{NodeId, Slot, Ticket, Time};
 use quorate_viewstamped::{Message, Record, Timer};
 
 #[test]
@@ -90,4 +90,35 @@ fn rule_11_the_view_change_goes_on_when_nobody_answers() {
     assert_eq!((cluster.sent(3, 1), cluster.sent(3, 2)), (vec!["get-state"], vec![]), "another one is asked");
     cluster.expire(3, Timer::Patience);
     assert_eq!((cluster.views(3), cluster.log(3)), ((2, 0), "ab".into()));
+}
+
+/// Neither time nor chance.
+struct Still;
+
+impl Env for Still {
+    fn now(&self) -> Time {
+        Time::ZERO
+    }
+    fn choose(&mut self, _: u64) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn rule_11_who_lags_behind_does_not_end_a_view_whose_primary_lives() {
+    let cluster = left_behind();
+    let timers_set_by = |from: u64, number: u64| {
+        let mut replica = cluster.node(3).clone();
+        let mut out = Outbox::new(Ticket(100), false);
+        let message = prepare(number, 5, "", 2);
+        replica.step(&mut Still, Input::Receive { from: NodeId(from), message }, &mut out);
+        let timers = out.take().into_iter().filter_map(|output| match output {
+            Output::SetTimer { timer, .. } => Some(timer),
+            _ => None,
+        });
+        timers.collect::<Vec<_>>()
+    };
+    // A snapshot may take it longer than its patience.
+    assert_eq!(timers_set_by(2, 1), [Timer::Patience]);
+    assert_eq!(timers_set_by(1, 0), [], "the primary of a view that is over proves nothing");
 }
