@@ -58,6 +58,8 @@ pub(crate) struct Backup {
     /// The latest round heard of.
     pub round: u64,
     pub answered_round: u64,
+    /// Nothing was heard of the primary of its epoch's first view, which need not know yet that it leads.
+    pub awaits_primary: bool,
 }
 
 impl Backup {
@@ -168,7 +170,9 @@ impl Viewstamped {
     }
 
     pub(crate) fn become_backup(&mut self, out: &mut Outbox<Viewstamped>) {
-        self.stage = Stage::Backup(Backup::entering());
+        // Any later view began with a word of its primary; the founders begin the very first by themselves.
+        let awaits_primary = self.view.number == 0 && self.view.epoch > 1;
+        self.stage = Stage::Backup(Backup { awaits_primary, ..Backup::entering() });
         self.leave_timers(out);
         self.wait_for_primary(out);
         self.forget_paused_transfers();
@@ -238,6 +242,7 @@ impl Viewstamped {
             out.trace(|| Event::allowed(&rules::PREPARE).with("slot", last).with("primary", from));
         }
         if let Stage::Backup(backup) = &mut self.stage {
+            backup.awaits_primary = false;
             backup.owes |= !only_commit || round > backup.round;
             backup.round = backup.round.max(round);
         }

@@ -321,7 +321,8 @@ impl Viewstamped {
             Stage::Primary(leadership) => (!self.is_closing(), self.decided >= leadership.inherited),
             _ => (false, false),
         };
-        let lead = ToldLead { view: self.view, primary: self.primary(), ready, settled };
+        let awaited = matches!(&self.stage, Stage::Backup(backup) if backup.awaits_primary);
+        let lead = ToldLead { view: self.view, primary: self.primary().filter(|_| !awaited), ready, settled };
         if self.told_lead != Some(lead) {
             self.told_lead = Some(lead);
             out.lead(self.view.era(), lead.primary, ready, settled);

@@ -98,9 +98,15 @@ impl Wire for Backup {
         self.owes.encode(out);
         self.round.encode(out);
         self.answered_round.encode(out);
+        self.awaits_primary.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Backup, WireError> {
-        Ok(Backup { owes: Wire::decode(input)?, round: Wire::decode(input)?, answered_round: Wire::decode(input)? })
+        Ok(Backup {
+            owes: Wire::decode(input)?,
+            round: Wire::decode(input)?,
+            answered_round: Wire::decode(input)?,
+            awaits_primary: Wire::decode(input)?,
+        })
     }
 }
 
