@@ -91,6 +91,8 @@ pub struct World<R: Replica, S: StateMachine> {
     traffic: Traffic,
     /// Empty between events: kept for their memory.
     inputs: Vec<NodeInput<R, S>>,
+    /// Whose messages were among the inputs that a node handles just now.
+    heard_from: Vec<NodeId>,
     outputs: Vec<NodeOutput<R, S>>,
     payload: Vec<u8>,
     /// How often each guard gave each verdict, while tracing is on.
@@ -145,6 +147,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             marks: Marks::default(),
             traffic: Traffic::default(),
             inputs: Vec::new(),
+            heard_from: Vec::new(),
             outputs: Vec::new(),
             payload: Vec::new(),
             guards: BTreeMap::new(),

@@ -59,7 +59,11 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let fired = host.take_batch(batching, &mut inputs);
         if let Some(node) = host.node.as_mut().filter(|_| !inputs.is_empty()) {
             let mut env = HostEnv { now: host.clock.read(now), choices: &mut host.choices };
+            self.heard_from.clear();
             for input in inputs.drain(..) {
+                if let NodeInput::Message { from, .. } = &input {
+                    self.heard_from.push(*from);
+                }
                 node.step(&mut env, input);
             }
             node.settle(&mut env, &mut outputs);

@@ -159,12 +159,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// `AnsweredInTime`: what is asked behind the election of a leader is not answered in an era before that leader's. A read, or a
     /// lease's renewal, that rests on a deposed leader seldom meets something it contradicts, and nobody need wait until one does.
-    /// Writes are not asked: an answer that is kept may be given again by anybody. What the leader says, `id` may act on before it hears
-    /// of the era that this leader was elected in.
-    pub(super) fn check_answered_in_time(&mut self, id: NodeId, leader: Option<NodeId>, called_at: Time) {
-        let Some(own) = self.node(id).map(|node| node.replica().status().era) else { return };
-        let told = leader.filter(|leader| *leader != id).and_then(|leader| self.latest_era_of(leader));
-        let era = told.map_or(own, |told| told.max(own));
+    /// Writes are not asked: an answer that is kept may be given again by anybody. Who does not lead passes on what a leader says, and may do
+    /// so before it hears of the era which that one was elected in.
+    pub(super) fn check_answered_in_time(&mut self, id: NodeId, called_at: Time) {
+        let Some(status) = self.node(id).map(|node| node.replica().status()) else { return };
+        let passed_on = (status.role != Role::Leader).then_some(self.heard_from.iter().copied().chain(status.leader));
+        let told = passed_on.into_iter().flatten().filter_map(|leader| self.latest_era_of(leader)).max();
+        let era = told.map_or(status.era, |told| told.max(status.era));
         let elected_before = |(_, (_, since)): &(&u64, &(NodeId, Time))| *since < called_at;
         let Some((newest, (leader, since))) = self.promises.leaders.iter().rev().find(elected_before) else { return };
         if *newest > era {
