@@ -463,7 +463,7 @@ def check_mistakes_get_one_clear_sentence(world):
     assert refused.returncode != 0 and "not empty" in refused.stderr, refused
     unknown = run(program, "serve", check=False, env={"QUORATE_NMAE": "x"})
     assert unknown.returncode != 0 and "QUORATE_NMAE" in unknown.stderr, unknown
-    protocol = run(program, "up", "--protocol", "zab", check=False)
+    protocol = run(program, "up", "--protocol", "pbft", check=False)
     assert protocol.returncode != 0 and "raft" in protocol.stderr, protocol
     for done in (taken, refused, unknown, protocol):
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
