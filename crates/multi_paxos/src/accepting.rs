@@ -132,6 +132,7 @@ impl Ballots {
         if round == 0 {
             return;
         }
+        self.grant(out);
         // The answer must not wait for a disk, but it speaks for a promise.
         let after = self.pending.ticket_of(|claim| *claim == Claim::Promised(ballot)).unwrap_or(Ticket::NONE);
         let reach = Reach { chosen: self.chosen.min(self.flushed), through: self.flushed };

@@ -1,6 +1,6 @@
 //! Settings.
 
-use quorate_protocol::OpenError;
+use quorate_protocol::{LeaseReads, OpenError};
 use quorate_quorum::{Flexible, InvalidQuorum};
 use quorate_types::Membership;
 use quorate_wire::Agreement;
@@ -16,25 +16,28 @@ pub struct QuorumSizes {
     pub phase2: usize,
 }
 
-/// The settings of one replica. All members must have the same `quorums`; in the rest they may differ without danger.
+/// The settings of one replica. All members must have the same `quorums`; in the rest they may differ without danger, with one exception:
+/// where any member has `lease_reads`, all must have it, and the same `election_timeout`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     /// T: a follower campaigns after hearing no leader for T to 2T, and a leader steps down when a quorum was silent for T.
     pub election_timeout: Duration,
     /// How often a leader shows that it lives. At most a tenth of `election_timeout`.
     pub heartbeat_interval: Duration,
+    /// Reads without a round, resting on clocks (`lease.rs`). Where any member has it all must, and the same `election_timeout`.
+    pub lease_reads: Option<LeaseReads>,
     /// How often a follower asks again for reads that got no answer.
     pub read_retry_interval: Duration,
     /// Quorum sizes by number of voters; where a number is not named, majorities. Any two quorums of different kinds must meet.
     pub quorums: BTreeMap<usize, QuorumSizes>,
     /// How many slots go into one accept.
     pub accept_entries: usize,
-    /// About how many bytes go into one accept; a single greater slot still travels.
+    /// About how many bytes go into one accept or one promise; a single greater slot still travels.
     pub accept_bytes: u64,
     /// How many slots may be unacknowledged per peer.
     pub window_entries: u64,
-    /// Proposals are refused while more slots than this are not chosen at the leader.
-    pub undecided_entries: u64,
+    /// Proposals are refused while the leader has about so many bytes that are not chosen; one that is greater still gets its turn.
+    pub undecided_bytes: u64,
     /// How many reads may wait at once.
     pub waiting_reads: usize,
     /// How many rounds may be under way for reads at once; what comes then waits for the next.
@@ -59,12 +62,13 @@ impl Default for Config {
         Config {
             election_timeout: Duration::from_millis(150),
             heartbeat_interval: Duration::from_millis(15),
+            lease_reads: None,
             read_retry_interval: Duration::from_millis(75),
             quorums: BTreeMap::new(),
             accept_entries: 4096,
             accept_bytes: 1 << 20,
             window_entries: 100_000,
-            undecided_entries: 100_000,
+            undecided_bytes: 64 << 20,
             waiting_reads: 4096,
             read_rounds: 256,
             compact_after_entries: 8192,
@@ -93,6 +97,10 @@ impl Config {
         if self.election_timeout.checked_mul(3).is_none() {
             return complaint("election_timeout is too long".to_owned());
         }
+        if self.lease_reads.is_some_and(|leases| leases.usable(self.election_timeout) < self.heartbeat_interval * 2) {
+            let why = "lease_reads leaves less than two heartbeats: so great a clock error makes leases useless";
+            return complaint(why.to_owned());
+        }
         if self.read_retry_interval.is_zero() {
             return complaint("read_retry_interval must be more than nothing".to_owned());
         }
@@ -105,7 +113,7 @@ impl Config {
             (self.accept_entries as u64, "accept_entries"),
             (self.accept_bytes, "accept_bytes"),
             (self.window_entries, "window_entries"),
-            (self.undecided_entries, "undecided_entries"),
+            (self.undecided_bytes, "undecided_bytes"),
             (self.waiting_reads as u64, "waiting_reads"),
             (self.read_rounds as u64, "read_rounds"),
             (self.compact_after_entries, "compact_after_entries"),
@@ -138,11 +146,19 @@ impl Config {
         self.sizes(members.voters().count())
     }
 
-    /// What all members must have alike: two that count other quorums may choose two values.
+    /// What all members must have alike: two that count other quorums may choose two values, and a member that grants nothing makes
+    /// the leases of the others void.
     #[must_use]
     pub fn agreements(&self) -> Vec<Agreement> {
         let sizes = self.quorums.iter().map(|(voters, sizes)| format!("{voters}: {}+{}", sizes.phase1, sizes.phase2));
-        vec![Agreement::new("quorums", sizes.collect::<Vec<_>>().join(", "))]
+        let quorums = Agreement::new("quorums", sizes.collect::<Vec<_>>().join(", "));
+        let Some(leases) = self.lease_reads else { return vec![quorums, Agreement::new("lease-reads", "false")] };
+        vec![
+            quorums,
+            Agreement::new("lease-reads", "true"),
+            Agreement::new("clock-rate-error-ppm", leases.clock_rate_error_ppm.to_string()),
+            Agreement::new("election-timeout", format!("{:?}", self.election_timeout)),
+        ]
     }
 }
 

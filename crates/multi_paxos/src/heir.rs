@@ -85,7 +85,7 @@ impl Heir for Ballots {
     }
 
     fn campaign(&mut self, out: &mut Outbox<Ballots>) {
-        self.campaign_now(out);
+        self.campaign_now(None, out);
     }
 
     fn succession_interval(config: &Config) -> Duration {

@@ -18,6 +18,7 @@ impl Ballots {
     pub(crate) fn check_costly(&self) -> Result<(), Violation> {
         self.accepted_le_promised()?;
         self.no_gap_chosen()?;
+        self.sums_are_right()?;
         self.one_value_per_ballot()
     }
 
@@ -67,6 +68,17 @@ impl Ballots {
         match (self.log.trim().0 + 1..=self.chosen.0).map(Slot).find(|slot| self.log.get(*slot).is_none()) {
             Some(slot) => violated("NoGapChosen", format!("slot {slot} is chosen and not in the log")),
             None => Ok(()),
+        }
+    }
+
+    fn sums_are_right(&self) -> Result<(), Violation> {
+        let undecided = self.log.from(self.chosen.next()).map(|(_, entry)| entry.payload.bytes()).sum::<u64>();
+        match self.log.undecided_bytes() == undecided {
+            true => Ok(()),
+            false => {
+                let counted = self.log.undecided_bytes();
+                violated("SumsAreRight", format!("{counted} bytes are counted undecided, {undecided} are"))
+            }
         }
     }
 

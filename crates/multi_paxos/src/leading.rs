@@ -5,7 +5,7 @@ use crate::message::{Message, Reach};
 use crate::replica::{Ballots, Position, Serving, Timer};
 use crate::rules;
 use bytes::Bytes;
-use quorate_protocol::{Event, LedReads, Outbox, ReadQueue, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
+use quorate_protocol::{Event, Lease, LedReads, Outbox, ReadQueue, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
 use quorate_types::{NodeId, Slot};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -44,6 +44,8 @@ pub(crate) struct Leadership {
     pub(crate) reads: ReadQueue,
     /// Heard from since the last check.
     pub(crate) heard: BTreeSet<NodeId>,
+    /// Until when nobody else can lead, where leases are on.
+    pub(crate) lease: Lease,
     /// Leadership is being handed over.
     pub(crate) transfer: Option<(RequestId, NodeId)>,
 }
@@ -59,6 +61,7 @@ impl Leadership {
             recent_heartbeats: VecDeque::new(),
             reads: ReadQueue::default(),
             heard: BTreeSet::new(),
+            lease: Lease::default(),
             transfer: None,
         }
     }
@@ -71,14 +74,13 @@ impl Leadership {
 
 impl Ballots {
     pub(crate) fn propose(&mut self, request: RequestId, commands: Bytes, out: &mut Outbox<Ballots>) {
-        let chosen = self.chosen;
+        let undecided = self.log.undecided_bytes();
         let refusal = match &self.position {
             Position::Leader(leadership) if leadership.stop_at.is_some() => {
                 Some(Refusal::NotReady("the members are being changed"))
             }
-            Position::Leader(leadership)
-                if leadership.last.0 - chosen.0.min(leadership.last.0) >= self.config.undecided_entries =>
-            {
+            // What is greater than the whole budget still gets its turn: when nothing else is undecided.
+            Position::Leader(_) if undecided > 0 && undecided + commands.len() as u64 > self.config.undecided_bytes => {
                 Some(Refusal::Overloaded)
             }
             Position::Leader(_) => None,
@@ -294,6 +296,7 @@ impl Ballots {
         if let Position::Leader(leadership) = &mut self.position {
             leadership.transfer = Some((request, to));
         }
+        self.give_up_lease(out);
         out.trace(|| Event::allowed(&rules::TRANSFER).with("to", to));
         out.set_timer(Timer::Transfer, self.config.election_timeout, self.config.election_timeout);
         out.send(to, Message::TakeOver { ballot });
@@ -308,7 +311,7 @@ impl Ballots {
 
     pub(crate) fn take_over(&mut self, from: NodeId, ballot: crate::ballot::Ballot, out: &mut Outbox<Ballots>) {
         if ballot == self.promised && ballot.node == from {
-            self.campaign_now(out);
+            self.campaign_now(Some(ballot), out);
         }
     }
 }

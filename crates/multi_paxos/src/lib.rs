@@ -21,7 +21,7 @@
 //! | message | from, to | durable first |
 //! |---|---|---|
 //! | prepare | candidate to voters | its own promise |
-//! | promise | acceptor to candidate | the promise, and everything it reports |
+//! | promise, in parts if it is great | acceptor to candidate | the promise, and everything it reports |
 //! | nack | acceptor to whoever came with a lower ballot | nothing |
 //! | accept, heartbeat | leader to all | nothing: its own write goes on meanwhile |
 //! | accepted | acceptor or learner to leader | promise and acceptances up to there |
@@ -53,7 +53,7 @@
 //! | `phase1.rs` | standing, promising, inheriting |
 //! | `leading.rs`, `accepting.rs` | phase 2 at the leader and at the others; what is durable and what a message claims |
 //! | `deciding.rs` | decided, applied, compacted; snapshots |
-//! | `read.rs` | linearizable reads |
+//! | `read.rs`, `lease.rs` | linearizable reads, by a round or resting on clocks |
 //! | `heir.rs` | what the succession of configurations needs |
 //! | `recovery.rs` | opening from records |
 //! | `log.rs`, `ballot.rs` | what is accepted |
@@ -71,6 +71,7 @@ mod deciding;
 mod heir;
 mod invariants;
 mod leading;
+mod lease;
 mod log;
 mod message;
 mod phase1;
@@ -86,6 +87,7 @@ pub use ballot::{Ballot, Payload};
 pub use config::{Config, QuorumSizes};
 pub use log::{Entry, Log};
 pub use message::{Message, Reach, Reported};
+pub use quorate_protocol::LeaseReads;
 pub use record::{Anchor, Record};
 pub use replica::{Ballots, Timer};
 

@@ -39,7 +39,15 @@ pub struct Log {
     entries: BTreeMap<Slot, Entry>,
     trim: Slot,
     bytes: u64,
+    undecided: Undecided,
     written: Written,
+}
+
+/// What is not known chosen yet, as of the last [`Log::choose_through`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+struct Undecided {
+    behind: Slot,
+    bytes: u64,
 }
 
 impl Log {
@@ -84,12 +92,30 @@ impl Log {
         self.bytes
     }
 
+    /// About what those weigh that are not known chosen, as of the last [`Log::choose_through`].
+    #[must_use]
+    pub fn undecided_bytes(&self) -> u64 {
+        self.undecided.bytes
+    }
+
     /// Accepts. What was accepted there before is replaced. The slot must be behind `trim`.
     pub fn accept(&mut self, slot: Slot, ballot: Ballot, payload: Payload, ticket: Ticket, durable: bool) {
-        self.bytes += payload.bytes();
+        let bytes = payload.bytes();
         self.written.0.insert(slot, ticket);
-        if let Some(before) = self.entries.insert(slot, Entry { ballot, payload, durable }) {
-            self.bytes -= before.payload.bytes();
+        let before = self.entries.insert(slot, Entry { ballot, payload, durable });
+        let replaced = before.map_or(0, |before| before.payload.bytes());
+        self.bytes = self.bytes + bytes - replaced;
+        if slot > self.undecided.behind {
+            self.undecided.bytes = self.undecided.bytes + bytes - replaced;
+        }
+    }
+
+    /// Everything up to here is chosen and is no longer weighed as undecided.
+    pub fn choose_through(&mut self, chosen: Slot) {
+        if chosen > self.undecided.behind {
+            let settled = self.entries.range(self.undecided.behind.next()..=chosen);
+            self.undecided.bytes -= settled.map(|(_, entry)| entry.payload.bytes()).sum::<u64>();
+            self.undecided.behind = chosen;
         }
     }
 
@@ -102,6 +128,7 @@ impl Log {
 
     /// Everything up to `through` goes.
     pub fn drop_through(&mut self, through: Slot) {
+        self.choose_through(through);
         let kept = self.entries.split_off(&through.next());
         let dropped = std::mem::replace(&mut self.entries, kept);
         self.bytes -= dropped.values().map(|entry| entry.payload.bytes()).sum::<u64>();

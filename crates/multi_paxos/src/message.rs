@@ -34,13 +34,17 @@ pub enum Message {
         ballot: Ballot,
         /// The first slot that the candidate does not know chosen.
         from: Slot,
+        /// The leader of this ballot wished for it, and has given up the lease of that ballot.
+        asked_in: Option<Ballot>,
     },
     /// Acceptor to candidate, phase 1b.
     Promise {
         /// The ballot promised.
         ballot: Ballot,
-        /// Every slot from the one asked for on in which it accepted anything.
+        /// Slots from the one asked for on in which it accepted anything: every one, or every one before `more`.
         accepted: Vec<Reported>,
+        /// The rest is to be asked for from here on; only then the promise counts.
+        more: Option<Slot>,
         /// Everything up to here it knows chosen.
         chosen: Slot,
         /// Everything up to here it no longer keeps: chosen, and not reported.
@@ -147,7 +151,7 @@ impl Message {
 }
 
 /// The kind, and the first two fields.
-fn put<A: Wire, B: Wire>(kind: u8, fields: (A, B), out: &mut Vec<u8>) {
+fn put(kind: u8, fields: impl Wire, out: &mut Vec<u8>) {
     out.push(kind);
     fields.encode(out);
 }
@@ -176,11 +180,12 @@ impl Wire for Reach {
 impl Wire for Message {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Message::Prepare { ballot, from } => put(0, (*ballot, *from), out),
-            Message::Promise { ballot, accepted, chosen, trim } => {
+            Message::Prepare { ballot, from, asked_in } => put(0, (*ballot, *from, *asked_in), out),
+            Message::Promise { ballot, accepted, more, chosen, trim } => {
                 out.push(1);
                 ballot.encode(out);
                 accepted.encode(out);
+                more.encode(out);
                 chosen.encode(out);
                 trim.encode(out);
             }
@@ -218,10 +223,14 @@ impl Wire for Message {
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
         match input.byte("multi-paxos message kind")? {
-            0 => Ok(Message::Prepare { ballot: Ballot::decode(input)?, from: Slot::decode(input)? }),
+            0 => {
+                let (ballot, from) = Wire::decode(input)?;
+                Ok(Message::Prepare { ballot, from, asked_in: Wire::decode(input)? })
+            }
             1 => Ok(Message::Promise {
                 ballot: Ballot::decode(input)?,
                 accepted: Vec::decode(input)?,
+                more: Wire::decode(input)?,
                 chosen: Slot::decode(input)?,
                 trim: Slot::decode(input)?,
             }),

@@ -13,18 +13,21 @@ use std::collections::BTreeMap;
 impl Ballots {
     pub(crate) fn election_due(&mut self, out: &mut Outbox<Ballots>) {
         if !self.is_leader() {
-            self.campaign_now(out);
+            self.campaign_now(None, out);
         }
     }
 
-    /// Stands in a ballot above all seen. The promise to itself is durable before anybody is asked.
-    pub(crate) fn campaign_now(&mut self, out: &mut Outbox<Ballots>) {
+    /// Stands in a ballot above all seen, of its own accord or asked to by the leader of a ballot. The promise to itself is durable before
+    /// anybody is asked.
+    pub(crate) fn campaign_now(&mut self, asked_in: Option<Ballot>, out: &mut Outbox<Ballots>) {
         let why = if !self.is_voter() {
             Some("it is no voter")
         } else if self.installing.is_some() {
             Some("its state machine waits for a snapshot")
         } else if self.stopped {
             Some("the configuration is over")
+        } else if self.is_bound(asked_in) {
+            Some("a leader may rest a lease on what this node answered")
         } else {
             None
         };
@@ -35,12 +38,13 @@ impl Ballots {
         let Some(round) = self.promised.round.max(self.seen_round).checked_add(1) else { return };
         let ballot = Ballot { round, node: self.me };
         let from = self.chosen.next();
+        self.release_grant(out);
         self.adopt(ballot, "it stands itself", out);
         out.trace(|| Event::allowed(&rules::CAMPAIGN).with("ballot", ballot.to_string()).with("slot", from));
         let ticket = self.save_promise(out);
         self.position = Position::Candidate(Candidacy { from, promised: BTreeMap::new(), found: BTreeMap::new() });
         for voter in self.members.voters().filter(|id| *id != self.me) {
-            out.send_after(ticket, voter, Message::Prepare { ballot, from });
+            out.send_after(ticket, voter, Message::Prepare { ballot, from, asked_in });
         }
     }
 
@@ -76,36 +80,55 @@ impl Ballots {
         }
     }
 
-    pub(crate) fn prepare(&mut self, candidate: NodeId, ballot: Ballot, from: Slot, out: &mut Outbox<Ballots>) {
+    pub(crate) fn prepare(
+        &mut self,
+        candidate: NodeId,
+        ballot: Ballot,
+        from: Slot,
+        asked_in: Option<Ballot>,
+        out: &mut Outbox<Ballots>,
+    ) {
         if !self.is_voter() || ballot.node != candidate {
-            return drop_message(
-                &Message::Prepare { ballot, from },
-                candidate,
-                "it is not for this node to promise",
-                out,
-            );
+            let message = Message::Prepare { ballot, from, asked_in };
+            return drop_message(&message, candidate, "it is not for this node to promise", out);
         }
         let again = ballot == self.promised && matches!(self.position, Position::Follower);
         if ballot < self.promised || (ballot == self.promised && !again) {
             return self.refuse_ballot(candidate, ballot, out);
         }
+        if !again && self.is_bound(asked_in) {
+            return out.trace(|| {
+                let event = Event::waiting(&rules::GRANT).with("candidate", candidate);
+                event.with("ballot", ballot.to_string())
+            });
+        }
         if !again {
+            self.release_grant(out);
             self.adopt(ballot, "another node stands in a higher ballot", out);
             self.save_promise(out);
             self.set_election_timer(out);
         }
-        let reported = |(slot, entry): (Slot, &crate::log::Entry)| Reported {
-            slot,
-            ballot: entry.ballot,
-            payload: entry.payload.clone(),
-        };
-        let accepted: Vec<Reported> = self.log.from(from).map(reported).collect();
+        let (accepted, more) = self.report(from);
         out.trace(|| {
             let event = Event::allowed(&rules::PROMISE).with("candidate", candidate).with("slot", from);
             event.with("ballot", ballot.to_string()).with("count", accepted.len() as u64)
         });
-        let promise = Message::Promise { ballot, accepted, chosen: self.chosen, trim: self.log.trim() };
+        let promise = Message::Promise { ballot, accepted, more, chosen: self.chosen, trim: self.log.trim() };
         out.send_after(out.last_ticket(), candidate, promise);
+    }
+
+    /// What is accepted from a slot on, as much as one message takes, and where the rest begins.
+    fn report(&self, from: Slot) -> (Vec<Reported>, Option<Slot>) {
+        let mut accepted = Vec::new();
+        let mut bytes = 0;
+        for (slot, entry) in self.log.from(from) {
+            if bytes >= self.config.accept_bytes {
+                return (accepted, Some(slot));
+            }
+            bytes += entry.payload.bytes();
+            accepted.push(Reported { slot, ballot: entry.ballot, payload: entry.payload.clone() });
+        }
+        (accepted, None)
     }
 
     pub(crate) fn refuse_ballot(&mut self, to: NodeId, refused: Ballot, out: &mut Outbox<Ballots>) {
@@ -128,7 +151,7 @@ impl Ballots {
         &mut self,
         from: NodeId,
         ballot: Ballot,
-        accepted: Vec<Reported>,
+        (accepted, more): (Vec<Reported>, Option<Slot>),
         (chosen, trim): (Slot, Slot),
         out: &mut Outbox<Ballots>,
     ) {
@@ -150,7 +173,14 @@ impl Ballots {
                 candidacy.found.insert(reported.slot, reported);
             }
         }
-        candidacy.promised.insert(from, chosen);
+        let Some(more) = more else {
+            candidacy.promised.insert(from, chosen);
+            return;
+        };
+        out.trace(|| Event::waiting(&rules::ELECTION).with("peer", from).with("slot", more));
+        // While parts arrive there is no reason to begin anew.
+        self.set_election_timer(out);
+        out.send(from, Message::Prepare { ballot, from: more, asked_in: None });
     }
 
     /// A phase-1 quorum has promised, this node durably among it.

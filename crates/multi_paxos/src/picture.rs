@@ -12,7 +12,7 @@ use crate::record::Record;
 use crate::replica::{Ballots, Candidacy, Claim, Position, Serving, ToldLead};
 use crate::rules;
 use bytes::Bytes;
-use quorate_protocol::{Event, Recordable, Rule, Verdict};
+use quorate_protocol::{Event, LeaseReads, Recordable, Rule, Verdict};
 use quorate_types::{Membership, Slot, Ticket};
 use quorate_wire::{Reader, Wire, WireError};
 
@@ -40,6 +40,7 @@ impl Recordable for Ballots {
         for (slot, ticket, entry) in self.log.written() {
             log.accept(slot, entry.ballot, entry.payload.clone().with_batch(change), ticket, entry.durable);
         }
+        log.choose_through(self.chosen);
         self.log = log;
         if let Position::Candidate(candidacy) = &mut self.position {
             let found = std::mem::take(&mut candidacy.found);
@@ -51,9 +52,9 @@ impl Recordable for Ballots {
 
     fn message_with_batches(message: Message, change: &mut dyn FnMut(Bytes) -> Bytes) -> Message {
         match message {
-            Message::Promise { ballot, accepted, chosen, trim } => {
+            Message::Promise { ballot, accepted, more, chosen, trim } => {
                 let accepted = accepted.into_iter().map(|reported| reported_with_batch(reported, change)).collect();
-                Message::Promise { ballot, accepted, chosen, trim }
+                Message::Promise { ballot, accepted, more, chosen, trim }
             }
             Message::Accept { ballot, first, payloads, chosen, everyone } => {
                 let payloads = payloads_with_batches(payloads, change);
@@ -108,6 +109,8 @@ impl Wire for Ballots {
         self.stopped.encode(out);
         self.position.encode(out);
         self.leader.encode(out);
+        self.granted.encode(out);
+        self.doubted.encode(out);
         self.pending.encode(out);
         self.asked_reads.encode(out);
         self.serving.encode(out);
@@ -117,15 +120,18 @@ impl Wire for Ballots {
         let (me, config, members): (_, Config, Membership) =
             (Wire::decode(input)?, Wire::decode(input)?, Wire::decode(input)?);
         let quorums = config.quorums_of(&members).map_err(|_| WireError::Malformed { what: "members" })?;
+        let (promised, seen_round) = Wire::decode(input)?;
+        let (mut log, chosen): (Log, Slot) = Wire::decode(input)?;
+        log.choose_through(chosen);
         Ok(Ballots {
             me,
             config,
             members,
             quorums,
-            promised: Wire::decode(input)?,
-            seen_round: Wire::decode(input)?,
-            log: Wire::decode(input)?,
-            chosen: Wire::decode(input)?,
+            promised,
+            seen_round,
+            log,
+            chosen,
             chosen_in: Wire::decode(input)?,
             received: Wire::decode(input)?,
             flushed: Wire::decode(input)?,
@@ -137,6 +143,8 @@ impl Wire for Ballots {
             stopped: Wire::decode(input)?,
             position: Wire::decode(input)?,
             leader: Wire::decode(input)?,
+            granted: Wire::decode(input)?,
+            doubted: Wire::decode(input)?,
             pending: Wire::decode(input)?,
             asked_reads: Wire::decode(input)?,
             serving: Wire::decode(input)?,
@@ -173,12 +181,13 @@ impl Wire for Config {
     fn encode(&self, out: &mut Vec<u8>) {
         self.election_timeout.encode(out);
         self.heartbeat_interval.encode(out);
+        self.lease_reads.map(|leases| leases.clock_rate_error_ppm).encode(out);
         self.read_retry_interval.encode(out);
         self.quorums.encode(out);
         self.accept_entries.encode(out);
         self.accept_bytes.encode(out);
         self.window_entries.encode(out);
-        self.undecided_entries.encode(out);
+        self.undecided_bytes.encode(out);
         self.waiting_reads.encode(out);
         self.read_rounds.encode(out);
         self.compact_after_entries.encode(out);
@@ -192,12 +201,13 @@ impl Wire for Config {
         Ok(Config {
             election_timeout: Wire::decode(input)?,
             heartbeat_interval: Wire::decode(input)?,
+            lease_reads: Option::decode(input)?.map(|clock_rate_error_ppm| LeaseReads { clock_rate_error_ppm }),
             read_retry_interval: Wire::decode(input)?,
             quorums: Wire::decode(input)?,
             accept_entries: Wire::decode(input)?,
             accept_bytes: Wire::decode(input)?,
             window_entries: Wire::decode(input)?,
-            undecided_entries: Wire::decode(input)?,
+            undecided_bytes: Wire::decode(input)?,
             waiting_reads: Wire::decode(input)?,
             read_rounds: Wire::decode(input)?,
             compact_after_entries: Wire::decode(input)?,
@@ -258,6 +268,7 @@ impl Wire for Leadership {
         self.recent_heartbeats.encode(out);
         self.reads.encode(out);
         self.heard.encode(out);
+        self.lease.encode(out);
         self.transfer.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Leadership, WireError> {
@@ -270,6 +281,7 @@ impl Wire for Leadership {
             recent_heartbeats: Wire::decode(input)?,
             reads: Wire::decode(input)?,
             heard: Wire::decode(input)?,
+            lease: Wire::decode(input)?,
             transfer: Wire::decode(input)?,
         })
     }

@@ -73,6 +73,8 @@ pub(crate) fn open(
         stopped: false,
         position: Position::Follower,
         leader: None,
+        granted: false,
+        doubted: false,
         pending: Pending::new(),
         asked_reads: AskedReads::default(),
         serving: BTreeMap::new(),
@@ -80,7 +82,9 @@ pub(crate) fn open(
     };
     ballots.stopped = ballots.log.get(applied).is_some_and(|entry| crate::replica::is_stop(&entry.payload));
     ballots.note_progress();
+    ballots.log.choose_through(chosen);
     ballots.set_election_timer(out);
+    ballots.grant_anew(out);
     ballots.tell_lead(out);
     if let Some(id) = ballots.installing {
         out.install_snapshot(id, ballots.base_anchor(), Ticket::NONE);

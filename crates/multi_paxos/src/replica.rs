@@ -29,6 +29,8 @@ pub enum Timer {
     ReadRetry,
     /// The one that leadership is handed over to did not take over for T.
     Transfer,
+    /// T is over since a leader was answered that may rest a lease on that.
+    Grant,
     /// Belongs to the succession of configurations.
     Succession,
 }
@@ -121,6 +123,10 @@ pub struct Ballots {
     pub(crate) position: Position,
     /// Whose ballot `promised` is, if it was heard to lead.
     pub(crate) leader: Option<NodeId>,
+    /// A leader was answered less than T ago that may rest a lease on that, or may have been. Only where leases are on.
+    pub(crate) granted: bool,
+    /// Of the leader it was granted to, that its process is gone: to be thought of when the grant is over.
+    pub(crate) doubted: bool,
     pub(crate) pending: Pending<Claim>,
     pub(crate) asked_reads: AskedReads,
     pub(crate) serving: BTreeMap<NodeId, Serving>,
@@ -142,6 +148,7 @@ impl Replica for Ballots {
         ("check-quorum", Timer::CheckQuorum),
         ("read-retry", Timer::ReadRetry),
         ("transfer", Timer::Transfer),
+        ("grant", Timer::Grant),
         ("succession", Timer::Succession),
     ];
 
@@ -174,15 +181,17 @@ impl Replica for Ballots {
         }
     }
 
-    fn settle(&mut self, _: &mut dyn Env, out: &mut Outbox<Ballots>) {
+    fn settle(&mut self, env: &mut dyn Env, out: &mut Outbox<Ballots>) {
         self.win_if_promised(out);
         self.choose(out);
         self.decide(out);
         self.send_accepts(out);
         self.send_news(out);
         self.serve_laggards(out);
-        self.serve_reads(out);
+        self.settle_reads(env, out);
         self.compact(out);
+        self.log.choose_through(self.chosen);
+        self.note_round_sent(env);
         self.tell_lead(out);
     }
 
@@ -200,8 +209,7 @@ impl Replica for Ballots {
     }
 
     fn particulars(&self) -> Vec<(&'static str, String)> {
-        let sizes = format!("{} to lead, {} to choose", self.quorums.phase1(), self.quorums.phase2());
-        vec![("ballot promised", self.promised.to_string()), ("quorums", sizes)]
+        crate::status::particulars(self)
     }
 
     fn agreements(config: &Config) -> Vec<Agreement> {
@@ -227,9 +235,9 @@ impl Ballots {
             return drop_message(&message, from, "it is from nobody else in this configuration", out);
         }
         match message {
-            Message::Prepare { ballot, from: slot } => self.prepare(from, ballot, slot, out),
-            Message::Promise { ballot, accepted, chosen, trim } => {
-                self.promise(from, ballot, accepted, (chosen, trim), out);
+            Message::Prepare { ballot, from: slot, asked_in } => self.prepare(from, ballot, slot, asked_in, out),
+            Message::Promise { ballot, accepted, more, chosen, trim } => {
+                self.promise(from, ballot, (accepted, more), (chosen, trim), out);
             }
             Message::Nack { refused, promised } => self.nack(refused, promised, out),
             Message::Accept { ballot, first, payloads, chosen, everyone } => {
@@ -257,16 +265,14 @@ impl Ballots {
                 self.retry_reads(out);
             }
             Timer::Transfer => self.transfer_failed(out),
+            Timer::Grant => self.grant_expired(out),
             Timer::Succession => {}
         }
     }
 
-    /// A refused connection to the leader: its process is gone, so there is no use in waiting long.
     fn link(&mut self, peer: NodeId, state: LinkState, out: &mut Outbox<Ballots>) {
         if state == LinkState::Refused && self.leader == Some(peer) && matches!(self.position, Position::Follower) {
-            let soon = self.config.heartbeat_interval;
-            out.trace(|| Event::allowed(&rules::DEAD_LEADER).with("leader", peer));
-            out.set_timer(Timer::Election, soon, soon * 2);
+            self.leader_is_gone(peer, out);
         }
     }
 

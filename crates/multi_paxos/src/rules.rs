@@ -35,7 +35,7 @@ pub static ELECTION: Rule = rule(
     "{me} leads in ballot {ballot} on the promises of {votes}, and proposes again the {count} slots that \
      they found, from slot {slot} on",
     "{me} does not lead: {peer} no longer keeps what lies up to slot {slot}, and a snapshot must come first",
-    "",
+    "{me} does not count the promise of {peer} yet: what it accepted from slot {slot} on is still to come",
 );
 /// A leader's end.
 pub static STEP_DOWN: Rule =
@@ -135,6 +135,23 @@ pub static READ: Rule = rule(
     "{me} refuses read {token}: {why}",
     "{me} holds read {token}: {why}",
 );
+/// Reads under a lease.
+pub static LEASE: Rule = rule(
+    "multi-paxos.lease",
+    "Paxos Made Live 5.2",
+    "{me} releases read {token} at slot {slot} without a round: {votes}, who answered a round that was sent {age_us} us ago, \
+     promise nobody else yet",
+    "{me} leads in ballot {ballot} without a lease from now on: somebody else may be asked to stand",
+    "",
+);
+/// What a lease rests on.
+pub static GRANT: Rule = rule(
+    "multi-paxos.grant",
+    "Paxos Made Live 5.2",
+    "{me} may promise again: whoever it answered rests no lease on that any more",
+    "",
+    "{me} does not answer {candidate}, who stands in ballot {ballot}: a leader may rest a lease on what it answered",
+);
 /// Reading at a follower.
 pub static READ_FORWARD: Rule = rule(
     "multi-paxos.read-forward",
@@ -174,6 +191,8 @@ pub static ALL: &[&Rule] = &[
     &SNAPSHOT,
     &INSTALLED,
     &READ,
+    &LEASE,
+    &GRANT,
     &READ_FORWARD,
     &TRANSFER,
     &STALE,

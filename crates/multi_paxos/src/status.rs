@@ -37,6 +37,30 @@ pub(crate) fn of(ballots: &Ballots) -> Status {
     }
 }
 
+/// What concerns only Multi-Paxos.
+pub(crate) fn particulars(ballots: &Ballots) -> Vec<(&'static str, String)> {
+    let sizes = format!("{} to lead, {} to choose", ballots.quorums.phase1(), ballots.quorums.phase2());
+    vec![
+        ("ballot promised", ballots.promised.to_string()),
+        ("quorums", sizes),
+        ("lease reads", lease_in_words(ballots)),
+    ]
+}
+
+fn lease_in_words(ballots: &Ballots) -> String {
+    let Some(leases) = ballots.config.lease_reads else { return "off".to_owned() };
+    match &ballots.position {
+        Position::Leader(leadership) if leadership.lease.is_given_up() => {
+            "on, but given up for this ballot: somebody was asked to take over".to_owned()
+        }
+        Position::Leader(_) => {
+            let usable = leases.usable(ballots.config.election_timeout);
+            format!("on, for {usable:?} after each round that enough answer")
+        }
+        _ => "on".to_owned(),
+    }
+}
+
 impl Ballots {
     /// The ballot below which nothing is accepted here any more.
     #[must_use]

@@ -166,6 +166,21 @@ pub trait LedReads: Replica {
         }
     }
 
+    /// At a leader with a lease: releases all reads at hand without a round. So many answered the round, which was first sent that long
+    /// ago, that nobody else can lead yet. Call it where the clock was sampled after everything at hand was dequeued.
+    fn release_leased(&mut self, rule: &'static Rule, round: u64, age: Duration, out: &mut Outbox<Self>) {
+        let Ok(slot) = self.read_mark() else { return };
+        let votes = self.confirmed_by(round);
+        for read in self.led_reads().map(ReadQueue::take_held).unwrap_or_default() {
+            out.trace(|| {
+                let event = Event::allowed(rule).with("token", read.token.to_string()).with("slot", slot);
+                let age_us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+                self.in_era(event).with("age_us", age_us).votes(votes.iter().copied())
+            });
+            self.answer_read(read, Some(slot), out);
+        }
+    }
+
     /// Says to the reader where it may read; without a slot, that it is not this node which can say.
     fn answer_read(&mut self, read: WaitingRead, slot: Option<Slot>, out: &mut Outbox<Self>) {
         match slot {

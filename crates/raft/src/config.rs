@@ -1,7 +1,6 @@
 //! Settings.
 
-use crate::lease::LeaseReads;
-use quorate_protocol::OpenError;
+use quorate_protocol::{LeaseReads, OpenError};
 use quorate_wire::Agreement;
 use std::time::Duration;
 

@@ -223,8 +223,8 @@ mod tests {
     use crate::config::Config;
     use crate::durability::DiskMarks;
     use crate::entry::{Configuration, Entry};
-    use crate::lease::Lease;
     use crate::transfer::Cause;
+    use quorate_protocol::Lease;
     use quorate_protocol::{Durable, Landmarks, Outbox, ReadToken, Replica, Setup, Start};
     use quorate_types::{ClusterId, DiskId, Incarnation, Ticket};
 

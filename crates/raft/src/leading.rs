@@ -3,7 +3,6 @@
 use crate::config::Config;
 use crate::election::Position;
 use crate::entry::{Entries, Entry, Payload};
-use crate::lease::Lease;
 use crate::log::Taken;
 use crate::membership::Farewell;
 use crate::message::{Append, AppendOutcome, Message};
@@ -14,7 +13,7 @@ use crate::rules;
 use crate::transfer::{self, DiskWatch, Handover, HeartbeatMarks};
 use crate::witness::{Attendance, take_for_witness};
 use bytes::Bytes;
-use quorate_protocol::{Event, Outbox, ReadQueue, Refusal, Refused, RequestId};
+use quorate_protocol::{Event, Lease, Outbox, ReadQueue, Refusal, Refused, RequestId};
 use quorate_types::{NodeId, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 

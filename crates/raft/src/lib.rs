@@ -154,9 +154,9 @@ mod witness;
 
 pub use config::Config;
 pub use entry::{Configuration, Entries, Entry, Payload};
-pub use lease::LeaseReads;
 pub use log::Log;
 pub use message::{Append, AppendOutcome, Message, ReadAnswer};
+pub use quorate_protocol::LeaseReads;
 pub use record::{Anchor, Record};
 pub use replica::{Raft, Timer};
 pub use restored::{founded_behind, founded_behind_term};

@@ -10,7 +10,6 @@ use crate::durability::{Claim, DiskMarks};
 use crate::election::{Canvass, Position};
 use crate::entry::{Configuration, Entries, Entry};
 use crate::following::{AnswerDue, Following};
-use crate::lease::LeaseReads;
 use crate::log::{Configurations, Log};
 use crate::message::{Append, Message};
 use crate::priority::{Pause, Priorities};
@@ -18,7 +17,7 @@ use crate::record::Record;
 use crate::replica::{Raft, ToldLead};
 use crate::rules;
 use bytes::Bytes;
-use quorate_protocol::{Event, Recordable, Rule, Value, Verdict};
+use quorate_protocol::{Event, LeaseReads, Recordable, Rule, Value, Verdict};
 use quorate_types::{NodeId, Slot};
 use quorate_wire::{Reader, Wire, WireError};
 

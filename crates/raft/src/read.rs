@@ -12,7 +12,6 @@ use crate::rules;
 use crate::witness::STORES_NO_DATA;
 use quorate_protocol::{AskedReads, Env, Event, LedReads, Outbox, ReadLimits, ReadQueue, ReadToken, Refusal, Rule};
 use quorate_types::{NodeId, Slot};
-use std::time::Duration;
 
 /// Why a leader names no slot to a reader.
 const WITNESS_ASKS: &str = "a witness asks, which has no data to read";
@@ -119,11 +118,7 @@ impl Raft {
         // Looked at when everything at hand was dequeued and only then the clock sampled; never kept.
         let lease = if self.keeps_leases() { self.lease_in_force(env.now()) } else { None };
         let Some((round, age)) = lease else { return self.serve_reads(out) };
-        let votes = self.confirmed_by(round);
-        for read in self.led_reads().map(ReadQueue::take_held).unwrap_or_default() {
-            self.trace_leased(read.token, age, &votes, out);
-            self.answer_read(read, Some(self.commit), out);
-        }
+        self.release_leased(&rules::LEASE, round, age, out);
     }
 
     pub(crate) fn round_answered(&mut self, from: NodeId, round: u64, out: &mut Outbox<Raft>) {
@@ -138,13 +133,5 @@ impl Raft {
             Position::Leader(leadership) => leadership.answered_round(self.me, id),
             _ => 0,
         }
-    }
-
-    fn trace_leased(&self, token: ReadToken, age: Duration, votes: &[NodeId], out: &mut Outbox<Raft>) {
-        out.trace(|| {
-            let event = Event::allowed(&rules::LEASE).with("token", token.to_string()).with("slot", self.commit);
-            let age_us = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
-            event.with("term", self.term).with("age_us", age_us).votes(votes.iter().copied())
-        });
     }
 }

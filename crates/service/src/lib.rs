@@ -39,7 +39,7 @@ pub use local_cluster::{LocalCluster, Reservation};
 pub use member::{Member, MemberError};
 pub use plan::{Entry, Plan};
 pub use protocol::{Protocol, UnknownProtocol};
-pub use quorate_raft::LeaseReads;
+pub use quorate_protocol::LeaseReads;
 pub use quorate_runtime::{RecordingPlan, StopCause};
 pub use quorate_server::{ServerConfig, WatchLimits};
 pub use recover::{RecoverError, Recovered, Survivors, Tail};

@@ -4,7 +4,7 @@ use crate::identity::Founder;
 use crate::protocol::Protocol;
 use crate::served::Unsupported;
 use quorate_machine::MachineConfig;
-use quorate_raft::LeaseReads;
+use quorate_protocol::LeaseReads;
 use quorate_runtime::RecordingPlan;
 use quorate_server::ServerConfig;
 use quorate_types::{ClusterId, Membership, NodeId};

@@ -59,13 +59,14 @@ impl Served for Raft {
 impl Served for MultiPaxos {
     fn settings(plan: &Plan) -> Result<MultiPaxosConfig, Unsupported> {
         refuse_what_only_raft_does::<MultiPaxos>(plan)?;
-        refuse_a_bound_in_bytes::<MultiPaxos>(plan)?;
         let defaults = MultiPaxosConfig::default();
         Ok(MultiPaxosConfig {
+            lease_reads: plan.lease_reads,
             keep_log_entries: plan.snapshot_catchup_entries,
             compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
             election_timeout: plan.election_timeout,
             heartbeat_interval: plan.heartbeat_interval,
+            undecided_bytes: plan.uncommitted_bytes_max.unwrap_or(defaults.undecided_bytes),
             ..defaults
         })
     }
@@ -78,6 +79,7 @@ impl Served for MultiPaxos {
 impl Served for Viewstamped {
     fn settings(plan: &Plan) -> Result<ViewstampedConfig, Unsupported> {
         refuse_what_only_raft_does::<Viewstamped>(plan)?;
+        refuse_leases::<Viewstamped>(plan)?;
         let defaults = ViewstampedConfig::default();
         Ok(ViewstampedConfig {
             keep_log_entries: plan.snapshot_catchup_entries,
@@ -102,7 +104,7 @@ impl Served for Zab {
     /// for a leader. The rest stands to it as in the protocol's own settings.
     fn settings(plan: &Plan) -> Result<ZabConfig, Unsupported> {
         refuse_what_only_raft_does::<Zab>(plan)?;
-        refuse_a_bound_in_bytes::<Zab>(plan)?;
+        refuse_leases::<Zab>(plan)?;
         let defaults = ZabConfig::default();
         let tick = plan.heartbeat_interval;
         let ticks = plan.election_timeout.as_nanos().div_ceil(tick.as_nanos().max(1));
@@ -114,6 +116,7 @@ impl Served for Zab {
             finalize_wait: tick,
             notification_interval: tick * 2,
             notification_interval_most: plan.election_timeout.max(tick * 2),
+            undecided_bytes: plan.uncommitted_bytes_max.unwrap_or(defaults.undecided_bytes),
             keep_log_entries: plan.snapshot_catchup_entries,
             compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
             ..defaults
@@ -130,7 +133,6 @@ const FIRST_CONFIGURATION: u64 = 1;
 
 fn refuse_what_only_raft_does<R: Replica>(plan: &Plan) -> Result<(), Unsupported> {
     let wanted = [
-        (plan.lease_reads.is_some(), "answers no reads by lease: leave --lease-reads out"),
         (plan.leader_priority > 0, "does not hand over by priority: leave --leader-priority out"),
         (
             plan.disk_stall_timeout.is_some(),
@@ -140,12 +142,8 @@ fn refuse_what_only_raft_does<R: Replica>(plan: &Plan) -> Result<(), Unsupported
     refuse_first::<R>(wanted)
 }
 
-fn refuse_a_bound_in_bytes<R: Replica>(plan: &Plan) -> Result<(), Unsupported> {
-    let bound = plan.uncommitted_bytes_max.is_some();
-    refuse_first::<R>([(
-        bound,
-        "counts what is not on a majority of disks in entries: leave --uncommitted-bytes-max out",
-    )])
+fn refuse_leases<R: Replica>(plan: &Plan) -> Result<(), Unsupported> {
+    refuse_first::<R>([(plan.lease_reads.is_some(), "answers no reads by lease: leave --lease-reads out")])
 }
 
 fn refuse_first<R: Replica>(wanted: impl IntoIterator<Item = (bool, &'static str)>) -> Result<(), Unsupported> {
@@ -160,7 +158,7 @@ mod tests {
     use super::*;
     use crate::plan::Entry;
     use crate::protocol::Protocol;
-    use quorate_raft::LeaseReads;
+    use quorate_protocol::LeaseReads;
     use std::time::Duration;
 
     fn plan(protocol: Protocol) -> Plan {
@@ -198,17 +196,24 @@ mod tests {
         for protocol in others() {
             let refused = |plan: Plan| plan.check_protocol().unwrap_err().to_string();
             let leases = Plan { lease_reads: Some(LeaseReads { clock_rate_error_ppm: 9 }), ..plan(protocol) };
-            assert_eq!(refused(leases), format!("{protocol} answers no reads by lease: leave --lease-reads out"));
+            if protocol == Protocol::MultiPaxos {
+                assert_eq!(leases.check_protocol(), Ok(()));
+            } else {
+                assert_eq!(refused(leases), format!("{protocol} answers no reads by lease: leave --lease-reads out"));
+            }
             assert!(refused(Plan { leader_priority: 1, ..plan(protocol) }).contains("--leader-priority"));
             let stalled = Plan { disk_stall_timeout: Some(Duration::from_millis(9)), ..plan(protocol) };
             assert!(refused(stalled).contains("--disk-stall-timeout"));
             assert_eq!(plan(protocol).check_protocol(), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_may_be_undecided_is_bounded_in_bytes_in_every_protocol() {
         let bounded = |protocol| Plan { uncommitted_bytes_max: Some(1 << 30), ..plan(protocol) };
+        assert_eq!(Raft::settings(&bounded(Protocol::Raft)).unwrap().undecided_bytes, 1 << 30);
+        assert_eq!(MultiPaxos::settings(&bounded(Protocol::MultiPaxos)).unwrap().undecided_bytes, 1 << 30);
         assert_eq!(Viewstamped::settings(&bounded(Protocol::Viewstamped)).unwrap().undecided_bytes, 1 << 30);
-        for protocol in [Protocol::MultiPaxos, Protocol::Zab] {
-            let refused = bounded(protocol).check_protocol().unwrap_err().to_string();
-            assert!(refused.contains("--uncommitted-bytes-max"), "{refused}");
-        }
+        assert_eq!(Zab::settings(&bounded(Protocol::Zab)).unwrap().undecided_bytes, 1 << 30);
     }
 }

@@ -120,9 +120,9 @@ impl<P: Heir> Succession<P> {
         members.voters().filter(|id| self.known_at.contains(id) || (*id == self.me() && durable)).collect()
     }
 
-    /// Tells members until it is established, at a leader until each of them knows, and who left until they know or were told often
-    /// enough. What a joiner asks for in return may be lost, it has nothing inside that would ask again, and some protocols' leaders
-    /// speak to nobody who did not speak to them.
+    /// Tells members until it is established, at a leader until each of them knows; and, once it is established, who left, until
+    /// they know or were told often enough. What a joiner asks for in return may be lost, it has nothing inside that would ask
+    /// again, and some protocols' leaders speak to nobody who did not speak to them.
     fn tell(&mut self, out: &mut Outbox<Self>) {
         let Some(present) = &self.present else { return };
         if present.configuration <= 1 {
@@ -139,7 +139,9 @@ impl<P: Heir> Succession<P> {
         if !established || self.leads() {
             peers.extend(members.others(me).filter(|id| !self.known_at.contains(id)));
         }
-        peers.extend(self.leavers.keys().copied());
+        if established {
+            peers.extend(self.leavers.keys().copied());
+        }
         if peers.is_empty() {
             return;
         }
@@ -147,6 +149,12 @@ impl<P: Heir> Succession<P> {
         for peer in peers {
             self.tell_one(peer, out);
         }
+    }
+
+    /// Whether a node may hear that its configuration is closed. Who left goes for good when it does, and may be one of the few that can
+    /// find the stop-sign again if whoever decided it is gone: it hears of it when the members of this one can do without.
+    pub(crate) fn may_hear(&self, node: NodeId) -> bool {
+        self.members().contains(node) || self.is_established()
     }
 
     /// Every earlier configuration is closed, and this one is open.
@@ -166,6 +174,15 @@ impl<P: Heir> Succession<P> {
             return self.drop_stale("succession timer", "it knows no configuration", out);
         }
         self.tell(out);
+        if self.is_established() {
+            self.count_tellings(out);
+        }
+        self.promote(out);
+        self.retire(out);
+        self.set_succession_timer(out);
+    }
+
+    fn count_tellings(&mut self, out: &mut Outbox<Self>) {
         let before = self.leavers.len();
         self.leavers.retain(|_, leaver| {
             leaver.tellings_left = leaver.tellings_left.saturating_sub(1);
@@ -174,9 +191,6 @@ impl<P: Heir> Succession<P> {
         if self.leavers.len() < before {
             self.tell_members(MembersChange::Reach, out);
         }
-        self.promote(out);
-        self.retire(out);
-        self.set_succession_timer(out);
     }
 
     /// A node that left goes when nobody can need it any more.

@@ -13,8 +13,9 @@
 //! 2. **Opening.** A member opens a configuration once, durably, before it says anything in it, as a fresh replica: nothing
 //!    promised, accepted or voted. The leader that closed, if a member, campaigns at once.
 //! 3. **Telling.** Every node that has a configuration open tells its members so, until a quorum of it (the largest kind) has it
-//!    durably; who left is told too. The news carries the [`Heir::last_word`] of the configuration before, so that a peer which lacks
-//!    nothing but the news decides the stop-sign itself and needs no snapshot.
+//!    durably. Who left is told then, and not before: until then it may be needed to find the stop-sign again. The news carries
+//!    the [`Heir::last_word`] of the configuration before, so that a peer which lacks nothing but the news decides the stop-sign
+//!    itself and needs no snapshot.
 //! 4. **Messages** carry their configuration. One of a closed configuration is answered with the news and nothing else;
 //!    one of a later configuration is not looked at, and answered with [`Body::Behind`].
 //! 5. **Missed it.** A member fetches any snapshot that reaches the configuration, or a later one: it has promised nothing

@@ -18,6 +18,9 @@ impl<P: Heir> Succession<P> {
                 self.hear_of(env, from, (theirs, behind, members), last_word, out);
             }
             Body::Fetch if theirs < present => self.serve(from, out),
+            body if theirs < present && !self.may_hear(from) => {
+                self.drop_stale(body.kind(), "its sender left, and may still be needed where it is", out);
+            }
             body if theirs < present => {
                 let kind = body.kind();
                 out.trace(|| {

@@ -13,7 +13,7 @@ use quorate_types::{NodeId, Slot, Ticket};
 
 impl Broadcast {
     pub(crate) fn propose(&mut self, request: RequestId, commands: Bytes, out: &mut Outbox<Broadcast>) {
-        let undecided = self.log.last().slot.0.saturating_sub(self.committed.0);
+        let undecided = self.log.undecided_bytes();
         let refusal = match self.established() {
             Some(leadership) if leadership.stop_at.is_some() => {
                 Some(Refusal::NotReady("the members are being changed"))
@@ -24,7 +24,10 @@ impl Broadcast {
             Some(leadership) if leadership.counter >= self.config.counter_most => {
                 Some(Refusal::NotReady("this epoch has no zxid left, and a new one is about to begin"))
             }
-            Some(_) if undecided >= self.config.undecided_entries => Some(Refusal::Overloaded),
+            // What is greater than the whole budget still gets its turn: when nothing else is undecided.
+            Some(_) if undecided > 0 && undecided + commands.len() as u64 > self.config.undecided_bytes => {
+                Some(Refusal::Overloaded)
+            }
             Some(_) => None,
             None if self.leader() == Some(self.me) => Some(Refusal::NotReady("its epoch is not established yet")),
             None => Some(Refusal::NotLeader { hint: self.leader() }),

@@ -30,8 +30,8 @@ pub struct Config {
     pub proposal_bytes: u64,
     /// How many transactions may be under way to a follower.
     pub window_entries: u64,
-    /// Proposals are refused while more transactions than this are not committed at the leader.
-    pub undecided_entries: u64,
+    /// Proposals are refused while the leader has about so many bytes that are not committed; one that is greater still gets its turn.
+    pub undecided_bytes: u64,
     /// How many reads may wait at once.
     pub waiting_reads: usize,
     /// How many rounds may be under way for reads at once; what comes then waits for the next.
@@ -66,7 +66,7 @@ impl Default for Config {
             proposal_entries: 4096,
             proposal_bytes: 1 << 20,
             window_entries: 100_000,
-            undecided_entries: 100_000,
+            undecided_bytes: 64 << 20,
             waiting_reads: 4096,
             read_rounds: 256,
             compact_after_entries: 8192,
@@ -116,7 +116,7 @@ impl Config {
             (self.proposal_entries as u64, "proposal_entries"),
             (self.proposal_bytes, "proposal_bytes"),
             (self.window_entries, "window_entries"),
-            (self.undecided_entries, "undecided_entries"),
+            (self.undecided_bytes, "undecided_bytes"),
             (self.waiting_reads as u64, "waiting_reads"),
             (self.read_rounds as u64, "read_rounds"),
             (self.compact_after_entries, "compact_after_entries"),

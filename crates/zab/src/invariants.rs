@@ -19,7 +19,19 @@ impl Broadcast {
 
     pub(crate) fn check_costly(&self) -> Result<(), Violation> {
         self.local_primary_order()?;
+        self.sums_are_right()?;
         self.acknowledged_is_sent()
+    }
+
+    fn sums_are_right(&self) -> Result<(), Violation> {
+        let undecided = self.log.from(self.committed.next()).map(|(_, txn)| txn.bytes()).sum::<u64>();
+        match self.log.undecided_bytes() == undecided {
+            true => Ok(()),
+            false => {
+                let counted = self.log.undecided_bytes();
+                violated("SumsAreRight", format!("{counted} bytes are counted undecided, {undecided} are"))
+            }
+        }
     }
 
     fn marks_in_order(&self) -> Result<(), Violation> {

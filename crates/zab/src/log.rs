@@ -16,14 +16,22 @@ pub struct Log {
     base: Mark,
     txns: VecDeque<Txn>,
     bytes: u64,
+    undecided: Undecided,
     written: Landmarks,
+}
+
+/// What is not known committed yet, as of the last [`Log::commit_through`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+struct Undecided {
+    behind: Slot,
+    bytes: u64,
 }
 
 impl Log {
     /// A history of which nothing is held behind this place.
     #[must_use]
     pub fn behind(base: Mark) -> Log {
-        Log { base, ..Log::default() }
+        Log { base, undecided: Undecided { behind: base.slot, bytes: 0 }, ..Log::default() }
     }
 
     /// Everything up to here is decided and no longer held entry by entry.
@@ -49,6 +57,23 @@ impl Log {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// About what those weigh that are not known committed, as of the last [`Log::commit_through`].
+    #[must_use]
+    pub fn undecided_bytes(&self) -> u64 {
+        self.undecided.bytes
+    }
+
+    /// Everything up to here is committed and is no longer weighed as undecided. It must be in the log.
+    pub fn commit_through(&mut self, committed: Slot) {
+        if committed > self.undecided.behind {
+            let weight: u64 = self
+                .from(self.undecided.behind.next())
+                .map_while(|(slot, txn)| (slot <= committed).then(|| txn.bytes()))
+                .sum();
+            self.undecided = Undecided { behind: committed, bytes: self.undecided.bytes - weight };
+        }
     }
 
     fn index(&self, slot: Slot) -> Option<usize> {
@@ -99,6 +124,7 @@ impl Log {
     pub fn append(&mut self, txn: Txn, ticket: Ticket) {
         let slot = self.last().slot.next();
         self.bytes += txn.bytes();
+        self.undecided.bytes += txn.bytes();
         self.txns.push_back(txn);
         self.written.note(slot, ticket);
         if self.count().is_multiple_of(LANDMARKS_KEPT as u64) {
@@ -106,16 +132,18 @@ impl Log {
         }
     }
 
-    /// Everything behind this slot goes.
+    /// Everything behind this slot goes. None of it is committed.
     pub fn truncate(&mut self, after: Slot) {
         let keep = usize::try_from(after.0.saturating_sub(self.base.slot.0)).unwrap_or(usize::MAX);
         for txn in self.txns.drain(keep.min(self.txns.len())..) {
             self.bytes -= txn.bytes();
+            self.undecided.bytes -= txn.bytes();
         }
     }
 
     /// Everything up to `base` is no longer held. It must be in the log.
     pub fn drop_through(&mut self, base: Mark) {
+        self.commit_through(base.slot);
         let count = usize::try_from(base.slot.0.saturating_sub(self.base.slot.0)).unwrap_or(usize::MAX);
         for txn in self.txns.drain(..count.min(self.txns.len())) {
             self.bytes -= txn.bytes();
@@ -127,12 +155,15 @@ impl Log {
     /// The same log with every batch of commands in it changed.
     pub(crate) fn with_batches(self, change: &mut dyn FnMut(Bytes) -> Bytes) -> Log {
         let txns = self.txns.into_iter().map(|txn| txn.with_batch(change)).collect();
-        Log::of(self.base, txns, self.written)
+        Log::of(self.base, txns, self.undecided.behind, self.written)
     }
 
-    fn of(base: Mark, txns: VecDeque<Txn>, written: Landmarks) -> Log {
+    fn of(base: Mark, txns: VecDeque<Txn>, committed: Slot, written: Landmarks) -> Log {
         let bytes = txns.iter().map(Txn::bytes).sum();
-        Log { base, txns, bytes, written }
+        let undecided = Undecided { behind: base.slot, bytes };
+        let mut log = Log { base, txns, bytes, undecided, written };
+        log.commit_through(committed);
+        log
     }
 
     /// The write under which everything held was written, or a later one; `None` where nothing is held.
@@ -146,10 +177,12 @@ impl Wire for Log {
     fn encode(&self, out: &mut Vec<u8>) {
         self.base.encode(out);
         self.txns.encode(out);
+        self.undecided.behind.encode(out);
         self.written.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Log, WireError> {
-        Ok(Log::of(Wire::decode(input)?, Wire::decode(input)?, Wire::decode(input)?))
+        let (base, txns) = Wire::decode(input)?;
+        Ok(Log::of(base, txns, Wire::decode(input)?, Wire::decode(input)?))
     }
 }
 

@@ -150,7 +150,7 @@ impl Wire for Config {
         self.proposal_entries.encode(out);
         self.proposal_bytes.encode(out);
         self.window_entries.encode(out);
-        self.undecided_entries.encode(out);
+        self.undecided_bytes.encode(out);
         self.waiting_reads.encode(out);
         self.read_rounds.encode(out);
         self.compact_after_entries.encode(out);
@@ -174,7 +174,7 @@ impl Wire for Config {
             proposal_entries: Wire::decode(input)?,
             proposal_bytes: Wire::decode(input)?,
             window_entries: Wire::decode(input)?,
-            undecided_entries: Wire::decode(input)?,
+            undecided_bytes: Wire::decode(input)?,
             waiting_reads: Wire::decode(input)?,
             read_rounds: Wire::decode(input)?,
             compact_after_entries: Wire::decode(input)?,

@@ -175,6 +175,7 @@ impl Replica for Broadcast {
         self.serve_laggards(out);
         self.serve_reads(out);
         self.compact(out);
+        self.log.commit_through(self.committed);
         self.hand_over(out);
         self.renew_epoch(out);
         self.tell_lead(out);

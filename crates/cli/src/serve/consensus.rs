@@ -154,10 +154,8 @@ mod tests {
         assert_eq!(planned(Settings::default()).unwrap().protocol, Protocol::Raft);
         let zab = Settings::from_yaml("protocol: zab\n").unwrap();
         assert_eq!(planned(zab.clone()).unwrap().protocol, Protocol::Zab);
-        let leases = Settings { lease_reads: Some(true), ..zab.clone() };
+        let leases = Settings { lease_reads: Some(true), ..zab };
         assert_eq!(refusal(leases), "zab answers no reads by lease: leave --lease-reads out");
-        let bounded = Settings { uncommitted_bytes_max: Some(1 << 30), ..zab };
-        assert!(refusal(bounded).contains("leave --uncommitted-bytes-max out"));
         let unknown = Settings { protocol: Some("pbft".to_owned()), ..Settings::default() };
         assert!(refusal(unknown).contains("--protocol pbft: a store can be served over raft, multi-paxos"));
     }

@@ -10,7 +10,7 @@ fn small_limits() -> Config {
     Config {
         accept_entries: 2,
         window_entries: 4,
-        undecided_entries: 4,
+        undecided_bytes: 400,
         waiting_reads: 3,
         read_rounds: 2,
         compact_after_entries: 2,

@@ -43,17 +43,45 @@ fn rule_2_a_promise_waits_for_its_write_and_reports_every_acceptance_from_there_
     cluster.complete(3);
     let Message::Promise { accepted, chosen, .. } = cluster.sent("promise", 3, 2) else { panic!("another message") };
     assert_eq!((accepted.len(), *chosen), (0, Slot(3)), "asked from slot 4 on");
-    cluster.say(2, 3, Message::Prepare { ballot: ballot(2, 2), from: Slot(2) });
+    cluster.say(2, 3, Message::Prepare { ballot: ballot(2, 2), from: Slot(2), asked_in: None });
     cluster.hand_over("promise", 3, 2);
     let Message::Promise { accepted, .. } = cluster.sent("promise", 3, 2) else { panic!("another message") };
     let slots: Vec<_> = accepted.iter().map(|reported| (reported.slot, reported.ballot)).collect();
     assert_eq!(slots, [(Slot(2), ballot(1, 1)), (Slot(3), ballot(1, 1))], "asked again, it answers in full again");
 }
 
+/// What an acceptor has may be more than a frame takes, and would never arrive as one message.
+#[test]
+fn rule_2_a_great_promise_comes_in_parts_and_counts_when_the_last_is_there() {
+    let config = Config { accept_bytes: 1, ..Config::default() };
+    let mut cluster = Cluster::with(Membership::of_voters(3), config);
+    cluster.elect(1, &[2, 3]);
+    cluster.run();
+    for words in ["a", "b", "c"] {
+        cluster.propose(1, words);
+        cluster.run_among(&[1, 3]);
+    }
+    cluster.expire(2, Timer::Election);
+    cluster.complete(2);
+    for slot in [1, 2] {
+        cluster.deliver("prepare", 2, 3);
+        let Message::Promise { accepted, more, .. } = cluster.sent("promise", 3, 2) else { panic!("another message") };
+        assert_eq!((accepted.len(), *more), (1, Some(Slot(slot + 1))));
+        cluster.deliver("promise", 3, 2);
+        assert!(!cluster.node(2).is_leader() && cluster.told(2, "multi-paxos.election", Waiting));
+    }
+    cluster.deliver("prepare", 2, 3);
+    cluster.deliver("promise", 3, 2);
+    assert!(cluster.node(2).is_leader());
+    cluster.run_among(&[2, 3]);
+    assert_eq!(cluster.decided(2), ["a", "b", "c"]);
+    cluster.holds();
+}
+
 #[test]
 fn rule_2_a_lower_ballot_is_refused_with_the_one_promised() {
     let mut cluster = Cluster::led(3);
-    cluster.say(2, 3, Message::Prepare { ballot: ballot(0, 2), from: Slot(1) });
+    cluster.say(2, 3, Message::Prepare { ballot: ballot(0, 2), from: Slot(1), asked_in: None });
     let refused = Message::Nack { refused: ballot(0, 2), promised: ballot(1, 1) };
     assert_eq!(*cluster.sent("nack", 3, 2), refused);
     assert!(cluster.told(3, "multi-paxos.promise", Refused));

@@ -1,7 +1,7 @@
 //! Members change by stop-sign: the rules of the succession, seen with Multi-Paxos inside.
 
 use crate::cluster::*;
-use quorate_multi_paxos::{Config, Payload, Timer};
+use quorate_multi_paxos::{Config, Message, Payload, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused};
 use quorate_protocol::{Input, LEARNER_NOT_IN_SYNC, Refusal, Replica};
 use quorate_succession::{Body, Heir, Message as Outer};
@@ -309,5 +309,41 @@ fn who_is_told_that_it_left_takes_back_nothing_that_it_called_committed() {
     cluster.bed.input(NodeId(3), Input::Receive { from: NodeId(1), message: Outer { configuration: 2, body } });
     assert!(cluster.whole(3).inside().is_none(), "it left");
     assert_eq!(cluster.whole(3).status().committed, Slot(2));
+    cluster.holds();
+}
+
+/// Who decided the stop-sign is gone for good, and of those who stay two lack it: those who leave are needed to find it.
+#[test]
+fn who_left_is_not_told_to_go_while_the_stop_sign_could_be_lost_without_it() {
+    let mut cluster = Cluster::led(5);
+    cluster.expire(1, Timer::Heartbeat);
+    for id in 2..=5 {
+        cluster.deliver("heartbeat", 1, id);
+        cluster.deliver("alive", id, 1);
+    }
+    cluster.lose_all();
+    cluster.bed.reconfigure(NodeId(1), 2, Membership::of_voters(3));
+    cluster.complete(1);
+    for id in [4, 5] {
+        cluster.deliver("accept", 1, id);
+        cluster.deliver("accepted", id, 1);
+    }
+    assert_eq!(cluster.whole(1).configuration(), 2, "1, 4 and 5 have accepted it");
+    cluster.complete(1);
+    cluster.expire(1, Timer::Succession);
+    cluster.say(4, 1, Message::NeedSnapshot);
+    assert!(cluster.in_flight("closed", 1, 2).is_some());
+    assert!(cluster.in_flight("closed", 1, 4).is_none() && cluster.in_flight("closed", 1, 5).is_none());
+    cluster.bed.crash(NodeId(1), 0);
+    cluster.lose_all();
+    cluster.elect(2, &[4, 5]);
+    cluster.run_among(&[2, 3, 4, 5]);
+    cluster.expire(2, Timer::Succession);
+    cluster.run_among(&[2, 3, 4, 5]);
+    assert_eq!((cluster.whole(2).configuration(), cluster.whole(3).configuration()), (2, 2));
+    assert!(cluster.whole(4).inside().is_none() && cluster.whole(5).inside().is_none(), "now they may go");
+    cluster.propose(2, "a");
+    cluster.run_among(&[2, 3]);
+    assert_eq!(cluster.decided(2), ["stop: n1 n2 n3", "a"]);
     cluster.holds();
 }

@@ -1,13 +1,12 @@
 //! What a leader knows, as bytes.
 
 use crate::leading::Leadership;
-use crate::lease::Lease;
 use crate::membership::Farewell;
 use crate::progress::{Pace, Progress, Transfer, Window};
 use crate::promotion::CatchUp;
 use crate::transfer::{Cause, DiskState, DiskWatch, Handover, HeartbeatMarks};
 use crate::witness::Attendance;
-use quorate_types::{Slot, Time};
+use quorate_types::Slot;
 use quorate_wire::{Reader, Wire, WireError};
 use std::collections::VecDeque;
 
@@ -178,21 +177,6 @@ impl Wire for Handover {
             kind => return Err(WireError::UnknownKind { what: "cause of a transfer", kind }),
         };
         Ok(Handover { to, cause, told: Wire::decode(input)? })
-    }
-}
-
-impl Wire for Lease {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.rounds.encode(out);
-        self.last_sent.encode(out);
-        self.given_up.encode(out);
-    }
-    fn decode(input: &mut Reader) -> Result<Lease, WireError> {
-        Ok(Lease {
-            rounds: VecDeque::<(u64, Time)>::decode(input)?,
-            last_sent: Wire::decode(input)?,
-            given_up: Wire::decode(input)?,
-        })
     }
 }
 

@@ -263,7 +263,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         };
         let mark = match (event.rule.id, event.verdict) {
             ("raft.transfer", Verdict::Refused) if says("why", "it did not take over in time") => Mark::TransferAborted,
-            ("raft.lease", Verdict::Allowed) => Mark::LeaseRead,
+            ("raft.lease" | "multi-paxos.lease", Verdict::Allowed) => Mark::LeaseRead,
             ("raft.reconfigure", Verdict::Allowed)
                 if says("how", "the old voters and the new must both agree from now on") =>
             {

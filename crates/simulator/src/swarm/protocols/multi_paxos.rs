@@ -17,8 +17,6 @@ impl Subject for MultiPaxos {
     const IMPOSSIBLE_MARKS: &'static [Mark] = &[
         // Nobody is preferred.
         Mark::PreferredTookOver,
-        // Every read asks a quorum.
-        Mark::LeaseRead,
         // All members store data.
         Mark::WitnessTookPart,
         // Members change by stop-sign, without a time in between.
@@ -37,7 +35,7 @@ impl Subject for MultiPaxos {
             accept_entries: size(random, 1, 64),
             accept_bytes: random.log_uniform(16, 1 << 16),
             window_entries: random.log_uniform(1, 64),
-            undecided_entries: random.log_uniform(1, 256),
+            undecided_bytes: random.log_uniform(1, 1 << 16),
             waiting_reads: size(random, 1, 256),
             // From a copy: whatever else is drawn of a seed stays what it was.
             read_rounds: size(&mut random.clone(), 1, 32),
@@ -54,6 +52,15 @@ impl Subject for MultiPaxos {
             in_sync_entries: random.log_uniform(1, 1 << 10),
             ..Config::default()
         }
+    }
+
+    fn guided(config: Config, _: NodeId, guidance: &Guidance) -> Config {
+        let lease_reads = guidance.lease_clock_error_ppm;
+        Config { lease_reads: lease_reads.map(|clock_rate_error_ppm| LeaseReads { clock_rate_error_ppm }), ..config }
+    }
+
+    fn reads_alone(&self, now: Time) -> bool {
+        self.inside().is_some_and(|inside| inside.has_lease(now))
     }
 
     fn standing(&self) -> Standing {

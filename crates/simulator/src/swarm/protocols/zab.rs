@@ -53,7 +53,7 @@ impl Subject for Zab {
             proposal_entries: size(random, 1, 64),
             proposal_bytes: random.log_uniform(16, 1 << 16),
             window_entries: random.log_uniform(1, 64),
-            undecided_entries: random.log_uniform(1, 256),
+            undecided_bytes: random.log_uniform(1, 1 << 16),
             waiting_reads: size(random, 1, 256),
             // From a copy: whatever else is drawn of a seed stays what it was.
             read_rounds: size(&mut random.clone(), 1, 32),
