@@ -148,26 +148,28 @@ def check_etcdctl_reads_members_status_and_health(world):
 
 
 def check_etcdctl_prints_what_it_prints_on_etcd(world):
-    reference, different = world.reference(), []
+    different = []
+    clusters = {"etcd": world.reference(), **world.clusters()}
     for version, etcdctl in world.etcdctls.items():
         for script in transcripts.SCRIPTS:
             started = time.monotonic()
             prefix = f"{version}-{script.__name__}/"
-            with concurrent.futures.ThreadPoolExecutor() as both:
-                told = both.map(lambda at: transcripts.transcript_of(script, etcdctl, at, prefix), (reference, world.cluster))
-            expected, got = told
+            with concurrent.futures.ThreadPoolExecutor() as all_at_once:
+                told = all_at_once.map(lambda at: transcripts.transcript_of(script, etcdctl, at, prefix), clusters.values())
+            (_, expected), *others = zip(clusters, told)
             print(f"    etcdctl {version}, {script.__name__}: {time.monotonic() - started:.1f} s", flush=True)
-            if expected != got:
-                words = difflib.unified_diff(expected, got, "etcd", "quorate", lineterm="")
-                different.append(f"etcdctl {version}, {script.__name__}:\n" + "\n".join(words))
+            for protocol, got in others:
+                if expected != got:
+                    words = difflib.unified_diff(expected, got, "etcd", f"quorate over {protocol}", lineterm="")
+                    different.append(f"etcdctl {version}, {script.__name__}:\n" + "\n".join(words))
     assert not different, "\n".join(different)
 
 
 def check_the_api_suite_agrees_with_etcd(world):
-    for name, cluster in (("etcd", world.reference()), ("quorate", world.cluster)):
+    for name, cluster in {"etcd": world.reference(), **world.clusters()}.items():
         told = run_the_api_suite(world, cluster)
         print(f"    {name}: {told.stdout.splitlines()[-1]}")
-        assert told.returncode == 0, "\n".join(failed_cases(told.stdout)) + told.stderr
+        assert told.returncode == 0, f"{name}: " + "\n".join(failed_cases(told.stdout)) + told.stderr
 
 
 def run_the_api_suite(world, cluster):
@@ -187,14 +189,14 @@ def failed_cases(text):
 
 def check_the_python_package_etcd3_survives_a_killed_leader(world):
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "etcd3_client.py")
-    for name, cluster in (("etcd", world.expendable_reference()), ("quorate", world.cluster)):
+    for name, cluster in {"etcd": world.expendable_reference(), **world.clusters()}.items():
         command = [sys.executable, script, "--endpoints", cluster.endpoints()]
         print(f"    {name}: " + run_while_the_leader_dies(command, cluster, {"PYTHONPATH": world.etcd3_package}))
     world.wait_until_whole()
 
 
 def check_the_rust_crate_etcd_client_survives_a_killed_leader(world):
-    for name, cluster in (("etcd", world.expendable_reference()), ("quorate", world.cluster)):
+    for name, cluster in {"etcd": world.expendable_reference(), **world.clusters()}.items():
         print(f"    {name}: " + run_while_the_leader_dies([world.etcd_client, cluster.endpoints()], cluster))
     world.wait_until_whole()
 
@@ -362,9 +364,8 @@ def check_kill_of_the_leader_loses_nothing(world):
 
 
 def check_every_other_protocol_loses_nothing_either_and_keeps_its_directory(world):
-    for protocol in ("multi-paxos", "viewstamped", "zab"):
-        directory = os.path.join(world.scratch, protocol)
-        cluster = Cluster(world.program, directory, port=PROTOCOLS_PORT, protocol=protocol).start()
+    for protocol, cluster in world.other_protocols().items():
+        directory = cluster.directory
         try:
             kept = keys_written_while_the_leader_dies(world.program, cluster)
             leads = cluster.leader_index()
@@ -374,7 +375,7 @@ def check_every_other_protocol_loses_nothing_either_and_keeps_its_directory(worl
             cluster.stop()
         refused = run(world.program, "up", "--data-dir", directory, "--protocol", "raft", check=False)
         assert refused.returncode != 0 and f"runs {protocol}, not raft" in refused.stderr, refused.stderr
-        cluster = Cluster(world.program, directory, port=PROTOCOLS_PORT).start()
+        cluster = Cluster(world.program, directory, port=cluster.port).start()
         found = json.loads(
             run(world.program, "get", "kill/", "--prefix", "--keys-only", "--output", "json", "--endpoints", cluster.endpoints()).stdout
         )
@@ -539,19 +540,20 @@ def check_a_campaign_ends_with_honest_counts(world):
 
 
 def check_a_short_torture_finds_nothing_and_leaves_nothing(world):
-    directory = os.path.join(world.scratch, "torture")
-    done = subprocess.run(
-        [world.program, "torture", "--minutes", "0.4", "--faults", "kill,pause,cut", "--seed", "7", "--clients", "8", "--dir", directory,
-         "--output", "json"],
-        capture_output=True, text=True, timeout=400,
-    )
-    assert done.returncode == 0, f"{done.returncode}: {done.stdout}{done.stderr[-2000:]}"
-    document = json.loads(done.stdout)
-    print(f"    {document['calls']}, longest without a write {document['longest_write_gap_ms']} ms")
-    assert document["verdict"] == "clean" and {fault["fault"] for fault in document["faults"]} == {"kill", "pause", "cut"}, document
-    left = subprocess.run(["pgrep", "-f", directory], capture_output=True, text=True).stdout
-    assert not left, f"processes are left: {left}"
-    run(world.program, "check", os.path.join(directory, "history.jsonl"), "--timeout", "50")
+    for protocol, minutes in (("raft", "0.3"), ("multi-paxos", "0.2"), ("viewstamped", "0.2"), ("zab", "0.2")):
+        directory = os.path.join(world.scratch, f"torture-{protocol}")
+        done = subprocess.run(
+            [world.program, "torture", "--protocol", protocol, "--minutes", minutes, "--faults", "kill,pause,cut", "--seed", "7",
+             "--clients", "8", "--dir", directory, "--output", "json"],
+            capture_output=True, text=True, timeout=400,
+        )
+        assert done.returncode == 0, f"{protocol}: {done.returncode}: {done.stdout}{done.stderr[-2000:]}"
+        document = json.loads(done.stdout)
+        print(f"    {protocol}: {document['calls']}, longest without a write {document['longest_write_gap_ms']} ms")
+        assert document["verdict"] == "clean" and {fault["fault"] for fault in document["faults"]} == {"kill", "pause", "cut"}, document
+        left = subprocess.run(["pgrep", "-f", directory], capture_output=True, text=True).stdout
+        assert not left, f"processes are left: {left}"
+        run(world.program, "check", os.path.join(directory, "history.jsonl"), "--timeout", "50")
 
 
 class World:
@@ -563,7 +565,21 @@ class World:
         self.references = []
         self.scratch = scratch
         self.cluster = Cluster(self.program, os.path.join(scratch, "cluster"))
+        self.others = {}
         self.kept = []
+
+    def clusters(self):
+        """One of each protocol."""
+        return {"raft": self.cluster, **self.other_protocols()}
+
+    def other_protocols(self):
+        """Clusters of the other protocols, which run until `check_every_other_protocol_...` is through with them."""
+        if not self.others:
+            for place, protocol in enumerate(("multi-paxos", "viewstamped", "zab")):
+                directory = os.path.join(self.scratch, protocol)
+                port = PROTOCOLS_PORT + 100 * place
+                self.others[protocol] = Cluster(self.program, directory, port=port, protocol=protocol).start()
+        return self.others
 
     def reference(self):
         """Real etcd, the same for all checks that leave it whole."""
@@ -577,15 +593,17 @@ class World:
         return self.references[index].start()
 
     def wait_until_whole(self):
-        everybody = lambda: len([member for member in self.cluster.status()["members"] if member.get("role")]) == self.cluster.nodes
-        wait_for(everybody, 30, "all members answer")
+        for name, cluster in self.clusters().items():
+            everybody = lambda: len([member for member in cluster.status()["members"] if member.get("role")]) == cluster.nodes
+            wait_for(everybody, 30, f"all members of {name} answer")
 
     def stop(self):
         for reference in self.references:
             reference.stop()
-        if self.cluster.process and self.cluster.process.poll() is None:
-            self.cluster.process.send_signal(signal.SIGINT)
-            self.cluster.process.wait(20)
+        for cluster in (self.cluster, *self.others.values()):
+            if cluster.process and cluster.process.poll() is None:
+                cluster.process.send_signal(signal.SIGINT)
+                cluster.process.wait(20)
 
 
 def main():

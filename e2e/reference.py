@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -29,9 +30,18 @@ class EtcdCluster:
                 self.processes[index] = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + 30
         while self.leader_index() is None or not all(self.serves(index) for index in range(self.nodes)):
-            assert time.monotonic() < deadline, "etcd has no leader within 30 s"
+            assert time.monotonic() < deadline, f"etcd has no leader within 30 s\n{self.last_words()}"
             time.sleep(0.1)
         return self
+
+    def last_words(self):
+        """Why it does not run, as its members said it: most often no space, or a port that is taken."""
+        told = [shutil.disk_usage(self.directory).free // 2**20, "MiB are free in", self.directory]
+        lines = [" ".join(str(part) for part in told)]
+        for index, process in self.processes.items():
+            with open(os.path.join(self.directory, f"e{index}.log"), errors="replace") as log:
+                lines += [f"e{index}: exit code {process.poll()}", *log.read().splitlines()[-5:]]
+        return "\n".join(lines)
 
     def stop(self):
         for process in self.processes.values():

@@ -32,8 +32,10 @@ pub struct Config {
     pub quorums: BTreeMap<usize, QuorumSizes>,
     /// How many slots go into one accept.
     pub accept_entries: usize,
-    /// About how many bytes go into one accept or one promise; a single greater slot still travels.
+    /// About how many bytes go into one accept; a single greater slot still travels.
     pub accept_bytes: u64,
+    /// About how many bytes go into one message of a promise; a single greater slot still travels.
+    pub promise_bytes: u64,
     /// How many slots may be unacknowledged per peer.
     pub window_entries: u64,
     /// Proposals are refused while the leader has about so many bytes that are not chosen; one that is greater still gets its turn.
@@ -67,6 +69,7 @@ impl Default for Config {
             quorums: BTreeMap::new(),
             accept_entries: 4096,
             accept_bytes: 1 << 20,
+            promise_bytes: 8 << 20,
             window_entries: 100_000,
             undecided_bytes: 64 << 20,
             waiting_reads: 4096,
@@ -112,6 +115,7 @@ impl Config {
         let at_least_one = [
             (self.accept_entries as u64, "accept_entries"),
             (self.accept_bytes, "accept_bytes"),
+            (self.promise_bytes, "promise_bytes"),
             (self.window_entries, "window_entries"),
             (self.undecided_bytes, "undecided_bytes"),
             (self.waiting_reads as u64, "waiting_reads"),

@@ -42,7 +42,12 @@ impl Ballots {
         self.adopt(ballot, "it stands itself", out);
         out.trace(|| Event::allowed(&rules::CAMPAIGN).with("ballot", ballot.to_string()).with("slot", from));
         let ticket = self.save_promise(out);
-        self.position = Position::Candidate(Candidacy { from, promised: BTreeMap::new(), found: BTreeMap::new() });
+        self.position = Position::Candidate(Candidacy {
+            from,
+            promised: BTreeMap::new(),
+            found: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        });
         for voter in self.members.voters().filter(|id| *id != self.me) {
             out.send_after(ticket, voter, Message::Prepare { ballot, from, asked_in });
         }
@@ -106,8 +111,8 @@ impl Ballots {
             self.release_grant(out);
             self.adopt(ballot, "another node stands in a higher ballot", out);
             self.save_promise(out);
-            self.set_election_timer(out);
         }
+        self.set_election_timer(out);
         let (accepted, more) = self.report(from);
         out.trace(|| {
             let event = Event::allowed(&rules::PROMISE).with("candidate", candidate).with("slot", from);
@@ -122,7 +127,7 @@ impl Ballots {
         let mut accepted = Vec::new();
         let mut bytes = 0;
         for (slot, entry) in self.log.from(from) {
-            if bytes >= self.config.accept_bytes {
+            if bytes >= self.config.promise_bytes {
                 return (accepted, Some(slot));
             }
             bytes += entry.payload.bytes();
@@ -160,7 +165,8 @@ impl Ballots {
         if ballot != promised || !is_voter {
             return;
         }
-        if trim >= candidacy.from {
+        let asked_from = candidacy.asked.get(&from).copied().unwrap_or(candidacy.from);
+        if trim >= asked_from && !candidacy.promised.contains_key(&from) {
             // What it no longer keeps is chosen and not reported: a no-op there could undo it.
             out.trace(|| Event::refused(&rules::ELECTION).with("peer", from).with("slot", trim));
             self.position = Position::Follower;
@@ -177,10 +183,17 @@ impl Ballots {
             candidacy.promised.insert(from, chosen);
             return;
         };
+        if candidacy.asked.get(&from).is_some_and(|known| *known >= more) {
+            return;
+        }
+        candidacy.asked.insert(from, more);
         out.trace(|| Event::waiting(&rules::ELECTION).with("peer", from).with("slot", more));
-        // While parts arrive there is no reason to begin anew.
-        self.set_election_timer(out);
         out.send(from, Message::Prepare { ballot, from: more, asked_in: None });
+        // While parts arrive there is no reason to begin anew, neither here nor at those who have answered in full: each is asked again for
+        // what lies behind everything.
+        let patient = candidacy.promised.keys().filter(|id| **id != self.me);
+        patient.for_each(|id| out.send(*id, Message::Prepare { ballot, from: Slot(u64::MAX), asked_in: None }));
+        self.set_election_timer(out);
     }
 
     /// A phase-1 quorum has promised, this node durably among it.

@@ -186,6 +186,7 @@ impl Wire for Config {
         self.quorums.encode(out);
         self.accept_entries.encode(out);
         self.accept_bytes.encode(out);
+        self.promise_bytes.encode(out);
         self.window_entries.encode(out);
         self.undecided_bytes.encode(out);
         self.waiting_reads.encode(out);
@@ -206,6 +207,7 @@ impl Wire for Config {
             quorums: Wire::decode(input)?,
             accept_entries: Wire::decode(input)?,
             accept_bytes: Wire::decode(input)?,
+            promise_bytes: Wire::decode(input)?,
             window_entries: Wire::decode(input)?,
             undecided_bytes: Wire::decode(input)?,
             waiting_reads: Wire::decode(input)?,
@@ -252,9 +254,15 @@ impl Wire for Candidacy {
         self.from.encode(out);
         self.promised.encode(out);
         self.found.encode(out);
+        self.asked.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Candidacy, WireError> {
-        Ok(Candidacy { from: Wire::decode(input)?, promised: Wire::decode(input)?, found: Wire::decode(input)? })
+        Ok(Candidacy {
+            from: Wire::decode(input)?,
+            promised: Wire::decode(input)?,
+            found: Wire::decode(input)?,
+            asked: Wire::decode(input)?,
+        })
     }
 }
 

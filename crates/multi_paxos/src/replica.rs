@@ -57,6 +57,8 @@ pub(crate) struct Candidacy {
     pub(crate) promised: BTreeMap<NodeId, Slot>,
     /// Of each slot, what was accepted in the highest ballot reported.
     pub(crate) found: BTreeMap<Slot, Reported>,
+    /// Of whom the answers so far came in parts: from where on it was last asked, or would be.
+    pub(crate) asked: BTreeMap<NodeId, Slot>,
 }
 
 /// What it is doing.

@@ -346,9 +346,13 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                     }
                 }
                 NodeOutput::Lead { era, who, ready } => {
-                    driver.lead = (era, who);
+                    let (_, before) = std::mem::replace(&mut driver.lead, (era, who));
                     let leader = who.map_or_else(|| "nobody".to_owned(), |who| who.to_string());
-                    tracing::info!(era, leader, ready, "leadership");
+                    // That there is still nobody, in yet another era, is no news.
+                    match who.or(before) {
+                        Some(_) => tracing::info!(era, leader, ready, "leadership"),
+                        None => tracing::debug!(era, leader, ready, "leadership"),
+                    }
                 }
                 NodeOutput::Members(members) => self.connect(driver, &members),
                 NodeOutput::Applied { .. } => {}

@@ -42,7 +42,7 @@ pub(crate) fn open(
     let Some(anchor) = replay.anchor.clone() else {
         return inconsistent("nothing says what the history begins behind".to_owned());
     };
-    let log = replay.log(anchor.mark())?;
+    let mut log = replay.log(anchor.mark())?;
     let (base, last) = (log.base().slot, log.last().slot);
     let installing = replay.snapshot.filter(|_| applied < base);
     if applied < base && installing.is_none() {
@@ -57,6 +57,8 @@ pub(crate) fn open(
             stored.slot
         ));
     }
+    let committed = applied.max(base);
+    log.commit_through(committed);
     let stopped = log.get(applied).is_some_and(|txn| txn.payload.is_stop());
     let mut broadcast = Broadcast {
         me: setup.me,
@@ -67,7 +69,7 @@ pub(crate) fn open(
         current_epoch: replay.current_epoch,
         log,
         flushed: last,
-        committed: applied.max(base),
+        committed,
         decided: applied,
         applied,
         applied_durable: applied,

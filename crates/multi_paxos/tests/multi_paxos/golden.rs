@@ -3,7 +3,7 @@
 
 use crate::cluster::*;
 use quorate_multi_paxos::Timer;
-use quorate_protocol::{Event, Value, Verdict};
+use quorate_narrator::sentence;
 use quorate_types::{Member, Membership, NodeId};
 use std::fmt::Write;
 use std::path::Path;
@@ -56,18 +56,6 @@ impl Story {
         let known = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(known == self.text, "{} tells another story:\n{}", path.display(), self.text);
     }
-}
-
-/// The words of an event's rule with its values filled in.
-fn sentence(me: NodeId, event: &Event) -> String {
-    let words = match event.verdict {
-        Verdict::Allowed => event.rule.allowed,
-        Verdict::Refused => event.rule.refused,
-        Verdict::Waiting => event.rule.waiting,
-    };
-    let votes = Value::Nodes(event.votes.clone()).to_string();
-    let filled = words.replace("{me}", &me.to_string()).replace("{votes}", &votes);
-    event.values.iter().fold(filled, |text, (name, value)| text.replace(&format!("{{{name}}}"), &value.to_string()))
 }
 
 #[test]

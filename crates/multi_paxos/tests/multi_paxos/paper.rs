@@ -53,7 +53,7 @@ fn rule_2_a_promise_waits_for_its_write_and_reports_every_acceptance_from_there_
 /// What an acceptor has may be more than a frame takes, and would never arrive as one message.
 #[test]
 fn rule_2_a_great_promise_comes_in_parts_and_counts_when_the_last_is_there() {
-    let config = Config { accept_bytes: 1, ..Config::default() };
+    let config = Config { promise_bytes: 1, ..Config::default() };
     let mut cluster = Cluster::with(Membership::of_voters(3), config);
     cluster.elect(1, &[2, 3]);
     cluster.run();

@@ -2,6 +2,7 @@
 //! `tests/traces`.
 
 use crate::cluster::*;
+use quorate_narrator::sentence;
 use quorate_protocol::{Event, Replica};
 use quorate_raft::{Config, Message, Raft, Timer};
 use quorate_types::NodeId;

@@ -1,10 +1,11 @@
 //! Random schedules over bare replicas: whatever is delivered, lost, repeated, crashed and in whichever order, nothing
 //! promised is broken. A failing schedule is shrunk.
 
-use crate::cluster::{Cluster, ENOUGH, sentence};
+use crate::cluster::{Cluster, ENOUGH};
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any};
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use quorate_narrator::sentence;
 use quorate_protocol::testbed::Testbed;
 use quorate_protocol::{Decision, Replica, Role, Verdict};
 use quorate_raft::{Config, Configuration, Log, Payload, Raft, Timer};

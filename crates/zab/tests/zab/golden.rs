@@ -2,7 +2,7 @@
 //! `tests/traces`.
 
 use crate::cluster::*;
-use quorate_protocol::{Event, Value, Verdict};
+use quorate_narrator::sentence;
 use quorate_types::NodeId;
 use quorate_zab::Timer;
 use std::fmt::Write;
@@ -63,18 +63,6 @@ impl Story {
         let known = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(known == self.text, "{} tells another story:\n{}", path.display(), self.text);
     }
-}
-
-/// The words of an event's rule with its values filled in.
-fn sentence(me: NodeId, event: &Event) -> String {
-    let words = match event.verdict {
-        Verdict::Allowed => event.rule.allowed,
-        Verdict::Refused => event.rule.refused,
-        Verdict::Waiting => event.rule.waiting,
-    };
-    let votes = Value::Nodes(event.votes.clone()).to_string();
-    let filled = words.replace("{me}", &me.to_string()).replace("{votes}", &votes);
-    event.values.iter().fold(filled, |text, (name, value)| text.replace(&format!("{{{name}}}"), &value.to_string()))
 }
 
 /// a everywhere, b committed with node 1, d at node 3 only; node 3 dies, node 1 leads, node 3 comes back with a history that is better than

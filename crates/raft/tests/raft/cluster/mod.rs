@@ -1,7 +1,7 @@
 //! A testbed of Raft nodes with the words that tests and golden traces are written in.
 use bytes::Bytes;
 use quorate_protocol::testbed::{Flight, Testbed};
-use quorate_protocol::{Durable, Env, Event, Input, Outbox, Output, ReadToken, Refusal, Refused, Replica, RequestId};
+use quorate_protocol::{Durable, Env, Input, Outbox, Output, ReadToken, Refusal, Refused, Replica, RequestId};
 use quorate_protocol::{Setup, Start, Verdict};
 use quorate_raft::{Append, AppendOutcome, Config, Entry, Message, Payload, Raft, Record, Timer};
 use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket, Time};
@@ -359,21 +359,4 @@ fn records_of(outputs: &[Output<Raft>]) -> Vec<(Ticket, Record)> {
 /// A node's setup.
 pub fn setup(id: u64, start: Start) -> Setup {
     Setup { cluster: ClusterId(1), me: NodeId(id), disk: DiskId(id), incarnation: Incarnation(1), start }
-}
-
-/// The words of an event's rule with its values filled in. A name without a value stays in braces.
-pub fn sentence(me: NodeId, event: &Event) -> String {
-    let words = match event.verdict {
-        Verdict::Allowed => event.rule.allowed,
-        Verdict::Refused => event.rule.refused,
-        Verdict::Waiting => event.rule.waiting,
-    };
-    let votes = quorate_protocol::Value::Nodes(event.votes.clone()).to_string();
-    let votes = if votes.is_empty() { "nobody".to_owned() } else { votes };
-    let filled = words.replace("{me}", &me.to_string()).replace("{votes}", &votes);
-    event.values.iter().fold(filled, |text, (name, value)| {
-        let value = value.to_string();
-        let value = if value.is_empty() { "nobody".to_owned() } else { value };
-        text.replace(&format!("{{{name}}}"), &value)
-    })
 }

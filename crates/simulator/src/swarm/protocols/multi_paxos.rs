@@ -3,10 +3,11 @@
 use super::{Scripted, ScriptedTimes, holds_within, open_to_all, voters};
 use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
+use crate::swarm::steering::Guidance;
 use crate::swarm::subject::{Decided, Pace, Standing, Subject, Trust, fingerprint};
-use quorate_multi_paxos::{Ballots, Config, MultiPaxos};
+use quorate_multi_paxos::{Ballots, Config, LeaseReads, MultiPaxos};
 use quorate_protocol::Replica;
-use quorate_types::{NodeId, Slot};
+use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
 
 impl Subject for MultiPaxos {
@@ -34,6 +35,8 @@ impl Subject for MultiPaxos {
             read_retry_interval: Duration::from_nanos(random.log_uniform(patience / 20, patience * 2)),
             accept_entries: size(random, 1, 64),
             accept_bytes: random.log_uniform(16, 1 << 16),
+            // From a copy, as below.
+            promise_bytes: random.clone().log_uniform(1 << 12, 1 << 16),
             window_entries: random.log_uniform(1, 64),
             undecided_bytes: random.log_uniform(1, 1 << 16),
             waiting_reads: size(random, 1, 256),
