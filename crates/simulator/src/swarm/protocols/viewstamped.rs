@@ -159,3 +159,43 @@ fn check_kept(running: &[&Viewstamped]) -> Result<(), Violation> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use quorate_protocol::Input;
+    use quorate_protocol::testbed::Testbed;
+    use quorate_viewstamped::{Entries, Entry, Message};
+
+    /// Three voters; these backups heard of an entry in slot 1 from the primary of view 0, and whether it is committed.
+    fn broken(heard: &[(u64, &'static str, bool)]) -> Option<&'static str> {
+        let mut bed = Testbed::<Viewstamped>::new(3, Config::default()).without_ghost();
+        bed.run(1_000, |_| true);
+        for (id, commands, committed) in heard {
+            let message = Message::Prepare {
+                view: View { epoch: 1, number: 0 },
+                first: Slot(1),
+                entries: Entries::from(vec![Entry::Commands(Bytes::from_static(commands.as_bytes()))]),
+                commit: Slot(u64::from(*committed)),
+                everyone_has: Slot::ZERO,
+                round: 0,
+            };
+            bed.input(NodeId(*id), Input::Receive { from: NodeId(1), message });
+        }
+        let running: Vec<&Viewstamped> = (1..=3).map(|id| bed.replica(NodeId(id))).collect();
+        Viewstamped::check_together(&running).err().map(|violation| violation.invariant)
+    }
+
+    #[test]
+    fn what_is_known_committed_must_be_where_a_view_would_begin_with_it() {
+        assert_eq!(broken(&[(2, "x", false)]), None, "nobody knows it committed");
+        assert_eq!(broken(&[(2, "x", true), (3, "x", false)]), None);
+        assert_eq!(broken(&[(2, "x", true)]), Some("DecidedIsKept"), "the others would begin without it");
+    }
+
+    #[test]
+    fn what_is_normal_in_one_view_has_one_log() {
+        assert_eq!(broken(&[(2, "x", false), (3, "y", false)]), Some("NormalLogAgree"));
+    }
+}

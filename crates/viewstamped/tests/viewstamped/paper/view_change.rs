@@ -221,7 +221,7 @@ fn patiences(voters: u64, views: u64) -> Vec<u32> {
     let in_timeouts = |wait: Option<(Duration, Duration)>| {
         let (at_least, at_most) = wait.expect("it waits for every view");
         assert_eq!(at_most, at_least * 2, "not all at once");
-        u32::try_from(at_least.as_nanos() / timeout.as_nanos()).unwrap()
+        u32::try_from(at_least.as_nanos() / timeout.as_nanos()).expect("a handful")
     };
     waits.into_iter().map(in_timeouts).collect()
 }
