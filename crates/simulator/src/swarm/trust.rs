@@ -6,6 +6,7 @@
 //! `HeardIsThere`: whose answer a leader counts is in its era, or in a later one.
 //! `DecidedByQuorum`: of each half of its voters a majority has what a leader calls decided; who is down may have it.
 //! `DecidedIsKept`: nobody without it would be elected by those who run, where only who has everything can be.
+//! What else holds of all who run together, [`Subject::check_together`] says, then and now and then.
 //! `LeaseExclusive`: while a leader may answer reads without asking, nobody takes proposals in a later era.
 
 use super::judge::Finding;
@@ -17,7 +18,14 @@ use quorate_types::NodeId;
 pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
     check_leases(world)?;
     check_heard(world)?;
-    check_matched(world)
+    check_matched(world)?;
+    world.leader().map_or(Ok(()), |leader| check_together(world, leader))
+}
+
+/// Looks at all who run together, as far as `host` may count on them.
+fn check_together<R: Subject, S: Judged>(world: &World<R, S>, host: NodeId) -> Result<(), Finding> {
+    let running: Vec<&R> = world.nodes().filter_map(|node| sound(world, host, node)).collect();
+    R::check_together(&running).map_err(|violation| (violation.invariant, violation.detail))
 }
 
 /// The replica of a node that runs, if what it has is what `host` may count on.
@@ -43,8 +51,7 @@ pub(super) fn check_elected<R: Subject, S: Judged>(world: &World<R, S>, leader: 
 
 /// Looks at what somebody calls decided, when it has just found it so.
 pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId) -> Result<(), Finding> {
-    let running: Vec<&R> = world.nodes().filter_map(|node| sound(world, leader, node)).collect();
-    R::check_together(&running).map_err(|violation| (violation.invariant, violation.detail))?;
+    check_together(world, leader)?;
     let Some(decided) = world.node(leader).and_then(|node| node.replica().calls_decided()) else { return Ok(()) };
     let (slot, entry) = (decided.slot, decided.entry);
     let may_have = |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.holds(slot, entry));
