@@ -4,8 +4,8 @@ use super::{Scripted, ScriptedTimes, holds_within, open_to_all, voters};
 use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
 use crate::swarm::subject::{Decided, Pace, Standing, Subject, Trust, fingerprint};
-use quorate_multi_paxos::{Ballots, Config, MultiPaxos};
-use quorate_protocol::Replica;
+use quorate_multi_paxos::{Ballots, Config, MultiPaxos, check_known_is_chosen};
+use quorate_protocol::{Replica, Violation};
 use quorate_types::{NodeId, Slot};
 use std::time::Duration;
 
@@ -80,6 +80,13 @@ impl Subject for MultiPaxos {
 
     fn has_heard(&self) -> Vec<NodeId> {
         self.inside().map(|inside| inside.answered().collect()).unwrap_or_default()
+    }
+
+    fn check_together(running: &[&Self]) -> Result<(), Violation> {
+        let newest = running.iter().map(|whole| whole.configuration()).max();
+        let in_newest = running.iter().filter(|whole| Some(whole.configuration()) == newest);
+        let inside: Vec<&Ballots> = in_newest.filter_map(|whole| whole.inside()).collect();
+        check_known_is_chosen(&inside)
     }
 
     fn holds(&self, slot: Slot, entry: u64) -> bool {
