@@ -87,10 +87,11 @@ fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, node: NodeId, decide
         let replica = world.node(guest).map(|node| node.replica());
         replica.filter(|_| world.nodes().all(|host| world.is_sound(host, guest)))
     };
-    let Some(replica) = sound_to_all(node) else { return false };
-    if world.is_witness(node) || world.is_removed(node) || replica.holds(decided.slot, decided.entry) {
+    let lacks_it = world.node(node).is_some_and(|node| !node.replica().holds(decided.slot, decided.entry));
+    if !lacks_it || world.is_witness(node) || world.is_removed(node) {
         return false;
     }
+    let Some(replica) = sound_to_all(node) else { return false };
     let own = replica.standing();
     let agrees = |voter: &&NodeId| sound_to_all(**voter).is_some_and(|voter| voter.standing().log_end <= own.log_end);
     let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
