@@ -63,12 +63,23 @@ pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: 
         );
         return Err(("DecidedByQuorum", detail));
     }
+    check_kept(world, leader, &decided)
+}
+
+/// Looks, when it was just found and again later, at what `leader` called decided: who lacks it may have got a newer log since, or
+/// those whose own is newer may be down.
+pub(super) fn check_kept<R: Subject, S: Judged>(
+    world: &World<R, S>,
+    leader: NodeId,
+    decided: &Decided,
+) -> Result<(), Finding> {
     if !R::LEADERS_HAVE_EVERYTHING {
         return Ok(());
     }
-    match world.nodes().find(|node| wins_without(world, leader, *node, &decided)) {
+    match world.nodes().find(|node| wins_without(world, *node, decided)) {
         None => Ok(()),
         Some(node) => {
+            let (slot, entry) = (decided.slot, decided.entry);
             let detail = format!(
                 "{leader} calls slot {slot} with entry {entry} decided, and {node}, which has it not, would be elected"
             );
@@ -78,14 +89,18 @@ pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: 
 }
 
 /// Whether `node` has not what is decided, and those who run and have no newer log than its own are enough to elect it.
-fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId, node: NodeId, decided: &Decided) -> bool {
-    let Some(replica) = sound(world, leader, node) else { return false };
-    if world.is_witness(node) || world.is_removed(node) || replica.holds(decided.slot, decided.entry) {
+fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, node: NodeId, decided: &Decided) -> bool {
+    let sound_to_all = |guest: NodeId| {
+        let replica = world.node(guest).map(|node| node.replica());
+        replica.filter(|_| world.nodes().all(|host| world.is_sound(host, guest)))
+    };
+    let lacks_it = world.node(node).is_some_and(|node| !node.replica().holds(decided.slot, decided.entry));
+    if !lacks_it || world.is_witness(node) || world.is_removed(node) {
         return false;
     }
+    let Some(replica) = sound_to_all(node) else { return false };
     let own = replica.standing();
-    let agrees =
-        |voter: &&NodeId| sound(world, leader, **voter).is_some_and(|voter| voter.standing().log_end <= own.log_end);
+    let agrees = |voter: &&NodeId| sound_to_all(**voter).is_some_and(|voter| voter.standing().log_end <= own.log_end);
     let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
     own.halves.iter().any(|half| half.contains(&node)) && own.halves.iter().all(carried)
 }
