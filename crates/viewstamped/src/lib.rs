@@ -117,6 +117,7 @@ pub mod rules;
 mod snapshot;
 mod state_transfer;
 mod status;
+mod stored_log;
 #[cfg(test)]
 mod twin;
 mod view;
@@ -128,5 +129,4 @@ pub use log::Log;
 pub use message::Message;
 pub use record::{Anchor, Record};
 pub use replica::{Timer, Viewstamped};
-pub use restored::founded_behind;
 pub use view::{Configuration, View};
