@@ -274,7 +274,7 @@ fn as_json(member: &DeadMember, arguments: &InspectArguments) -> Result<Value> {
         "problems": member.problems,
         "segments": segments.collect::<Vec<_>>(),
         "torn": survey.torn.as_ref().map(|torn| json!({ "file": torn.file, "offset": torn.offset, "bytes": torn.bytes_cut })),
-        "standing": log.standing.iter().map(|(name, value)| (*name, json!(value))).collect::<Map<_, _>>(),
+        "standing": log.standing.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<Map<_, _>>(),
         "firstSlot": log.base.0 + 1, "lastSlot": log.last().0, "end": log.end,
         "certainlyDecided": member.certainly_decided().0,
         "configuration": log.configuration().map(configuration_json),

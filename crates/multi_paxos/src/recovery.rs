@@ -100,13 +100,14 @@ pub(crate) fn stored_log(records: Vec<(Ticket, Record)>) -> Result<StoredLog, Op
         replay.take(ticket, record)?;
     }
     let Replay { promised, snapshot, log, .. } = replay;
+    let promise = if promised == Ballot::default() { "none".to_owned() } else { promised.to_string() };
     let stored = |entry: &Entry| StoredEntry {
         origin: Some(origin(entry.ballot)),
         decision: entry.payload.decision(),
         brings: None,
     };
     Ok(StoredLog {
-        standing: vec![("promised ballot", promised.to_string())],
+        standing: vec![("promised ballot", promise)],
         end: format!("has something up to slot {}", log.last()),
         slots_stand_alone: true,
         base: log.trim(),

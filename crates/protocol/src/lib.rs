@@ -53,5 +53,5 @@ pub use pending::Pending;
 pub use read_queue::{Admission, AskedReads, ReadQueue, ReadRound, WaitingRead, round_answered_by};
 pub use replica::{Durable, Env, OpenError, Replica, Setup, Start, Violation};
 pub use status::{PeerStatus, Role, Status};
-pub use stored::{Inspectable, Origin, Stateless, StoredConfiguration, StoredEntry, StoredLog};
+pub use stored::{Inspectable, LogChange, Origin, Stateless, StoredConfiguration, StoredEntry, StoredLog};
 pub use tape::{Picture, Recordable, Tape, Taped};

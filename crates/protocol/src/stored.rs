@@ -22,6 +22,20 @@ pub trait Inspectable: Replica {
     /// everything up to and with `slot`, which is not 0, is decided, and the log begins behind it. All members must be given the same
     /// state, slot, members and `generation`, which is not 0 (see [`StoredLog::generation`]).
     fn founded_behind(members: &Membership, slot: Slot, generation: u64) -> (Vec<Self::Record>, Self::Anchor);
+
+    /// What this record changes in the log, if anything: for whoever follows a running replica's records.
+    fn log_change(record: &Self::Record) -> Option<LogChange>;
+}
+
+/// What a record changes in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogChange {
+    /// The first slot that is filled, or filled anew.
+    pub first: Slot,
+    /// What with, in order.
+    pub decisions: Vec<Decision>,
+    /// Whether whatever was in the log behind those slots is void.
+    pub ends_log: bool,
 }
 
 /// Where an entry comes from. Two logs that have the same origin in one slot have the same entry there.

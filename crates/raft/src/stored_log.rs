@@ -5,7 +5,9 @@ use crate::record::{Anchor, Record};
 use crate::recovery::{Replay, inconsistent};
 use crate::replica::Raft;
 use crate::restored::founded_behind;
-use quorate_protocol::{Inspectable, OpenError, Origin, Stateless, StoredConfiguration, StoredEntry, StoredLog};
+use quorate_protocol::{
+    Inspectable, LogChange, OpenError, Origin, Stateless, StoredConfiguration, StoredEntry, StoredLog,
+};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 use std::collections::BTreeMap;
 
@@ -50,6 +52,17 @@ impl Inspectable for Raft {
 
     fn founded_behind(members: &Membership, slot: Slot, generation: u64) -> (Vec<Record>, Anchor) {
         founded_behind(members, slot, generation)
+    }
+
+    fn log_change(record: &Record) -> Option<LogChange> {
+        match record {
+            Record::Append { first, entries } => {
+                let decisions = entries.iter().map(|entry| entry.payload.decision()).collect();
+                Some(LogChange { first: *first, decisions, ends_log: false })
+            }
+            Record::Truncate { from } => Some(LogChange { first: *from, decisions: Vec::new(), ends_log: true }),
+            Record::Founded { .. } | Record::TermVote { .. } | Record::Anchor(_) | Record::Snapshot { .. } => None,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a protocol of fixed members must offer so that its members can change by stop-sign.
 
-use quorate_protocol::{OpenError, Outbox, Refusal, Replica, SnapshotId, StoredLog};
+use quorate_protocol::{LogChange, OpenError, Outbox, Refusal, Replica, SnapshotId, StoredLog};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 use std::hash::Hash;
 use std::time::Duration;
@@ -41,6 +41,9 @@ pub trait Heir: Replica<Config: Eq + Hash> {
     /// # Errors
     /// When the records contradict each other.
     fn stored_log(records: Vec<(Ticket, Self::Record)>) -> Result<StoredLog, OpenError>;
+
+    /// What this record changes in the log, if anything.
+    fn log_change(record: &Self::Record) -> Option<LogChange>;
 
     /// What a state with everything up to `through` applied describes. `None` where that is not known here: it is not decided,
     /// lies before this configuration, or the log no longer says.

@@ -5,7 +5,9 @@ use crate::record::{Anchor, Record, Way};
 use crate::recovery::{Chapter, chapters, inconsistent, not_void};
 use crate::replica::Succession;
 use crate::restored::founded_behind;
-use quorate_protocol::{Decision, Inspectable, OpenError, Stateless, StoredConfiguration, StoredEntry, StoredLog};
+use quorate_protocol::{
+    Decision, Inspectable, LogChange, OpenError, Stateless, StoredConfiguration, StoredEntry, StoredLog,
+};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 use std::collections::BTreeMap;
 
@@ -46,6 +48,13 @@ impl<P: Heir> Inspectable for Succession<P> {
 
     fn founded_behind(members: &Membership, slot: Slot, generation: u64) -> (Vec<Record<P>>, Anchor<P>) {
         founded_behind(members, slot, generation)
+    }
+
+    fn log_change(record: &Record<P>) -> Option<LogChange> {
+        match record {
+            Record::Within { record, .. } => P::log_change(record),
+            Record::Configuration { .. } => None,
+        }
     }
 }
 

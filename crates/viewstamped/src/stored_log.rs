@@ -6,7 +6,7 @@ use crate::recovery::Replay;
 use crate::replica::Viewstamped;
 use crate::restored::founded_behind;
 use crate::view::Configuration;
-use quorate_protocol::{Inspectable, OpenError, StoredConfiguration, StoredEntry, StoredLog};
+use quorate_protocol::{Inspectable, LogChange, OpenError, StoredConfiguration, StoredEntry, StoredLog};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 use std::collections::BTreeMap;
 
@@ -46,6 +46,17 @@ impl Inspectable for Viewstamped {
 
     fn founded_behind(members: &Membership, slot: Slot, generation: u64) -> (Vec<Record>, Anchor) {
         founded_behind(members, slot, generation)
+    }
+
+    fn log_change(record: &Record) -> Option<LogChange> {
+        let (first, entries, ends_log) = match record {
+            Record::Append { first, entries } => (*first, entries, false),
+            Record::Entered { first, entries, .. } => (*first, entries, true),
+            Record::Founded { .. } | Record::Changing { .. } | Record::Anchor(_) | Record::Snapshot { .. } => {
+                return None;
+            }
+        };
+        Some(LogChange { first, decisions: entries.iter().map(Entry::decision).collect(), ends_log })
     }
 }
 

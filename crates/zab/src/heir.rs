@@ -6,7 +6,7 @@ use crate::message::Message;
 use crate::record::{Anchor, Record};
 use crate::replica::{Broadcast, Position, Timer};
 use crate::zxid::{Payload, Zxid};
-use quorate_protocol::{LedReads, OpenError, Outbox, Refusal, SnapshotId, StoredLog};
+use quorate_protocol::{LedReads, LogChange, OpenError, Outbox, Refusal, SnapshotId, StoredLog};
 use quorate_succession::Heir;
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 use std::time::Duration;
@@ -32,6 +32,19 @@ impl Heir for Broadcast {
 
     fn stored_log(records: Vec<(Ticket, Record)>) -> Result<StoredLog, OpenError> {
         crate::recovery::stored_log(records)
+    }
+
+    fn log_change(record: &Record) -> Option<LogChange> {
+        match record {
+            Record::Txns { first, txns } => {
+                let decisions = txns.iter().map(|txn| txn.payload.decision()).collect();
+                Some(LogChange { first: *first, decisions, ends_log: false })
+            }
+            Record::Truncated { after } => {
+                Some(LogChange { first: after.next(), decisions: Vec::new(), ends_log: true })
+            }
+            Record::AcceptedEpoch(_) | Record::CurrentEpoch(_) | Record::Anchor(_) | Record::Snapshot { .. } => None,
+        }
     }
 
     fn anchor_at(&self, through: Slot) -> Option<Anchor> {
