@@ -218,6 +218,30 @@ fn an_entry_that_was_overwritten_within_one_batch_is_not_taken_for_the_one_that_
     assert!(answer.then.iter().any(|line| line.contains("received at 18:02:20.050")), "{:?}", answer.then);
 }
 
+/// As in Multi-Paxos, where nothing is cut and entries do not keep an era: with the same again, by a later leader, nothing is lost.
+#[test]
+fn a_slot_that_is_filled_anew_lost_its_entry_only_if_another_one_came() {
+    let became = |again: u64| {
+        let mut incident = Incident::new((Time::ZERO, Time(u64::MAX)), Some(Question { slot: Slot(7), at: None }));
+        incident.begins(NodeId(1), at(0));
+        let entry = |fingerprint| [LoggedEntry { era: None, fingerprint }].into_iter();
+        incident.appended(NodeId(1), at(10), Slot(7), entry(1), Word { by: None, era: 2 << 32 | 3 });
+        incident.marks(NodeId(1), at(10), status(Role::Follower, 7, 7, 6, &[]));
+        incident.appended(NodeId(1), at(50), Slot(7), entry(again), Word { by: Some(NodeId(2)), era: 2 << 32 | 7 });
+        incident.marks(NodeId(1), at(50), status(Role::Follower, 7, 7, 7, &[]));
+        incident.ends(life(1, 60));
+        incident.answer().expect("a question was asked")
+    };
+    let same = became(1);
+    assert!(
+        same.because.is_empty() && same.then.iter().any(|line| line.contains("received before 18:02:20.010")),
+        "{same:?}"
+    );
+    let [lost] = &became(2).because[..] else { panic!("one entry was lost") };
+    assert!(lost.starts_with("An earlier entry that n1 had at slot 7 was overwritten"), "{lost}");
+    assert!(lost.contains("by n2 of era 2.7: that write was not committed"), "{lost}");
+}
+
 #[test]
 fn who_is_not_recorded_may_have_led_while_nobody_that_is_did() {
     let alone = |others: &[u64]| {

@@ -24,8 +24,10 @@ impl<P: Heir> Inspectable for Succession<P> {
             return inconsistent(format!("nothing says how configuration {number} began"));
         };
         let (begins, members) = (P::anchored(&anchor.prefix), P::members(&anchor.prefix));
-        let inner = P::stored_log(last.records)?;
-        let mut log = numbered(inner, number);
+        let mut log = numbered(P::stored_log(last.records)?, number);
+        if members.contains(me) && log.base < begins {
+            return inconsistent(format!("nothing says what the log of configuration {number} begins behind"));
+        }
         log.end = match members.contains(me) {
             true => format!("is of configuration {number} and {}", log.end),
             false => format!("ends at slot {begins} with a stop-sign that leaves it out of configuration {number}"),
