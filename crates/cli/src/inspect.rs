@@ -177,13 +177,17 @@ fn print_journal(member: &DeadMember) {
 fn print_log(member: &DeadMember) {
     let log = &member.log;
     println!("\nLog");
-    println!("  {}", standing(log));
+    if !log.standing.is_empty() {
+        println!("  {}", standing(log));
+    }
     let origin = |slot: Slot| log.origin_at(slot).map_or_else(String::new, |origin| format!(", the last of {origin}"));
     match log.entries.is_empty() {
         true => println!("  no entries behind slot {}{}", log.base, origin(log.base)),
         false => println!("  slots {} to {}{}", log.base.next(), log.last(), origin(log.last())),
     }
-    println!("  it {}", log.end);
+    if !log.end.is_empty() {
+        println!("  it {}", log.end);
+    }
     let certain = member.certainly_decided();
     println!(
         "  certainly decided through slot {certain}; of the {} behind it nobody knows by these disks alone",
