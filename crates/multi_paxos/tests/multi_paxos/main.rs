@@ -7,3 +7,4 @@ mod golden;
 mod paper;
 mod picture;
 mod succession;
+mod survivors;
