@@ -8,13 +8,14 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use quorate_keyspace::{KeyValue, Keyspace, Query, RangeRequest, Reply};
 use quorate_machine::StateMachine;
+use quorate_protocol::{Stateless, StoredConfiguration};
 use quorate_service::DeadMember;
 use quorate_types::Slot;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
-pub use words::{age, configuration, entry_line, text};
+pub use words::{age, configuration, entry_line, standing, text};
 
 /// How many of the last entries are shown unless others are asked for.
 const LAST_ENTRIES: u64 = 10;
@@ -68,7 +69,7 @@ pub fn run(arguments: InspectArguments) -> Result<ExitCode> {
 
 /// The slots to show that the log has.
 fn shown(member: &DeadMember, asked: Option<&RangeInclusive<u64>>) -> RangeInclusive<u64> {
-    let (first, last) = (member.log.base.slot.0 + 1, member.log.last().0);
+    let (first, last) = (member.log.base.0 + 1, member.log.last().0);
     match asked {
         Some(asked) => first.max(*asked.start())..=last.min(*asked.end()),
         None => first.max(last.saturating_sub(LAST_ENTRIES - 1))..=last,
@@ -83,7 +84,7 @@ fn pairs(member: &DeadMember, arguments: &InspectArguments) -> Result<Option<(Sl
         (None, Some(key)) => (key.as_bytes().to_vec(), Vec::new()),
         (None, None) => return Ok(None),
     };
-    let through = if arguments.with_tail { member.log.last() } else { member.certainly_decided() };
+    let through = if arguments.with_tail { member.whole_log().last() } else { member.certainly_decided() };
     let state = member.state_through(through).map_err(|why| anyhow!("the keys cannot be read: {why}"))?;
     let request = RangeRequest { key: key.into(), range_end: range_end.into(), ..RangeRequest::default() };
     match state.state().query(&Query::Range(request)) {
@@ -100,8 +101,9 @@ fn print_text(member: &DeadMember, arguments: &InspectArguments) -> Result<()> {
     print_state(member);
     println!("\nEntries");
     for slot in shown(member, arguments.entries.as_ref()).map(Slot) {
-        if let Some(entry) = member.log.entry(slot) {
-            println!("  {}", entry_line(slot, entry, slot <= member.certainly_decided()));
+        match member.log.entry(slot) {
+            Some(entry) => println!("  {}", entry_line(slot, entry, slot <= member.certainly_decided())),
+            None => println!("  slot {slot}: a gap: nothing was accepted here"),
         }
     }
     if let Some((through, pairs)) = pairs(member, arguments)? {
@@ -141,8 +143,12 @@ fn print_identity(member: &DeadMember) {
         "DAMAGED: a member would refuse to start"
     };
     println!("Health: {state}");
-    if member.is_witness() {
-        println!("A witness: it votes and stores no data; its log has slots, terms and members, and no commands");
+    match &member.log.stateless {
+        Some(Stateless::Witness) => {
+            println!("A witness: it votes and stores no data; its log has slots, terms and members, and no commands");
+        }
+        Some(told) => println!("It {told}"),
+        None => {}
     }
 }
 
@@ -170,20 +176,40 @@ fn print_journal(member: &DeadMember) {
 
 fn print_log(member: &DeadMember) {
     let log = &member.log;
-    let vote = log.voted_for.map_or_else(|| "nobody".to_owned(), |node| format!("{:x}", node.0));
     println!("\nLog");
-    println!("  term {}, voted for {vote}", log.term);
-    match log.entries.len() {
-        0 => println!("  no entries behind slot {}, which is of term {}", log.base.slot, log.base.term),
-        _ => println!("  slots {} to {}, the last of term {}", log.base.slot.next(), log.last(), log.last_term()),
+    if !log.standing.is_empty() {
+        println!("  {}", standing(log));
+    }
+    let origin = |slot: Slot| log.origin_at(slot).map_or_else(String::new, |origin| format!(", the last of {origin}"));
+    match log.entries.is_empty() {
+        true => println!("  no entries behind slot {}{}", log.base, origin(log.base)),
+        false => println!("  slots {} to {}{}", log.base.next(), log.last(), origin(log.last())),
+    }
+    if !log.end.is_empty() {
+        println!("  it {}", log.end);
     }
     let certain = member.certainly_decided();
     println!(
         "  certainly decided through slot {certain}; of the {} behind it nobody knows by these disks alone",
-        log.last().0 - certain.0.min(log.last().0)
+        log.last().0.saturating_sub(certain.0)
     );
-    let (slot, found) = log.configuration();
-    println!("  configuration of slot {slot}: {}", configuration(found));
+    for pair in log.configurations.windows(2).filter(|pair| pair[0].number > 0) {
+        let words = configuration(&pair[0]);
+        println!("  configuration {}, which ended at slot {}: {words}", pair[0].number, pair[1].slot);
+    }
+    if let Some(found) = log.configuration() {
+        println!("  {}: {}", configuration_name(found), configuration(found));
+    }
+    if let Some(next) = log.successor() {
+        println!("  if slot {} is decided, configuration {}: {}", next.slot, next.number, configuration(next));
+    }
+}
+
+fn configuration_name(found: &StoredConfiguration) -> String {
+    match found.number {
+        0 => format!("configuration of slot {}", found.slot),
+        number => format!("configuration {number}, behind slot {}", found.slot),
+    }
 }
 
 fn print_state(member: &DeadMember) {
@@ -205,7 +231,7 @@ fn print_state(member: &DeadMember) {
         figures(checkpoint.state()),
         checkpoint.sessions()
     );
-    for (what, through) in [("certain", member.certainly_decided()), ("whole log", member.log.last())] {
+    for (what, through) in [("certain", member.certainly_decided()), ("whole log", member.whole_log().last())] {
         match member.state_through(through) {
             Ok(state) => println!("  behind slot {through} ({what}): {}", figures(state.state())),
             Err(why) => println!("  behind slot {through} ({what}): {why}"),
@@ -219,6 +245,7 @@ fn print_state(member: &DeadMember) {
 fn as_json(member: &DeadMember, arguments: &InspectArguments) -> Result<Value> {
     let survey = &member.survey;
     let log = &member.log;
+    let ended = log.configurations.split_last().map_or(&[][..], |(_, ended)| ended);
     let segments = survey.segments.iter().map(|segment| {
         json!({
             "file": segment.file, "lengthBytes": segment.length_bytes, "usedBytes": segment.used_bytes,
@@ -229,7 +256,8 @@ fn as_json(member: &DeadMember, arguments: &InspectArguments) -> Result<Value> {
     let entries = shown(member, arguments.entries.as_ref()).map(Slot).filter_map(|slot| {
         let entry = log.entry(slot)?;
         let is_certain = slot <= member.certainly_decided();
-        Some(json!({ "slot": slot.0, "term": entry.term, "decided": is_certain, "words": words::payload(&entry.payload) }))
+        let origin = entry.origin.as_ref().map(ToString::to_string);
+        Some(json!({ "slot": slot.0, "origin": origin, "decided": is_certain, "words": words::payload(entry) }))
     });
     let state = |through: Slot| member.state_through(through).ok().map(|state| figures_json(through, state.state()));
     let keys = pairs(member, arguments)?.map(|(through, pairs)| {
@@ -245,19 +273,25 @@ fn as_json(member: &DeadMember, arguments: &InspectArguments) -> Result<Value> {
             "cluster": format!("{:x}", identity.cluster.0), "node": format!("{:x}", identity.node.0),
             "disk": format!("{:x}", identity.disk.0), "protocol": identity.protocol,
         })),
-        "isWitness": member.is_witness(), "incarnation": survey.incarnation.0, "journalFormat": survey.format_version,
+        "isWitness": member.is_witness(), "stateless": log.stateless.as_ref().map(ToString::to_string),
+        "incarnation": survey.incarnation.0, "journalFormat": survey.format_version,
         "problems": member.problems,
         "segments": segments.collect::<Vec<_>>(),
         "torn": survey.torn.as_ref().map(|torn| json!({ "file": torn.file, "offset": torn.offset, "bytes": torn.bytes_cut })),
-        "term": log.term, "votedFor": log.voted_for.map(|node| format!("{:x}", node.0)),
-        "firstSlot": log.base.slot.0 + 1, "lastSlot": log.last().0, "lastTerm": log.last_term(),
+        "standing": log.standing.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<Map<_, _>>(),
+        "firstSlot": log.base.0 + 1, "lastSlot": log.last().0, "end": log.end,
         "certainlyDecided": member.certainly_decided().0,
-        "configuration": { "slot": log.configuration().0.0, "isJoint": log.configuration().1.is_joint(),
-            "words": configuration(log.configuration().1) },
+        "configuration": log.configuration().map(configuration_json),
+        "endedConfigurations": ended.iter().map(configuration_json).collect::<Vec<_>>(),
+        "nextConfiguration": log.successor().map(configuration_json),
         "storeBytes": member.store_bytes, "checkpoint": member.checkpointed().0,
-        "certain": state(member.certainly_decided()), "wholeLog": state(log.last()),
+        "certain": state(member.certainly_decided()), "wholeLog": state(member.whole_log().last()),
         "entries": entries.collect::<Vec<_>>(), "keys": keys,
     }))
+}
+
+fn configuration_json(found: &StoredConfiguration) -> Value {
+    json!({ "number": found.number, "slot": found.slot.0, "isJoint": found.outgoing.is_some(), "words": configuration(found) })
 }
 
 fn figures_json(through: Slot, state: &Keyspace) -> Value {

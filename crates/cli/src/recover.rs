@@ -1,11 +1,11 @@
 //! `quorate recover`: a majority is gone for good. Explains, shows, refuses; does it only when the loss is accepted by name.
 
 use crate::exit::usage;
-use crate::inspect::{age, configuration, entry_line};
+use crate::inspect::{age, configuration, entry_line, standing};
 use crate::serve::Settings;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use quorate_service::{Entry, Plan, Recovered, RevisionBump, Survivors, Tail};
+use quorate_service::{DeadMember, Entry, Plan, Protocol, Recovered, RevisionBump, Survivors, Tail};
 use quorate_types::Slot;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,15 +84,16 @@ pub fn run(arguments: RecoverArguments) -> Result<ExitCode> {
         Some(token) => token.clone(),
         None => random_token()?,
     };
-    let plan = plan_of(&arguments, &token).map_err(usage)?;
+    let plan = plan_of(&arguments, &token, survivors.protocol()).map_err(usage)?;
     let tail = if arguments.cut_undecided { Tail::Cut } else { Tail::Keep };
     let bump = RevisionBump::new(arguments.bump_revision).context("--bump-revision must not be 0")?;
     let done = survivors.recover(&plan, tail, bump)?;
     tell(&plan, &token, &done)
 }
 
-fn plan_of(arguments: &RecoverArguments, token: &str) -> Result<Plan> {
+fn plan_of(arguments: &RecoverArguments, token: &str, protocol: Protocol) -> Result<Plan> {
     let settings = Settings {
+        protocol: Some(protocol.name().to_owned()),
         name: arguments.name.clone(),
         data_dir: arguments.new_data_dir.clone(),
         initial_cluster_token: Some(token.to_owned()),
@@ -110,34 +111,46 @@ fn random_token() -> Result<String> {
 }
 
 fn show(survivors: &Survivors, cuts: bool) {
+    show_survivors(survivors);
+    let chosen = survivors.chosen();
+    if let Some(found) = chosen.log.configuration() {
+        println!("Members by the log of the one to recover from: {}", configuration(found));
+    }
+    let (decided, last) = (survivors.known_decided(), survivors.end());
+    if last <= decided {
+        println!("{}", end_words(&chosen.label(), decided, last));
+    } else {
+        show_tail(survivors, cuts);
+    }
+    println!("{}", loss_words(survivors));
+}
+
+fn show_survivors(survivors: &Survivors) {
     let (cluster, _) = survivors.ids();
     println!(
-        "Cluster {:x}, {} survivor(s), the most advanced by (term, slot) of the last entry:",
+        "Cluster {:x}, protocol {}, {} survivor(s), the most advanced marked:",
         cluster.0,
+        survivors.protocol(),
         survivors.members().len()
     );
     let best = survivors.most_advanced().label();
     for member in survivors.members() {
         let sign = if member.label() == best { "*" } else { " " };
         println!(
-            "{sign} {}: log ends in term {} at slot {}, saw term {}, certainly decided through {}, checkpoint {}, last written {}",
+            "{sign} {}: its log {}; {}, certainly decided through {}, checkpoint {}, last written {}",
             member.label(),
-            member.log.last_term(),
-            member.log.last(),
-            member.log.term,
+            member.log.end,
+            standing(&member.log),
             member.certainly_decided(),
             member.checkpointed(),
             age(member.last_written)
         );
     }
-    let chosen = survivors.chosen();
-    println!("Members by the log of the one to recover from: {}", configuration(chosen.log.configuration().1));
-    let (decided, last) = (survivors.known_decided(), chosen.log.last());
-    if last <= decided {
-        println!("{}", end_words(&chosen.label(), decided, last));
-        println!("Whatever was acknowledged behind slot {last} is lost: it is not on any survivor named here.");
-        return;
-    }
+}
+
+/// The entries of which nobody knows.
+fn show_tail(survivors: &Survivors, cuts: bool) {
+    let (decided, last) = (survivors.known_decided(), survivors.end());
     let fate = if cuts { "would be dropped, acknowledged or not" } else { "would become decided, acknowledged or not" };
     println!(
         "Known to be decided: through slot {decided}. The {} entries behind it {fate}:",
@@ -153,11 +166,33 @@ fn show(survivors: &Survivors, cuts: bool) {
         );
     }
     for slot in (first..=last.0).map(Slot) {
-        if let Some(entry) = chosen.log.entry(slot) {
-            println!("  {}", entry_line(slot, entry, false));
+        match survivors.inherited().entry(slot) {
+            Some(entry) => println!("  {}{}", entry_line(slot, entry, false), whose(survivors, slot)),
+            None => println!("  slot {slot}: a gap: nothing on any survivor, and what is behind it is kept without it"),
         }
     }
-    println!("Whatever was acknowledged behind slot {last} is lost: it is not on any survivor named here.");
+}
+
+/// Who has an entry that the member to recover from does not have, or has of an earlier origin.
+fn whose(survivors: &Survivors, slot: Slot) -> String {
+    let found = survivors.inherited().entry(slot);
+    let has = |member: &&DeadMember| member.log.entry(slot) == found;
+    match survivors.members().iter().find(has) {
+        Some(member) if member.label() != survivors.chosen().label() => format!(" (by {})", member.label()),
+        _ => String::new(),
+    }
+}
+
+fn loss_words(survivors: &Survivors) -> String {
+    let last = survivors.end();
+    let lost = format!("Whatever was acknowledged behind slot {last} is lost: it is not on any survivor named here.");
+    match survivors.inherited().slots_stand_alone {
+        true => format!(
+            "{lost}\nSo is what was acknowledged in a slot that is a gap here, or of which the survivors have only what an earlier \
+             ballot proposed: slots are decided one by one, and these disks do not tell such a slot from others."
+        ),
+        false => lost,
+    }
 }
 
 /// Of a log without an entry that is in doubt: whether it has all that is known to be decided, by whosever word that is known.
@@ -178,7 +213,7 @@ fn tell(plan: &Plan, token: &str, done: &Recovered) -> Result<ExitCode> {
     println!(
         "\nRecovered everything through slot {} ({} undecided entries kept, {} dropped), at revision {}; raised to {} and compacted \
          there. {} leases were ended with their keys; sessions of the old cluster are refused.\n\
-         Member {:x} is the only one of the new cluster {:x}. Start it with:\n  quorate serve --name {} --data-dir {} \
+         Member {:x} is the only one of the new cluster {:x}. Start it with:\n  quorate serve --name {} --protocol {} --data-dir {} \
          --initial-advertise-peer-urls {} --initial-cluster-token {token} (and its --listen-... URLs)\n\
          Then add fresh members with empty data directories (`quorate member add --learner`, then promote), and tell clients that \
          the cluster changed: watches and cached revisions are answered as compacted, leases and locks must be taken anew.",
@@ -191,6 +226,7 @@ fn tell(plan: &Plan, token: &str, done: &Recovered) -> Result<ExitCode> {
         me.0,
         cluster.0,
         plan.name,
+        plan.protocol,
         plan.data_directory.display(),
         plan.peer_urls.join(",")
     );

@@ -13,8 +13,8 @@ use clap::{Args, ValueEnum};
 use files::{Recordings, read_recordings};
 use gather::{Gather, gather};
 use quorate_narrator::incident::{Incident, Question, wall};
-use quorate_raft::Raft;
 use quorate_recorder::{Life, LifeError};
+use quorate_service::{OnProtocol, Protocol, Served, UnknownProtocol};
 use quorate_types::{NodeId, Slot, Time};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -99,9 +99,13 @@ pub fn run(arguments: ReplayArguments) -> Result<ExitCode> {
         incident.name(life.header().node, &life.header().name);
     }
     for life in &lives {
-        if let Err(error) = replay(life, &mut incident, arguments.detail) {
-            problems.push(words_of(&error));
-        }
+        let told = match protocol_of(life) {
+            Ok(protocol) => protocol
+                .on(Replay { life, incident: &mut incident, detail: arguments.detail })
+                .map_err(|error| words_of(&error)),
+            Err(unknown) => Err(format!("a recording is of another protocol than this program knows: {unknown}")),
+        };
+        problems.extend(told.err());
     }
     match arguments.output {
         OutputFormat::Json => println!("{:#}", json::incident(&incident, &problems)),
@@ -157,15 +161,32 @@ fn question_of(text: &str, lives: &[Life], begin: Time) -> Result<Question> {
     }
 }
 
-fn replay(life: &Life, incident: &mut Incident, detail: Telling) -> Result<(), LifeError> {
-    let mut state = Gather::new(life, detail);
-    let played = life.replay::<Raft>(|scene| gather(&mut state, incident, &scene));
-    let end = match &played {
-        Ok(_) => state.end_words(),
-        Err(_) => "the replay stopped here".to_owned(),
-    };
-    state.end(incident, end, played.is_ok());
-    played.map(|_| ())
+/// What a recording is of.
+fn protocol_of(life: &Life) -> Result<Protocol, UnknownProtocol> {
+    life.header().protocol.parse()
+}
+
+/// Runs one life again and tells it.
+struct Replay<'a> {
+    life: &'a Life,
+    incident: &'a mut Incident,
+    detail: Telling,
+}
+
+impl OnProtocol for Replay<'_> {
+    type Output = Result<(), LifeError>;
+
+    fn run<R: Served>(self) -> Result<(), LifeError> {
+        let Replay { life, incident, detail } = self;
+        let mut state = Gather::<R>::new(life, detail);
+        let played = life.replay::<R>(|scene| gather(&mut state, incident, &scene));
+        let end = match &played {
+            Ok(_) => state.end_words(),
+            Err(_) => "the replay stopped here".to_owned(),
+        };
+        state.end(incident, end, played.is_ok());
+        played.map(|_| ())
+    }
 }
 
 fn words_of(error: &LifeError) -> String {

@@ -5,10 +5,9 @@ use crate::config::Config;
 use crate::message::Message;
 use crate::record::{Anchor, Record};
 use crate::replica::{Ballots, Position, Timer};
-use quorate_protocol::{Decision, LedReads, OpenError, Outbox, Refusal, SnapshotId};
+use quorate_protocol::{LedReads, LogChange, OpenError, Outbox, Refusal, SnapshotId, StoredLog};
 use quorate_succession::Heir;
 use quorate_types::{Membership, NodeId, Slot, Ticket};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Heir for Ballots {
@@ -30,8 +29,14 @@ impl Heir for Ballots {
         }]
     }
 
-    fn history(records: Vec<(Ticket, Record)>) -> Result<BTreeMap<Slot, Decision>, OpenError> {
-        crate::recovery::history(records)
+    fn stored_log(records: Vec<(Ticket, Record)>) -> Result<StoredLog, OpenError> {
+        crate::recovery::stored_log(records)
+    }
+
+    fn log_change(record: &Record) -> Option<LogChange> {
+        let Record::Accepted { first, payloads, .. } = record else { return None };
+        let decisions = payloads.iter().map(Payload::decision).collect();
+        Some(LogChange { first: *first, decisions, ends_log: false })
     }
 
     fn anchor_at(&self, through: Slot) -> Option<Anchor> {

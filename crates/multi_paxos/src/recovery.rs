@@ -2,10 +2,12 @@
 
 use crate::ballot::{Ballot, Payload};
 use crate::config::Config;
-use crate::log::Log;
+use crate::log::{Entry, Log};
 use crate::record::{Anchor, Record};
 use crate::replica::{Ballots, Position};
-use quorate_protocol::{AskedReads, Decision, Durable, OpenError, Outbox, Pending, Setup, SnapshotId};
+use quorate_protocol::{
+    AskedReads, Durable, OpenError, Origin, Outbox, Pending, Setup, SnapshotId, StoredEntry, StoredLog,
+};
 use quorate_types::{Slot, Ticket};
 use std::collections::BTreeMap;
 
@@ -92,16 +94,36 @@ pub(crate) fn open(
     Ok(ballots)
 }
 
-/// What a closed configuration's log says, slot by slot.
+/// What a log says, slot by slot.
 ///
 /// # Errors
 /// When the records contradict each other.
-pub(crate) fn history(records: Vec<(Ticket, Record)>) -> Result<BTreeMap<Slot, Decision>, OpenError> {
+pub(crate) fn stored_log(records: Vec<(Ticket, Record)>) -> Result<StoredLog, OpenError> {
     let mut replay = Replay::default();
     for (ticket, record) in records {
         replay.take(ticket, record)?;
     }
-    Ok(replay.log.from(Slot::ZERO).map(|(slot, entry)| (slot, entry.payload.decision())).collect())
+    let Replay { promised, snapshot, log, .. } = replay;
+    let promise = if promised == Ballot::default() { "none".to_owned() } else { promised.to_string() };
+    let stored = |entry: &Entry| StoredEntry {
+        origin: Some(origin(entry.ballot)),
+        decision: entry.payload.decision(),
+        brings: None,
+    };
+    Ok(StoredLog {
+        standing: vec![("promised ballot", promise)],
+        end: format!("has something up to slot {}", log.last()),
+        slots_stand_alone: true,
+        base: log.trim(),
+        snapshot,
+        entries: log.from(Slot::ZERO).map(|(slot, entry)| (slot, stored(entry))).collect(),
+        decided: log.trim(),
+        ..StoredLog::default()
+    })
+}
+
+fn origin(ballot: Ballot) -> Origin {
+    Origin { configuration: 0, numbers: (ballot.round, ballot.node.0), words: format!("ballot {ballot}") }
 }
 
 impl Replay {

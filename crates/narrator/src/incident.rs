@@ -12,7 +12,7 @@ mod why;
 
 pub use stalls::{Stall, StallKind};
 pub use told::Told;
-pub use why::{Answer, Question};
+pub use why::{Answer, LoggedEntry, Question, Word};
 
 use crate::happening::{Happening, What};
 use crate::sentence::sentence;
@@ -87,6 +87,12 @@ pub(crate) struct Present {
     pub(crate) since: Time,
     /// When anything was told of it last.
     pub(crate) seen: Time,
+}
+
+/// Whether this guard is the one by which a leader knows that something is committed.
+fn commits(event: &Event) -> bool {
+    let is_rule = [".commit", ".chosen"].iter().any(|name| event.rule.id.ends_with(name));
+    is_rule && event.verdict == quorate_protocol::Verdict::Allowed
 }
 
 /// A write that takes so long belongs into the timeline.
@@ -195,7 +201,7 @@ impl Incident {
                         present.last_said = Some((happening.at, sentence(node, event)));
                     }
                 }
-                if event.rule.id.ends_with(".commit") && event.verdict == quorate_protocol::Verdict::Allowed {
+                if commits(event) {
                     self.note_decision(node, happening.at, event);
                 }
             }
@@ -234,20 +240,27 @@ impl Incident {
         }
     }
 
-    /// A member put entries of these eras into its log, from this slot on.
-    pub fn appended(&mut self, node: NodeId, at: Time, first: Slot, eras: impl Iterator<Item = u64>) {
+    /// A member put entries into its log, from this slot on, in the place of any that were there.
+    pub fn appended(
+        &mut self,
+        node: NodeId,
+        at: Time,
+        first: Slot,
+        entries: impl Iterator<Item = LoggedEntry>,
+        by: Word,
+    ) {
         self.freeze(node, at);
         let Some(offset) = self.question.and_then(|question| question.slot.0.checked_sub(first.0)) else { return };
-        if let Some(era) = usize::try_from(offset).ok().and_then(|offset| eras.into_iter().nth(offset)) {
-            self.slot.entry(node).or_default().note_entry(era);
+        if let Some(entry) = usize::try_from(offset).ok().and_then(|offset| entries.into_iter().nth(offset)) {
+            self.slot.entry(node).or_default().note_entry(at, entry, by);
         }
     }
 
-    /// A member took everything from this slot on out of its log, on the word of `by` in this era.
-    pub fn cut_back(&mut self, node: NodeId, at: Time, from: Slot, by: Option<NodeId>, by_era: u64) {
+    /// A member took everything from this slot on out of its log.
+    pub fn cut_back(&mut self, node: NodeId, at: Time, from: Slot, by: Word) {
         self.freeze(node, at);
         if self.question.is_some_and(|question| question.slot >= from) {
-            self.slot.entry(node).or_default().note_cut(at, by, by_era);
+            self.slot.entry(node).or_default().note_cut(at, by);
         }
     }
 

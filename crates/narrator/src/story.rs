@@ -1,7 +1,7 @@
 //! A whole run as a narrative.
 
 use crate::happening::{Ending, Happening, What};
-use crate::sentence::sentence;
+use crate::sentence::{era_words, sentence};
 use quorate_protocol::{Event, Value, Verdict};
 use quorate_types::NodeId;
 use std::fmt::Write;
@@ -142,13 +142,14 @@ fn message_words(me: &str, what: &What) -> String {
 }
 
 fn lead_words(me: &str, node: Option<NodeId>, era: u64, who: Option<NodeId>, ready: bool) -> String {
+    let era_in_words = era_words(era);
     match who {
         // Where nobody leads, every node takes proposals.
         Some(leader) if Some(leader) == node && ready && era == 0 => format!("{me} takes proposals"),
-        Some(leader) if Some(leader) == node && ready => format!("{me} leads era {era} and takes proposals"),
-        Some(leader) if Some(leader) == node => format!("{me} leads era {era}, not yet ready"),
-        Some(leader) => format!("{me} follows {leader} in era {era}"),
-        None => format!("{me} knows no leader in era {era}"),
+        Some(leader) if Some(leader) == node && ready => format!("{me} leads era {era_in_words} and takes proposals"),
+        Some(leader) if Some(leader) == node => format!("{me} leads era {era_in_words}, not yet ready"),
+        Some(leader) => format!("{me} follows {leader} in era {era_in_words}"),
+        None => format!("{me} knows no leader in era {era_in_words}"),
     }
 }
 

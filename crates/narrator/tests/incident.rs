@@ -1,6 +1,6 @@
 //! An incident made by hand: what is asked of it, and what the page says.
 
-use quorate_narrator::incident::{Incident, LifeSpan, Question, StallKind};
+use quorate_narrator::incident::{Incident, LifeSpan, LoggedEntry, Question, StallKind, Word};
 use quorate_narrator::{Happening, What};
 use quorate_protocol::{Event, PeerStatus, Role, Rule, Status};
 use quorate_types::{Membership, NodeId, Slot, Time};
@@ -202,10 +202,12 @@ fn what_is_said_again_at_once_is_told_once_and_the_window_cuts() {
 fn an_entry_that_was_overwritten_within_one_batch_is_not_taken_for_the_one_that_was_committed() {
     let mut incident = Incident::new((Time::ZERO, Time(u64::MAX)), Some(Question { slot: Slot(7), at: None }));
     incident.begins(NodeId(1), at(0));
-    incident.appended(NodeId(1), at(10), Slot(6), [3, 3].into_iter());
+    let of_era = |era| LoggedEntry { era: Some(era), fingerprint: era };
+    incident.appended(NodeId(1), at(10), Slot(6), [of_era(3), of_era(3)].into_iter(), Word { by: None, era: 3 });
     incident.marks(NodeId(1), at(10), status(Role::Leader, 7, 7, 5, &[]));
-    incident.cut_back(NodeId(1), at(50), Slot(7), Some(NodeId(2)), 4);
-    incident.appended(NodeId(1), at(50), Slot(7), [4, 4].into_iter());
+    let word = Word { by: Some(NodeId(2)), era: 4 };
+    incident.cut_back(NodeId(1), at(50), Slot(7), word);
+    incident.appended(NodeId(1), at(50), Slot(7), [of_era(4), of_era(4)].into_iter(), word);
     incident.marks(NodeId(1), at(50), status(Role::Follower, 8, 8, 8, &[]));
     incident.ends(life(1, 60));
     let answer = incident.answer().expect("a question was asked");
@@ -214,6 +216,30 @@ fn an_entry_that_was_overwritten_within_one_batch_is_not_taken_for_the_one_that_
     assert!(lost.starts_with("An entry of era 3 that n1 had at slot 7 was overwritten at 18:02:20.050"), "{lost}");
     assert!(lost.contains("by n2 of era 4: that write was not committed"), "{lost}");
     assert!(answer.then.iter().any(|line| line.contains("received at 18:02:20.050")), "{:?}", answer.then);
+}
+
+/// As in Multi-Paxos, where nothing is cut and entries do not keep an era: with the same again, by a later leader, nothing is lost.
+#[test]
+fn a_slot_that_is_filled_anew_lost_its_entry_only_if_another_one_came() {
+    let became = |again: u64| {
+        let mut incident = Incident::new((Time::ZERO, Time(u64::MAX)), Some(Question { slot: Slot(7), at: None }));
+        incident.begins(NodeId(1), at(0));
+        let entry = |fingerprint| [LoggedEntry { era: None, fingerprint }].into_iter();
+        incident.appended(NodeId(1), at(10), Slot(7), entry(1), Word { by: None, era: 2 << 32 | 3 });
+        incident.marks(NodeId(1), at(10), status(Role::Follower, 7, 7, 6, &[]));
+        incident.appended(NodeId(1), at(50), Slot(7), entry(again), Word { by: Some(NodeId(2)), era: 2 << 32 | 7 });
+        incident.marks(NodeId(1), at(50), status(Role::Follower, 7, 7, 7, &[]));
+        incident.ends(life(1, 60));
+        incident.answer().expect("a question was asked")
+    };
+    let same = became(1);
+    assert!(
+        same.because.is_empty() && same.then.iter().any(|line| line.contains("received before 18:02:20.010")),
+        "{same:?}"
+    );
+    let [lost] = &became(2).because[..] else { panic!("one entry was lost") };
+    assert!(lost.starts_with("An earlier entry that n1 had at slot 7 was overwritten"), "{lost}");
+    assert!(lost.contains("by n2 of era 2.7: that write was not committed"), "{lost}");
 }
 
 #[test]

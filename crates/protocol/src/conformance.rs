@@ -36,9 +36,11 @@ mod dice;
 mod garbage;
 mod node;
 mod pictures;
+mod survivors;
 mod walk;
 
 pub use pictures::pictures_survive;
+pub use survivors::survivors_keep_decisions;
 
 use crate::{Replica, Verdict};
 use quorate_types::{Membership, NodeId, Slot};

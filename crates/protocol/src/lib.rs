@@ -39,6 +39,7 @@ mod pending;
 mod read_queue;
 mod replica;
 mod status;
+mod stored;
 mod tape;
 pub mod testbed;
 
@@ -54,4 +55,5 @@ pub use pending::Pending;
 pub use read_queue::{Admission, AskedReads, ReadQueue, ReadRound, WaitingRead, round_answered_by};
 pub use replica::{Durable, Env, OpenError, Replica, Setup, Start, Violation};
 pub use status::{PeerStatus, Role, Status};
+pub use stored::{Inspectable, LogChange, Origin, Stateless, StoredConfiguration, StoredEntry, StoredLog};
 pub use tape::{Picture, Recordable, Tape, Taped};

@@ -159,5 +159,3 @@ pub use message::{Append, AppendOutcome, Message, ReadAnswer};
 pub use quorate_protocol::LeaseReads;
 pub use record::{Anchor, Record};
 pub use replica::{Raft, Timer};
-pub use restored::{founded_behind, founded_behind_term};
-pub use stored_log::StoredLog;

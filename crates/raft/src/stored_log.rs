@@ -1,123 +1,120 @@
-//! A stopped replica's records, as a log to look at.
+//! A stopped replica's records, as a log to look at; and those of one that begins behind a given state.
 
 use crate::entry::{Configuration, Entry, Payload};
 use crate::record::{Anchor, Record};
 use crate::recovery::{Replay, inconsistent};
-use quorate_protocol::{OpenError, SnapshotId};
-use quorate_quorum::Quorum;
-use quorate_types::{NodeId, Slot, Ticket};
+use crate::replica::Raft;
+use crate::restored::founded_behind;
+use quorate_protocol::{
+    Inspectable, LogChange, OpenError, Origin, Stateless, StoredConfiguration, StoredEntry, StoredLog,
+};
+use quorate_types::{Membership, NodeId, Slot, Ticket};
+use std::collections::BTreeMap;
 
-/// What a journal's records say, read by the same rules as an opening replica reads them, without becoming one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredLog {
-    /// The latest term seen.
-    pub term: u64,
-    /// The vote in that term.
-    pub voted_for: Option<NodeId>,
-    /// What stands for everything before the entries. At slot 0 it is the founding configuration, empty for a member that joined.
-    pub base: Anchor,
-    /// The base came with this snapshot; the store may not have installed it yet.
-    pub snapshot: Option<SnapshotId>,
-    /// The entries from the slot behind the base on.
-    pub entries: Vec<Entry>,
-}
-
-impl StoredLog {
-    /// Replays records in the order written.
-    ///
-    /// # Errors
-    /// When they contradict each other, as for a replica that opens.
-    pub fn read(records: impl IntoIterator<Item = (Ticket, Record)>) -> Result<StoredLog, OpenError> {
+impl Inspectable for Raft {
+    /// The log that ends in the greatest term, and of these at the greatest slot, has every decided entry that any has: by the rule
+    /// that elects leaders (Raft §5.4.1).
+    fn stored_log(me: NodeId, records: Vec<(Ticket, Record)>) -> Result<StoredLog, OpenError> {
         let mut replay = Replay::default();
         for (ticket, record) in records {
             replay.take(ticket, record)?;
         }
-        let founding = Configuration::of(replay.founded.unwrap_or_default());
-        let base = replay.anchor.unwrap_or(Anchor { slot: Slot::ZERO, term: 0, configuration: founding });
-        if !replay.entries.is_empty() && replay.first != base.slot.next() {
-            let first = replay.first;
-            return inconsistent(format!(
-                "the log begins at slot {first}, and what is before it ends at {}",
-                base.slot
-            ));
-        }
-        let mut last_term = base.term;
-        for (slot, entry) in (base.slot.0 + 1..).zip(&replay.entries) {
-            if entry.term < last_term {
-                return inconsistent(format!("slot {slot} is of term {}, after {last_term}", entry.term));
+        let founding = Configuration::of(replay.founded.take().unwrap_or_default());
+        let none = Anchor { slot: Slot::ZERO, term: 0, configuration: founding };
+        let base = replay.anchor.take().unwrap_or(none);
+        check_order(&base, replay.first, &replay.entries)?;
+        let entries: BTreeMap<Slot, StoredEntry> = (base.slot.0 + 1..)
+            .map(Slot)
+            .zip(&replay.entries)
+            .map(|(slot, entry)| (slot, stored(slot, entry)))
+            .collect();
+        let configurations: Vec<StoredConfiguration> = std::iter::once(configuration(base.slot, &base.configuration))
+            .chain(entries.values().filter_map(|entry| entry.brings.clone()))
+            .collect();
+        let last_term = replay.entries.last().map_or(base.term, |entry| entry.term);
+        let last = Slot(base.slot.0 + replay.entries.len() as u64);
+        let vote = replay.voted_for.map_or_else(|| "nobody".to_owned(), |node| node.to_string());
+        Ok(StoredLog {
+            standing: vec![("term", replay.term.to_string()), ("voted for", vote)],
+            generation: replay.term,
+            rank: vec![last_term, last.0],
+            end: format!("ends in term {last_term} at slot {last}"),
+            slots_stand_alone: false,
+            base: base.slot,
+            base_origin: Some(origin(base.term)),
+            snapshot: replay.snapshot,
+            entries,
+            decided: base.slot,
+            stateless: is_of_witness(me, &configurations).then_some(Stateless::Witness),
+            configurations,
+        })
+    }
+
+    fn founded_behind(members: &Membership, slot: Slot, generation: u64) -> (Vec<Record>, Anchor) {
+        founded_behind(members, slot, generation)
+    }
+
+    fn log_change(record: &Record) -> Option<LogChange> {
+        match record {
+            Record::Append { first, entries } => {
+                let decisions = entries.iter().map(|entry| entry.payload.decision()).collect();
+                Some(LogChange { first: *first, decisions, ends_log: false })
             }
-            last_term = entry.term;
+            Record::Truncate { from } => Some(LogChange { first: *from, decisions: Vec::new(), ends_log: true }),
+            Record::Founded { .. } | Record::TermVote { .. } | Record::Anchor(_) | Record::Snapshot { .. } => None,
         }
-        let Replay { term, voted_for, snapshot, entries, .. } = replay;
-        Ok(StoredLog { term, voted_for, base, snapshot, entries })
     }
+}
 
-    /// The last slot; the base's if there is no entry.
-    #[must_use]
-    pub fn last(&self) -> Slot {
-        Slot(self.base.slot.0 + self.entries.len() as u64)
+fn check_order(base: &Anchor, first: Slot, entries: &[Entry]) -> Result<(), OpenError> {
+    if !entries.is_empty() && first != base.slot.next() {
+        return inconsistent(format!("the log begins at slot {first}, and what is before it ends at {}", base.slot));
     }
+    let mut last_term = base.term;
+    for (slot, entry) in (base.slot.0 + 1..).zip(entries) {
+        if entry.term < last_term {
+            return inconsistent(format!("slot {slot} is of term {}, after {last_term}", entry.term));
+        }
+        last_term = entry.term;
+    }
+    Ok(())
+}
 
-    /// The term of the last slot.
-    #[must_use]
-    pub fn last_term(&self) -> u64 {
-        self.entries.last().map_or(self.base.term, |entry| entry.term)
-    }
+fn origin(term: u64) -> Origin {
+    Origin { configuration: 0, numbers: (term, 0), words: format!("term {term}") }
+}
 
-    /// The entry in this slot, if it is kept.
-    #[must_use]
-    pub fn entry(&self, slot: Slot) -> Option<&Entry> {
-        let behind = slot.0.checked_sub(self.base.slot.0)?.checked_sub(1)?;
-        self.entries.get(usize::try_from(behind).ok()?)
-    }
+fn configuration(slot: Slot, found: &Configuration) -> StoredConfiguration {
+    let (outgoing, members) = (found.outgoing.clone(), found.members.clone());
+    StoredConfiguration { number: 0, slot, outgoing, members }
+}
 
-    /// The term of a slot, if the log still knows it.
-    #[must_use]
-    pub fn term_at(&self, slot: Slot) -> Option<u64> {
-        if slot == self.base.slot { Some(self.base.term) } else { self.entry(slot).map(|entry| entry.term) }
-    }
+fn stored(slot: Slot, entry: &Entry) -> StoredEntry {
+    let brings = match &entry.payload {
+        Payload::Members(found) => Some(configuration(slot, found)),
+        Payload::Command(_) | Payload::NoOp => None,
+    };
+    StoredEntry { origin: Some(origin(entry.term)), decision: entry.payload.decision(), brings }
+}
 
-    /// The configuration in force, which is that of the last entry that brought one, decided or not, and that entry's slot.
-    #[must_use]
-    pub fn configuration(&self) -> (Slot, &Configuration) {
-        let found = self.entries.iter().enumerate().rev().find_map(|(behind, entry)| match &entry.payload {
-            Payload::Members(configuration) => {
-                Some((Slot(self.base.slot.0 + 1 + behind as u64), configuration.as_ref()))
-            }
-            Payload::Command(_) | Payload::NoOp => None,
-        });
-        found.unwrap_or((self.base.slot, &self.base.configuration))
-    }
-
-    /// Whether this was a witness's: it voted, and its log has no commands. By the last configuration that names it.
-    #[must_use]
-    pub fn is_of_witness(&self, me: NodeId) -> bool {
-        let brought = self.entries.iter().filter_map(|entry| match &entry.payload {
-            Payload::Members(configuration) => Some(configuration.as_ref()),
-            Payload::Command(_) | Payload::NoOp => None,
-        });
-        let named = std::iter::once(&self.base.configuration).chain(brought).flat_map(Configuration::all);
-        named.filter(|member| member.id == me).last().is_some_and(|member| !member.stores_data())
-    }
-
-    /// The greatest slot that is certainly decided by what this disk holds, `applied` being what its store has applied. The decided
-    /// mark itself is never written, so this is a lower bound; but whoever is the only voter decides whatever it has durably.
-    #[must_use]
-    pub fn certainly_decided(&self, me: NodeId, applied: Slot) -> Slot {
-        let Configuration { outgoing, members } = self.configuration().1;
-        let is_alone = outgoing.is_none() && Quorum::of(members).is_sole_voter(me);
-        if is_alone { self.last() } else { applied.max(self.base.slot) }
-    }
+/// By the last configuration that names it: of one in both halves, as it is in the new one.
+fn is_of_witness(me: NodeId, configurations: &[StoredConfiguration]) -> bool {
+    let named = configurations.iter().flat_map(StoredConfiguration::halves).flat_map(Membership::members);
+    named.filter(|member| member.id == me).last().is_some_and(|member| !member.stores_data())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_types::{Member, MemberRole, Membership};
+    use quorate_types::{Member, MemberRole};
 
     fn appended(ticket: u64, first: u64, terms: &[u64]) -> (Ticket, Record) {
         let entries: Vec<Entry> = terms.iter().map(|term| Entry { term: *term, payload: Payload::NoOp }).collect();
         (Ticket(ticket), Record::Append { first: Slot(first), entries: entries.into() })
+    }
+
+    fn read(me: u64, records: Vec<(Ticket, Record)>) -> Result<StoredLog, OpenError> {
+        Raft::stored_log(NodeId(me), records)
     }
 
     #[test]
@@ -126,24 +123,15 @@ mod tests {
         let vote = (Ticket(2), Record::TermVote { term: 4, voted_for: Some(NodeId(2)) });
         let cut = (Ticket(4), Record::Truncate { from: Slot(3) });
         let records = vec![founded, vote, appended(3, 1, &[1, 1, 2]), cut, appended(5, 3, &[4])];
-        let log = StoredLog::read(records).unwrap();
-        assert_eq!((log.term, log.voted_for), (4, Some(NodeId(2))));
-        assert_eq!((log.last(), log.last_term()), (Slot(3), 4));
-        assert_eq!((log.term_at(Slot(0)), log.term_at(Slot(2)), log.term_at(Slot(4))), (Some(0), Some(1), None));
-        assert_eq!(log.configuration(), (Slot(0), &Configuration::of(Membership::of_voters(3))));
-        assert_eq!(
-            log.certainly_decided(NodeId(1), Slot(2)),
-            Slot(2),
-            "what is decided is known only as far as applied"
-        );
-    }
-
-    #[test]
-    fn a_lone_voter_has_decided_what_it_has() {
-        let founded = (Ticket(1), Record::Founded { membership: Membership::of_voters(1) });
-        let log = StoredLog::read(vec![founded, appended(2, 1, &[1, 1])]).unwrap();
-        assert_eq!(log.certainly_decided(NodeId(1), Slot(0)), Slot(2));
-        assert_eq!(log.certainly_decided(NodeId(2), Slot(0)), Slot(0), "it is not the voter");
+        let log = read(1, records).unwrap();
+        assert_eq!(log.standing, [("term", "4".to_owned()), ("voted for", "n2".to_owned())]);
+        assert_eq!((log.last(), log.generation, log.rank.clone()), (Slot(3), 4, vec![4, 3]));
+        assert_eq!(log.end, "ends in term 4 at slot 3");
+        let term_at = |slot| log.origin_at(Slot(slot)).map(|origin| origin.numbers.0);
+        assert_eq!([term_at(0), term_at(2), term_at(4)], [Some(0), Some(1), None]);
+        let founders = configuration(Slot(0), &Configuration::of(Membership::of_voters(3)));
+        assert_eq!(log.configuration(), Some(&founders));
+        assert_eq!(log.certainly_decided(NodeId(1), Slot(2)), Slot(2), "no more is known decided than was applied");
     }
 
     #[test]
@@ -153,16 +141,22 @@ mod tests {
         let founded = (Ticket(1), Record::Founded { membership: members });
         let left = Configuration::of(Membership::of_voters(1));
         let left = Entry { term: 1, payload: Payload::Members(Box::new(left)) };
-        let log =
-            StoredLog::read(vec![founded, (Ticket(2), Record::Append { first: Slot(1), entries: vec![left].into() })]);
-        let log = log.unwrap();
-        assert!(log.is_of_witness(NodeId(2)), "what it was when it was a member");
-        assert!(!log.is_of_witness(NodeId(1)) && !log.is_of_witness(NodeId(9)));
+        let left = (Ticket(2), Record::Append { first: Slot(1), entries: vec![left].into() });
+        let stateless = |me| read(me, vec![founded.clone(), left.clone()]).unwrap().stateless;
+        assert_eq!(stateless(2), Some(Stateless::Witness), "what it was when it was a member");
+        assert_eq!((stateless(1), stateless(9)), (None, None));
     }
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        assert!(StoredLog::read(vec![appended(1, 2, &[1])]).is_err(), "nothing stands for slot 1");
-        assert!(StoredLog::read(vec![appended(1, 1, &[2, 1])]).is_err(), "terms never go down");
+        assert!(read(1, vec![appended(1, 2, &[1])]).is_err(), "nothing stands for slot 1");
+        assert!(read(1, vec![appended(1, 1, &[2, 1])]).is_err(), "terms never go down");
+    }
+
+    #[test]
+    fn a_log_behind_a_given_state_is_read_back() {
+        let (records, _) = Raft::founded_behind(&Membership::of_voters(1), Slot(7), 1_003);
+        let log = read(1, (1..).map(Ticket).zip(records).collect()).unwrap();
+        assert_eq!((log.base, log.last(), log.decided, log.generation), (Slot(7), Slot(7), Slot(7), 1_003));
     }
 }

@@ -1,14 +1,14 @@
 //! What the data directory of a stopped member holds, read without changing anything, on a read-only mount too.
 
+use crate::protocol::{OwnedState, Protocol, UnknownProtocol};
 use quorate_disk::{Disk, DiskError};
 use quorate_journal::{Identity, Journal, JournalError, Survey};
 use quorate_keyspace::Keyspace;
 use quorate_machine::{MachineError, Staged, StateMachine};
-use quorate_node::{BootError, StoredState, read_records, read_store};
-use quorate_protocol::Replica;
-use quorate_raft::{Raft, StoredLog};
+use quorate_node::BootError;
+use quorate_protocol::{SnapshotId, Stateless, StoredLog};
 use quorate_runtime::{DirectoryLock, FileDisk};
-use quorate_types::Slot;
+use quorate_types::{NodeId, Slot};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use thiserror::Error;
@@ -27,16 +27,13 @@ pub enum InspectError {
         /// What is not there.
         why: JournalError,
     },
-    /// Another protocol's.
-    #[error(
-        "{directory} holds the records of {protocol}, and of a stopped member this release reads only those of raft; \
-         a member that runs is looked at with `quorate status`, and saved with `etcdctl snapshot save`"
-    )]
+    /// One's that this release does not know.
+    #[error("{directory} holds the records of another protocol than this release knows: {unknown}")]
     Protocol {
         /// Which.
         directory: String,
         /// Whose records.
-        protocol: String,
+        unknown: UnknownProtocol,
     },
 }
 
@@ -47,6 +44,8 @@ pub struct DeadMember {
     pub directory: PathBuf,
     /// Its journal, segment by segment.
     pub survey: Survey,
+    /// What it ran; the default one if nothing says so.
+    pub protocol: Protocol,
     /// Its log; empty if the records cannot be read.
     pub log: StoredLog,
     /// Cluster, node and disk that its checkpoint was written for, if there is one.
@@ -65,26 +64,29 @@ impl DeadMember {
     /// Reads all of it. Damage is told in [`DeadMember::problems`] and is no error.
     ///
     /// # Errors
-    /// When there is no member's data, somebody uses it, or it is another protocol's.
+    /// When there is no member's data, somebody uses it, or its protocol is not known.
     pub fn read(directory: &Path) -> Result<DeadMember, InspectError> {
         let lock = DirectoryLock::share(directory)?;
         let journal = directory.join("journal");
         let survey = Journal::survey(&FileDisk::read_only(&journal))
             .map_err(|why| InspectError::NoMember { directory: directory.display().to_string(), why })?;
-        if let Some(Identity { protocol, .. }) =
-            survey.identity.as_ref().filter(|found| found.protocol != Raft::PROTOCOL)
-        {
-            let (directory, protocol) = (directory.display().to_string(), protocol.clone());
-            return Err(InspectError::Protocol { directory, protocol });
-        }
+        let named = |found: &Identity| match found.protocol.parse() {
+            Ok(protocol) => Ok((protocol, found.node)),
+            Err(unknown) => Err(InspectError::Protocol { directory: directory.display().to_string(), unknown }),
+        };
+        let owner: Option<(Protocol, NodeId)> = survey.identity.as_ref().map(named).transpose()?;
         let mut problems: Vec<String> = survey.damage.iter().map(JournalError::to_string).collect();
-        let log = read_log(&survey).unwrap_or_else(|why| {
+        // A journal that does not say whose it is has no record that can be read.
+        let log =
+            owner.map_or_else(|| Ok(StoredLog::default()), |(protocol, me)| (protocol.ways().read_log)(me, &survey));
+        let log = log.unwrap_or_else(|why| {
             problems.push(why);
-            StoredLog::read([]).expect("no records contradict each other")
+            StoredLog::default()
         });
         let store = FileDisk::read_only(&directory.join("store"));
         let mut member = DeadMember {
             directory: directory.to_owned(),
+            protocol: owner.map(|(protocol, _)| protocol).unwrap_or_default(),
             survey,
             log,
             checkpoint_is_of: None,
@@ -101,35 +103,48 @@ impl DeadMember {
     }
 
     fn read_state(&mut self, store: &FileDisk) -> Result<(), String> {
-        let words = |why: BootError| why.to_string();
-        let mut found = read_store::<Raft, Keyspace>(store, None).map_err(words)?;
-        let applied = found.as_ref().map_or(Slot::ZERO, |found| found.state.applied());
-        if let Some(id) = self.log.snapshot.filter(|_| applied < self.log.base.slot) {
-            found = read_store(store, Some(id)).map_err(words)?;
+        let ways = self.protocol.ways();
+        let read = |arrived: Option<SnapshotId>| -> Result<Option<OwnedState>, String> {
+            (ways.read_state)(store, arrived).map_err(|why| why.to_string())
+        };
+        let mut found = read(None)?;
+        let base = self.log.base;
+        let applied = found.as_ref().map_or(Slot::ZERO, |(_, state)| state.applied());
+        if let Some(id) = self.log.snapshot.filter(|_| applied < base) {
+            found = read(Some(id))?;
             if found.is_none() {
                 return Err(BootError::SnapshotMissing { id: id.0 }.to_string());
             }
         }
-        let Some(StoredState { owner: (cluster, node, disk), state, .. }) = found else {
-            if self.log.base.slot > Slot::ZERO {
-                return Err(format!("there is no checkpoint, and the log begins behind slot {}", self.log.base.slot));
+        let was_told = matches!(self.log.stateless, Some(Stateless::Told(_)));
+        let Some(((cluster, node, disk), state)) = found else {
+            if base > Slot::ZERO && !was_told {
+                return Err(format!("there is no checkpoint, and the log begins behind slot {base}"));
             }
             // A node that was stopped before its first checkpoint: its state is what its log makes of nothing.
             self.state = Some(Staged::of_new_cluster(Keyspace::empty(), Slot::ZERO));
             return Ok(());
         };
-        let (applied, last) = (state.applied(), self.log.last());
+        let applied = state.applied();
         self.checkpoint_is_of = Some((cluster.0, node.0, disk.0));
         self.state = Some(state);
         let is_foreign = |found: &Identity| (found.cluster, found.node, found.disk) != (cluster, node, disk);
         if self.survey.identity.as_ref().is_some_and(is_foreign) {
             return Err(BootError::ForeignStore { found: (cluster, node, disk) }.to_string());
         }
-        if applied < self.log.base.slot || applied > last {
-            let base = self.log.base.slot;
+        if was_told { Ok(()) } else { self.check_checkpoint(applied) }
+    }
+
+    /// Whether the log reaches the checkpoint and goes on from it.
+    fn check_checkpoint(&self, applied: Slot) -> Result<(), String> {
+        let (base, last) = (self.log.base, self.log.last());
+        if applied < base || applied > last {
             return Err(format!("the checkpoint is of slot {applied}, and the log goes from slot {base} to {last}"));
         }
-        Ok(())
+        match (base.0 + 1..=applied.0).map(Slot).find(|slot| self.log.entry(*slot).is_none()) {
+            Some(gap) => Err(format!("the checkpoint is of slot {applied}, and slot {gap} is not in the log")),
+            None => Ok(()),
+        }
     }
 
     /// The slot of the newest checkpoint.
@@ -147,7 +162,7 @@ impl DeadMember {
     /// Whether it voted and stored no data: its log has slots and terms and members, and there is nothing in its state.
     #[must_use]
     pub fn is_witness(&self) -> bool {
-        self.survey.identity.as_ref().is_some_and(|identity| self.log.is_of_witness(identity.node))
+        self.log.stateless == Some(Stateless::Witness)
     }
 
     /// The greatest slot of which its own disks prove that it is decided. The decided mark itself is never written, so more may be.
@@ -160,13 +175,44 @@ impl DeadMember {
         }
     }
 
-    /// The state behind a slot that is not before the checkpoint: the checkpoint with the log's entries applied.
+    /// How far it is: of those that store data the greatest is the one to recover from. Where slots stand alone, a new history takes
+    /// each of whoever has it in the latest ballot, and the rest of the state that is the furthest.
+    #[must_use]
+    pub fn rank(&self) -> (&[u64], Slot) {
+        let decided = if self.log.slots_stand_alone { self.certainly_decided() } else { Slot::ZERO };
+        (&self.log.rank, decided)
+    }
+
+    /// The same in words, such as `its log ends in term 3 at slot 7`.
+    #[must_use]
+    pub fn rank_words(&self) -> String {
+        match self.log.slots_stand_alone {
+            true => format!("its log {}, decided for certain through slot {}", self.log.end, self.certainly_decided()),
+            false => format!("its log {}", self.log.end),
+        }
+    }
+
+    /// Its log as if all of it were decided, as far as one log alone can tell.
+    #[must_use]
+    pub fn whole_log(&self) -> StoredLog {
+        self.log.inherit([], self.certainly_decided())
+    }
+
+    /// The state behind a slot that is not before the checkpoint: the checkpoint with the whole log's entries applied.
     ///
     /// # Errors
-    /// In words, when an entry cannot be read or is not there, or the member is a witness.
+    /// In words, when an entry cannot be read or is not there, or no state can be made of what this member has.
     pub fn state_through(&self, through: Slot) -> Result<Staged<Keyspace>, String> {
-        if self.is_witness() {
-            return Err("this member is a witness: it votes and stores no data".to_owned());
+        self.state_by(&self.whole_log(), through)
+    }
+
+    /// The same, with the entries of this log.
+    ///
+    /// # Errors
+    /// As [`DeadMember::state_through`].
+    pub fn state_by(&self, log: &StoredLog, through: Slot) -> Result<Staged<Keyspace>, String> {
+        if let Some(why) = &self.log.stateless {
+            return Err(format!("this member {why}"));
         }
         let Some(mut state) = self.state.clone() else { return Err("there is no state that can be read".to_owned()) };
         if through < state.applied() {
@@ -174,8 +220,8 @@ impl DeadMember {
         }
         while state.applied() < through {
             let slot = state.applied().next();
-            let Some(entry) = self.log.entry(slot) else { return Err(format!("the log has no slot {slot}")) };
-            state.decide(slot, entry.payload.decision()).map_err(|why: MachineError| why.to_string())?;
+            let Some(decision) = log.decision(slot) else { return Err(format!("the log has no slot {slot}")) };
+            state.decide(slot, decision).map_err(|why: MachineError| why.to_string())?;
         }
         Ok(state)
     }
@@ -189,12 +235,6 @@ impl DeadMember {
             None => format!("the member in {directory}"),
         }
     }
-}
-
-fn read_log(survey: &Survey) -> Result<StoredLog, String> {
-    let records = read_records::<Raft>(survey).map_err(|why| why.to_string())?;
-    // Whoever joined and was stopped before it heard anything has no record.
-    StoredLog::read(records).map_err(|why| why.to_string())
 }
 
 fn bytes_in(disk: &FileDisk) -> u64 {

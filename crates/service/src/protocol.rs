@@ -5,13 +5,16 @@ use crate::member::{MemberError, open};
 use crate::plan::Plan;
 use crate::restore::{RestoreError, write_founder};
 use crate::served::{Served, Unsupported};
+use quorate_disk::Disk;
+use quorate_journal::Survey;
 use quorate_keyspace::Keyspace;
 use quorate_machine::Staged;
 use quorate_multi_paxos::MultiPaxos;
-use quorate_node::{Boot, Restoration};
+use quorate_node::{Boot, BootError, Restoration, StoredState, read_records, read_store};
+use quorate_protocol::{SnapshotId, StoredLog};
 use quorate_raft::Raft;
 use quorate_runtime::{Observer, Running};
-use quorate_types::Membership;
+use quorate_types::{ClusterId, DiskId, Membership, NodeId};
 use quorate_viewstamped::Viewstamped;
 use quorate_zab::Zab;
 use std::fmt;
@@ -51,14 +54,19 @@ impl Protocol {
         self.ways().name
     }
 
+    /// Does something with this protocol's own type.
+    pub fn on<D: OnProtocol>(self, doing: D) -> D::Output {
+        match self {
+            Protocol::Raft => doing.run::<Raft>(),
+            Protocol::MultiPaxos => doing.run::<MultiPaxos>(),
+            Protocol::Viewstamped => doing.run::<Viewstamped>(),
+            Protocol::Zab => doing.run::<Zab>(),
+        }
+    }
+
     /// What a member does with the protocol's own type, each for this one.
     pub(crate) fn ways(self) -> Ways {
-        match self {
-            Protocol::Raft => Ways::of::<Raft>(),
-            Protocol::MultiPaxos => Ways::of::<MultiPaxos>(),
-            Protocol::Viewstamped => Ways::of::<Viewstamped>(),
-            Protocol::Zab => Ways::of::<Zab>(),
-        }
+        self.on(FindWays)
     }
 }
 
@@ -77,6 +85,27 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// Something that is done with a protocol's own type, which only its name is known of.
+pub trait OnProtocol {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn run<R: Served>(self) -> Self::Output;
+}
+
+struct FindWays;
+
+impl OnProtocol for FindWays {
+    type Output = Ways;
+
+    fn run<R: Served>(self) -> Ways {
+        Ways::of::<R>()
+    }
+}
+
+type Restore = fn(&Plan, &Boot, &Membership, &Staged<Keyspace>, u64) -> Result<(), RestoreError>;
+type ReadState = fn(&dyn Disk, Option<SnapshotId>) -> Result<Option<OwnedState>, BootError>;
 type Open = fn(&Plan, Identity, Vec<TcpListener>, Observer<Keyspace>) -> Result<Running<Keyspace>, MemberError>;
 
 /// The doors from code that knows a protocol by name to code that knows it by type.
@@ -87,14 +116,28 @@ pub(crate) struct Ways {
     pub(crate) check: fn(&Plan) -> Result<(), Unsupported>,
     /// Opens and runs the node.
     pub(crate) open: Open,
-    /// Writes the data directory of a founding member that begins with a state it was given.
-    pub(crate) restore: fn(&Plan, &Boot, &Membership, &Staged<Keyspace>) -> Result<(), RestoreError>,
+    /// Writes the data directory of a founding member that begins with a state it was given, in this generation.
+    pub(crate) restore: Restore,
+    /// The log of a stopped member.
+    pub(crate) read_log: fn(NodeId, &Survey) -> Result<StoredLog, String>,
+    /// The state of a stopped member, and whose it is.
+    pub(crate) read_state: ReadState,
 }
+
+/// A state with the cluster, node and disk that it was written for.
+pub(crate) type OwnedState = ((ClusterId, NodeId, DiskId), Staged<Keyspace>);
 
 impl Ways {
     fn of<R: Served>() -> Ways {
         let check = |plan: &Plan| R::settings(plan).map(|_| ());
-        Ways { name: R::PROTOCOL, check, open: open::<R>, restore: restore::<R> }
+        Ways {
+            name: R::PROTOCOL,
+            check,
+            open: open::<R>,
+            restore: restore::<R>,
+            read_log: read_log::<R>,
+            read_state: read_state::<R>,
+        }
     }
 }
 
@@ -103,9 +146,21 @@ fn restore<R: Served>(
     boot: &Boot,
     members: &Membership,
     state: &Staged<Keyspace>,
+    generation: u64,
 ) -> Result<(), RestoreError> {
-    let (records, anchor) = R::founded_behind(members, state.applied());
+    let (records, anchor) = R::founded_behind(members, state.applied(), generation);
     write_founder::<R>(plan, &Restoration { boot, state, records: &records, anchor: &anchor })
+}
+
+fn read_log<R: Served>(me: NodeId, survey: &Survey) -> Result<StoredLog, String> {
+    let records = read_records::<R>(survey).map_err(|why| why.to_string())?;
+    // Whoever joined and was stopped before it heard anything has no record.
+    R::stored_log(me, records).map_err(|why| why.to_string())
+}
+
+fn read_state<R: Served>(disk: &dyn Disk, arrived: Option<SnapshotId>) -> Result<Option<OwnedState>, BootError> {
+    let found: Option<StoredState<R, Keyspace>> = read_store(disk, arrived)?;
+    Ok(found.map(|found| (found.owner, found.state)))
 }
 
 #[cfg(test)]

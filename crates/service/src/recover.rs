@@ -1,26 +1,26 @@
 //! A majority is gone for good: a new cluster of one member out of the most advanced survivor. This breaks the promises of the
 //! old cluster, so it is never done by itself, never in place, and leaves a cluster that the old members cannot talk to.
 //!
-//! What is chosen, and why: of Raft, the survivor whose log ends in the greatest (term, slot). Any entry that was acknowledged and
-//! that a survivor has is in that log, by the rule that elects leaders. Its undecided tail is kept unless the operator cuts it:
-//! it may hold what was acknowledged.
+//! What is chosen, and why: the survivor whose log is the furthest in the protocol's own order, by which it elects leaders or begins
+//! views. Any entry that was acknowledged and that a survivor has is in that log. Multi-Paxos decides slots one by one: there it is the
+//! survivor whose state is the furthest, and every slot behind that is what any survivor accepted in the highest ballot, as in phase 1
+//! ([`StoredLog::inherit`]). The undecided tail is kept unless the operator cuts it: it may hold what was acknowledged.
 
 use crate::dead_member::{DeadMember, InspectError};
 use crate::plan::{Entry, Plan};
 use crate::protocol::Protocol;
-use crate::restore::{RestoreError, RevisionBump, boot_of, refuse_used, write_founder};
+use crate::restore::{RestoreError, RevisionBump, boot_of, refuse_used};
 use quorate_keyspace::{Keyspace, LogPlace, Reply, Request};
 use quorate_machine::Staged;
-use quorate_node::Restoration;
+use quorate_protocol::{Stateless, StoredConfiguration, StoredEntry, StoredLog};
 use quorate_quorum::Quorum;
-use quorate_raft::{Configuration, Entry as LogEntry, Payload, Raft, founded_behind_term};
 use quorate_types::{ClusterId, NodeId, Slot};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// The new cluster's terms begin so far above every term that a survivor saw.
-const TERM_DISTANCE: u64 = 1_000;
+/// The new cluster's terms, configurations or epochs begin so far above every one that a survivor saw.
+const GENERATION_DISTANCE: u64 = 1_000;
 
 /// What becomes of the entries of which nobody knows whether they were decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,40 +54,40 @@ pub enum RecoverError {
     )]
     Contradiction(String),
     /// Another survivor has more.
-    #[error(
-        "{best} is more advanced than {chosen}: its log ends in term {} at slot {}, that one's in term {} at slot {}; recover from \
-         it instead", best_end.0, best_end.1, chosen_end.0, chosen_end.1
-    )]
+    #[error("{best} is more advanced than {chosen}: {best_end}; of that one {chosen_end}; recover from it instead")]
     NotTheMostAdvanced {
         /// The one to take.
         best: String,
-        /// Its last term and slot.
-        best_end: (u64, Slot),
+        /// How far it is.
+        best_end: String,
         /// The one that was asked for.
         chosen: String,
-        /// Its last term and slot.
-        chosen_end: (u64, Slot),
+        /// How far that is.
+        chosen_end: String,
     },
-    /// There is nothing to recover.
+    /// There is nothing in it to recover from.
+    #[error("{survivor} {why}; so nothing can be recovered from it: name a member that stores data")]
+    Stateless {
+        /// Whose directory.
+        survivor: String,
+        /// Why it has no state.
+        why: Stateless,
+    },
+    /// A member without a state proves that something was written which no survivor has.
     #[error(
-        "{0} is a witness: it votes and stores no data, so nothing can be recovered from it; name a member that stores data"
+        "{stateless}, which stores no data, knows more than all others: {stateless_end}; of the most advanced other one, {best}, \
+         {best_end}; what is between may have been acknowledged, and is on no disk that is named here; find the member that has it, or \
+         leave the directory of the first out to recover without"
     )]
-    Witness(String),
-    /// A witness proves that something was written which no survivor has.
-    #[error(
-        "{witness}, which stores no data, knows the log to term {} at slot {}, and {best} has it only to term {} at slot {}: what is \
-         between may have been acknowledged, and is on no disk that is named here; find the member that has it, or leave the \
-         witness's directory out to recover without", witness_end.0, witness_end.1, best_end.0, best_end.1
-    )]
-    WitnessKnowsMore {
-        /// The witness.
-        witness: String,
-        /// Its last term and slot.
-        witness_end: (u64, Slot),
+    StatelessKnowsMore {
+        /// The one without a state.
+        stateless: String,
+        /// How far it knows the log.
+        stateless_end: String,
         /// The most advanced that stores data.
         best: String,
-        /// Its last term and slot.
-        best_end: (u64, Slot),
+        /// How far that is.
+        best_end: String,
     },
     /// Nothing has to be given up.
     #[error(
@@ -124,6 +124,8 @@ pub enum RecoverError {
 pub struct Survivors {
     /// The first is the one to recover from.
     members: Vec<DeadMember>,
+    /// The log that is recovered.
+    inherited: StoredLog,
 }
 
 /// What came of a recovery.
@@ -141,8 +143,8 @@ pub struct Recovered {
     pub tail_dropped: u64,
     /// Leases that were ended, with their keys.
     pub leases_ended: u64,
-    /// The term that stands for the old log.
-    pub term: u64,
+    /// The new cluster's first term, configuration or epoch: greater than any that a survivor saw.
+    pub generation: u64,
 }
 
 impl Survivors {
@@ -163,17 +165,36 @@ impl Survivors {
                 let (one, other) = (members[0].label(), member.label());
                 return Err(RecoverError::NotOneCluster(format!("{one} and {other} are of different clusters")));
             }
+            if member.protocol != members[0].protocol {
+                let (one, other) = (members[0].label(), member.label());
+                let (here, there) = (members[0].protocol, member.protocol);
+                return Err(RecoverError::NotOneCluster(format!("{one} ran {here}, and {other} {there}")));
+            }
             if !nodes.insert(node) {
                 let why = format!("{} is named twice, or has two copies: name one", member.label());
                 return Err(RecoverError::NotOneCluster(why));
             }
         }
-        if members[0].is_witness() {
-            return Err(RecoverError::Witness(members[0].label()));
+        let chosen = &members[0];
+        if let Some(why) = chosen.log.stateless.clone() {
+            return Err(RecoverError::Stateless { survivor: chosen.label(), why });
         }
-        let survivors = Survivors { members };
+        let inherited = chosen.log.inherit(members.iter().map(|member| &member.log), chosen.certainly_decided());
+        let survivors = Survivors { members, inherited };
         survivors.check_history()?;
         Ok(survivors)
+    }
+
+    /// What the old cluster ran.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.chosen().protocol
+    }
+
+    /// The last slot that is recovered if the tail is kept.
+    #[must_use]
+    pub fn end(&self) -> Slot {
+        self.inherited.last()
     }
 
     /// All of them; the first is the one to recover from.
@@ -194,11 +215,17 @@ impl Survivors {
         ids(self.chosen()).unwrap_or_default()
     }
 
-    /// Of those that store data the one whose log ends in the greatest term, and of these at the greatest slot.
+    /// The log that is recovered if the chosen one is the most advanced.
+    #[must_use]
+    pub fn inherited(&self) -> &StoredLog {
+        &self.inherited
+    }
+
+    /// Of those that store data the one that is the furthest, see [`DeadMember::rank`]; of several the chosen one.
     #[must_use]
     pub fn most_advanced(&self) -> &DeadMember {
-        let stores = self.members.iter().filter(|member| !member.is_witness());
-        stores.fold(self.chosen(), |best, member| if end(member) > end(best) { member } else { best })
+        let stores = self.members.iter().filter(|member| member.log.stateless.is_none());
+        stores.fold(self.chosen(), |best, member| if member.rank() > best.rank() { member } else { best })
     }
 
     /// Everything up to here is decided: some survivor's disk proves it.
@@ -213,27 +240,30 @@ impl Survivors {
     /// When another survivor is more advanced, a witness among them too, or the survivors need no recovery.
     pub fn judge(&self) -> Result<(), RecoverError> {
         let (best, chosen) = (self.most_advanced(), self.chosen());
-        if let Some(witness) = self.members.iter().find(|member| member.is_witness() && end(member) > end(best)) {
-            return Err(RecoverError::WitnessKnowsMore {
-                witness: witness.label(),
-                witness_end: end(witness),
+        let knows_more = |member: &&DeadMember| member.log.stateless.is_some() && member.rank() > best.rank();
+        if let Some(stateless) = self.members.iter().find(knows_more) {
+            return Err(RecoverError::StatelessKnowsMore {
+                stateless: stateless.label(),
+                stateless_end: stateless.rank_words(),
                 best: best.label(),
-                best_end: end(best),
+                best_end: best.rank_words(),
             });
         }
-        if end(best) > end(chosen) {
+        if best.rank() > chosen.rank() {
             return Err(RecoverError::NotTheMostAdvanced {
                 best: best.label(),
-                best_end: end(best),
+                best_end: best.rank_words(),
                 chosen: chosen.label(),
-                chosen_end: end(chosen),
+                chosen_end: chosen.rank_words(),
             });
         }
         let here: BTreeSet<NodeId> =
             self.members.iter().map(|member| Ok(ids(member)?.1)).collect::<Result<_, RecoverError>>()?;
-        let Configuration { outgoing, members } = chosen.log.configuration().1;
-        let halves: Vec<Quorum> = outgoing.iter().chain([members]).map(Quorum::of).collect();
-        if halves.iter().all(|half| !half.is_empty() && half.is_satisfied(|id| here.contains(&id))) {
+        // What is brought and not in force yet would be, and its members must be able to go on.
+        let known = chosen.log.configuration().into_iter().chain(self.inherited.successor());
+        let halves: Vec<Quorum> = known.flat_map(StoredConfiguration::halves).map(Quorum::of).collect();
+        let is_there = |half: &Quorum| !half.is_empty() && half.is_satisfied(|id| here.contains(&id));
+        if !halves.is_empty() && halves.iter().all(is_there) {
             let voters: BTreeSet<NodeId> = halves.iter().flat_map(Quorum::voters).collect();
             let found = voters.intersection(&here).count();
             return Err(RecoverError::MajorityIsHere(format!("{found} of {}", voters.len())));
@@ -241,34 +271,25 @@ impl Survivors {
         Ok(())
     }
 
-    /// Entries with the same slot and term are the same, and what one knows decided the most advanced one has.
+    /// Entries of one origin in one slot are the same, and what one knows decided the most advanced one has.
     fn check_history(&self) -> Result<(), RecoverError> {
         let best = self.most_advanced();
         for other in &self.members {
-            // What a witness knows decided and the others do not have is no contradiction between them; `judge` looks at it.
-            let decided = if other.is_witness() {
-                other.certainly_decided().min(best.log.last())
-            } else {
-                other.certainly_decided()
+            // What one without a state knows decided and the others do not have is no contradiction between them; `judge` looks at it.
+            let decided = match other.log.stateless {
+                Some(_) => other.certainly_decided().min(best.log.last()),
+                None => other.certainly_decided(),
             };
             let pair = format!("{} and {}", best.label(), other.label());
-            if best.log.last() < decided {
+            if best.log.last().max(best.certainly_decided()) < decided {
                 let why = format!("{pair}: slot {decided} is decided by the one and not in the other's longer log");
                 return Err(RecoverError::Contradiction(why));
             }
-            for slot in (other.log.base.slot.0..=other.log.last().0).map(Slot) {
-                let terms = (best.log.term_at(slot), other.log.term_at(slot));
-                let (Some(one), Some(two)) = terms else { continue };
-                let are_different_decided = one != two && slot <= decided;
-                let entries = (best.log.entry(slot), other.log.entry(slot));
-                let are_different = |a: &LogEntry, b: &LogEntry| match other.is_witness() {
-                    true => a.without_commands() != *b,
-                    false => a != b,
-                };
-                let are_different_entries = one == two && matches!(entries, (Some(a), Some(b)) if are_different(a, b));
-                if are_different_decided || are_different_entries {
-                    return Err(RecoverError::Contradiction(format!("{pair} have different entries in slot {slot}")));
-                }
+            // Where slots stand alone, the most advanced one may have something that lost in a slot that the other knows decided.
+            let both = if best.log.slots_stand_alone { decided.min(best.certainly_decided()) } else { decided };
+            let slots = std::iter::once(other.log.base).chain(other.log.entries.keys().copied());
+            if let Some(slot) = slots.into_iter().find(|slot| contradict(&best.log, &other.log, *slot, both)) {
+                return Err(RecoverError::Contradiction(format!("{pair} have different entries in slot {slot}")));
             }
         }
         Ok(())
@@ -279,12 +300,7 @@ impl Survivors {
         let mut old = BTreeSet::new();
         for member in &self.members {
             old.extend(ids(member).map(|(_, node)| node));
-            let brought = member.log.entries.iter().filter_map(|entry| match &entry.payload {
-                Payload::Members(configuration) => Some(configuration.as_ref()),
-                Payload::Command(_) | Payload::NoOp => None,
-            });
-            let configurations = brought.chain([&member.log.base.configuration]);
-            old.extend(configurations.flat_map(Configuration::all).map(|known| known.id));
+            old.extend(member.log.ids());
             if let Some(roster) = member.checkpoint().map(Staged::roster) {
                 old.extend(roster.removed().chain(roster.members().members().iter().map(|known| known.id)));
             }
@@ -318,9 +334,10 @@ impl Survivors {
             return Err(RecoverError::Identity(why.to_owned()));
         }
         self.check_identity(*cluster, *me)?;
-        if plan.protocol != Protocol::Raft {
+        let ran = self.protocol();
+        if plan.protocol != ran {
             let why = format!(
-                "what is left of a cluster that ran raft is recovered into one that does, not {}",
+                "what is left of a cluster that ran {ran} is recovered into one that does, not {}",
                 plan.protocol
             );
             return Err(RecoverError::Identity(why));
@@ -328,10 +345,10 @@ impl Survivors {
         refuse_used(plan)?;
         let (chosen, decided) = (self.chosen(), self.known_decided());
         let through = match tail {
-            Tail::Keep => chosen.log.last(),
+            Tail::Keep => self.end(),
             Tail::Cut => decided,
         };
-        let state = chosen.state_through(through);
+        let state = chosen.state_by(&self.inherited, through);
         let state = state.map_err(|why| RecoverError::Apply { survivor: chosen.label(), why })?;
         // The entry that makes this member the only one stands behind the old log.
         let slot = through.next();
@@ -340,20 +357,19 @@ impl Survivors {
         let leases_ended = end_leases(&mut state, slot)?;
         let (revision, by) = (state.revision(), bump.get());
         let bumped = state.bump_revision(by).ok_or(RestoreError::Revision { revision, by })?;
-        let term =
-            self.members.iter().map(|member| member.log.term).max().unwrap_or_default().saturating_add(TERM_DISTANCE);
-        let (records, anchor) = founded_behind_term(members, slot, term);
+        let seen = self.members.iter().map(|member| member.log.generation).max().unwrap_or_default();
+        let generation = seen.saturating_add(GENERATION_DISTANCE);
         let boot = boot_of(*cluster, *me, members)?;
         let state = Staged::of_new_cluster(state, slot);
-        write_founder::<Raft>(plan, &Restoration { boot: &boot, state: &state, records: &records, anchor: &anchor })?;
+        (plan.protocol.ways().restore)(plan, &boot, members, &state, generation)?;
         Ok(Recovered {
             revision: bumped,
             revision_before,
             through,
-            tail_kept: through.0 - decided.0,
-            tail_dropped: chosen.log.last().0 - through.0,
+            tail_kept: through.0.saturating_sub(decided.0),
+            tail_dropped: self.end().0.saturating_sub(through.0),
             leases_ended,
-            term,
+            generation,
         })
     }
 }
@@ -371,13 +387,25 @@ fn end_leases(state: &mut Keyspace, slot: Slot) -> Result<u64, RecoverError> {
     Ok(leases.len() as u64)
 }
 
+/// Whether these two cannot both be true of one slot, which is decided if it is not behind `decided`.
+fn contradict(best: &StoredLog, other: &StoredLog, slot: Slot, decided: Slot) -> bool {
+    let origins = (best.origin_at(slot), other.origin_at(slot));
+    let are_of_one_origin = matches!(origins, (Some(one), Some(two)) if one == two);
+    let are_of_two = matches!(origins, (Some(one), Some(two)) if one != two);
+    let are_different = |one: &StoredEntry, two: &StoredEntry| match other.stateless {
+        Some(_) => one.without_commands().decision != two.decision,
+        None => one.decision != two.decision || one.brings != two.brings,
+    };
+    let are_different_here =
+        matches!((best.entry(slot), other.entry(slot)), (Some(one), Some(two)) if are_different(one, two));
+    let is_decided = slot <= decided;
+    // A value that is decided is proposed again in later ballots; elsewhere a decided entry has one origin for ever.
+    (is_decided && are_of_two && !best.slots_stand_alone) || ((is_decided || are_of_one_origin) && are_different_here)
+}
+
 fn ids(member: &DeadMember) -> Result<(ClusterId, NodeId), RecoverError> {
     match &member.survey.identity {
         Some(identity) => Ok((identity.cluster, identity.node)),
         None => Err(RecoverError::Damaged { survivor: member.label(), why: "nothing says whose it is".to_owned() }),
     }
-}
-
-fn end(member: &DeadMember) -> (u64, Slot) {
-    (member.log.last_term(), member.log.last())
 }

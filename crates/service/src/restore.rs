@@ -13,6 +13,9 @@ use quorate_types::{ClusterId, DiskId, Membership, NodeId, Slot};
 use std::num::NonZeroU64;
 use thiserror::Error;
 
+/// Of a cluster that begins with a state of whose log nothing is known.
+const FIRST_GENERATION: u64 = 1;
+
 /// Why a snapshot is not restored.
 #[derive(Debug, Error)]
 pub enum RestoreError {
@@ -76,7 +79,7 @@ impl SnapshotFile {
         let applied = header.applied.max(Slot(1));
         let state = Staged::of_new_cluster(state, applied);
         let boot = boot_of(*cluster, *me, members)?;
-        (plan.protocol.ways().restore)(plan, &boot, members, &state)?;
+        (plan.protocol.ways().restore)(plan, &boot, members, &state, FIRST_GENERATION)?;
         Ok(revision)
     }
 }

@@ -1,12 +1,11 @@
-//! What a member asks of a protocol beyond the seam: its settings out of the plan's, and how a log begins behind a state.
+//! What a member asks of a protocol beyond the seam: its settings out of the plan's.
 
 use crate::plan::Plan;
-use quorate_multi_paxos::{Ballots, Config as MultiPaxosConfig, MultiPaxos};
-use quorate_protocol::{Recordable, Replica};
+use quorate_multi_paxos::{Config as MultiPaxosConfig, MultiPaxos};
+use quorate_protocol::{Inspectable, Recordable, Replica};
 use quorate_raft::{Config as RaftConfig, Raft};
-use quorate_types::{Membership, Slot};
 use quorate_viewstamped::{Config as ViewstampedConfig, Viewstamped};
-use quorate_zab::{Broadcast, Config as ZabConfig, Zab};
+use quorate_zab::{Config as ZabConfig, Zab};
 use thiserror::Error;
 
 /// Something is wanted of a protocol that it cannot do.
@@ -19,19 +18,15 @@ pub struct Unsupported {
     pub cannot: &'static str,
 }
 
-/// A protocol that the store can be served over.
-pub(crate) trait Served:
-    Recordable + Replica<Message: Send, Record: Send, Anchor: Send, Timer: Send> + Send
+/// A protocol that the store can be served over, recorded, and looked at when it stopped.
+pub trait Served:
+    Recordable + Inspectable + Replica<Message: Send, Record: Send, Anchor: Send, Timer: Send> + Send
 {
     /// The protocol's settings, out of the member's.
     ///
     /// # Errors
     /// When something is wanted that the protocol does not do: nothing that was set is left aside in silence.
     fn settings(plan: &Plan) -> Result<Self::Config, Unsupported>;
-
-    /// What the journal of a founding member holds before its first start in a cluster that begins with a state it was given:
-    /// everything up to and with `slot`, which is not 0, is decided, and the log begins behind it.
-    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor);
 }
 
 impl Served for Raft {
@@ -50,10 +45,6 @@ impl Served for Raft {
             ..defaults
         })
     }
-
-    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
-        quorate_raft::founded_behind(members, slot)
-    }
 }
 
 impl Served for MultiPaxos {
@@ -69,10 +60,6 @@ impl Served for MultiPaxos {
             undecided_bytes: plan.uncommitted_bytes_max.unwrap_or(defaults.undecided_bytes),
             ..defaults
         })
-    }
-
-    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
-        quorate_succession::founded_behind::<Ballots>(members, slot, FIRST_CONFIGURATION)
     }
 }
 
@@ -92,10 +79,6 @@ impl Served for Viewstamped {
                 .unwrap_or(defaults.undecided_bytes.max(plan.max_batch_bytes as u64)),
             ..defaults
         })
-    }
-
-    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
-        quorate_viewstamped::founded_behind(members, slot)
     }
 }
 
@@ -122,14 +105,7 @@ impl Served for Zab {
             ..defaults
         })
     }
-
-    fn founded_behind(members: &Membership, slot: Slot) -> (Vec<Self::Record>, Self::Anchor) {
-        quorate_succession::founded_behind::<Broadcast>(members, slot, FIRST_CONFIGURATION)
-    }
 }
-
-/// Of a cluster that begins with a state whose configurations are not known.
-const FIRST_CONFIGURATION: u64 = 1;
 
 fn refuse_what_only_raft_does<R: Replica>(plan: &Plan) -> Result<(), Unsupported> {
     let wanted = [

@@ -1,8 +1,7 @@
 //! What a protocol of fixed members must offer so that its members can change by stop-sign.
 
-use quorate_protocol::{Decision, OpenError, Outbox, Refusal, Replica, SnapshotId};
+use quorate_protocol::{LogChange, OpenError, Outbox, Refusal, Replica, SnapshotId, StoredLog};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
-use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -36,12 +35,15 @@ pub trait Heir: Replica<Config: Eq + Hash> {
     /// [`Replica::open`] says.
     fn opening(anchor: &Self::Anchor, snapshot: Option<SnapshotId>) -> Vec<Self::Record>;
 
-    /// What the log in these records says, slot by slot. Asked of a configuration that is closed, and of slots that were decided
-    /// here: what the log says of these is what was decided.
+    /// What the log in these records says; its configurations are not asked for, and origins need not name theirs. Asked of closed
+    /// configurations too, the front of whose records may be gone: what such a log says of slots that were decided is what was decided.
     ///
     /// # Errors
     /// When the records contradict each other.
-    fn history(records: Vec<(Ticket, Self::Record)>) -> Result<BTreeMap<Slot, Decision>, OpenError>;
+    fn stored_log(records: Vec<(Ticket, Self::Record)>) -> Result<StoredLog, OpenError>;
+
+    /// What this record changes in the log, if anything.
+    fn log_change(record: &Self::Record) -> Option<LogChange>;
 
     /// What a state with everything up to `through` applied describes. `None` where that is not known here: it is not decided,
     /// lies before this configuration, or the log no longer says.

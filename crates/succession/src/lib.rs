@@ -38,7 +38,7 @@
 //! | [`Record::Within`] | when the replica inside asks, under the same ticket |
 //!
 //! The records of a closed configuration stay until the replica inside compacts behind the stop-sign: after a crash whatever of them the
-//! store has not applied is decided again from there ([`Heir::history`]).
+//! store has not applied is decided again from there ([`Heir::stored_log`]).
 //!
 //! # Invariants
 //! 1. `OneConfiguration`: a replica runs inside exactly where this node is a member of the newest configuration it knows.
@@ -58,6 +58,7 @@
 //! | `snapshot.rs` | views for those who missed a configuration; jumping with one that arrived |
 //! | `membership.rs` | wishes judged, learners promoted, whom to reach |
 //! | `recovery.rs`, `restored.rs` | opening from records; those of a cluster that begins with a state it was given |
+//! | `stored_log.rs` | a stopped replica's records, as a log to look at |
 //! | `message.rs`, `record.rs`, `rules.rs` | what goes over the wire, onto disk, into the trace |
 //! | `picture.rs` | the whole replica as bytes, for recordings |
 
@@ -74,9 +75,9 @@ mod replica;
 mod restored;
 pub mod rules;
 mod snapshot;
+mod stored_log;
 
 pub use heir::Heir;
 pub use message::{Body, Message};
 pub use record::{Anchor, Record, Way};
 pub use replica::Succession;
-pub use restored::founded_behind;

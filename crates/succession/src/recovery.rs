@@ -12,14 +12,14 @@ use quorate_types::{Slot, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one configuration left behind.
-struct Chapter<P: Heir> {
-    configuration: u64,
+pub(crate) struct Chapter<P: Heir> {
+    pub(crate) configuration: u64,
     /// How it begins. The front of a chapter may be dropped, if a compaction repeats this behind it.
-    beginning: Option<(Anchor<P>, Way)>,
-    records: Vec<(Ticket, P::Record)>,
+    pub(crate) beginning: Option<(Anchor<P>, Way)>,
+    pub(crate) records: Vec<(Ticket, P::Record)>,
 }
 
-fn inconsistent<T>(why: String) -> Result<T, OpenError> {
+pub(crate) fn inconsistent<T>(why: String) -> Result<T, OpenError> {
     Err(OpenError::Inconsistent { why })
 }
 
@@ -78,7 +78,7 @@ fn closed<P: Heir>(setup: &Setup, config: &P::Config, applied: Slot) -> Successi
     }
 }
 
-fn chapters<P: Heir>(records: Vec<(Ticket, Record<P>)>) -> Result<Vec<Chapter<P>>, OpenError> {
+pub(crate) fn chapters<P: Heir>(records: Vec<(Ticket, Record<P>)>) -> Result<Vec<Chapter<P>>, OpenError> {
     let mut chapters: Vec<Chapter<P>> = Vec::new();
     for (ticket, record) in records {
         let configuration = match &record {
@@ -106,6 +106,13 @@ fn chapters<P: Heir>(records: Vec<(Ticket, Record<P>)>) -> Result<Vec<Chapter<P>
     Ok(chapters)
 }
 
+/// Leaves out the chapters that a snapshot made void.
+pub(crate) fn not_void<P: Heir>(mut chapters: Vec<Chapter<P>>) -> Vec<Chapter<P>> {
+    let by_snapshot = |chapter: &Chapter<P>| matches!(chapter.beginning, Some((_, Way::Snapshot(_))));
+    let void = chapters.iter().rposition(by_snapshot).unwrap_or(0);
+    chapters.split_off(void)
+}
+
 impl<P: Heir> Succession<P> {
     /// Goes on where the records end.
     fn resume(
@@ -124,7 +131,7 @@ impl<P: Heir> Succession<P> {
         }
         let begins = P::anchored(&anchor.prefix);
         if way == Way::Decided && self.decided < begins {
-            self.decide_history(chapters, begins, out)?;
+            self.decide_history(not_void(chapters), begins, out)?;
         }
         let is_member = P::members(&anchor.prefix).contains(self.me());
         self.present = Some(anchor);
@@ -148,26 +155,24 @@ impl<P: Heir> Succession<P> {
         through: Slot,
         out: &mut Outbox<Self>,
     ) -> Result<(), OpenError> {
-        let void_before =
-            chapters.iter().rposition(|chapter| matches!(chapter.beginning, Some((_, Way::Snapshot(_))))).unwrap_or(0);
-        let mut chapters = chapters.into_iter().skip(void_before).peekable();
+        let mut chapters = chapters.into_iter().peekable();
         while let Some(chapter) = chapters.next() {
             let next = chapters.peek().and_then(|next| next.beginning.as_ref());
             let end = next.map_or(through, |(anchor, _)| P::anchored(&anchor.prefix));
             if end <= self.decided {
                 continue;
             }
-            let mut log = P::history(chapter.records)?;
+            let mut log = P::stored_log(chapter.records)?.entries;
             while self.decided < end {
                 let slot = self.decided.next();
-                let Some(decision) = log.remove(&slot) else {
+                let Some(entry) = log.remove(&slot) else {
                     return inconsistent(format!(
                         "the store has applied everything up to slot {}, and slot {slot} is nowhere: configuration {} \
                          should have it",
                         self.applied, chapter.configuration
                     ));
                 };
-                out.decide(slot, decision);
+                out.decide(slot, entry.decision);
                 self.decided = slot;
             }
         }

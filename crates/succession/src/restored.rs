@@ -12,8 +12,11 @@ use quorate_types::{Membership, Slot};
 ///
 /// A log that began at slot 1 would be sent to a member that joins later, which does not have the state: so the state stands
 /// behind an anchor like any other, and whoever lacks it gets a snapshot. Neither `slot` nor `configuration` may be 0.
-#[must_use]
-pub fn founded_behind<P: Heir>(members: &Membership, slot: Slot, configuration: u64) -> (Vec<Record<P>>, Anchor<P>) {
+pub(crate) fn founded_behind<P: Heir>(
+    members: &Membership,
+    slot: Slot,
+    configuration: u64,
+) -> (Vec<Record<P>>, Anchor<P>) {
     let anchor = Anchor { configuration, prefix: P::founding(members, slot) };
     let mut records = vec![Record::Configuration { anchor: anchor.clone(), way: Way::Decided }];
     records.extend(within(configuration, P::opening(&anchor.prefix, None)));

@@ -89,6 +89,7 @@
 //! | `read.rs` | linearizable reads |
 //! | `deciding.rs`, `snapshot.rs` | decided, applied, compacted; snapshots |
 //! | `durability.rs`, `recovery.rs` | what waits for the disk; opening |
+//! | `stored_log.rs`, `restored.rs` | a stopped replica's records, as a log to look at; those of a cluster that begins with a state |
 //! | `log.rs`, `entry.rs`, `view.rs` | the log, its entries, views and configurations |
 //! | `message.rs`, `record.rs`, `config.rs` | what goes over the wire, onto disk, and into the settings |
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
@@ -117,6 +118,7 @@ pub mod rules;
 mod snapshot;
 mod state_transfer;
 mod status;
+mod stored_log;
 #[cfg(test)]
 mod twin;
 mod view;
@@ -128,5 +130,4 @@ pub use log::Log;
 pub use message::Message;
 pub use record::{Anchor, Record};
 pub use replica::{Timer, Viewstamped};
-pub use restored::founded_behind;
 pub use view::{Configuration, View};

@@ -21,13 +21,13 @@ use std::collections::BTreeMap;
 
 /// What the records tell so far.
 #[derive(Default)]
-struct Replay {
+pub(crate) struct Replay {
     founded: Option<Membership>,
-    view: View,
-    last_normal: View,
+    pub(crate) view: View,
+    pub(crate) last_normal: View,
     anchor: Option<Anchor>,
     /// The anchor came with this snapshot.
-    snapshot: Option<SnapshotId>,
+    pub(crate) snapshot: Option<SnapshotId>,
     /// Entries without gaps, the first of them in `first`.
     entries: Vec<Entry>,
     first: Slot,
@@ -72,7 +72,7 @@ pub(crate) fn open(
 }
 
 impl Replay {
-    fn take(&mut self, ticket: Ticket, record: Record) -> Result<(), OpenError> {
+    pub(crate) fn take(&mut self, ticket: Ticket, record: Record) -> Result<(), OpenError> {
         match record {
             Record::Founded { membership } => self.found(membership),
             Record::Changing { view } => {
@@ -198,7 +198,8 @@ impl Replay {
         Ok(())
     }
 
-    fn finish(mut self, setup: &Setup, config: &Config, applied: Slot) -> Result<Viewstamped, OpenError> {
+    /// The log that the records tell of.
+    pub(crate) fn take_log(&mut self) -> Result<Log, OpenError> {
         let founding = self.founded.take().map(|members| Configuration { epoch: 1, members }).unwrap_or_default();
         let base = self.anchor.take().unwrap_or(Anchor { slot: Slot::ZERO, configuration: founding });
         if !self.entries.is_empty() && self.first > base.slot.next() {
@@ -206,11 +207,25 @@ impl Replay {
             return inconsistent(format!("the log begins at slot {first} and nothing stands for what is before"));
         }
         let mut log = Log::behind(base.slot, base.configuration);
-        for entry in self.entries {
+        for entry in std::mem::take(&mut self.entries) {
             log.push(entry);
         }
-        let installing = self.snapshot.filter(|_| applied < base.slot);
-        if applied < base.slot && installing.is_none() {
+        Ok(log)
+    }
+
+    /// Who takes part in the epoch that the records end in.
+    pub(crate) fn configuration_in<'log>(&self, log: &'log Log) -> Result<&'log Configuration, OpenError> {
+        match log.configuration_of(self.view.epoch) {
+            Some(configuration) => Ok(configuration),
+            None => inconsistent(format!("nothing says who takes part in epoch {}", self.view.epoch)),
+        }
+    }
+
+    fn finish(mut self, setup: &Setup, config: &Config, applied: Slot) -> Result<Viewstamped, OpenError> {
+        let log = self.take_log()?;
+        let base = log.base();
+        let installing = self.snapshot.filter(|_| applied < base);
+        if applied < base && installing.is_none() {
             return inconsistent(format!(
                 "the store has applied everything up to slot {applied}, and the log begins only at slot {}: what is \
                  between is lost here",
@@ -221,13 +236,11 @@ impl Replay {
             let last = log.last();
             return inconsistent(format!("the store has applied slot {applied}, and the log ends at slot {last}"));
         }
-        let Some(configuration) = log.configuration_of(self.view.epoch).cloned() else {
-            return inconsistent(format!("nothing says who takes part in epoch {}", self.view.epoch));
-        };
+        let configuration = self.configuration_in(&log)?.clone();
         let disk = DiskMarks::at_rest(log.last(), self.landmarks);
         // Whoever is in an epoch knew committed what ended the one before.
-        let commit = applied.max(base.slot).max(log.beginning_of(self.view.epoch).unwrap_or_default());
-        let undecided_bytes = log.bytes_behind(applied.max(base.slot));
+        let commit = applied.max(base).max(log.beginning_of(self.view.epoch).unwrap_or_default());
+        let undecided_bytes = log.bytes_behind(applied.max(base));
         Ok(Viewstamped {
             me: setup.me,
             config: config.clone(),
@@ -242,7 +255,7 @@ impl Replay {
             applied,
             applied_durable: applied,
             undecided_bytes,
-            everyone_has: base.slot,
+            everyone_has: base,
             installing,
             transfers: BTreeMap::new(),
             asked_reads: AskedReads::default(),

@@ -6,10 +6,9 @@ use crate::message::Message;
 use crate::record::{Anchor, Record};
 use crate::replica::{Broadcast, Position, Timer};
 use crate::zxid::{Payload, Zxid};
-use quorate_protocol::{Decision, LedReads, OpenError, Outbox, Refusal, SnapshotId};
+use quorate_protocol::{LedReads, LogChange, OpenError, Outbox, Refusal, SnapshotId, StoredLog};
 use quorate_succession::Heir;
 use quorate_types::{Membership, NodeId, Slot, Ticket};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Heir for Broadcast {
@@ -31,8 +30,21 @@ impl Heir for Broadcast {
         }]
     }
 
-    fn history(records: Vec<(Ticket, Record)>) -> Result<BTreeMap<Slot, Decision>, OpenError> {
-        crate::recovery::history(records)
+    fn stored_log(records: Vec<(Ticket, Record)>) -> Result<StoredLog, OpenError> {
+        crate::recovery::stored_log(records)
+    }
+
+    fn log_change(record: &Record) -> Option<LogChange> {
+        match record {
+            Record::Txns { first, txns } => {
+                let decisions = txns.iter().map(|txn| txn.payload.decision()).collect();
+                Some(LogChange { first: *first, decisions, ends_log: false })
+            }
+            Record::Truncated { after } => {
+                Some(LogChange { first: after.next(), decisions: Vec::new(), ends_log: true })
+            }
+            Record::AcceptedEpoch(_) | Record::CurrentEpoch(_) | Record::Anchor(_) | Record::Snapshot { .. } => None,
+        }
     }
 
     fn anchor_at(&self, through: Slot) -> Option<Anchor> {

@@ -5,8 +5,10 @@ use crate::election::Election;
 use crate::log::Log;
 use crate::record::{Anchor, Record};
 use crate::replica::{Broadcast, Position};
-use crate::zxid::{Mark, Txn};
-use quorate_protocol::{AskedReads, Decision, Durable, OpenError, Outbox, Pending, Setup, SnapshotId};
+use crate::zxid::{Mark, Txn, Zxid};
+use quorate_protocol::{
+    AskedReads, Durable, OpenError, Origin, Outbox, Pending, Setup, SnapshotId, StoredEntry, StoredLog,
+};
 use quorate_types::{Slot, Ticket};
 use std::collections::BTreeMap;
 
@@ -93,13 +95,44 @@ pub(crate) fn open(
     Ok(broadcast)
 }
 
-/// What a closed configuration's history says, slot by slot.
+/// What a history says, slot by slot. The one of the latest epoch that was taken, and of these the longest, has everything committed
+/// that any has: by the rule that elects leaders.
 ///
 /// # Errors
 /// When the records contradict each other.
-pub(crate) fn history(records: Vec<(Ticket, Record)>) -> Result<BTreeMap<Slot, Decision>, OpenError> {
+pub(crate) fn stored_log(records: Vec<(Ticket, Record)>) -> Result<StoredLog, OpenError> {
     let replay = Replay::of(records)?;
-    Ok(replay.txns.into_iter().map(|(slot, (txn, _))| (slot, txn.payload.decision())).collect())
+    // The front of a closed configuration's history may be gone, and what stands for it with it.
+    let before_first = replay.txns.first_key_value().map_or(Slot::ZERO, |(first, _)| first.previous());
+    let base = replay.anchor.as_ref().map_or(Mark { slot: before_first, ..Mark::default() }, Anchor::mark);
+    let last = replay.txns.last_key_value().map_or(base.zxid, |(_, (txn, _))| txn.zxid);
+    let entries: BTreeMap<Slot, StoredEntry> =
+        replay.txns.iter().map(|(slot, (txn, _))| (*slot, stored(txn))).collect();
+    let end = entries.last_key_value().map_or(base.slot, |(slot, _)| *slot);
+    if replay.anchor.is_some() {
+        replay.log(base)?;
+    }
+    let (accepted, current) = (replay.accepted_epoch, replay.current_epoch);
+    Ok(StoredLog {
+        standing: vec![("accepted epoch", accepted.to_string()), ("current epoch", current.to_string())],
+        rank: vec![u64::from(current), last.number()],
+        end: format!("has the history of epoch {current}, which ends with zxid {last} at slot {end}"),
+        base: base.slot,
+        base_origin: (base.zxid > Zxid::ZERO).then(|| origin(base.zxid)),
+        snapshot: replay.snapshot,
+        entries,
+        decided: base.slot,
+        ..StoredLog::default()
+    })
+}
+
+fn origin(zxid: Zxid) -> Origin {
+    let numbers = (u64::from(zxid.epoch), u64::from(zxid.counter));
+    Origin { configuration: 0, numbers, words: format!("zxid {zxid}") }
+}
+
+fn stored(txn: &Txn) -> StoredEntry {
+    StoredEntry { origin: Some(origin(txn.zxid)), decision: txn.payload.decision(), brings: None }
 }
 
 impl Replay {

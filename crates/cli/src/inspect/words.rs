@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_keyspace::{Operation, Request};
 use quorate_machine::{ClientCommand, decode_batch};
-use quorate_raft::{Configuration, Entry, Payload};
+use quorate_protocol::{Decision, StoredConfiguration, StoredEntry, StoredLog};
 use quorate_types::{MemberRole, Membership, Slot};
 use quorate_wire::decode_exact;
 use std::time::SystemTime;
@@ -12,17 +12,28 @@ use std::time::SystemTime;
 const SHOWN_BYTES: usize = 60;
 
 /// One entry on one line.
-pub fn entry_line(slot: Slot, entry: &Entry, is_decided: bool) -> String {
+pub fn entry_line(slot: Slot, entry: &StoredEntry, is_decided: bool) -> String {
     let known = if is_decided { "decided" } else { "unknown" };
-    format!("slot {slot}, term {}, {known}: {}", entry.term, payload(&entry.payload))
+    let origin = entry.origin.as_ref().map_or_else(String::new, |origin| format!("{origin}, "));
+    format!("slot {slot}, {origin}{known}: {}", payload(entry))
+}
+
+/// What a log has promised and what it is, on one line.
+pub fn standing(log: &StoredLog) -> String {
+    let words = log.standing.iter().map(|(name, value)| format!("{name} {value}"));
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// What an entry says.
-pub fn payload(payload: &Payload) -> String {
-    match payload {
-        Payload::NoOp => "a leader's first entry, without commands".to_owned(),
-        Payload::Members(found) => format!("members: {}", configuration(found)),
-        Payload::Command(batch) => match decode_batch(batch.clone()) {
+pub fn payload(entry: &StoredEntry) -> String {
+    match (&entry.brings, &entry.decision) {
+        (Some(brought), _) if brought.number > 0 => {
+            format!("the end of configuration {}; next: {}", brought.number.saturating_sub(1), configuration(brought))
+        }
+        (Some(brought), _) => format!("members: {}", configuration(brought)),
+        (None, Decision::Members(found)) => format!("members: {}", members(found)),
+        (None, Decision::Nothing) => "nothing: the protocol's own entry, without commands".to_owned(),
+        (None, Decision::Commands(batch)) => match decode_batch(batch.clone()) {
             Ok(commands) => {
                 commands.iter().map(|command| command_words(&command.payload)).collect::<Vec<_>>().join("; ")
             }
@@ -106,7 +117,7 @@ pub fn behind_prefix(prefix: &[u8]) -> Vec<u8> {
 }
 
 /// The members, and while they change the old ones too.
-pub fn configuration(found: &Configuration) -> String {
+pub fn configuration(found: &StoredConfiguration) -> String {
     match &found.outgoing {
         Some(outgoing) => format!("joint: from {} to {}", members(outgoing), members(&found.members)),
         None => members(&found.members),
@@ -167,7 +178,8 @@ mod tests {
 
     #[test]
     fn damage_in_a_batch_is_told_and_no_panic() {
-        assert!(payload(&Payload::Command(Bytes::from_static(b"\xff\xff"))).contains("no batch"));
+        let decision = Decision::Commands(Bytes::from_static(b"\xff\xff"));
+        assert!(payload(&StoredEntry { origin: None, decision, brings: None }).contains("no batch"));
         assert_eq!(text(b"a\x00"), "a\\x00");
         assert!(text(&[b'x'; 100]).ends_with("... (100 bytes)"));
     }

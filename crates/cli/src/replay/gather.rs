@@ -1,13 +1,14 @@
 //! From the scenes of one life to what an incident wants to know.
 
 use super::Telling;
-use quorate_narrator::incident::{Clients, Incident, LifeSpan};
+use quorate_narrator::incident::{Clients, Incident, LifeSpan, LoggedEntry, Word};
 use quorate_narrator::{Happening, What};
-use quorate_protocol::{Input, Output, Recordable, Replica, Role, Status};
-use quorate_raft::{Raft, Record, Timer};
+use quorate_protocol::{Decision, Input, LogChange, Output, Role, Status};
 use quorate_recorder::{Doing, Fact, Life, Moment, RecordedLane, Scene, SceneKind, SegmentEnd};
+use quorate_service::Served;
 use quorate_types::{NodeId, Slot, Time};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// A timer that fires later than this after its last moment was late.
@@ -16,7 +17,7 @@ const LATE: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_millis(1600);
 
 /// What must be remembered from scene to scene.
-pub struct Gather {
+pub struct Gather<R: Served> {
     node: NodeId,
     incarnation: u64,
     program: String,
@@ -32,7 +33,7 @@ pub struct Gather {
     lead: Option<(u64, Option<NodeId>, bool)>,
     members: Vec<NodeId>,
     /// The last moment of each timer that runs, on the node's clock.
-    timers: BTreeMap<Timer, Time>,
+    timers: BTreeMap<R::Timer, Time>,
     /// The latest scene, on both clocks.
     latest: Option<(Time, Time)>,
     /// When the latest scene at another moment was, by the wall clock.
@@ -40,9 +41,9 @@ pub struct Gather {
     flights: u64,
 }
 
-impl Gather {
+impl<R: Served> Gather<R> {
     /// Nothing yet.
-    pub fn new(life: &Life, detail: Telling) -> Gather {
+    pub fn new(life: &Life, detail: Telling) -> Gather<R> {
         let header = life.header();
         let begin = Time(header.clock.wall_ns);
         Gather {
@@ -103,7 +104,7 @@ impl Gather {
         });
     }
 
-    fn timer(&mut self, incident: &mut Incident, at: Time, wall: Time, timer: Timer) {
+    fn timer(&mut self, incident: &mut Incident, at: Time, wall: Time, timer: R::Timer) {
         let Some(latest) = self.timers.remove(&timer) else { return };
         if at.since(latest) > LATE {
             incident.stood_still(self.node, self.quiet_since, wall);
@@ -132,7 +133,7 @@ fn tell(incident: &mut Incident, at: Time, node: NodeId, what: What) {
 }
 
 /// Takes in one scene.
-pub fn gather(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft>) {
+pub fn gather<R: Served>(state: &mut Gather<R>, incident: &mut Incident, scene: &Scene<'_, R>) {
     let (node, wall) = (state.node, scene.wall);
     let begins_anew = matches!(
         scene.kind,
@@ -193,10 +194,10 @@ pub fn gather(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raf
     }
 }
 
-fn of_moment(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft>, moment: &Moment<Raft>) {
+fn of_moment<R: Served>(state: &mut Gather<R>, incident: &mut Incident, scene: &Scene<'_, R>, moment: &Moment<R>) {
     let (node, wall) = (state.node, scene.wall);
     for event in &moment.events {
-        let is_routine = state.detail == Telling::Outline && Raft::is_routine(event);
+        let is_routine = state.detail == Telling::Outline && R::is_routine(event);
         let happening = Happening { at: wall, node: Some(node), what: What::Guard(event.clone()) };
         incident.happened(&happening, is_routine);
     }
@@ -212,7 +213,7 @@ fn of_moment(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft
     if state.detail == Telling::Everything {
         for (to, message) in &moment.left {
             state.flights += 1;
-            let (kind, flight) = (Raft::kind(message), state.flights);
+            let (kind, flight) = (R::kind(message), state.flights);
             tell(incident, wall, node, What::MessageSent { to: *to, kind, flight, bytes: 0 });
         }
     }
@@ -222,21 +223,21 @@ fn of_moment(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft
     }
 }
 
-fn of_input(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft>, input: &Input<Raft>) {
+fn of_input<R: Served>(state: &mut Gather<R>, incident: &mut Incident, scene: &Scene<'_, R>, input: &Input<R>) {
     let (node, wall) = (state.node, scene.wall);
     match input {
         Input::Receive { from, message } => {
             incident.heard(node, *from, wall);
             if state.detail == Telling::Everything {
                 state.flights += 1;
-                let (kind, flight) = (Raft::kind(message), state.flights);
+                let (kind, flight) = (R::kind(message), state.flights);
                 tell(incident, wall, node, What::MessageDelivered { from: *from, kind, flight });
             }
         }
         Input::Expired(timer) => {
             state.timer(incident, scene.at, wall, *timer);
             if state.detail == Telling::Everything {
-                let name = Raft::TIMERS.iter().find(|(_, known)| known == timer).map_or("unknown", |(name, _)| name);
+                let name = R::TIMERS.iter().find(|(_, known)| known == timer).map_or("unknown", |(name, _)| name);
                 tell(incident, wall, node, What::TimerFired { timer: name });
             }
         }
@@ -248,21 +249,12 @@ fn of_input(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft>
     }
 }
 
-fn of_output(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft>, output: &Output<Raft>) {
+fn of_output<R: Served>(state: &mut Gather<R>, incident: &mut Incident, scene: &Scene<'_, R>, output: &Output<R>) {
     let (node, wall) = (state.node, scene.wall);
     match output {
         Output::Persist { records, .. } => {
-            for record in records {
-                match record {
-                    Record::Append { first, entries } => {
-                        incident.appended(node, wall, *first, entries.iter().map(|entry| entry.term));
-                    }
-                    Record::Truncate { from } => {
-                        let status = scene.node.replica().status();
-                        incident.cut_back(node, wall, *from, status.leader, status.era);
-                    }
-                    _ => {}
-                }
+            for change in records.iter().filter_map(R::log_change) {
+                of_change(incident, scene, change);
             }
         }
         Output::SetTimer { timer, at_most, .. } => {
@@ -287,7 +279,29 @@ fn of_output(state: &mut Gather, incident: &mut Incident, scene: &Scene<'_, Raft
     }
 }
 
-fn of_fact(state: &mut Gather, incident: &mut Incident, wall: Time, fact: &Fact) {
+fn of_change<R: Served>(incident: &mut Incident, scene: &Scene<'_, R>, change: LogChange) {
+    let (replica, node, wall) = (scene.node.replica(), scene.node.setup().me, scene.wall);
+    let status = replica.status();
+    let by = Word { by: status.leader, era: status.era };
+    let LogChange { first, decisions, ends_log } = change;
+    let behind = Slot(first.0 + decisions.len() as u64);
+    let entries = (first.0..)
+        .map(Slot)
+        .zip(&decisions)
+        .map(|(slot, decision)| LoggedEntry { era: replica.era_at(slot), fingerprint: fingerprint(decision) });
+    incident.appended(node, wall, first, entries, by);
+    if ends_log {
+        incident.cut_back(node, wall, behind, by);
+    }
+}
+
+fn fingerprint(decision: &Decision) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    decision.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn of_fact<R: Served>(state: &mut Gather<R>, incident: &mut Incident, wall: Time, fact: &Fact) {
     let node = state.node;
     let lane_name = |lane: RecordedLane| match lane {
         RecordedLane::Journal => "journal",

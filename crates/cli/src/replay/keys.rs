@@ -1,11 +1,12 @@
 //! Which slot wrote a key: only where values were recorded.
 
+use super::protocol_of;
 use bytes::Bytes;
 use quorate_keyspace::{Operation, Request};
 use quorate_machine::{ClientCommand, decode_batch};
-use quorate_protocol::{Decision, Output};
-use quorate_raft::Raft;
+use quorate_protocol::{Decision, LogChange, Output};
 use quorate_recorder::{BatchMark, Doing, Life, SceneKind};
+use quorate_service::{OnProtocol, Served};
 use quorate_types::{Slot, Time};
 use quorate_wire::decode_exact;
 use std::collections::BTreeSet;
@@ -13,47 +14,56 @@ use std::collections::BTreeSet;
 /// The last slot up to this time in whose batch a command may write the key, by any member's recording; or, if there is none, the
 /// first one later. A slot counts from the moment its batch was first seen: it need not be committed.
 pub fn slot_of(key: &[u8], lives: &[Life], until: Option<Time>) -> Option<Slot> {
-    let found: Vec<(Slot, Time)> = lives.iter().flat_map(|life| slots_in(key, life)).collect();
+    let slots = |life| protocol_of(life).map(|protocol| protocol.on(SlotsOf { key, life })).unwrap_or_default();
+    let found: Vec<(Slot, Time)> = lives.iter().flat_map(slots).collect();
     let by_then =
         found.iter().filter(|(_, seen)| until.is_none_or(|until| *seen <= until)).map(|(slot, _)| *slot).max();
     by_then.or_else(|| found.iter().map(|(slot, _)| *slot).min())
 }
 
-fn slots_in(key: &[u8], life: &Life) -> Vec<(Slot, Time)> {
-    let mut writing: BTreeSet<BatchMark> = BTreeSet::new();
-    let mut found = Vec::new();
-    // What is wrong with a recording is said when it is told.
-    let _ = life.replay::<Raft>(|scene| match &scene.kind {
-        SceneKind::Values(batches) => {
-            writing.extend(batches.iter().filter(|batch| writes(batch, key)).map(|batch| BatchMark::of(batch)));
-        }
-        SceneKind::Moment(moment) => {
-            let Doing::Said(outputs) = &moment.doing else { return };
-            let slots = outputs.iter().filter_map(|output| slot_said(output, &writing));
-            found.extend(slots.map(|slot| (slot, scene.wall)));
-        }
-        _ => {}
-    });
-    found
+/// The slots of one life that write a key, and when each was seen.
+struct SlotsOf<'a> {
+    key: &'a [u8],
+    life: &'a Life,
+}
+
+impl OnProtocol for SlotsOf<'_> {
+    type Output = Vec<(Slot, Time)>;
+
+    fn run<R: Served>(self) -> Vec<(Slot, Time)> {
+        let SlotsOf { key, life } = self;
+        let mut writing: BTreeSet<BatchMark> = BTreeSet::new();
+        let mut found = Vec::new();
+        // What is wrong with a recording is said when it is told.
+        let _ = life.replay::<R>(|scene| match &scene.kind {
+            SceneKind::Values(batches) => {
+                writing.extend(batches.iter().filter(|batch| writes(batch, key)).map(|batch| BatchMark::of(batch)));
+            }
+            SceneKind::Moment(moment) => {
+                let Doing::Said(outputs) = &moment.doing else { return };
+                let slots = outputs.iter().filter_map(|output| slot_said(output, &writing));
+                found.extend(slots.map(|slot| (slot, scene.wall)));
+            }
+            _ => {}
+        });
+        found
+    }
 }
 
 /// The last slot of such a batch that this output appends or decides.
-fn slot_said(output: &Output<Raft>, writing: &BTreeSet<BatchMark>) -> Option<Slot> {
-    let is_one = |stand_in: &Bytes| writing.contains(&BatchMark::of_stand_in(stand_in));
+fn slot_said<R: Served>(output: &Output<R>, writing: &BTreeSet<BatchMark>) -> Option<Slot> {
+    let is_one = |decision: &Decision| match decision {
+        Decision::Commands(stand_in) => writing.contains(&BatchMark::of_stand_in(stand_in)),
+        Decision::Members(_) | Decision::Nothing => false,
+    };
     match output {
-        Output::Decide { slot, decision: Decision::Commands(batch) } if is_one(batch) => Some(*slot),
+        Output::Decide { slot, decision } if is_one(decision) => Some(*slot),
         Output::Persist { records, .. } => {
-            let appended = records.iter().filter_map(|record| match record {
-                quorate_raft::Record::Append { first, entries } => Some((first, entries)),
-                _ => None,
-            });
-            let slots = appended.flat_map(|(first, entries)| {
-                (first.0..).map(Slot).zip(entries.iter()).filter_map(|(slot, entry)| match &entry.payload {
-                    quorate_raft::Payload::Command(batch) if is_one(batch) => Some(slot),
-                    _ => None,
-                })
-            });
-            slots.max()
+            let last = |change: LogChange| {
+                let place = change.decisions.iter().rposition(is_one)?;
+                Some(Slot(change.first.0 + place as u64))
+            };
+            records.iter().filter_map(R::log_change).filter_map(last).max()
         }
         _ => None,
     }

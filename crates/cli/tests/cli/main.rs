@@ -5,3 +5,4 @@ mod exit_codes;
 mod maelstrom;
 mod processes;
 mod recording;
+mod recovery;

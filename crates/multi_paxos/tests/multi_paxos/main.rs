@@ -8,3 +8,4 @@ mod leases;
 mod paper;
 mod picture;
 mod succession;
+mod survivors;

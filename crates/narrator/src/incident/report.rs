@@ -2,6 +2,7 @@
 
 use super::wall::{brief, date, time_of_day};
 use super::{Incident, LifeSpan, Stall, StallKind};
+use crate::sentence::era_words;
 use quorate_types::{NodeId, Slot, Time};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -123,7 +124,7 @@ impl Incident {
                 self.name_of(reign.node),
                 time_of_day(begin),
                 time_of_day(end),
-                reign.era,
+                era_words(reign.era),
                 brief(end.since(begin))
             );
             for (words, before) in [(&reign.began, ""), (&reign.ended, "until ")] {

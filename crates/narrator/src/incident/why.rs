@@ -2,7 +2,7 @@
 
 use super::wall::{brief, time_of_day};
 use super::{Incident, Present};
-use crate::sentence::sentence;
+use crate::sentence::{era_words, sentence};
 use quorate_protocol::{Event, Role, Status};
 use quorate_types::{NodeId, Slot, Time};
 
@@ -37,8 +37,8 @@ pub struct Answer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SlotMarks {
     seen: bool,
-    /// The era of the entry that the slot has now, if its appending is recorded.
-    era: Option<u64>,
+    /// The entry that the slot has now, if its appending is recorded.
+    entry: Option<LoggedEntry>,
     /// Entries that the slot had and lost again, in order.
     overwritten: Vec<Overwritten>,
     pub(crate) appended: Option<Reached>,
@@ -55,9 +55,25 @@ struct Overwritten {
     at: Time,
     /// The era it was proposed in, if its appending is recorded.
     era: Option<u64>,
-    /// On whose word, and in which era.
-    by: Option<NodeId>,
-    by_era: u64,
+    by: Word,
+}
+
+/// What somebody put into a slot of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoggedEntry {
+    /// The era it was made in, where the protocol keeps that.
+    pub era: Option<u64>,
+    /// Of what it says: another entry has another one.
+    pub fingerprint: u64,
+}
+
+/// On whose word a log was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Of whom, if somebody led.
+    pub by: Option<NodeId>,
+    /// In which era.
+    pub era: u64,
 }
 
 /// When a mark was first seen to have got there.
@@ -69,19 +85,22 @@ pub(crate) struct Reached {
 }
 
 impl SlotMarks {
-    /// The slot has an entry of this era now.
-    pub(crate) fn note_entry(&mut self, era: u64) {
-        self.era = Some(era);
+    /// The slot has this entry now. Slots may be filled anew without being cut: with the same, by a later leader, or with another.
+    pub(crate) fn note_entry(&mut self, at: Time, entry: LoggedEntry, by: Word) {
+        if self.entry.is_some_and(|known| known.fingerprint != entry.fingerprint) {
+            self.note_cut(at, by);
+        }
+        self.entry = Some(entry);
     }
 
     /// The log was cut back before the slot. One batch of inputs may cut it and fill it again, which its marks do not show.
-    pub(crate) fn note_cut(&mut self, at: Time, by: Option<NodeId>, by_era: u64) {
-        let had = self.appended.take().is_some() || self.era.is_some();
+    pub(crate) fn note_cut(&mut self, at: Time, by: Word) {
+        let had = self.appended.take().is_some() || self.entry.is_some();
         self.durable = None;
         if had && self.committed.is_none() {
-            self.overwritten.push(Overwritten { at, era: self.era, by, by_era });
+            self.overwritten.push(Overwritten { at, era: self.entry.and_then(|entry| entry.era), by });
         }
-        self.era = None;
+        self.entry = None;
     }
 
     pub(crate) fn note(&mut self, slot: Slot, at: Time, status: &Status) {
@@ -159,7 +178,8 @@ impl Incident {
         if status.last < slot {
             let short = format!(
                 "Nobody had proposed it: {name} led era {}, and its log ended at slot {}.",
-                status.era, status.last
+                era_words(status.era),
+                status.last
             );
             let mut because = self.of_others_logs(slot, status, asked);
             because.extend(self.quotes(leader, present, at));
@@ -191,7 +211,7 @@ impl Incident {
             .map_or(String::new(), |appended| format!(" had it in its log for {},", brief(at.since(appended.at))));
         let short = format!(
             "{name} led era {},{since} and knew slot {slot} durable at {held}: at {} of {voters} voters.",
-            status.era,
+            era_words(status.era),
             holders.len(),
         );
         (short, because)
@@ -257,7 +277,7 @@ impl Incident {
                 "Nobody led{}: {} had led era {} until {}, {} before.",
                 self.among_whom(),
                 self.name_of(reign.node),
-                reign.era,
+                era_words(reign.era),
                 time_of_day(reign.to),
                 brief(at.since(reign.to))
             ),
@@ -273,7 +293,7 @@ impl Incident {
                     because.push(format!(
                         "{name} was {} of era {}, its log ended at slot {}",
                         status.role.name(),
-                        status.era,
+                        era_words(status.era),
                         status.last
                     ));
                     because.extend(self.quotes(*node, present, at));
@@ -302,14 +322,15 @@ impl Incident {
     fn of_overwritten(&self, slot: Slot) -> Vec<String> {
         let lost = self.slot.iter().flat_map(|(node, marks)| marks.overwritten.iter().map(move |lost| (node, lost)));
         lost.map(|(node, lost)| {
-            let which = lost.era.map_or("An earlier entry".to_owned(), |era| format!("An entry of era {era}"));
-            let by = lost.by.map_or("a leader".to_owned(), |by| self.name_of(by));
+            let which =
+                lost.era.map_or("An earlier entry".to_owned(), |era| format!("An entry of era {}", era_words(era)));
+            let by = lost.by.by.map_or("a leader".to_owned(), |by| self.name_of(by));
             format!(
                 "{which} that {} had at slot {slot} was overwritten at {} by {by} of era {}: that write was not committed there, and what is \
                  said of the slot is not said of it",
                 self.name_of(*node),
                 time_of_day(lost.at),
-                lost.by_era
+                era_words(lost.by.era)
             )
         })
         .collect()
@@ -327,8 +348,8 @@ impl Incident {
                     "Slot {slot} is committed{}: {} was the first to know it, {}.",
                     self.slot
                         .get(node)
-                        .and_then(|marks| marks.era)
-                        .map_or(String::new(), |era| format!(" with an entry of era {era}")),
+                        .and_then(|marks| marks.entry?.era)
+                        .map_or(String::new(), |era| format!(" with an entry of era {}", era_words(era))),
                     self.name_of(*node),
                     when(reached)
                 )

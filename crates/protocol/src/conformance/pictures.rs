@@ -1,8 +1,8 @@
 //! A recording begins with the whole replica as bytes: in the middle of random runs, what is read back is what was written.
 
 use super::dice::Dice;
-use crate::Recordable;
 use crate::testbed::Testbed;
+use crate::{Recordable, Replica};
 use quorate_types::{Member, MemberRole, Membership, NodeId};
 use quorate_wire::{decode_exact, encode_to_bytes};
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ fn draw(dice: &mut Dice, nodes: u64) -> NodeId {
     NodeId(dice.next() % nodes + 1)
 }
 
-fn act<R: Recordable>(bed: &mut Testbed<R>, dice: &mut Dice, nodes: u64, step: u64) {
+pub(super) fn act<R: Replica>(bed: &mut Testbed<R>, dice: &mut Dice, nodes: u64, step: u64) {
     let id = draw(dice, nodes);
     let flights = bed.flights().len();
     match dice.below(100) {
@@ -71,7 +71,7 @@ fn act<R: Recordable>(bed: &mut Testbed<R>, dice: &mut Dice, nodes: u64, step: u
 }
 
 /// The newcomer comes, or goes.
-fn wish<R: Recordable>(bed: &mut Testbed<R>, dice: &mut Dice, id: NodeId, nodes: u64, step: u64) {
+fn wish<R: Replica>(bed: &mut Testbed<R>, dice: &mut Dice, id: NodeId, nodes: u64, step: u64) {
     let newcomer = Member { role: MemberRole::Joining, ..Member::voter(NodeId(nodes)) };
     let present = bed.replica(id).status().membership;
     let others = present.members().iter().filter(|member| member.id.0 != nodes).cloned();

@@ -69,6 +69,10 @@ impl<R: Replica> TestNode<R> {
     pub fn recovered(&self) -> Option<&R> {
         self.ghost.get()?.as_deref().ok()
     }
+    /// What its machine has applied and would have again after a crash.
+    pub fn applied_durable(&self) -> Slot {
+        self.applied_durable
+    }
     /// The snapshot whose installation is under way.
     pub fn installing(&self) -> Option<SnapshotId> {
         self.install.map(|install| install.id)

@@ -8,5 +8,6 @@ mod leases;
 mod liveness;
 mod paper;
 mod random;
+mod survivors;
 mod timed;
 mod wire;

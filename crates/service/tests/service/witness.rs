@@ -189,11 +189,11 @@ async fn with_one_voter_down_writes_go_on_and_the_witness_stores_none_of_them() 
     assert!(dead.state_through(dead.checkpointed()).unwrap_err().contains("stores no data"));
     drop(dead);
     let refused = Survivors::gather(directory, &[]).map(drop).unwrap_err();
-    assert!(matches!(&refused, RecoverError::Witness(_)), "{refused}");
+    assert!(matches!(&refused, RecoverError::Stateless { .. }), "{refused}");
     // The voter that stopped before is behind what the witness has seen: that must not be recovered from unawares.
     let lagging = Survivors::gather(cluster.local.data_directory(other), std::slice::from_ref(directory)).unwrap();
     let refused = lagging.judge().unwrap_err();
-    assert!(matches!(&refused, RecoverError::WitnessKnowsMore { .. }), "{refused}");
+    assert!(matches!(&refused, RecoverError::StatelessKnowsMore { .. }), "{refused}");
     drop(lagging);
     cluster.local.stop(leader).await;
     let whole = Survivors::gather(cluster.local.data_directory(leader), std::slice::from_ref(directory)).unwrap();

@@ -7,4 +7,5 @@ mod golden;
 mod one_is_gone;
 mod paper;
 mod picture;
+mod survivors;
 mod wire;

@@ -6,4 +6,5 @@ mod explore;
 mod golden;
 mod paper;
 mod picture;
+mod survivors;
 mod timed;

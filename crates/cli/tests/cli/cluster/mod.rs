@@ -23,6 +23,7 @@ struct Place {
 pub struct Cluster {
     directory: tempfile::TempDir,
     places: Vec<Place>,
+    protocol: &'static str,
     /// Whether every node records its run.
     records: bool,
 }
@@ -30,15 +31,11 @@ pub struct Cluster {
 impl Cluster {
     /// Started and led.
     pub async fn start(nodes: usize) -> Cluster {
-        Cluster::start_as(nodes, false).await
+        Cluster::start_as(nodes, "raft", false).await
     }
 
-    /// The same, with a flight recorder in every node.
-    pub async fn start_recorded(nodes: usize) -> Cluster {
-        Cluster::start_as(nodes, true).await
-    }
-
-    async fn start_as(nodes: usize, records: bool) -> Cluster {
+    /// The same over any protocol, and with a flight recorder in every node if wanted.
+    pub async fn start_as(nodes: usize, protocol: &'static str, records: bool) -> Cluster {
         let directory = tempfile::tempdir().expect("a scratch directory can be made");
         let ports = free_ports(nodes * 2);
         let places = (0..nodes)
@@ -49,7 +46,7 @@ impl Cluster {
                 process: None,
             })
             .collect();
-        let mut cluster = Cluster { directory, places, records };
+        let mut cluster = Cluster { directory, places, protocol, records };
         for index in 0..nodes {
             cluster.restart(index);
         }
@@ -79,7 +76,7 @@ impl Cluster {
             .args(["serve", "--name", &place.name, "--data-dir"])
             .arg(self.data_directory(index))
             .args(["--listen-client-urls", &url(place.client_port), "--listen-peer-urls", &url(place.peer_port)])
-            .args(["--initial-cluster", &members.join(","), "--log-level", "warn"])
+            .args(["--initial-cluster", &members.join(","), "--log-level", "warn", "--protocol", self.protocol])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -230,7 +227,11 @@ pub fn used_bytes(file: &Path) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-fn free_ports(count: usize) -> Vec<u16> {
+/// All that a store can be served over.
+pub const PROTOCOLS: [&str; 4] = ["raft", "multi-paxos", "viewstamped", "zab"];
+
+/// Ports that nobody listened on a moment ago.
+pub fn free_ports(count: usize) -> Vec<u16> {
     let listeners: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
     listeners.iter().map(|listener| listener.local_addr().expect("a bound listener has an address").port()).collect()

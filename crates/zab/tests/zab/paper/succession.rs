@@ -1,10 +1,10 @@
 //! Members change by stop-sign.
 
 use crate::cluster::*;
-use quorate_protocol::{Durable, Outbox, Refusal, Replica, Setup, Start};
-use quorate_succession::Heir;
+use quorate_protocol::{Decision, Durable, Inspectable, Outbox, Refusal, Replica, Setup, Start, Stateless, StoredLog};
+use quorate_succession::{Anchor, Heir, Record, Way};
 use quorate_types::{ClusterId, DiskId, Incarnation, Member, MemberRole, Membership, NodeId, Slot, Ticket};
-use quorate_zab::{Broadcast, Timer, Zab, Zxid};
+use quorate_zab::{Broadcast, Payload, Record as Within, Timer, Txn, Zab, Zxid};
 
 fn keeping_up() -> Cluster {
     let mut cluster = Cluster::led(3);
@@ -166,7 +166,7 @@ fn a_wish_whose_voters_mostly_lack_the_log_is_refused() {
 #[test]
 fn a_cluster_begins_behind_a_state_it_was_given() {
     let members = Membership::of_voters(1);
-    let (records, anchor) = quorate_succession::founded_behind::<Broadcast>(&members, Slot(7), 3);
+    let (records, anchor) = Zab::founded_behind(&members, Slot(7), 3);
     let setup = Setup {
         cluster: ClusterId(9),
         me: NodeId(1),
@@ -182,4 +182,55 @@ fn a_cluster_begins_behind_a_state_it_was_given() {
     let node = open(7).expect("the state is there");
     assert_eq!((node.configuration(), node.status().committed, node.status().era), (3, Slot(7), 3 << 32));
     assert!(open(6).is_err(), "the state is not the one that was given");
+}
+
+fn begins(configuration: u64, members: &Membership, behind: u64, way: Way) -> Vec<Record<Broadcast>> {
+    let prefix = Broadcast::founding(members, Slot(behind));
+    let first = Broadcast::opening(&prefix, None).into_iter().map(|record| Record::Within { configuration, record });
+    let anchor = Anchor { configuration, prefix };
+    std::iter::once(Record::Configuration { anchor, way }).chain(first).collect()
+}
+
+fn within(configuration: u64, records: impl IntoIterator<Item = Within>) -> Vec<Record<Broadcast>> {
+    records.into_iter().map(|record| Record::Within { configuration, record }).collect()
+}
+
+fn txns(epoch: u32, first: u64, payloads: Vec<Payload>) -> [Within; 3] {
+    let numbered = (1..).zip(payloads).map(|(counter, payload)| Txn { zxid: Zxid { epoch, counter }, payload });
+    let txns = Within::Txns { first: Slot(first), txns: numbered.collect() };
+    [Within::AcceptedEpoch(epoch), Within::CurrentEpoch(epoch), txns]
+}
+
+fn read(me: u64, records: &[Record<Broadcast>]) -> StoredLog {
+    let records = (1..).map(Ticket).zip(records.iter().cloned()).collect();
+    Zab::stored_log(NodeId(me), records).expect("nothing contradicts itself")
+}
+
+#[test]
+fn a_stopped_members_records_are_read_through_all_its_configurations() {
+    let (old, new) = (Membership::of_voters(3), Membership::of_voters(2));
+    let ending = vec![Payload::Command("a".into()), Payload::Stop(new.clone()), Payload::Command("void".into())];
+    let mut records = begins(1, &old, 0, Way::Decided);
+    records.extend(within(1, txns(4, 1, ending)));
+    let before = read(1, &records);
+    assert_eq!((before.rank.clone(), before.decided), (vec![1, 4, Zxid { epoch: 4, counter: 3 }.number()], Slot(0)));
+    assert_eq!(before.successor().map(|next| (next.number, next.slot)), Some((2, Slot(2))));
+
+    records.extend(begins(2, &new, 2, Way::Decided));
+    records.extend(within(2, txns(1, 3, vec![Payload::Command("b".into())])));
+    let log = read(1, &records);
+    assert_eq!((log.base, log.decided, log.last(), log.generation), (Slot(0), Slot(2), Slot(3), 2));
+    assert!(log.rank > before.rank, "a later configuration goes before any epoch");
+    let decisions: Vec<_> = (1..=3).filter_map(|slot| log.decision(Slot(slot))).collect();
+    let command = |text: &'static str| Decision::Commands(text.into());
+    assert_eq!(decisions, [command("a"), Decision::Members(new.clone()), command("b")], "the void one is gone");
+    let known: Vec<_> = log.configurations.iter().map(|known| (known.number, known.slot)).collect();
+    assert_eq!((known, log.successor()), (vec![(1, Slot(0)), (2, Slot(2))], None));
+    assert_eq!(log.standing[2], ("current epoch", "1".to_owned()));
+
+    let left = read(3, &records[..records.len() - 4]);
+    assert_eq!((left.last(), left.decided, left.stateless.clone()), (Slot(2), Slot(2), None), "who left has it all");
+    assert!(left.end.contains("leaves it out of configuration 2"), "{}", left.end);
+    let told = read(3, &begins(2, &new, 2, Way::Told)[..1]);
+    assert_eq!((told.stateless, told.decided), (Some(Stateless::Told(2)), Slot(2)));
 }
