@@ -11,6 +11,10 @@ FLAGS = ["--lease-reads", "--clock-rate-error-ppm", "500"]
 KEY = "lease-reads"
 
 
+def without_leases(servers):
+    return [flag for flag in servers.flags if flag not in FLAGS]
+
+
 class Watched:
     """One writer of growing numbers, and a reader at every member."""
 
@@ -101,7 +105,7 @@ def a_member_without_leases_is_kept_apart(servers):
     """The other two go on, and both sides say in their logs what differs."""
     odd = next(name for name in sorted(servers.processes) if name != servers.leader())
     servers.kill(odd)
-    servers.start(odd, flags=[])
+    servers.start(odd, flags=without_leases(servers))
     wait_for(lambda: "it has lease-reads true, this node false" in servers.words(odd), 30, "it says what differs")
     others = [name for name in servers.processes if name != odd]
     wait_for(lambda: any("it has lease-reads false, this node true" in servers.words(name) for name in others), 30, "so do others")
@@ -120,7 +124,7 @@ def leases_are_turned_off_one_member_after_the_other(servers):
         leader = settled_leader(servers)
         for name in sorted(servers.processes, key=lambda name: name == leader):
             servers.kill(name)
-            servers.start(name, flags=[])
+            servers.start(name, flags=without_leases(servers))
             time.sleep(0.2)
         watched.goes_on()
     assert not watched.stale, f"stale reads (member, read, acknowledged before): {watched.stale[:5]}"

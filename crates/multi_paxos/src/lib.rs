@@ -37,6 +37,8 @@
 //! 4. `AcceptedLePromised` (*deep*): nothing is accepted in a ballot above the one promised.
 //! 5. `NoGapChosen` (*deep*): everything chosen and not trimmed is in the log.
 //! 6. `OneValuePerBallot` (*deep*): what a leader has not seen chosen is, in its own log, its own proposal.
+//! 7. `KnownIsChosen`, over those who run, in simulator and explorer: what one has handed out, no phase-1 quorum of them would make a
+//!    candidate propose otherwise ([`check_known_is_chosen`]).
 //!
 //! # Where we depart from the texts, and why that is safe
 //! - **Acknowledgements are cumulative**: an acceptor says up to where it has everything, known chosen or accepted in the ballot.
@@ -85,6 +87,7 @@ mod status;
 
 pub use ballot::{Ballot, Payload};
 pub use config::{Config, QuorumSizes};
+pub use invariants::check_known_is_chosen;
 pub use log::{Entry, Log};
 pub use message::{Message, Reach, Reported};
 pub use quorate_protocol::LeaseReads;

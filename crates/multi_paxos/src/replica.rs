@@ -15,6 +15,7 @@ use quorate_quorum::Flexible;
 use quorate_types::{Membership, NodeId, Slot};
 use quorate_wire::Agreement;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Names of timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -227,6 +228,10 @@ impl Replica for Ballots {
 
     fn agreements(config: &Config) -> Vec<Agreement> {
         config.agreements()
+    }
+
+    fn promises_last(config: &Config) -> Duration {
+        config.lease_reads.map_or(Duration::ZERO, |_| config.election_timeout)
     }
 
     fn anchored(anchor: &Anchor) -> Slot {

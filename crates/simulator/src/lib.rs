@@ -32,7 +32,7 @@
 //! comes with another disk or an older one, as the real transport does.
 //!
 //! A random run also compares what one node counts on with what the others have (`swarm/trust.rs`): `ElectedByQuorum`,
-//! `HeardIsThere`, `MatchedIsThere`, `DecidedByQuorum`, `DecidedIsKept`, `LeaseExclusive`, and `AnsweredInTime`
+//! `HeardIsThere`, `MatchedIsThere`, `DecidedByQuorum`, `DecidedIsKept`, `NormalLogAgree`, `LeaseExclusive`, and `AnsweredInTime`
 //! (`world/promises.rs`); and once it is quiet checks `LiveAfterHeal`, `Validity`, `AtMostOnce`, `NoLoss`,
 //! `DefiniteMeansNever`, `ReadsSomePast`, `MonotonicReads` and `Linearizable`; of leases `NoEarlyExpiry`,
 //! `NoRenewalAfterTheEnd`, `KeysGoWithTheirLease` and `LeasesEnd`; of watchers `Watch`: every event once, whole and in order.

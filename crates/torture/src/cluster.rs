@@ -458,8 +458,8 @@ fn draw_flags(settings: &Settings) -> Vec<String> {
         // Far enough below what a small disk has, and above what is left when it is filled.
         draw("low-space-bytes", &[67_108_864]);
     }
-    // Monotonic clocks are left alone, so leases must be as good as asking a majority. Only raft has them.
-    if chance.happens(30) && settings.protocol == "raft" {
+    // Monotonic clocks are left alone, so leases must be as good as asking a majority, where there are any.
+    if chance.happens(30) && ["raft", "multi-paxos"].contains(&settings.protocol.as_str()) {
         flags.push(LEASE_READS.to_owned());
     }
     flags

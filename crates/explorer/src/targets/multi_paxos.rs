@@ -1,7 +1,7 @@
 //! Multi-Paxos, ready to be explored.
 
 use crate::{Bounds, Explorer};
-use quorate_multi_paxos::{Ballots, Config, MultiPaxos, Payload};
+use quorate_multi_paxos::{Ballots, Config, MultiPaxos, Payload, check_known_is_chosen};
 use quorate_protocol::Decision;
 use quorate_protocol::testbed::Testbed;
 use quorate_types::{Membership, NodeId, Slot};
@@ -9,7 +9,8 @@ use quorate_types::{Membership, NodeId, Slot};
 /// Multi-Paxos: these members, none of whom leads, and these values proposed at these nodes, each once at any moment. Name the
 /// election timers that may fire in the bounds.
 ///
-/// Checked besides everything the testbed checks: `ChosenByQuorum`, that a majority has what a leader has counted as chosen.
+/// Checked besides everything the testbed checks: `ChosenByQuorum`, that a majority has what a leader has counted as chosen, and
+/// `KnownIsChosen`, that no candidate would propose otherwise what somebody has handed out.
 #[must_use]
 pub fn multi_paxos(
     members: Membership,
@@ -31,6 +32,7 @@ pub fn multi_paxos_from(
         .iter()
         .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value))
         .always("ChosenByQuorum", chosen_is_at_a_majority)
+        .always("KnownIsChosen", known_is_chosen)
         .sometimes("a leader", |cluster| running(cluster).any(|(_, node)| node.is_leader()))
         .sometimes("a command decided", |cluster| decided(cluster, |what| matches!(what, Decision::Commands(_))))
         .sometimes("a stop-sign decided", |cluster| decided(cluster, |what| matches!(what, Decision::Members(_))))
@@ -45,6 +47,14 @@ fn decided(cluster: &Testbed<MultiPaxos>, picked: impl Fn(&Decision) -> bool) ->
 
 fn running(cluster: &Testbed<MultiPaxos>) -> impl Iterator<Item = (NodeId, &Ballots)> {
     cluster.ids().filter_map(|id| Some((id, cluster.node(id).replica()?.inside()?)))
+}
+
+fn known_is_chosen(cluster: &Testbed<MultiPaxos>) -> Result<(), String> {
+    let whole = || cluster.ids().filter_map(|id| cluster.node(id).replica());
+    let newest = whole().map(MultiPaxos::configuration).max();
+    let inside: Vec<&Ballots> =
+        whole().filter(|whole| Some(whole.configuration()) == newest).filter_map(MultiPaxos::inside).collect();
+    check_known_is_chosen(&inside).map_err(|violation| violation.detail)
 }
 
 /// In the slot that a leader has counted as chosen there is the same at a majority, or they are down or have gone on behind it.

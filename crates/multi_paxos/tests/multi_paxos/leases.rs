@@ -1,9 +1,9 @@
 //! Lease reads, and what must be true for them.
 
 use crate::cluster::*;
-use quorate_multi_paxos::{Config, LeaseReads, Message, QuorumSizes, Timer};
+use quorate_multi_paxos::{Config, LeaseReads, Message, MultiPaxos, QuorumSizes, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused, Waiting};
-use quorate_protocol::{Footprint, Input, LinkState, ReadToken, RequestId};
+use quorate_protocol::{Footprint, Input, LinkState, ReadToken, Replica, RequestId};
 use quorate_types::{Incarnation, Membership, NodeId, Slot, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -259,6 +259,13 @@ fn who_votes_alone_has_nobody_to_wait_for_when_it_restarts() {
     assert!(read_at(&mut cluster, ms(1), 1));
 }
 
-fn transfer_to(to: u64) -> Input<quorate_multi_paxos::MultiPaxos> {
+fn transfer_to(to: u64) -> Input<MultiPaxos> {
     Input::Transfer { request: RequestId(7), to: NodeId(to) }
+}
+
+/// A driver that opens it with settings under which it would grant less waits for so long.
+#[test]
+fn grants_outlive_the_settings_they_were_given_with() {
+    assert_eq!(MultiPaxos::promises_last(&with_leases()), with_leases().election_timeout);
+    assert_eq!(MultiPaxos::promises_last(&Config::default()), Duration::ZERO);
 }

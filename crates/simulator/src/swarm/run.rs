@@ -8,7 +8,7 @@ use super::operator::{Errands, OperatorAlarm, Operators};
 use super::plan::{FaultClass, Plan};
 use super::sessioners::Sessioners;
 use super::storm::{Reminders, Storm, StormAlarm};
-use super::subject::{Judged, Subject};
+use super::subject::{Decided, Judged, Subject};
 use super::trust;
 use super::watchers::Watchers;
 use crate::act::Deed;
@@ -174,6 +174,8 @@ struct Run<R: Subject, S: Judged> {
     random: Random,
     /// When what several nodes believe is compared.
     looks: Random,
+    /// The last that somebody called decided, and who.
+    decided: Option<(NodeId, Decided)>,
 }
 
 impl<R: Subject, S: Judged> Run<R, S> {
@@ -199,6 +201,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             serves_in_the_end: true,
             random: Random::stream(seed, "run", 0),
             looks: Random::stream(seed, "looks", 0),
+            decided: None,
             plan,
         }
     }
@@ -378,10 +381,14 @@ impl<R: Subject, S: Judged> Run<R, S> {
         if let Some(node) = self.world.take_committed() {
             let decided = trust::check_decided(&self.world, node);
             self.report(decided);
+            let found = self.world.node(node).and_then(|node| node.replica().calls_decided());
+            self.decided = found.map(|decided| (node, decided)).or(self.decided.take());
         }
         if self.looks.happens(self.plan.deep) {
             let trusted = trust::check(&self.world);
             self.report(trusted);
+            let kept = self.decided.as_ref().map_or(Ok(()), |(by, it)| trust::check_kept(&self.world, *by, it));
+            self.report(kept);
         }
     }
 

@@ -80,7 +80,7 @@ pub trait Subject: Replica {
         Vec::new()
     }
 
-    /// What holds of all who run when one of them has found something decided.
+    /// What holds of all who run; asked when one of them has found something decided, and now and then while somebody leads.
     ///
     /// # Errors
     /// What does not.

@@ -6,6 +6,7 @@
 //! `HeardIsThere`: whose answer a leader counts is in its era, or in a later one.
 //! `DecidedByQuorum`: of each half of its voters a majority has what a leader calls decided; who is down may have it.
 //! `DecidedIsKept`: nobody without it would be elected by those who run, where only who has everything can be.
+//! What else holds of all who run together, [`Subject::check_together`] says, then and now and then.
 //! `LeaseExclusive`: while a leader may answer reads without asking, nobody takes proposals in a later era.
 
 use super::judge::Finding;
@@ -17,7 +18,14 @@ use quorate_types::NodeId;
 pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
     check_leases(world)?;
     check_heard(world)?;
-    check_matched(world)
+    check_matched(world)?;
+    world.leader().map_or(Ok(()), |leader| check_together(world, leader))
+}
+
+/// Looks at all who run together, as far as `host` may count on them.
+fn check_together<R: Subject, S: Judged>(world: &World<R, S>, host: NodeId) -> Result<(), Finding> {
+    let running: Vec<&R> = world.nodes().filter_map(|node| sound(world, host, node)).collect();
+    R::check_together(&running).map_err(|violation| (violation.invariant, violation.detail))
 }
 
 /// The replica of a node that runs, if what it has is what `host` may count on.
@@ -43,8 +51,7 @@ pub(super) fn check_elected<R: Subject, S: Judged>(world: &World<R, S>, leader: 
 
 /// Looks at what somebody calls decided, when it has just found it so.
 pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId) -> Result<(), Finding> {
-    let running: Vec<&R> = world.nodes().filter_map(|node| sound(world, leader, node)).collect();
-    R::check_together(&running).map_err(|violation| (violation.invariant, violation.detail))?;
+    check_together(world, leader)?;
     let Some(decided) = world.node(leader).and_then(|node| node.replica().calls_decided()) else { return Ok(()) };
     let (slot, entry) = (decided.slot, decided.entry);
     let may_have = |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.holds(slot, entry));
@@ -56,12 +63,23 @@ pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: 
         );
         return Err(("DecidedByQuorum", detail));
     }
+    check_kept(world, leader, &decided)
+}
+
+/// Looks, when it was just found and again later, at what `leader` called decided: who lacks it may have got a newer log since, or
+/// those whose own is newer may be down.
+pub(super) fn check_kept<R: Subject, S: Judged>(
+    world: &World<R, S>,
+    leader: NodeId,
+    decided: &Decided,
+) -> Result<(), Finding> {
     if !R::LEADERS_HAVE_EVERYTHING {
         return Ok(());
     }
-    match world.nodes().find(|node| wins_without(world, leader, *node, &decided)) {
+    match world.nodes().find(|node| wins_without(world, *node, decided)) {
         None => Ok(()),
         Some(node) => {
+            let (slot, entry) = (decided.slot, decided.entry);
             let detail = format!(
                 "{leader} calls slot {slot} with entry {entry} decided, and {node}, which has it not, would be elected"
             );
@@ -71,14 +89,18 @@ pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: 
 }
 
 /// Whether `node` has not what is decided, and those who run and have no newer log than its own are enough to elect it.
-fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId, node: NodeId, decided: &Decided) -> bool {
-    let Some(replica) = sound(world, leader, node) else { return false };
-    if world.is_witness(node) || world.is_removed(node) || replica.holds(decided.slot, decided.entry) {
+fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, node: NodeId, decided: &Decided) -> bool {
+    let sound_to_all = |guest: NodeId| {
+        let replica = world.node(guest).map(|node| node.replica());
+        replica.filter(|_| world.nodes().all(|host| world.is_sound(host, guest)))
+    };
+    let lacks_it = world.node(node).is_some_and(|node| !node.replica().holds(decided.slot, decided.entry));
+    if !lacks_it || world.is_witness(node) || world.is_removed(node) {
         return false;
     }
+    let Some(replica) = sound_to_all(node) else { return false };
     let own = replica.standing();
-    let agrees =
-        |voter: &&NodeId| sound(world, leader, **voter).is_some_and(|voter| voter.standing().log_end <= own.log_end);
+    let agrees = |voter: &&NodeId| sound_to_all(**voter).is_some_and(|voter| voter.standing().log_end <= own.log_end);
     let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
     own.halves.iter().any(|half| half.contains(&node)) && own.halves.iter().all(carried)
 }

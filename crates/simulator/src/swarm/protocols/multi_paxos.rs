@@ -5,8 +5,8 @@ use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
 use crate::swarm::steering::Guidance;
 use crate::swarm::subject::{Decided, Pace, Standing, Subject, Trust, fingerprint};
-use quorate_multi_paxos::{Ballots, Config, LeaseReads, MultiPaxos};
-use quorate_protocol::Replica;
+use quorate_multi_paxos::{Ballots, Config, LeaseReads, MultiPaxos, check_known_is_chosen};
+use quorate_protocol::{Replica, Violation};
 use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
 
@@ -90,6 +90,13 @@ impl Subject for MultiPaxos {
 
     fn has_heard(&self) -> Vec<NodeId> {
         self.inside().map(|inside| inside.answered().collect()).unwrap_or_default()
+    }
+
+    fn check_together(running: &[&Self]) -> Result<(), Violation> {
+        let newest = running.iter().map(|whole| whole.configuration()).max();
+        let in_newest = running.iter().filter(|whole| Some(whole.configuration()) == newest);
+        let inside: Vec<&Ballots> = in_newest.filter_map(|whole| whole.inside()).collect();
+        check_known_is_chosen(&inside)
     }
 
     fn holds(&self, slot: Slot, entry: u64) -> bool {

@@ -1,7 +1,7 @@
 //! Normal operation: VRR §4.1.
 
 use crate::cluster::*;
-use quorate_protocol::{Refusal, Verdict};
+use quorate_protocol::{Input, LinkState, Refusal, Verdict};
 use quorate_types::{NodeId, Slot};
 use quorate_viewstamped::{Message, Timer};
 
@@ -134,4 +134,94 @@ fn rule_4_a_backup_decides_up_to_k_what_it_has_and_no_further() {
     assert_eq!((cluster.commit(2), cluster.decided(2)), (2, 1), "slot 2 is not durable here");
     cluster.complete(2);
     assert_eq!(cluster.decided(2), 2);
+}
+
+/// Heartbeats of node 1, all of which are lost; what each of them was to node 3.
+fn unheard_heartbeats(cluster: &mut Cluster, count: usize) -> Vec<Vec<&'static str>> {
+    let heartbeat = |_| {
+        cluster.lose_all();
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.sent(1, 3)
+    };
+    (0..count).map(heartbeat).collect()
+}
+
+/// Whoever is down or cut off would otherwise be sent the same entries with every heartbeat.
+#[test]
+fn a_peer_that_was_not_heard_for_two_intervals_gets_signs_of_life_and_no_entries() {
+    let mut cluster = Cluster::of(3);
+    cluster.propose(1, "a");
+    let sent = unheard_heartbeats(&mut cluster, 5);
+    assert_eq!(sent, [["prepare"], ["prepare"], ["commit"], ["commit"], ["commit"]]);
+    cluster.propose(1, "b");
+    assert_eq!(cluster.sent(1, 3), ["commit"], "what is new waits too");
+}
+
+#[test]
+fn a_silent_peer_gets_all_it_lacks_as_soon_as_it_answers_a_sign_of_life() {
+    let mut cluster = Cluster::of(3);
+    cluster.propose(1, "a");
+    unheard_heartbeats(&mut cluster, 3);
+    cluster.propose(1, "b");
+    cluster.deliver("commit", 1, 3);
+    assert_eq!(cluster.sent(3, 1), ["prepare-ok"]);
+    cluster.deliver("prepare-ok", 3, 1);
+    let Message::Prepare { first, entries: sent, .. } = cluster.message("prepare", 1, 3) else { panic!("another") };
+    assert_eq!((first, sent), (Slot(1), entries("ab")));
+    cluster.run();
+    assert_eq!((cluster.log(3), cluster.chosen()), ("ab".into(), "ab".into()));
+    cluster.assert_sound();
+}
+
+/// To be silent something must wait for an answer: a peer that has everything is sent what is new at once, however long ago it spoke.
+#[test]
+fn a_peer_of_which_no_answer_is_wanted_is_not_silent() {
+    let mut cluster = Cluster::of(3);
+    unheard_heartbeats(&mut cluster, 5);
+    cluster.lose_all();
+    cluster.propose(1, "a");
+    assert_eq!(cluster.sent(1, 3), ["prepare"]);
+}
+
+#[test]
+fn that_more_is_committed_is_taken_without_an_answer_and_the_same_once_more_is_a_sign_of_life() {
+    let mut cluster = Cluster::of(3);
+    cluster.propose(1, "a");
+    cluster.run();
+    cluster.lose_all();
+    cluster.say(1, 2, prepare(0, 2, "b", 1));
+    cluster.complete(2);
+    assert_eq!(cluster.sent(2, 1), ["prepare-ok"], "entries are acknowledged");
+    cluster.lose_all();
+    cluster.say(1, 2, prepare(0, 3, "", 2));
+    cluster.complete(2);
+    assert_eq!((cluster.commit(2), cluster.sent(2, 1)), (2, vec![]));
+    cluster.say(1, 2, prepare(0, 3, "", 2));
+    assert_eq!(cluster.sent(2, 1), ["prepare-ok"]);
+}
+
+/// A read waits for it.
+#[test]
+fn news_of_a_commit_that_begins_a_round_is_answered() {
+    let mut cluster = Cluster::of(3);
+    cluster.say(1, 2, prepare(0, 1, "a", 0));
+    cluster.complete(2);
+    cluster.lose_all();
+    let Message::Prepare { view, first, entries, everyone_has, .. } = prepare(0, 2, "", 1) else { unreachable!() };
+    cluster.say(1, 2, Message::Prepare { view, first, entries, commit: Slot(1), everyone_has, round: 7 });
+    assert_eq!(cluster.message("prepare-ok", 2, 1), Message::PrepareOk { view, through: Slot(1), round: 7 });
+}
+
+#[test]
+fn news_that_a_connection_is_up_or_refused_shortens_waits_and_proves_nothing() {
+    let mut cluster = Cluster::of(3);
+    let mut hears = |id: u64, peer: u64, state| {
+        cluster.bed.input(NodeId(id), Input::Link { peer: NodeId(peer), state });
+        let cares = cluster.saw(id, "viewstamped.link", Verdict::Allowed);
+        (cares, cluster.sent(id, peer), cluster.node(id).view().number)
+    };
+    assert_eq!(hears(1, 3, LinkState::Up), (true, vec!["commit"], 0), "a sign of life at once");
+    assert_eq!(hears(2, 1, LinkState::Refused), (true, vec![], 0), "its primary's process is gone: it waits less");
+    assert_eq!(hears(2, 3, LinkState::Refused), (false, vec![], 0));
+    assert_eq!(hears(2, 1, LinkState::Down), (false, vec![], 0), "a lost connection is no lost process");
 }

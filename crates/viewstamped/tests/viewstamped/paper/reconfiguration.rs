@@ -235,3 +235,44 @@ fn a_single_voter_can_be_joined_and_replaced() {
     assert_eq!((cluster.chosen(), cluster.log(2)), ("a|b".into(), "a|b".into()));
     cluster.assert_sound();
 }
+
+/// Its first view begins by itself, where any other begins with a word of its primary: that one may be a newcomer that lacks the log.
+#[test]
+fn a_backup_of_an_epochs_first_view_names_its_primary_only_once_it_has_heard_of_it() {
+    let mut cluster = with_newcomers(Config::default());
+    let names = |cluster: &Cluster, id| cluster.bed.node(NodeId(id)).lead().map(|(era, who, _)| (era, who));
+    assert_eq!(names(&cluster, 2), Some((view(0).era(), Some(NodeId(1)))), "founders know who leads first");
+    cluster.propose(1, "a");
+    cluster.reconfigure(1, &[1, 2, 3, 4]);
+    cluster.bed.run(ENOUGH, |flight| matches!(flight.message.kind(), "prepare" | "prepare-ok"));
+    let ended = Message::Prepare {
+        view: view(0),
+        first: Slot(3),
+        entries: entries(""),
+        commit: Slot(2),
+        everyone_has: Slot::ZERO,
+        round: 0,
+    };
+    cluster.lose_all();
+    cluster.say(1, 2, ended);
+    cluster.complete(2);
+    assert_eq!((cluster.node(2).view(), cluster.node(2).is_normal()), (SECOND, true));
+    assert_eq!(names(&cluster, 2), Some((SECOND.era(), None)));
+    cluster.expire(1, Timer::Heartbeat);
+    cluster.deliver("commit", 1, 2);
+    assert_eq!(names(&cluster, 2), Some((SECOND.era(), Some(NodeId(1)))));
+}
+
+/// And one that nobody hears of is not waited for longer than any other primary.
+#[test]
+fn the_first_view_of_an_epoch_is_left_when_its_primary_says_nothing() {
+    let mut cluster = with_newcomers(Config::default());
+    cluster.propose(1, "a");
+    cluster.reconfigure(1, &[1, 2, 3]);
+    assert_eq!(cluster.log(1), "a|", "the same members, in another epoch");
+    cluster.run_only(&[1, 2, 3]);
+    assert_eq!(cluster.node(2).view(), SECOND);
+    cluster.change_view(2, &[2, 3]);
+    assert_eq!((cluster.node(2).view(), cluster.node(2).is_primary()), (SECOND.next(), true));
+    cluster.assert_sound();
+}

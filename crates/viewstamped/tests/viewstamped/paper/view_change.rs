@@ -1,9 +1,10 @@
 //! View changes: VRR §4.2.
 
 use crate::cluster::*;
-use quorate_protocol::Verdict;
-use quorate_types::{NodeId, Slot};
-use quorate_viewstamped::{Message, Record, Timer};
+use quorate_protocol::{Env, Input, Outbox, Output, Replica, Verdict};
+use quorate_types::{NodeId, Slot, Ticket, Time};
+use quorate_viewstamped::{Config, Message, Record, Timer, Viewstamped};
+use std::time::Duration;
 
 #[test]
 fn rule_5_who_hears_nothing_of_the_primary_leaves_its_view_durably_and_says_so_to_all() {
@@ -179,4 +180,82 @@ fn rule_9_who_moved_on_answers_no_prepare_of_a_lower_view_restarts_included() {
     }
     cluster.assert_sound();
     assert_eq!(cluster.bed.node(NodeId(3)).decided().len(), 0);
+}
+
+/// Neither time nor chance.
+struct Still;
+
+impl Env for Still {
+    fn now(&self) -> Time {
+        Time::ZERO
+    }
+    fn choose(&mut self, _: u64) -> u64 {
+        0
+    }
+}
+
+/// How long the replica will wait for a view to begin, if this input says.
+fn patience(replica: &mut Viewstamped, input: Input<Viewstamped>) -> Option<(Duration, Duration)> {
+    let mut out = Outbox::new(Ticket(1_000), false);
+    replica.step(&mut Still, input, &mut out);
+    let waits = out.take().into_iter().filter_map(|output| match output {
+        Output::SetTimer { timer: Timer::Patience, at_least, at_most } => Some((at_least, at_most)),
+        _ => None,
+    });
+    waits.last()
+}
+
+/// In times of T, how long node 3 of so many voters waits for each of the views it gives up, one after the other.
+fn patiences(voters: u64, views: u64) -> Vec<u32> {
+    let mut replica = Cluster::of(voters).node(3).clone();
+    let timeout = Config::default().view_timeout;
+    let mut waits = vec![patience(&mut replica, Input::Expired(Timer::Primary))];
+    for number in 1..views {
+        for other in (1..=voters).filter(|id| *id != 3) {
+            let message = start_view_change(number);
+            patience(&mut replica, Input::Receive { from: NodeId(other), message });
+        }
+        waits.push(patience(&mut replica, Input::Expired(Timer::Patience)));
+    }
+    assert_eq!(replica.view().number, views);
+    let in_timeouts = |wait: Option<(Duration, Duration)>| {
+        let (at_least, at_most) = wait.expect("it waits for every view");
+        assert_eq!(at_most, at_least * 2, "not all at once");
+        u32::try_from(at_least.as_nanos() / timeout.as_nanos()).expect("a handful")
+    };
+    waits.into_iter().map(in_timeouts).collect()
+}
+
+#[test]
+fn rule_9_patience_grows_with_every_turn_of_all_voters_that_was_in_vain_up_to_three_times() {
+    assert_eq!(patiences(3, 12), [1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 3]);
+    assert_eq!(patiences(5, 16), [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3]);
+}
+
+#[test]
+fn rule_9_patience_is_short_again_once_a_view_began() {
+    let mut replica = Cluster::of(3).node(3).clone();
+    patience(&mut replica, Input::Expired(Timer::Primary));
+    for number in 1..8 {
+        let message = start_view_change(number);
+        patience(&mut replica, Input::Receive { from: NodeId(1), message });
+        patience(&mut replica, Input::Expired(Timer::Patience));
+    }
+    let message = start_view(10, "", 0);
+    patience(&mut replica, Input::Receive { from: NodeId(2), message });
+    assert!(replica.is_normal());
+    let timeout = Config::default().view_timeout;
+    assert_eq!(patience(&mut replica, Input::Expired(Timer::Primary)), Some((timeout, timeout * 2)));
+}
+
+/// Only then can its primary begin it: the wait for that begins when q others go there.
+#[test]
+fn rule_9_a_view_has_all_of_its_time_from_when_enough_go_there() {
+    let mut replica = Cluster::of(5).node(3).clone();
+    patience(&mut replica, Input::Expired(Timer::Primary));
+    let mut hears = |from| {
+        let message = start_view_change(1);
+        patience(&mut replica, Input::Receive { from: NodeId(from), message }).is_some()
+    };
+    assert_eq!([hears(4), hears(4), hears(5), hears(1)], [false, false, true, false]);
 }
