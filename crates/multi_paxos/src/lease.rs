@@ -59,7 +59,11 @@ impl Ballots {
             false => None,
         };
         match lease {
-            Some((round, age)) => self.release_leased(&rules::LEASE, round, age, out),
+            Some((round, age)) => {
+                // Reads that a heartbeat carried, and that wait for its answers, must not wait until no others come.
+                self.release_reads(out);
+                self.release_leased(&rules::LEASE, round, age, out);
+            }
             None => self.serve_reads(out),
         }
     }
@@ -94,6 +98,7 @@ impl Ballots {
         if self.keeps_leases() && self.is_voter() && self.quorums.voters() > 1 {
             self.granted = true;
             self.doubted = false;
+            self.set_anew.grant = true;
             out.set_timer(Timer::Grant, self.config.election_timeout, self.config.election_timeout);
         }
     }
@@ -106,7 +111,7 @@ impl Ballots {
     }
 
     pub(crate) fn grant_expired(&mut self, out: &mut Outbox<Ballots>) {
-        if !std::mem::take(&mut self.granted) {
+        if self.set_anew.grant || !std::mem::take(&mut self.granted) {
             return;
         }
         out.trace(|| Event::allowed(&rules::GRANT));

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 impl Ballots {
     pub(crate) fn election_due(&mut self, out: &mut Outbox<Ballots>) {
-        if !self.is_leader() {
+        if !self.is_leader() && !self.set_anew.election {
             self.campaign_now(None, out);
         }
     }

@@ -9,7 +9,7 @@ use crate::leading::{Leadership, Peer};
 use crate::log::Log;
 use crate::message::{Message, Reported};
 use crate::record::Record;
-use crate::replica::{Ballots, Candidacy, Claim, Position, Serving, ToldLead};
+use crate::replica::{Ballots, Candidacy, Claim, Position, Serving, SetAnew, ToldLead};
 use crate::rules;
 use bytes::Bytes;
 use quorate_protocol::{Event, LeaseReads, Recordable, Rule, Verdict};
@@ -111,6 +111,7 @@ impl Wire for Ballots {
         self.leader.encode(out);
         self.granted.encode(out);
         self.doubted.encode(out);
+        (self.set_anew.election, self.set_anew.grant).encode(out);
         self.pending.encode(out);
         self.asked_reads.encode(out);
         self.serving.encode(out);
@@ -145,6 +146,7 @@ impl Wire for Ballots {
             leader: Wire::decode(input)?,
             granted: Wire::decode(input)?,
             doubted: Wire::decode(input)?,
+            set_anew: SetAnew { election: Wire::decode(input)?, grant: Wire::decode(input)? },
             pending: Wire::decode(input)?,
             asked_reads: Wire::decode(input)?,
             serving: Wire::decode(input)?,

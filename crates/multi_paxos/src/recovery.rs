@@ -4,7 +4,7 @@ use crate::ballot::{Ballot, Payload};
 use crate::config::Config;
 use crate::log::{Entry, Log};
 use crate::record::{Anchor, Record};
-use crate::replica::{Ballots, Position};
+use crate::replica::{Ballots, Position, SetAnew};
 use quorate_protocol::{
     AskedReads, Durable, OpenError, Origin, Outbox, Pending, Setup, SnapshotId, StoredEntry, StoredLog,
 };
@@ -77,6 +77,7 @@ pub(crate) fn open(
         leader: None,
         granted: false,
         doubted: false,
+        set_anew: SetAnew::default(),
         pending: Pending::new(),
         asked_reads: AskedReads::default(),
         serving: BTreeMap::new(),
@@ -87,6 +88,8 @@ pub(crate) fn open(
     ballots.log.choose_through(chosen);
     ballots.set_election_timer(out);
     ballots.grant_anew(out);
+    // The driver sets these before the first batch.
+    ballots.set_anew = SetAnew::default();
     ballots.tell_lead(out);
     if let Some(id) = ballots.installing {
         out.install_snapshot(id, ballots.base_anchor(), Ticket::NONE);

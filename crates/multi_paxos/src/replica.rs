@@ -84,6 +84,13 @@ pub(crate) enum Serving {
     Paused(u32),
 }
 
+/// Timers whose deadlines mean nothing until the next settle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct SetAnew {
+    pub(crate) election: bool,
+    pub(crate) grant: bool,
+}
+
 /// What `Lead` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ToldLead {
@@ -130,6 +137,9 @@ pub struct Ballots {
     pub(crate) granted: bool,
     /// Of the leader it was granted to, that its process is gone: to be thought of when the grant is over.
     pub(crate) doubted: bool,
+    /// Since the last settle these timers were set. A deadline that comes up in the same batch is of the time before: drivers hand in
+    /// what came up while a batch was gathered, and set timers when it is settled.
+    pub(crate) set_anew: SetAnew,
     pub(crate) pending: Pending<Claim>,
     pub(crate) asked_reads: AskedReads,
     pub(crate) serving: BTreeMap<NodeId, Serving>,
@@ -196,6 +206,7 @@ impl Replica for Ballots {
         self.log.choose_through(self.chosen);
         self.note_round_sent(env);
         self.tell_lead(out);
+        self.set_anew = SetAnew::default();
     }
 
     fn check_invariants(&self) -> Result<(), Violation> {
@@ -324,7 +335,8 @@ impl Ballots {
         }
     }
 
-    pub(crate) fn set_election_timer(&self, out: &mut Outbox<Ballots>) {
+    pub(crate) fn set_election_timer(&mut self, out: &mut Outbox<Ballots>) {
+        self.set_anew.election = true;
         out.set_timer(Timer::Election, self.config.election_timeout, self.config.election_timeout * 2);
     }
 }

@@ -220,9 +220,16 @@ impl<R: Replica> Testbed<R> {
 
     /// Hands one input to a running node and settles. Crashed nodes ignore it.
     pub fn input(&mut self, id: NodeId, input: Input<R>) {
+        self.batch(id, [input]);
+    }
+
+    /// Hands inputs to a running node in one batch, as drivers do with what is at hand, and settles at its end.
+    pub fn batch(&mut self, id: NodeId, inputs: impl IntoIterator<Item = Input<R>>) {
         let Some(node) = self.nodes.get_mut(&id).map(touch) else { return };
         let Some(replica) = node.replica.as_mut() else { return };
-        replica.step(&mut self.env, input, &mut node.outbox);
+        for input in inputs {
+            replica.step(&mut self.env, input, &mut node.outbox);
+        }
         replica.settle(&mut self.env, &mut node.outbox);
         self.carry_out(id);
     }

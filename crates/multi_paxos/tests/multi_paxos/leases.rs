@@ -3,9 +3,9 @@
 use crate::cluster::*;
 use quorate_multi_paxos::{Config, LeaseReads, Message, MultiPaxos, QuorumSizes, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused, Waiting};
-use quorate_protocol::{Input, LinkState, Replica, RequestId};
-use quorate_types::{Membership, NodeId, Slot, Time};
-use std::collections::BTreeMap;
+use quorate_protocol::{Footprint, Input, LinkState, ReadToken, Replica, RequestId};
+use quorate_types::{Incarnation, Membership, NodeId, Slot, Time};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const LEASES: LeaseReads = LeaseReads { clock_rate_error_ppm: 10_000 };
@@ -138,6 +138,42 @@ fn who_restarts_may_have_granted_and_answers_nobody_for_an_election_timeout() {
     cluster.expire(2, Timer::Grant);
     cluster.expire(2, Timer::Election);
     assert_eq!(cluster.node(2).promised(), ballot(2, 2));
+}
+
+/// A node that was suspended finds a round of its leader and the end of its last grant in one batch.
+#[test]
+fn a_round_that_comes_with_the_end_of_the_last_grant_is_granted() {
+    let mut cluster = led(3);
+    renew(&mut cluster);
+    cluster.expire(1, Timer::Heartbeat);
+    let round = cluster.take("heartbeat", 1, 2);
+    cluster.bed.batch(NodeId(2), [round, Input::Expired(Timer::Grant), Input::Expired(Timer::Election)]);
+    assert!(cluster.in_flight("alive", 2, 1).is_some(), "its leader may rest a lease on that");
+    cluster.say(3, 2, Message::Prepare { ballot: ballot(9, 3), from: Slot(1), asked_in: None });
+    assert!(cluster.told(2, "multi-paxos.grant", Waiting));
+    assert_eq!(cluster.node(2).promised(), ballot(1, 1));
+    cluster.expire(2, Timer::Grant);
+    cluster.expire(2, Timer::Election);
+    assert_eq!(cluster.node(2).promised(), ballot(2, 2));
+}
+
+/// A read that came with a heartbeat goes by its round, and others come all the time which need none.
+#[test]
+fn a_read_that_waits_for_a_round_is_not_held_up_by_those_that_need_none() {
+    let mut cluster = led(3);
+    renew(&mut cluster);
+    let read = |number| Input::Read {
+        token: ReadToken { node: NodeId(1), incarnation: Incarnation(1), number },
+        footprint: Footprint::Everything,
+    };
+    cluster.bed.batch(NodeId(1), [read(1), Input::Expired(Timer::Heartbeat)]);
+    for (from, number) in [(2, 2), (3, 3)] {
+        cluster.deliver("heartbeat", 1, from);
+        let answer = cluster.take("alive", from, 1);
+        cluster.bed.batch(NodeId(1), [answer, read(number)]);
+    }
+    let numbers = released(&cluster, 1).iter().map(|(number, _)| *number).collect::<BTreeSet<_>>();
+    assert_eq!(numbers, BTreeSet::from([1, 2, 3]));
 }
 
 #[test]

@@ -3,9 +3,21 @@
 use crate::cluster::*;
 use quorate_multi_paxos::{Config, Message, Payload, QuorumSizes, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused, Waiting};
-use quorate_protocol::{Decision, Refusal};
+use quorate_protocol::{Decision, Input, Refusal};
 use quorate_types::{Membership, NodeId, Slot};
 use std::collections::BTreeMap;
+
+/// A node that was suspended finds the word of its leader and the end of its patience in one batch.
+#[test]
+fn a_deadline_of_before_does_not_count_in_the_batch_that_moves_it() {
+    let mut cluster = Cluster::led(3);
+    cluster.expire(1, Timer::Heartbeat);
+    let word = cluster.take("heartbeat", 1, 2);
+    cluster.bed.batch(NodeId(2), [word, Input::Expired(Timer::Election)]);
+    assert_eq!(cluster.node(2).promised(), ballot(1, 1), "it does not stand");
+    cluster.expire(2, Timer::Election);
+    assert_eq!(cluster.node(2).promised(), ballot(2, 2), "but when nobody is heard again");
+}
 
 #[test]
 fn rule_1_a_candidate_asks_only_when_its_own_promise_is_durable() {

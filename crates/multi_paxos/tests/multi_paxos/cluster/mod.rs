@@ -107,6 +107,15 @@ impl Cluster {
         }
     }
 
+    /// Takes the oldest message of this kind out of flight, to be handed in with others.
+    pub fn take(&mut self, kind: &str, from: u64, to: u64) -> Input<MultiPaxos> {
+        let index =
+            self.in_flight(kind, from, to).unwrap_or_else(|| panic!("a {kind} is in flight from {from} to {to}"));
+        let message = self.bed.flights()[index].message.clone();
+        self.bed.lose(index);
+        Input::Receive { from: NodeId(from), message }
+    }
+
     /// Delivers the oldest message of this kind, and completes no write.
     pub fn hand_over(&mut self, kind: &str, from: u64, to: u64) {
         let index =
