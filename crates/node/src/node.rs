@@ -214,6 +214,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             NodeInput::Message { from, message: NodeMessage::Transfer(message) } => {
                 self.receive_transfer(env, from, message);
             }
+            NodeInput::Expired(NodeTimer::Protocol(timer)) if self.outbox.has_moved(timer) => {}
             NodeInput::Expired(NodeTimer::Protocol(timer)) => self.tell_replica(env, Input::Expired(timer)),
             NodeInput::Expired(NodeTimer::Requests) => self.machine.expired(env.now(), &mut self.machine_outputs),
             NodeInput::Expired(NodeTimer::Duty) => self.machine.duty_expired(),

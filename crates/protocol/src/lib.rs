@@ -16,7 +16,8 @@
 //!    - `Send` waits in a [`Gate`] until its `after` ticket is durable. A crash drops what the gate holds.
 //!      The network may lose, repeat, delay and reorder.
 //!    - `SetTimer` replaces the deadline of a timer of that name; the driver draws it in
-//!      `[at_least, at_most]`. A timer fires once. A fired or cancelled timer is never delivered later.
+//!      `[at_least, at_most]`. A timer fires once. A fired or cancelled timer is never delivered later,
+//!      nor a deadline that an input of the same batch has moved ([`Outbox::has_moved`]).
 //!    - `Decide` and `ReadAt` go to the machine in order; it answers with [`Input::Applied`].
 //! 4. After every settle call [`Replica::check_invariants`]; a violation stops the node.
 //!

@@ -128,6 +128,16 @@ impl<R: Replica> Outbox<R> {
         self.tracing
     }
 
+    /// Whether a timer was set or cancelled in this batch. A deadline that passed while the batch was gathered is of the time before, and
+    /// the driver, which moves timers when the batch is settled, must not deliver it any more.
+    #[must_use]
+    pub fn has_moved(&self, timer: R::Timer) -> bool {
+        self.outputs.iter().any(|output| match output {
+            Output::SetTimer { timer: moved, .. } | Output::CancelTimer(moved) => *moved == timer,
+            _ => false,
+        })
+    }
+
     /// Takes everything collected, in order.
     pub fn take(&mut self) -> Vec<Output<R>> {
         std::mem::take(&mut self.outputs)

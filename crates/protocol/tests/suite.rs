@@ -298,3 +298,13 @@ fn every_flaw_is_noticed_by_the_check_that_is_there_for_it() {
         assert_eq!(run(flaw).map(|tally| tally.to_string()), Err(check.to_owned()), "{flaw:?}");
     }
 }
+
+#[test]
+fn an_outbox_tells_a_driver_which_deadlines_are_of_the_time_before() {
+    let mut out: Outbox<Toy> = Outbox::new(Ticket::NONE, false);
+    out.set_timer(1, Duration::ZERO, Duration::ZERO);
+    out.cancel_timer(2);
+    assert_eq!([0, 1, 2].map(|timer| out.has_moved(timer)), [false, true, true]);
+    out.take();
+    assert!(!out.has_moved(1), "from the next batch on its new deadline counts");
+}

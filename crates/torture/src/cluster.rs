@@ -356,6 +356,13 @@ impl Cluster {
         last_words(&self.log(name))
     }
 
+    /// In how many lines of its log a member said this.
+    #[must_use]
+    pub fn times_said(&self, name: &str, words: &str) -> usize {
+        std::fs::read(self.log(name))
+            .map_or(0, |log| String::from_utf8_lossy(&log).lines().filter(|line| line.contains(words)).count())
+    }
+
     /// What every member was told beside where it is.
     #[must_use]
     pub fn flags(&self) -> &[String] {

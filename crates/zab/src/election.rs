@@ -103,6 +103,9 @@ impl Broadcast {
             (Position::Looking(_), Standing::Following | Standing::Leading, Some(vote)) => {
                 self.hear_settled(from, vote, round, standing, out);
             }
+            // Of somebody whose vote does not count, such as a learner, who will be told with all others. If it were answered, it might
+            // answer that, and so for ever: it may look too, or be in another round.
+            (Position::Looking(_), _, None) => {}
             // Rule 4: others answer only those who look.
             (_, Standing::Looking, _) => out.send(from, self.notification()),
             _ => {}

@@ -12,6 +12,9 @@ use quorate_protocol::{Event, Replica, Verdict};
 use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
 
+/// So much never waits for one node in health, however slow it is and however often the network repeats things.
+const INBOX_MOST: usize = 50_000;
+
 /// How often one rule gave each verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GuardCounts {
@@ -28,7 +31,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     pub(super) fn enqueue(&mut self, id: NodeId, waiting: Waiting<R, S>) {
         if let Some(host) = self.hosts.get_mut(&id) {
             host.inbox.push_back(waiting);
+            let count = host.inbox.len();
             self.schedule_work(id);
+            if count > INBOX_MOST {
+                let detail = format!("{count} messages and other news wait for {id}: somebody answers answers");
+                self.report_broken("NoStorm", Some(id), detail);
+            }
         }
     }
 

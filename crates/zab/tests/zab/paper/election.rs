@@ -202,7 +202,7 @@ fn a_member_that_does_not_vote_finds_the_leader_all_the_same_and_counts_nowhere(
         3,
         Message::Notification { vote: Some(vote(9, zxid(9, 9), 4)), round: 99, standing: Standing::Looking },
     );
-    assert_eq!(vote_of(cluster.sent("notification", 3, 4)).candidate, NodeId(3), "answered, not believed");
+    assert!(cluster.in_flight("notification", 3, 4).is_none(), "not believed, and told of the vote with all others");
     cluster.establish(3, &[1, 2]);
     cluster.join(4, 3, &[1]);
     cluster.propose(3, "a");
@@ -211,4 +211,22 @@ fn a_member_that_does_not_vote_finds_the_leader_all_the_same_and_counts_nowhere(
     cluster.run();
     assert_eq!(cluster.decided(4), ["a"]);
     cluster.holds();
+}
+
+/// Found by random runs, seed 646: each answered the other's answers, as fast as the network carried them.
+#[test]
+fn two_that_do_not_vote_and_look_do_not_answer_each_other_for_ever() {
+    use quorate_types::{Member, MemberRole, Membership};
+    let learner = |id| Member { role: MemberRole::Learner, ..Member::voter(NodeId(id)) };
+    let voters = Membership::of_voters(3);
+    let members = Membership::new(voters.members().iter().cloned().chain([learner(4), learner(5)]));
+    let mut cluster = Cluster::with(members, quorate_zab::Config::default());
+    cluster.lose_all();
+    for (from, to) in [(4, 5), (5, 4), (4, 3)] {
+        cluster.say(from, to, looks(vote(0, Zxid::ZERO, 3), 7));
+        assert!(cluster.in_flight("notification", to, from).is_none(), "{to} answers {from}");
+    }
+    cluster.establish(3, &[1, 2]);
+    cluster.say(4, 3, looks(vote(0, Zxid::ZERO, 3), 7));
+    assert!(cluster.in_flight("notification", 3, 4).is_some(), "who leads answers");
 }
