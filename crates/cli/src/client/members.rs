@@ -10,6 +10,7 @@ use quorate_server::proto::etcdserverpb::{
     Member, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest, MemberUpdateRequest,
     MoveLeaderRequest, StatusRequest,
 };
+use quorate_service::Protocol;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -129,14 +130,20 @@ struct Cluster {
     id: u64,
     service: ClusterClient<Channel>,
     members: Vec<Member>,
+    /// What replicates their stores; empty where the server does not say.
+    protocol: String,
 }
 
 impl Cluster {
     async fn of(client: &ClientArguments) -> Result<Cluster> {
-        let mut service = ClusterClient::new(client.connect().await?);
+        let channel = client.connect().await?;
+        let status = MaintenanceClient::new(channel.clone()).status(StatusRequest::default()).await;
+        let detail = status.ok().and_then(|status| status.into_inner().quorate);
+        let protocol = detail.map_or_else(String::new, |detail| detail.protocol);
+        let mut service = ClusterClient::new(channel);
         let list = service.member_list(MemberListRequest { linearizable: true }).await.map_err(|why| refusal(&why))?;
         let list = list.into_inner();
-        Ok(Cluster { id: list.header.map_or(0, |header| header.cluster_id), service, members: list.members })
+        Ok(Cluster { id: list.header.map_or(0, |header| header.cluster_id), service, members: list.members, protocol })
     }
 
     /// The member of this id, in hex as it is shown, or of this name.
@@ -212,7 +219,7 @@ async fn list(client: &ClientArguments) -> Result<()> {
 }
 
 /// The command that starts a member that was added, with the members named as they name themselves.
-fn start_command(members: &[Member], new: &Member, name: &str) -> Result<String> {
+fn start_command(members: &[Member], protocol: &str, new: &Member, name: &str) -> Result<String> {
     let mut cluster = Vec::new();
     for member in members {
         let name = match (member.id == new.id, member.name.as_str()) {
@@ -223,8 +230,11 @@ fn start_command(members: &[Member], new: &Member, name: &str) -> Result<String>
         cluster.extend(member.peer_urls.iter().map(|url| format!("{name}={url}")));
     }
     let urls = new.peer_urls.join(",");
+    // Without the flag `serve` takes the usual one.
+    let usual = protocol.is_empty() || protocol == Protocol::default().name();
+    let protocol = if usual { String::new() } else { format!(" --protocol {protocol}") };
     Ok(format!(
-        "quorate serve --name {name} --listen-peer-urls {urls} --initial-advertise-peer-urls {urls} --initial-cluster {} \
+        "quorate serve --name {name}{protocol} --listen-peer-urls {urls} --initial-advertise-peer-urls {urls} --initial-cluster {} \
          --initial-cluster-state existing",
         cluster.join(",")
     ))
@@ -260,7 +270,7 @@ async fn add(arguments: AddArguments) -> Result<()> {
         added.id,
         added.id
     );
-    let start = start_command(&cluster.members, &added, &new.name)?;
+    let start = start_command(&cluster.members, &cluster.protocol, &added, &new.name)?;
     let what = match (learner, witness) {
         (true, _) => "a learner until it is promoted",
         (false, true) => "a witness, which votes from now on and stores no data: start it at once",
@@ -319,7 +329,7 @@ async fn replace(arguments: ReplaceArguments) -> Result<()> {
     refuse_taken_name(&cluster, &new.name)?;
     let request = MemberAddRequest { peer_urls: new.peer_urls, is_learner: true, ..MemberAddRequest::default() };
     let added = cluster.add(request).await?;
-    let start = start_command(&cluster.members, &added, &new.name)?;
+    let start = start_command(&cluster.members, &cluster.protocol, &added, &new.name)?;
     eprintln!("member {:x} added as a learner. Start it, with a data directory of its own, by\n  {start}", added.id);
     eprintln!("waiting until it is in sync; then it takes the place of {}", name_of(&old));
     let deadline = Instant::now() + Duration::from_secs(wait_s);
@@ -377,11 +387,15 @@ mod tests {
     #[test]
     fn the_command_that_starts_a_new_member_names_all() {
         let new = member(3, "");
-        let command = start_command(&[member(1, "a"), new.clone(), member(2, "b")], &new, "c").unwrap();
+        let members = [member(1, "a"), new.clone(), member(2, "b")];
+        let command = start_command(&members, "raft", &new, "c").unwrap();
+        assert!(!command.contains("--protocol"), "{command}");
+        let of_zab = start_command(&members, "zab", &new, "c").unwrap();
+        assert!(of_zab.contains("--name c --protocol zab --listen"), "{of_zab}");
         assert!(command.contains("--name c "), "{command}");
         let all = "--initial-cluster a=http://127.0.0.1:1,c=http://127.0.0.1:3,b=http://127.0.0.1:2 ";
         assert!(command.contains(all), "{command}");
-        let unnamed = start_command(&[member(1, ""), new.clone()], &new, "c").unwrap_err();
+        let unnamed = start_command(&[member(1, ""), new.clone()], "raft", &new, "c").unwrap_err();
         assert!(unnamed.to_string().contains("start that one first"), "{unnamed}");
     }
 }

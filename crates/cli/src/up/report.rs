@@ -1,6 +1,7 @@
 //! What `up` tells the person in front of it.
 
 use crate::endpoint::{ClientArguments, OutputFormat};
+use quorate_narrator::era_words;
 use quorate_server::proto::etcdserverpb::StatusRequest;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use std::time::Duration;
@@ -32,7 +33,7 @@ async fn find_leader(endpoints: &[(String, String)]) -> Option<String> {
         let Ok(status) = MaintenanceClient::new(channel).status(StatusRequest::default()).await else { continue };
         let status = status.into_inner();
         if status.leader != 0 && status.header.is_some_and(|header| header.member_id == status.leader) {
-            return Some(format!("{name} leads (term {})", status.raft_term));
+            return Some(format!("{name} leads (term {})", era_words(status.raft_term)));
         }
     }
     None
