@@ -11,7 +11,7 @@
 //! every opening behind a promise, since a replica does not know whom it answered before; a refused connection does not shorten it.
 //!
 //! One thing overrides a grant: the wish of the leader that has it. A leader gives its lease up before it asks somebody to take over, and has none
-//! for the rest of its ballot; the prepare of the one asked names that ballot, and whoever promised nothing higher listens. However late it
+//! for the rest of its ballot; the prepare of the one asked names that ballot, and whoever has promised just that one listens. However late it
 //! arrives, it overrides no grant to a later leader.
 //!
 //! The leader itself grants nothing to anybody: it drops its lease with its leadership, before it promises another ballot.

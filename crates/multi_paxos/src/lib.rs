@@ -37,7 +37,8 @@
 //! 4. `AcceptedLePromised` (*deep*): nothing is accepted in a ballot above the one promised.
 //! 5. `NoGapChosen` (*deep*): everything chosen and not trimmed is in the log.
 //! 6. `OneValuePerBallot` (*deep*): what a leader has not seen chosen is, in its own log, its own proposal.
-//! 7. `KnownIsChosen`, over those who run, in simulator and explorer: what one has handed out, no phase-1 quorum of them would make a
+//! 7. `SumsAreRight` (*deep*): what is counted as not chosen yet weighs what the log has behind the chosen mark.
+//! 8. `KnownIsChosen`, over those who run, in simulator and explorer: what one has handed out, no phase-1 quorum of them would make a
 //!    candidate propose otherwise ([`check_known_is_chosen`]).
 //!
 //! # Where we depart from the texts, and why that is safe
@@ -63,8 +64,8 @@
 //! | `rules.rs`, `invariants.rs`, `status.rs` | what is reported, checked, shown |
 //! | `picture.rs` | the whole replica as bytes, for recordings |
 //!
-//! Absent so far: thrifty sending, lease reads, a vote before the ballot (so a node that was cut off deposes a leader when it is back),
-//! bounds on the size of a promise, witnesses.
+//! Absent so far: thrifty sending, a vote before the ballot (so a node that was cut off deposes a leader when it is back),
+//! witnesses.
 
 mod accepting;
 mod ballot;

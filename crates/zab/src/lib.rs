@@ -61,6 +61,7 @@
 //! 5. `StopSignFinal`: a leader proposes nothing above a stop-sign it proposed or inherited; no history has anything there.
 //! 6. `LocalPrimaryOrder` (*deep*): zxids in the history leave nothing out. With 4 this is `GlobalPrimaryOrder` too.
 //! 7. `AcknowledgedIsSent` (*deep*): a leader counts nobody for what it was not sent in this connection.
+//! 8. `SumsAreRight` (*deep*): what is counted as undecided weighs what the history has behind the committed mark.
 //!
 //! `Integrity`, `TotalOrder` and `AckImpliesDurable` concern several nodes: the testbed, the conformance suite and the explorer check them.
 //!
