@@ -11,5 +11,5 @@ mod sentence;
 mod story;
 
 pub use happening::{Ending, Happening, Loss, What};
-pub use sentence::{era_words, sentence};
+pub use sentence::sentence;
 pub use story::{Detail, Story};

@@ -43,15 +43,6 @@ fn plain(me: NodeId, event: &Event) -> String {
     format!("{me}: {} {:?} ({})", event.rule.id, event.verdict, values.join(", "))
 }
 
-/// An era for people. Where eras begin anew in each configuration, the upper half is the configuration's number: `2.7`.
-#[must_use]
-pub fn era_words(era: u64) -> String {
-    match era >> 32 {
-        0 => era.to_string(),
-        configuration => format!("{configuration}.{}", era & u64::from(u32::MAX)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

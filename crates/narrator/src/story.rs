@@ -1,8 +1,8 @@
 //! A whole run as a narrative.
 
 use crate::happening::{Ending, Happening, What};
-use crate::sentence::{era_words, sentence};
-use quorate_protocol::{Event, Value, Verdict};
+use crate::sentence::sentence;
+use quorate_protocol::{Event, Value, Verdict, era_words};
 use quorate_types::NodeId;
 use std::fmt::Write;
 

@@ -55,6 +55,6 @@ pub use output::{Decision, LEARNER_NOT_IN_SYNC, MembersChange, Output, Refusal, 
 pub use pending::Pending;
 pub use read_queue::{Admission, AskedReads, ReadQueue, ReadRound, WaitingRead, round_answered_by};
 pub use replica::{Durable, Env, OpenError, Replica, Setup, Start, Violation};
-pub use status::{PeerStatus, Role, Status};
+pub use status::{PeerStatus, Role, Status, era_words};
 pub use stored::{Inspectable, LogChange, Origin, Stateless, StoredConfiguration, StoredEntry, StoredLog};
 pub use tape::{Picture, Recordable, Tape, Taped};

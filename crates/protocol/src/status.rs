@@ -52,7 +52,7 @@ pub struct PeerStatus {
 pub struct Status {
     /// What it is doing.
     pub role: Role,
-    /// Term, ballot round, view or epoch.
+    /// Term, ballot round, view or epoch; [`era_words`] tells it to people.
     pub era: u64,
     /// Whom it believes to lead.
     pub leader: Option<NodeId>,
@@ -70,4 +70,13 @@ pub struct Status {
     pub membership: Membership,
     /// Per peer, at a leader; else empty.
     pub peers: Vec<PeerStatus>,
+}
+
+/// An era for people. Where eras begin anew in each configuration, the upper half is the configuration's number: `2.7`.
+#[must_use]
+pub fn era_words(era: u64) -> String {
+    match era >> 32 {
+        0 => era.to_string(),
+        configuration => format!("{configuration}.{}", era & u64::from(u32::MAX)),
+    }
 }

@@ -4,7 +4,7 @@ use super::block_on;
 use crate::endpoint::{ClientArguments, OutputFormat};
 use anyhow::Result;
 use clap::Args;
-use quorate_narrator::era_words;
+use quorate_protocol::era_words;
 use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_server::proto::etcdserverpb::{Member, MemberListRequest, NodeDetail, StatusRequest, StatusResponse};

@@ -1,7 +1,7 @@
 //! What `up` tells the person in front of it.
 
 use crate::endpoint::{ClientArguments, OutputFormat};
-use quorate_narrator::era_words;
+use quorate_protocol::era_words;
 use quorate_server::proto::etcdserverpb::StatusRequest;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use super::wall::{brief, date, time_of_day};
 use super::{Incident, LifeSpan, Stall, StallKind};
-use crate::sentence::era_words;
+use quorate_protocol::era_words;
 use quorate_types::{NodeId, Slot, Time};
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -2,8 +2,8 @@
 
 use super::wall::{brief, time_of_day};
 use super::{Incident, Present};
-use crate::sentence::{era_words, sentence};
-use quorate_protocol::{Event, Role, Status};
+use crate::sentence::sentence;
+use quorate_protocol::{Event, Role, Status, era_words};
 use quorate_types::{NodeId, Slot, Time};
 
 /// Words of guards older than this explain nothing.
