@@ -17,7 +17,7 @@ use quorate_protocol::{
     Durable, Env, Gate, Input, LinkState, Outbox, Output, Picture, Replica, Setup, SnapshotId, Tape, Taped,
 };
 use quorate_store::Store;
-use quorate_types::{NodeId, Slot, Time};
+use quorate_types::{DiskId, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -292,6 +292,18 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     #[must_use]
     pub fn state(&self) -> &S {
         self.machine.state()
+    }
+
+    /// The state holds everything up to here.
+    #[must_use]
+    pub fn applied(&self) -> Slot {
+        self.machine.applied()
+    }
+
+    /// The disk its journal was created on.
+    #[must_use]
+    pub fn disk(&self) -> DiskId {
+        self.setup.disk
     }
 
     /// The members as decided here, and who was removed. Empty while none of the cluster's changes is decided.

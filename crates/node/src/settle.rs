@@ -121,7 +121,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
                 out.push(NodeOutput::Members(members));
             }
             Output::SendSnapshot { to, at_least, with_data } => {
-                self.pin_view(to, at_least, with_data);
+                self.pin_view(now, to, at_least, with_data);
                 return true;
             }
             Output::SnapshotAnchor { id, to, anchor } => {

@@ -130,20 +130,30 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     }
 
     /// The replica wants a view sent; to a node that stores no data one of an empty state, as of the same slot.
-    pub(crate) fn pin_view(&mut self, to: NodeId, at_least: Slot, with_data: bool) {
+    pub(crate) fn pin_view(&mut self, now: Time, to: NodeId, at_least: Slot, with_data: bool) {
         let id = self.snapshots.next_name();
         // The replica knows best whether an earlier one still serves.
         self.stop_sending(|_, receiver| receiver == to);
-        let under_way = self.snapshots.pinned.len() + self.snapshots.sender.states().count();
         // One without data is a few bytes, and commits may wait for it: it does not queue behind those of gigabytes.
-        let has_to_wait = with_data && under_way >= self.snapshots.max_sent_at_once;
-        if self.machine.applied() < at_least || has_to_wait {
+        if self.machine.applied() < at_least || (with_data && !self.has_place(now)) {
             return self.inbox.push(Input::SnapshotSent { to, id, outcome: TransferOutcome::Failed });
         }
         let view = if with_data { self.machine.view() } else { self.machine.view_without_data() };
         let through = view.applied;
         self.snapshots.pinned.insert(id, (to, view));
         self.inbox.push(Input::SnapshotPinned { id, to, through });
+    }
+
+    /// Whether another view may be sent beside what is under way, perhaps in the place of one whose receiver is silent: a member that is
+    /// down must not hold up one whose log a quorum needs.
+    fn has_place(&mut self, now: Time) -> bool {
+        let under_way = self.snapshots.pinned.len() + self.snapshots.sender.states().count();
+        if under_way < self.snapshots.max_sent_at_once {
+            return true;
+        }
+        let Some(silent) = self.snapshots.sender.most_silent(now) else { return false };
+        self.give_up_sending(|number, _| number == silent);
+        true
     }
 
     /// The replica says what a view describes.
@@ -172,7 +182,11 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     /// Lets go of everything that is being sent, and says so: a replica that took one to be on its way would send its receiver none
     /// ever after.
     pub(crate) fn stop_sending_all(&mut self) {
-        for (number, to) in self.stop_sending(|_, _| true) {
+        self.give_up_sending(|_, _| true);
+    }
+
+    fn give_up_sending(&mut self, picked: impl Fn(u64, NodeId) -> bool) {
+        for (number, to) in self.stop_sending(picked) {
             let outcome = TransferOutcome::Failed;
             self.inbox.push(Input::SnapshotSent { to, id: SnapshotId(number), outcome });
         }

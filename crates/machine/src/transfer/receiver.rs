@@ -27,7 +27,8 @@ struct Incoming {
     reader: StreamReader,
     received: u64,
     checksum: u32,
-    heard_at: Time,
+    /// When it began, or something new of it came. What is only repeated may come from a sender that hears no answer.
+    grew_at: Time,
     /// The arrival was handed out, and its end is not known.
     is_whole: bool,
 }
@@ -37,6 +38,8 @@ struct Incoming {
 pub struct Receiver {
     config: TransferConfig,
     incoming: Option<Incoming>,
+    /// So many that had begun to arrive gave way to somebody else's since the last one was whole.
+    wasted: u32,
     /// Said again to a sender that did not hear it.
     last_end: Option<(NodeId, u64, TransferEnd)>,
 }
@@ -45,7 +48,7 @@ impl Receiver {
     /// Nothing under way.
     #[must_use]
     pub fn new(config: TransferConfig) -> Receiver {
-        Receiver { config, incoming: None, last_end: None }
+        Receiver { config, incoming: None, wasted: 0, last_end: None }
     }
 
     /// The sender and the bytes received of what is under way.
@@ -110,25 +113,34 @@ impl Receiver {
             return end;
         }
         let is_current = self.is_current(from, number);
-        if let Some(incoming) = self.incoming.as_mut().filter(|_| is_current) {
-            incoming.heard_at = now;
+        if let Some(incoming) = self.incoming.as_ref().filter(|_| is_current) {
             return TransferMessage::Received { number, offset: incoming.received };
         }
         if header.applied <= applied {
             return TransferMessage::Ended { number, end: TransferEnd::Installed };
         }
-        let patience = self.config.resend_after * 3;
-        let gives_way = self.incoming.as_ref().is_none_or(|incoming| {
-            let is_silent = incoming.heard_at + patience <= now;
-            !incoming.is_whole && (is_silent || incoming.header.applied < header.applied)
-        });
-        if !gives_way {
+        if !self.gives_way(now, from, &header) {
             return TransferMessage::Ended { number, end: TransferEnd::Refused };
+        }
+        if self.incoming.take().is_some_and(|incoming| incoming.from != from && incoming.received > 0) {
+            self.wasted = self.wasted.saturating_add(1);
         }
         let reader = StreamReader::default();
         self.incoming =
-            Some(Incoming { from, number, header, reader, received: 0, checksum: 0, heard_at: now, is_whole: false });
+            Some(Incoming { from, number, header, reader, received: 0, checksum: 0, grew_at: now, is_whole: false });
         TransferMessage::Received { number, offset: 0 }
+    }
+
+    /// Whether what is arriving is given up for another image. A later one of somebody else waits its turn: two senders whose states go on
+    /// would put each other off for ever, and what has arrived would be thrown away each time. So would two that pause for longer than
+    /// they are waited for; hence what was thrown away makes it more patient.
+    fn gives_way(&self, now: Time, from: NodeId, header: &TransferHeader) -> bool {
+        let patience = self.config.resend_after * 3 * 2u32.saturating_pow(self.wasted.min(16));
+        self.incoming.as_ref().is_none_or(|incoming| {
+            let is_silent = incoming.grew_at + patience.min(self.config.abandon_after) <= now;
+            let is_replaced = incoming.from == from && incoming.header.applied < header.applied;
+            !incoming.is_whole && (is_silent || is_replaced)
+        })
     }
 
     /// Of the transfer under way.
@@ -143,7 +155,6 @@ impl Receiver {
     ) -> Option<Arrival> {
         let incoming = self.incoming.as_mut()?;
         let (from, number) = (incoming.from, incoming.number);
-        incoming.heard_at = now;
         if offset == incoming.received && !incoming.is_whole {
             let length = bytes.len() as u64;
             let found = crc32c::crc32c_append(incoming.checksum, &bytes);
@@ -155,6 +166,7 @@ impl Receiver {
             }
             incoming.checksum = found;
             incoming.received += length;
+            incoming.grew_at = now;
             if incoming.reader.push(bytes).is_err() {
                 self.finish(TransferEnd::Refused, out);
                 return None;
@@ -171,6 +183,7 @@ impl Receiver {
     fn complete(&mut self, out: &mut Vec<(NodeId, TransferMessage)>) -> Option<Arrival> {
         let incoming = self.incoming.as_mut()?;
         incoming.is_whole = true;
+        self.wasted = 0;
         out.push((incoming.from, TransferMessage::Received { number: incoming.number, offset: incoming.received }));
         let header = incoming.header.clone();
         let Some(StreamParts { meta, head, items }) = std::mem::take(&mut incoming.reader).finish(header.item_count)
@@ -189,9 +202,9 @@ impl Receiver {
         }
     }
 
-    /// Gives up what nothing was heard of for too long.
+    /// Gives up what nothing new came of for too long.
     pub fn expire(&mut self, now: Time) {
         let patience = self.config.abandon_after;
-        self.incoming.take_if(|incoming| !incoming.is_whole && incoming.heard_at + patience <= now);
+        self.incoming.take_if(|incoming| !incoming.is_whole && incoming.grew_at + patience <= now);
     }
 }

@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Pieces made for one receiver in one go, so that a view with many missing items does not hold the node up.
 const PIECES_PER_GO: usize = 64;
 
+/// So often the same is sent without an answer before its receiver counts as silent.
+const SENDS_IN_VAIN: u32 = 3;
+
 /// A place in a stream, with the checksum of everything before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Mark {
@@ -37,6 +40,8 @@ struct Outgoing {
     /// The furthest that the receiver said it has, since something was sent again.
     heard_most: Option<u64>,
     heard_at: Time,
+    /// How often what the receiver is known to lack was sent since.
+    unanswered: u32,
     resend_at: Time,
 }
 
@@ -102,6 +107,7 @@ impl Sender {
             all_sent: false,
             heard_most: None,
             heard_at: now,
+            unanswered: 0,
             resend_at: now,
         };
         self.outgoing.insert(number, outgoing);
@@ -112,6 +118,17 @@ impl Sender {
         let to = self.outgoing.remove(&number)?.to;
         out.push((to, TransferMessage::Stopped { number }));
         Some(to)
+    }
+
+    /// The transfer whose receiver has said nothing for longest, though it was sent the same several times: it may be down, and another one
+    /// may have the place. One to which the rate lets little through is not meant.
+    #[must_use]
+    pub fn most_silent(&self, now: Time) -> Option<u64> {
+        let patience = self.config.resend_after * SENDS_IN_VAIN;
+        let is_silent =
+            |outgoing: &Outgoing| outgoing.unanswered >= SENDS_IN_VAIN && outgoing.heard_at + patience <= now;
+        let silent = self.outgoing.iter().filter(|(_, outgoing)| is_silent(outgoing));
+        silent.min_by_key(|(_, outgoing)| outgoing.heard_at).map(|(number, _)| *number)
     }
 
     /// A connection came back: what was under way may be lost.
@@ -130,7 +147,7 @@ impl Sender {
             return None;
         };
         let outgoing = self.outgoing.get_mut(number).filter(|outgoing| outgoing.to == from)?;
-        outgoing.heard_at = now;
+        (outgoing.heard_at, outgoing.unanswered) = (now, 0);
         match message {
             TransferMessage::Received { offset, .. } => outgoing.received(now, *offset, &self.config),
             TransferMessage::Forgotten { .. } => outgoing.start_over(now),
@@ -224,10 +241,12 @@ impl Outgoing {
             }
             self.resend_at = now + config.resend_after;
             if !self.begun {
+                self.unanswered = self.unanswered.saturating_add(1);
                 out.push((self.to, TransferMessage::Begin { number, header: self.header.clone() }));
             } else if self.all_sent && self.marks.is_empty() {
                 // Everything arrived, and the end of it was not heard. A receiver that forgot the transfer says so to a chunk;
                 // to a beginning it would begin anew, which this side would take for a late word.
+                self.unanswered = self.unanswered.saturating_add(1);
                 let (chunk, _) = self.chunk_at(self.last_chunk, number, config, item);
                 out.push((self.to, chunk));
             } else {
@@ -252,6 +271,7 @@ impl Outgoing {
             let length = i64::try_from(end.offset - start.offset).unwrap_or(i64::MAX);
             *allowance = allowance.saturating_sub(length);
             self.last_chunk = start;
+            self.unanswered = self.unanswered.saturating_add(u32::from(start == self.acked));
             self.marks.push_back(end);
             out.push((self.to, chunk));
         }
