@@ -49,6 +49,8 @@ pub(crate) struct Steering {
     /// The members in force at the replica, while they are wanted.
     in_force: Option<Membership>,
     under_way: Option<UnderWay>,
+    /// What members said could not be written down: an ask has its turn before that is tried again.
+    asks_first: bool,
     /// The replica said that it is not the time: nothing more before the next tick, or before something is decided.
     rests: bool,
 }
@@ -84,6 +86,15 @@ impl Steering {
         self.held.retain(|held| held.deadline > now);
         if self.under_way.is_some_and(|under_way| under_way.look_again_at <= now) {
             self.under_way = None;
+        }
+    }
+
+    /// A move of the lead that cannot be made now, to a member that is down, say, does not keep others from their turn. Changes of the
+    /// members stay in the order in which they were asked for: one may be there to undo another.
+    fn let_others_pass(&mut self, number: u64) {
+        let is_it = |held: &Held| held.number == number && matches!(held.ask, Ask::MoveLeader(_));
+        if let Some(held) = self.held.iter().position(is_it).and_then(|index| self.held.remove(index)) {
+            self.held.push_back(held);
         }
     }
 
@@ -246,14 +257,16 @@ impl<S: StateMachine> Machine<S> {
         if !is_first && in_force != *self.roster.members() {
             return; // One is under way: its decision brings us back here.
         }
-        if self.steering.has_news || is_first {
+        let is_asks_turn =
+            std::mem::take(&mut self.steering.asks_first) && self.steering.held.iter().any(|held| held.confirmed);
+        if (self.steering.has_news && !is_asks_turn) || is_first {
             self.steering.has_news = false;
             if let Some(members) = noted(&in_force, self.steering.facts.values()) {
                 return self.reconfigure(now, None, in_force, members, out);
             }
         }
         while let Some(index) = self.steering.held.iter().position(|held| held.confirmed) {
-            let Held { number, asker, ref ask, .. } = self.steering.held[index];
+            let Held { number, asker, ref ask, deadline, .. } = self.steering.held[index];
             let refusal = match ask {
                 Ask::MoveLeader(to) if *to == self.node() => None,
                 Ask::MoveLeader(to) if in_force.get(*to).is_none_or(|to| to.role != MemberRole::Voter) => {
@@ -261,7 +274,8 @@ impl<S: StateMachine> Machine<S> {
                 }
                 Ask::MoveLeader(to) => {
                     let (request, to) = (self.proposer.fresh_request(), *to);
-                    self.note_under_way(now, request, Some(number));
+                    // Every try stops all writes for as long: while this one lasts there is no other.
+                    self.steering.under_way = Some(UnderWay { request, held: Some(number), look_again_at: deadline });
                     return out.push(MachineOutput::Transfer { request, to });
                 }
                 Ask::Change(change) => match change.judge(&in_force, &self.roster) {
@@ -287,13 +301,9 @@ impl<S: StateMachine> Machine<S> {
         out: &mut Out<S>,
     ) {
         let request = self.proposer.fresh_request();
-        self.note_under_way(now, request, held);
-        out.push(MachineOutput::Reconfigure { request, based_on, members });
-    }
-
-    fn note_under_way(&mut self, now: Time, request: RequestId, held: Option<u64>) {
         let look_again_at = now + self.config.retry_after.saturating_mul(4);
         self.steering.under_way = Some(UnderWay { request, held, look_again_at });
+        out.push(MachineOutput::Reconfigure { request, based_on, members });
     }
 
     /// The replica refuses what it was asked to do about the cluster. Answers whether the request was one of these.
@@ -303,7 +313,7 @@ impl<S: StateMachine> Machine<S> {
         };
         let definite = match why {
             Refusal::NotReady(LEARNER_NOT_IN_SYNC) => Some(AskError::NotInSync),
-            // Every try stops all writes for as long: whether there is to be another is for the asker to say.
+            // Whether there is to be another try, for which writes stop as well, is for the asker to say.
             Refusal::NotReady(TRANSFER_IN_VAIN) => Some(AskError::TransferInVain),
             Refusal::Invalid(why) => Some(AskError::Senseless((*why).to_owned())),
             Refusal::Unsupported(what) => Some(AskError::Request(RequestError::Unsupported(what))),
@@ -324,7 +334,10 @@ impl<S: StateMachine> Machine<S> {
             (Some(_), None) => {}
             (None, held) => {
                 self.steering.rests = true;
-                self.steering.has_news |= held.is_none();
+                match held {
+                    Some(number) => self.steering.let_others_pass(number),
+                    None => (self.steering.has_news, self.steering.asks_first) = (true, true),
+                }
             }
         }
         true

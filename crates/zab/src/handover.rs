@@ -10,11 +10,8 @@ use crate::message::Vote;
 use crate::replica::{Broadcast, Position};
 use crate::rules;
 use crate::zxid::Payload;
-use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId};
+use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
 use quorate_types::{NodeId, Slot};
-
-/// [`Refusal::NotReady`] of a handover that took too long.
-const IN_VAIN: &str = "the one to lead did not take over in time";
 
 /// Leadership on its way to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,8 +82,8 @@ impl Broadcast {
     pub(crate) fn end_handover(&mut self, out: &mut Outbox<Broadcast>) {
         let Position::Leading(leadership) = &mut self.position else { return };
         let Some(Handover { request, to, .. }) = leadership.handover.take() else { return };
-        out.trace(|| Event::refused(&rules::HAND_OVER).with("to", to).with("why", IN_VAIN));
-        out.refuse(Refused::Request(request), Refusal::NotReady(IN_VAIN));
+        out.trace(|| Event::refused(&rules::HAND_OVER).with("to", to).with("why", TRANSFER_IN_VAIN));
+        out.refuse(Refused::Request(request), Refusal::NotReady(TRANSFER_IN_VAIN));
     }
 
     /// What a node votes for that nobody has told anything yet: itself, or its heir, whose history it knows to be as good.

@@ -8,5 +8,7 @@ mod duty;
 mod members;
 mod reads;
 mod schedules;
+mod seat;
 mod transfer;
+mod turns;
 mod writes;
