@@ -134,6 +134,8 @@ impl Broadcast {
             None
         };
         let (is_worse, adopted) = (Some(vote) < election.vote, election.vote.unwrap_or(vote));
+        // Who looks follows nobody any more.
+        election.outside.remove(&from);
         election.count(from, vote);
         self.round = round;
         if let Some(why) = changed {
@@ -200,7 +202,9 @@ impl Broadcast {
         }
     }
 
-    /// Rule 4: a leader that a quorum names, this node included if it joins, and that says in that round that it leads.
+    /// Rule 4: a leader that a quorum names, this node included if it joins, and that says itself that it leads. The round in which
+    /// somebody came to follow it is not asked for (ZOOKEEPER-1732): who joined by a late word says an earlier one, for as long
+    /// as that leader leads, and a newcomer that asked for the same of all would wait as long.
     fn hear_settled(&mut self, from: NodeId, vote: Vote, round: u64, standing: Standing, out: &mut Outbox<Broadcast>) {
         let this_round = self.round;
         let Position::Looking(election) = &mut self.position else { return };
@@ -212,13 +216,15 @@ impl Broadcast {
         let Position::Looking(election) = &mut self.position else { return };
         election.outside.insert(from, (vote.candidate, round, standing));
         let leader = vote.candidate;
-        let names = |id: &NodeId| {
-            let said = election.outside.get(id);
-            *id == self.me || said.is_some_and(|(named, since, _)| (*named, *since) == (leader, round))
+        let names =
+            |id: &NodeId| *id == self.me || election.outside.get(id).is_some_and(|(named, _, _)| *named == leader);
+        let since = match election.outside.get(&leader) {
+            Some((named, since, Standing::Leading)) if *named == leader => Some(*since),
+            _ => None,
         };
-        let leads = election.outside.get(&leader) == Some(&(leader, round, Standing::Leading));
+        let round = since.unwrap_or(round);
         let votes: Vec<NodeId> = self.members.voters().filter(names).collect();
-        if leader == self.me || !leads || !self.is_quorum(votes.len()) {
+        if leader == self.me || since.is_none() || !self.is_quorum(votes.len()) {
             return out.trace(|| Event::waiting(&rules::JOIN).with("leader", leader).with("round", round).votes(votes));
         }
         self.round = round;

@@ -72,6 +72,8 @@
 //!   It means NEWLEADER's acknowledgement too, for that came before it there.
 //! - **A node that joins counts itself** among those who name the leader (rule 4), so a lone follower of a lone leader gets back to
 //!   it without an election. Phase 0 only proposes; phase 1 decides.
+//! - **Who follows a leader since whatever round names it** (rule 4): a late word may have brought it there, and it says that round for as
+//!   long as that leader leads.
 //! - **A worse vote of the same round is answered** (rule 2): whoever began to look later did not hear the better one while it followed.
 //! - **Whose vote all voters share does not wait** for a better one (rule 3): there can be none in that round.
 //! - **A follower that lacks the target of TRUNC** gives up what lies above it and joins again, which gives it a DIFF, or SNAP if the leader

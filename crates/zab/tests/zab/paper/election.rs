@@ -167,13 +167,37 @@ fn rule_4_a_leader_is_joined_when_a_quorum_names_it_and_it_says_so_itself() {
         cluster.say(follower, 1, outside(Standing::Following, 6));
     }
     assert_eq!(cluster.phase(1), "election", "two and itself are a quorum, but it has not heard the leader");
-    cluster.say(5, 1, outside(Standing::Leading, 5));
-    assert_eq!(cluster.phase(1), "election", "that is of another round");
+    cluster.say(5, 1, outside(Standing::Following, 6));
+    assert_eq!(cluster.phase(1), "election", "it follows itself, and does not lead yet");
     cluster.say(5, 1, outside(Standing::Leading, 6));
     assert!(cluster.in_flight("cepoch", 1, 5).is_some());
     assert!(cluster.told(1, "zab.join", Waiting) && cluster.told(1, "zab.join", Allowed));
     cluster.lose_all();
     assert_eq!(round_of_any(&mut cluster, 1), 6, "it takes part in that round now");
+}
+
+/// ZOOKEEPER-1732; here a campaign, seed 16045. Two joined the leader by a late word of its earlier round, and say that round for as long
+/// as it leads: who asked for the same round of all stayed outside for as long.
+#[test]
+fn rule_4_who_follows_since_another_round_names_the_leader_as_well() {
+    let mut cluster = Cluster::of(5);
+    let outside = |standing, round| Message::Notification { vote: Some(vote(0, Zxid::ZERO, 5)), round, standing };
+    cluster.say(2, 1, outside(Standing::Following, 8));
+    cluster.say(3, 1, outside(Standing::Following, 8));
+    cluster.say(5, 1, outside(Standing::Leading, 9));
+    assert!(cluster.in_flight("cepoch", 1, 5).is_some());
+    cluster.lose_all();
+    assert_eq!(round_of_any(&mut cluster, 1), 9, "the leader's");
+}
+
+#[test]
+fn rule_4_who_looks_again_names_no_leader_any_more() {
+    let mut cluster = Cluster::of(5);
+    let outside = |standing, round| Message::Notification { vote: Some(vote(0, Zxid::ZERO, 5)), round, standing };
+    cluster.say(2, 1, outside(Standing::Following, 8));
+    cluster.say(2, 1, looks(vote(0, Zxid::ZERO, 2), 9));
+    cluster.say(5, 1, outside(Standing::Leading, 8));
+    assert_eq!(cluster.phase(1), "election", "of five, itself and the leader are too few");
 }
 
 #[test]
