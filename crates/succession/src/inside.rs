@@ -80,10 +80,12 @@ impl<P: Heir> Succession<P> {
         }
     }
 
-    /// Where this node does not lead, its driver lets go of every snapshot and says nothing of them: whoever asks again is served anew.
+    /// Where this node does not lead, the replica inside forgets what it was sending. What this one sends goes on until the driver says
+    /// that it ended: if it were forgotten at every candidacy, whoever asks again would be sent everything anew each time, and never
+    /// get the whole.
     pub(crate) fn note_lead(&mut self, who: Option<NodeId>) {
         if who != Some(self.me()) {
-            self.serving.clear();
+            self.serving.retain(|_, serving| !matches!(serving, Serving::Inside(_)));
         }
     }
 
