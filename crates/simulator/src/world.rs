@@ -356,7 +356,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             marks.hit_times(Mark::SnapshotInstalled, status.snapshots.installed);
         }
         let joiners = self.hosts.values().filter(|host| host.start == Start::Join);
-        let installed = joiners.filter_map(|host| Some(host.node.as_ref()?.status().snapshots.installed)).sum();
+        let installed = joiners.filter_map(|host| Some(host.node.as_ref()?.snapshots_installed())).sum();
         marks.hit_times(Mark::SnapshotToJoiner, installed);
         marks
     }

@@ -4,6 +4,7 @@ use super::history::History;
 use super::judge;
 use super::subject::{Judged, Standing, Subject};
 use crate::world::World;
+use quorate_protocol::era_words;
 use quorate_types::{MemberRole, Membership, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -200,8 +201,8 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
 
     /// `LiveAfterHeal`: everything decided is applied at every live node, also if nobody writes any more; a new write at every live node
     /// is decided, and applied everywhere; every key can be read.
-    fn check_live(&mut self, core: &[NodeId], deadline: Time) -> bool {
-        if R::SLOTS.is_none() && !self.all_apply(core, deadline) {
+    fn check_live(&mut self, core: &[NodeId], mut deadline: Time) -> bool {
+        if R::SLOTS.is_none() && !self.all_apply(core, &mut deadline) {
             return self.not_live("not every node has applied everything, and nobody writes", core);
         }
         for node in core {
@@ -209,7 +210,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
                 return self.not_live(&format!("a new write at {node} is not decided"), core);
             }
         }
-        if !self.all_apply(core, deadline) {
+        if !self.all_apply(core, &mut deadline) {
             return self.not_live("not every node has applied everything", core);
         }
         for node in core {
@@ -220,9 +221,38 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         true
     }
 
-    fn all_apply(&mut self, core: &[NodeId], deadline: Time) -> bool {
+    /// Where pieces are small and links slow, an image takes its time: for as long as more of it arrives the deadline moves, for each
+    /// node twice at most, for what came while one travelled may need another.
+    fn all_apply(&mut self, core: &[NodeId], deadline: &mut Time) -> bool {
         let lags = |after: &Self| core.iter().any(|node| after.applied(*node) != Some(after.world.highest_applied()));
-        self.run_while(deadline, lags)
+        let installed_before: BTreeMap<NodeId, u64> =
+            core.iter().filter_map(|node| Some((*node, self.world.node(*node)?.snapshots_installed()))).collect();
+        let mut arrived: BTreeMap<(NodeId, u64), u64> = BTreeMap::new();
+        let mut until = *deadline;
+        while !self.run_while(until, lags) {
+            let more = core.iter().filter(|node| self.more_arrived(**node, &installed_before, &mut arrived)).count();
+            if more == 0 || self.world.broken_promise().is_some() {
+                return false;
+            }
+            until = until + self.times.patience;
+            *deadline = until + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        }
+        true
+    }
+
+    /// Whether more of an image has arrived at a node than ever of that one. What begins again and again does not count.
+    fn more_arrived(
+        &self,
+        node: NodeId,
+        installed_before: &BTreeMap<NodeId, u64>,
+        arrived: &mut BTreeMap<(NodeId, u64), u64>,
+    ) -> bool {
+        let Some(running) = self.world.node(node) else { return false };
+        let installed = running.snapshots_installed();
+        let further = installed.saturating_sub(installed_before.get(&node).copied().unwrap_or(installed));
+        let Some((_, bytes)) = running.snapshot_status().receiving.filter(|_| further < 2) else { return false };
+        let most = arrived.entry((node, further)).or_default();
+        std::mem::replace(most, bytes.max(*most)) < bytes
     }
 
     /// Calls again and again until one is answered.
@@ -267,7 +297,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     }
 
     fn applied(&self, node: NodeId) -> Option<Slot> {
-        self.world.node(node).map(|node| node.status().machine.applied)
+        self.world.node(node).map(|node| node.applied())
     }
 
     fn not_live(&mut self, what: &str, core: &[NodeId]) -> bool {
@@ -286,7 +316,7 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
                         "{node} is {} in era {}, log up to {}, durable {}, committed {}, applied {}, {} writes unanswered, \
                          {} forwarded ones waiting, {} proposals undecided",
                         protocol.role.name(),
-                        protocol.era,
+                        era_words(protocol.era),
                         protocol.last,
                         protocol.durable,
                         protocol.committed,

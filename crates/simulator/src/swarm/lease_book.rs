@@ -137,7 +137,7 @@ impl LeaseBook {
         } else {
             // It may have crashed since and begun again from an older checkpoint: that tells nothing new.
             let furthest = world.furthest().and_then(|node| world.node(node));
-            if let Some(node) = furthest.filter(|node| node.status().machine.applied == highest) {
+            if let Some(node) = furthest.filter(|node| node.applied() == highest) {
                 self.looked_at = highest;
                 self.leader = world.leader();
                 self.joiner_leads = self.leader.is_some_and(|leader| !world.is_founder(leader));

@@ -202,7 +202,7 @@ impl<R: Subject, S: StateMachine, Next: FnMut(&mut Random) -> Request<S::Query>>
     }
 
     fn applied(&self, node: NodeId) -> Option<Slot> {
-        self.world.node(node).map(|node| node.status().machine.applied)
+        self.world.node(node).map(|node| node.applied())
     }
 
     /// The world keeps the promise that was broken first.

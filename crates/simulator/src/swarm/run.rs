@@ -374,6 +374,10 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.callers.history.look_at_leases(&mut self.world);
         let watched = self.watchers.look(&self.world);
         self.report(watched);
+        if let Some((leaver, members)) = self.world.take_retired() {
+            let retired = members.map_or(Ok(()), |members| trust::check_retired(&self.world, leaver, &members));
+            self.report(retired);
+        }
         if let Some(node) = self.world.take_elected() {
             let elected = trust::check_elected(&self.world, node);
             self.report(elected);

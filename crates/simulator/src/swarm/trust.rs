@@ -4,6 +4,7 @@
 //! than a quorum; what is decided so is lost only if the right nodes fall in the right order, and nobody need wait for that.
 //! `ElectedByQuorum`: of each half of its voters a majority voted for a new leader; who is down, or in a later era, may have.
 //! `HeardIsThere`: whose answer a leader counts is in its era, or in a later one.
+//! `RetiredWhenKnown`: nobody retires before a majority of those who stay go by members without it; who is down may.
 //! `DecidedByQuorum`: of each half of its voters a majority has what a leader calls decided; who is down may have it.
 //! `DecidedIsKept`: nobody without it would be elected by those who run, where only who has everything can be.
 //! What else holds of all who run together, [`Subject::check_together`] says, then and now and then.
@@ -12,20 +13,27 @@
 use super::judge::Finding;
 use super::subject::{Decided, Judged, Subject};
 use crate::world::World;
-use quorate_types::NodeId;
+use quorate_protocol::era_words;
+use quorate_types::{Membership, NodeId};
 
 /// Looks at every leader.
 pub(super) fn check<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
     check_leases(world)?;
     check_heard(world)?;
     check_matched(world)?;
-    world.leader().map_or(Ok(()), |leader| check_together(world, leader))
+    check_together(world)
 }
 
-/// Looks at all who run together, as far as `host` may count on them.
-fn check_together<R: Subject, S: Judged>(world: &World<R, S>, host: NodeId) -> Result<(), Finding> {
-    let running: Vec<&R> = world.nodes().filter_map(|node| sound(world, host, node)).collect();
+/// Looks at all who run together and on whom each may count.
+fn check_together<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding> {
+    let running: Vec<&R> = world.nodes().filter_map(|node| sound_to_all(world, node)).collect();
     R::check_together(&running).map_err(|violation| (violation.invariant, violation.detail))
+}
+
+/// The replica of a node that runs, if what it has is what everybody may count on. One that was brought back with a copy of older disks
+/// is sound to itself: it must not be taken for what the others have.
+fn sound_to_all<R: Subject, S: Judged>(world: &World<R, S>, guest: NodeId) -> Option<&R> {
+    world.node(guest).filter(|_| world.nodes().all(|host| world.is_sound(host, guest))).map(|node| node.replica())
 }
 
 /// The replica of a node that runs, if what it has is what `host` may count on.
@@ -43,15 +51,33 @@ pub(super) fn check_elected<R: Subject, S: Judged>(world: &World<R, S>, leader: 
         None => Ok(()),
         Some(half) => {
             let voted: Vec<&NodeId> = half.iter().filter(may_have).collect();
+            let era = era_words(era);
             let detail = format!("{leader} leads era {era}, and of {half:?} only {voted:?} may have voted for it");
             Err(("ElectedByQuorum", detail))
         }
     }
 }
 
+/// Looks at who has just retired. What it had, above all that others are to go on without it, may be nowhere else: a majority of those
+/// go by that.
+pub(super) fn check_retired<R: Subject, S: Judged>(
+    world: &World<R, S>,
+    leaver: NodeId,
+    members: &Membership,
+) -> Result<(), Finding> {
+    let knows =
+        |voter: &NodeId| sound_to_all(world, *voter).is_none_or(|voter| !voter.status().membership.contains(leaver));
+    let voters: Vec<NodeId> = members.voters().collect();
+    let know: Vec<NodeId> = voters.iter().copied().filter(knows).collect();
+    if know.len() * 2 > voters.len() {
+        return Ok(());
+    }
+    Err(("RetiredWhenKnown", format!("{leaver} retired, and of {voters:?} only {know:?} may go by members without it")))
+}
+
 /// Looks at what somebody calls decided, when it has just found it so.
 pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId) -> Result<(), Finding> {
-    check_together(world, leader)?;
+    check_together(world)?;
     let Some(decided) = world.node(leader).and_then(|node| node.replica().calls_decided()) else { return Ok(()) };
     let (slot, entry) = (decided.slot, decided.entry);
     let may_have = |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.holds(slot, entry));
@@ -90,17 +116,14 @@ pub(super) fn check_kept<R: Subject, S: Judged>(
 
 /// Whether `node` has not what is decided, and those who run and have no newer log than its own are enough to elect it.
 fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, node: NodeId, decided: &Decided) -> bool {
-    let sound_to_all = |guest: NodeId| {
-        let replica = world.node(guest).map(|node| node.replica());
-        replica.filter(|_| world.nodes().all(|host| world.is_sound(host, guest)))
-    };
     let lacks_it = world.node(node).is_some_and(|node| !node.replica().holds(decided.slot, decided.entry));
     if !lacks_it || world.is_witness(node) || world.is_removed(node) {
         return false;
     }
-    let Some(replica) = sound_to_all(node) else { return false };
+    let Some(replica) = sound_to_all(world, node) else { return false };
     let own = replica.standing();
-    let agrees = |voter: &&NodeId| sound_to_all(**voter).is_some_and(|voter| voter.standing().log_end <= own.log_end);
+    let agrees =
+        |voter: &&NodeId| sound_to_all(world, **voter).is_some_and(|voter| voter.standing().log_end <= own.log_end);
     let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
     own.halves.iter().any(|half| half.contains(&node)) && own.halves.iter().all(carried)
 }
@@ -111,6 +134,7 @@ fn check_leases<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Findin
         let Some(replica) = world.node(id).map(|node| node.replica()) else { continue };
         let (era, reads_alone) = (replica.status().era, world.clock_of(id).is_some_and(|now| replica.reads_alone(now)));
         if era < newest && reads_alone {
+            let (era, newest) = (era_words(era), era_words(newest));
             let detail = format!("{id} has a lease of era {era}, and {successor} takes proposals in era {newest}");
             return Err(("LeaseExclusive", detail));
         }
@@ -126,6 +150,7 @@ fn check_heard<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Finding
         for peer in replica.has_heard() {
             let peers_era = world.node(peer).map(|peer| peer.replica().status().era);
             if let Some(peers_era) = peers_era.filter(|peers| *peers < era && world.is_sound(leader, peer)) {
+                let (era, peers_era) = (era_words(era), era_words(peers_era));
                 let detail =
                     format!("{leader} leads era {era} and counts an answer of {peer}, which is in era {peers_era}");
                 return Err(("HeardIsThere", detail));
@@ -144,6 +169,7 @@ fn check_matched<R: Subject, S: Judged>(world: &World<R, S>) -> Result<(), Findi
             let Some(peer) = world.node(trust.peer).map(|peer| peer.replica()) else { continue };
             let counts = peer.status().era == era && world.is_sound(leader, trust.peer);
             if counts && !peer.holds(trust.slot, trust.entry) {
+                let era = era_words(era);
                 let detail = format!(
                     "{leader} leads era {era} and takes {} to have its log up to {}, with entry {} there: it has not",
                     trust.peer, trust.slot, trust.entry

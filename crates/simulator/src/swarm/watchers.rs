@@ -123,7 +123,7 @@ impl Watchers {
             if self.desks.get(&id).is_some_and(|desk| desk.life == life && desk.looked_at == Some(shown)) {
                 continue;
             }
-            let installed = node.status().snapshots.installed;
+            let installed = node.snapshots_installed();
             self.serve(id, life, installed, history, world.now())?;
         }
         self.settle_down(world)?;

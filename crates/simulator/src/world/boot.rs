@@ -126,7 +126,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         self.introduce_itself(id);
         self.say_hello(id);
         if self.is_running(id) {
-            self.check_who_leads(id);
+            self.check_who_leads(id, &outputs);
             self.carry_out(id, &mut outputs);
             self.check_after_settle(id);
             self.spread_hints(id, LinkState::Up);

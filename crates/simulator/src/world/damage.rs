@@ -142,8 +142,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// Replaces the disks of a node that is down by empty ones.
     pub fn wipe(&mut self, id: NodeId) {
+        let first_flight = self.flights + 1;
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_none()) else { return };
-        host.replace_disks(ModelDisk::new(), ModelDisk::new(), 0);
+        host.replace_disks(ModelDisk::new(), ModelDisk::new(), 0, first_flight);
         host.told_starts.clear();
         self.doorman.forget_what_it_knows(id);
         self.note(Some(id), What::Note { text: format!("{id} gets empty disks") });
@@ -171,9 +172,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if !next_start.is_some_and(|next_start| self.is_known_beyond(id, next_start)) {
             return;
         }
+        let first_flight = self.flights + 1;
         let Some(host) = self.hosts.get_mut(&id).filter(|host| host.node.is_none()) else { return };
         let Some(Copied { journal, store, incarnation, told_starts }) = host.trouble.copy.take() else { return };
-        host.replace_disks(journal, store, incarnation);
+        host.replace_disks(journal, store, incarnation, first_flight);
         host.told_starts = told_starts;
         self.note(Some(id), What::Note { text: format!("{id} gets the copy of its disks") });
     }
@@ -259,7 +261,8 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
         }
     }
 
-    fn replace_disks(&mut self, journal: ModelDisk, store: ModelDisk, incarnation: u64) {
+    fn replace_disks(&mut self, journal: ModelDisk, store: ModelDisk, incarnation: u64, first_flight: u64) {
+        self.first_flight_to_disks = first_flight;
         self.journal = journal;
         self.store = store;
         self.flushes += 1;

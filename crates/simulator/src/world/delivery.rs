@@ -2,7 +2,7 @@
 
 use super::World;
 use super::event::WorldEvent;
-use super::host::Waiting;
+use super::host::{Host, Waiting};
 use crate::marks::Mark;
 use crate::network::{Fate, Flight, Route};
 use bytes::Bytes;
@@ -155,7 +155,10 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if self.network.is_blocked(flight.from, flight.to) {
             return self.lose(&flight, Loss::Blocked);
         }
-        if !self.is_running(flight.to) {
+        // A connection ends with the process that it leads to. Messages to an earlier life arrive all the same, for none of them may do
+        // harm; but nothing that was said to other disks can reach those which took their place.
+        let is_to_other_disks = |host: &Host<R, S>| flight.number < host.first_flight_to_disks;
+        if !self.is_running(flight.to) || self.hosts.get(&flight.to).is_some_and(is_to_other_disks) {
             return self.lose(&flight, Loss::ReceiverDown);
         }
         if !self.admit(&flight) {

@@ -198,9 +198,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
 impl<R: Replica, S: StateMachine> Host<R, S> {
     fn credentials(&self) -> Option<Credentials> {
-        let status = self.node.as_ref()?.status();
-        let members_decided_at = status.roster.decided_at();
+        let node = self.node.as_ref()?;
         let (incarnation, start) = (self.incarnation, self.life);
-        Some(Credentials { disk: status.disk, incarnation, start, members_decided_at })
+        Some(Credentials { disk: node.disk(), incarnation, start, members_decided_at: node.roster().decided_at() })
     }
 }

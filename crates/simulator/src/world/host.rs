@@ -114,6 +114,8 @@ pub(super) struct Host<R: Replica, S: StateMachine> {
     pub(super) told_starts: BTreeMap<NodeId, BTreeSet<u64>>,
     /// The first message that can be sent in this life, for noticing older ones.
     pub(super) first_flight: u64,
+    /// The first message number since its disks are these.
+    pub(super) first_flight_to_disks: u64,
     pub(super) choices: Random,
     pub(super) timer_random: Random,
     pub(super) disk_random: Random,
@@ -158,6 +160,7 @@ impl<R: Replica, S: StateMachine> Host<R, S> {
             incarnation: 0,
             told_starts: BTreeMap::new(),
             first_flight: 0,
+            first_flight_to_disks: 0,
             choices: Random::stream(seed, "choices", id.0),
             timer_random: Random::stream(seed, "timers", id.0),
             disk_random: Random::stream(seed, "disk", id.0),

@@ -80,7 +80,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if let Some(timer) = fired {
             self.note(Some(id), What::TimerFired { timer: timer_name::<R>(timer) });
         }
-        self.check_who_leads(id);
+        self.check_who_leads(id, &outputs);
         self.carry_out(id, &mut outputs);
         self.outputs = outputs;
         self.check_after_settle(id);

@@ -6,8 +6,8 @@ use super::host::Host;
 use crate::act::Moment;
 use crate::marks::Mark;
 use quorate_machine::StateMachine;
-use quorate_node::{BootError, Node, NodeMessage};
-use quorate_protocol::{Replica, Role};
+use quorate_node::{BootError, Node, NodeMessage, NodeOutput};
+use quorate_protocol::{Replica, Role, era_words};
 use quorate_types::{ClusterId, DiskId, NodeId, Slot, Time};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -101,6 +101,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         if let Some(era) = node.and_then(|node| node.replica().era_at(slot)) {
             let (known, other) = *self.promises.eras.entry(slot).or_insert((era, id));
             if known != era {
+                let (era, known) = (era_words(era), era_words(known));
                 let detail = format!("slot {slot} is of era {era} at {id}, and was of era {known} at {other}");
                 self.report_broken("Agreement", Some(id), detail);
             }
@@ -137,22 +138,38 @@ impl<R: Replica, S: StateMachine> World<R, S> {
 
     /// `ElectionSafety`: one leader per era, in every protocol that has leaders. To be called before what a node says leaves it: it may
     /// crash at that moment.
-    pub(super) fn check_who_leads(&mut self, id: NodeId) {
-        let Some(host) = self.hosts.get_mut(&id) else { return };
-        let Some(status) = host.node.as_ref().map(|node| node.replica().status()) else { return };
-        let era = status.era;
-        if status.role != Role::Leader || host.seen.led == Some(era) {
-            return;
+    pub(super) fn check_who_leads(&mut self, id: NodeId, outputs: &[NodeOutput<R, S>]) {
+        let Some(status) = self.node(id).map(|node| node.replica().status()) else { return };
+        let seen_before = self.hosts.get(&id).and_then(|host| host.seen.led);
+        // Who comes to lead may find in the same settle that its configuration is over: what it said last is what it is now.
+        let said = outputs.iter().filter_map(|output| match output {
+            NodeOutput::Lead { era, who, .. } => Some((*era, *who)),
+            _ => None,
+        });
+        let said: Vec<(u64, Option<NodeId>)> = said.collect();
+        for (era, who) in said.iter().rev().skip(1).rev() {
+            if *who == Some(id) {
+                self.note_reign(id, *era);
+            }
         }
+        if status.role == Role::Leader {
+            self.note_reign(id, status.era);
+            if seen_before != Some(status.era) {
+                self.elected_last = Some(id);
+            }
+        }
+    }
+
+    fn note_reign(&mut self, id: NodeId, era: u64) {
+        let Some(host) = self.hosts.get_mut(&id).filter(|host| host.seen.led != Some(era)) else { return };
         host.seen.led = Some(era);
-        self.elected_last = Some(id);
         if self.promises.last_leader.replace(id).is_some_and(|before| before != id) {
             self.mark(Mark::LeaderChange);
         }
         self.note_new_leader(id);
         let (first, _) = *self.promises.leaders.entry(era).or_insert((id, self.now));
         if first != id {
-            let detail = format!("both {first} and {id} lead in era {era}");
+            let detail = format!("both {first} and {id} lead in era {}", era_words(era));
             self.report_broken("ElectionSafety", Some(id), detail);
         }
     }
@@ -169,6 +186,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let elected_before = |(_, (_, since)): &(&u64, &(NodeId, Time))| *since < called_at;
         let Some((newest, (leader, since))) = self.promises.leaders.iter().rev().find(elected_before) else { return };
         if *newest > era {
+            let (era, newest) = (era_words(era), era_words(*newest));
             let detail = format!(
                 "{id} gives an answer of era {era} to what it was asked at {called_at}, and {leader} led in era {newest} since {since}"
             );

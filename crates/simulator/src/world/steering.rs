@@ -45,6 +45,10 @@ pub(super) struct Steering {
     /// Everybody who was ever to join without data.
     witnesses: BTreeSet<NodeId>,
     retired: Vec<NodeId>,
+    /// The last of them, until [`World::take_retired`].
+    retired_last: Option<NodeId>,
+    /// The members that each removal left.
+    left_behind: BTreeMap<NodeId, Membership>,
     /// To whom a leader hands over because it should rather lead.
     preferred: Option<NodeId>,
 }
@@ -225,6 +229,8 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             self.mark(Mark::LeaderRemoved);
         }
         let after = &self.steering.roster;
+        let left_now = after.removed().filter(|removed| !before.is_removed(*removed));
+        self.steering.left_behind.extend(left_now.map(|removed| (removed, after.members().clone())));
         let forgotten = before.removed().find(|removed| !after.is_removed(*removed));
         let back = after.members().members().iter().map(|member| member.id).find(|member| after.is_removed(*member));
         if let Some(who) = forgotten.or(back) {
@@ -239,6 +245,7 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             return false;
         }
         self.steering.retired.push(id);
+        self.steering.retired_last = Some(id);
         self.take_out_of_service(id, "it is a member no more", Mark::Retired);
         true
     }
@@ -246,6 +253,12 @@ impl<R: Replica, S: StateMachine> World<R, S> {
     /// Who stopped because it is a member no more.
     pub(crate) fn retired(&self) -> &[NodeId] {
         &self.steering.retired
+    }
+
+    /// Who retired in the last event, if anybody did, and the members that its removal left, if anybody has decided them; once.
+    pub(crate) fn take_retired(&mut self) -> Option<(NodeId, Option<Membership>)> {
+        let retired = self.steering.retired_last.take()?;
+        Some((retired, self.steering.left_behind.get(&retired).cloned()))
     }
 
     /// Another node leads.
@@ -272,7 +285,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
             ("raft.finish-change", Verdict::Allowed) => Mark::JointFinished,
             ("raft.witness", Verdict::Allowed) => Mark::WitnessTookPart,
             ("raft.truncate", Verdict::Allowed) => Mark::LogTruncated,
-            ("multi-paxos.transfer", Verdict::Refused) if says("why", TRANSFER_IN_VAIN) => Mark::TransferAborted,
+            ("multi-paxos.transfer" | "zab.hand-over", Verdict::Refused) if says("why", TRANSFER_IN_VAIN) => {
+                Mark::TransferAborted
+            }
             ("raft.catch-up" | "succession.promote" | "viewstamped.catch-up", Verdict::Allowed) => {
                 Mark::PromotedAutomatically
             }
