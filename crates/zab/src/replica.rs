@@ -332,7 +332,7 @@ impl Broadcast {
         if self.told_lead != Some(told) {
             self.told_lead = Some(told);
             if told.leader != Some(self.me) {
-                // The driver of a node that does not lead lets go of every snapshot when it hears who does, and says nothing of them.
+                // The driver of a node that does not lead lets go of every snapshot when it hears who does. Until then one may go on unknown here.
                 self.serving.clear();
             }
             out.lead(told.era, told.leader, ready, settled);
