@@ -54,6 +54,9 @@ pub struct RecoverArguments {
     /// Where other members will reach the new one [default: http://127.0.0.1:2380]
     #[arg(long, value_name = "URLS")]
     initial_advertise_peer_urls: Option<String>,
+    /// Multi-Paxos only: the new cluster's quorum sizes, as `quorate serve` takes them [default: majorities]
+    #[arg(long, value_name = "SIZES")]
+    quorums: Option<String>,
     /// The new cluster's token; never the old one's [default: drawn at random]
     #[arg(long, value_name = "TOKEN")]
     initial_cluster_token: Option<String>,
@@ -94,6 +97,7 @@ pub fn run(arguments: RecoverArguments) -> Result<ExitCode> {
 fn plan_of(arguments: &RecoverArguments, token: &str, protocol: Protocol) -> Result<Plan> {
     let settings = Settings {
         protocol: Some(protocol.name().to_owned()),
+        quorums: arguments.quorums.clone(),
         name: arguments.name.clone(),
         data_dir: arguments.new_data_dir.clone(),
         initial_cluster_token: Some(token.to_owned()),
@@ -213,7 +217,7 @@ fn tell(plan: &Plan, token: &str, done: &Recovered) -> Result<ExitCode> {
     println!(
         "\nRecovered everything through slot {} ({} undecided entries kept, {} dropped), at revision {}; raised to {} and compacted \
          there. {} leases were ended with their keys; sessions of the old cluster are refused.\n\
-         Member {:x} is the only one of the new cluster {:x}. Start it with:\n  quorate serve --name {} --protocol {} --data-dir {} \
+         Member {:x} is the only one of the new cluster {:x}. Start it with:\n  quorate serve --name {} --protocol {}{} --data-dir {} \
          --initial-advertise-peer-urls {} --initial-cluster-token {token} (and its --listen-... URLs)\n\
          Then add fresh members with empty data directories (`quorate member add --learner`, then promote), and tell clients that \
          the cluster changed: watches and cached revisions are answered as compacted, leases and locks must be taken anew.",
@@ -227,6 +231,7 @@ fn tell(plan: &Plan, token: &str, done: &Recovered) -> Result<ExitCode> {
         cluster.0,
         plan.name,
         plan.protocol,
+        if plan.quorums.are_majorities() { String::new() } else { format!(" --quorums {}", plan.quorums) },
         plan.data_directory.display(),
         plan.peer_urls.join(",")
     );

@@ -30,6 +30,9 @@ pub struct RestoreArguments {
     /// [default: raft]
     #[arg(long)]
     protocol: Option<String>,
+    /// Multi-Paxos only: the new cluster's quorum sizes, as `quorate serve` takes them [default: majorities]
+    #[arg(long, value_name = "SIZES")]
+    quorums: Option<String>,
     /// Tells the new cluster apart from others with the same members, such as the old one [default: quorate-cluster]
     #[arg(long, value_name = "TOKEN")]
     initial_cluster_token: Option<String>,
@@ -77,6 +80,7 @@ pub fn restore(arguments: RestoreArguments) -> Result<ExitCode> {
         name: arguments.name,
         data_dir: arguments.data_dir,
         protocol: arguments.protocol,
+        quorums: arguments.quorums,
         initial_cluster: arguments.initial_cluster,
         initial_cluster_token: arguments.initial_cluster_token,
         initial_advertise_peer_urls: arguments.initial_advertise_peer_urls,
@@ -88,7 +92,7 @@ pub fn restore(arguments: RestoreArguments) -> Result<ExitCode> {
     let Entry::Found { cluster, me, .. } = member.entry else { bail!("a restored member founds a new cluster") };
     println!(
         "restored revision {revision} to {}: member {} ({:x}) of the new cluster {:x}. Restore the other members from the same \
-         file, then start each with `quorate serve` and the same names, URLs, token and protocol",
+         file, then start each with `quorate serve` and the same names, URLs, token, protocol and quorums",
         member.data_directory.display(),
         member.name,
         me.0,

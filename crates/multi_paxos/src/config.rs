@@ -28,7 +28,8 @@ pub struct Config {
     pub lease_reads: Option<LeaseReads>,
     /// How often a follower asks again for reads that got no answer.
     pub read_retry_interval: Duration,
-    /// Quorum sizes by number of voters; where a number is not named, majorities. Any two quorums of different kinds must meet.
+    /// Quorum sizes by number of voters; where a number is not named, majorities. Any two quorums of different kinds must meet. Fixed
+    /// while the cluster lives: a replica refuses to open with others than it was founded with.
     pub quorums: BTreeMap<usize, QuorumSizes>,
     /// How many slots go into one accept.
     pub accept_entries: usize,
@@ -154,8 +155,7 @@ impl Config {
     /// the leases of the others void.
     #[must_use]
     pub fn agreements(&self) -> Vec<Agreement> {
-        let sizes = self.quorums.iter().map(|(voters, sizes)| format!("{voters}: {}+{}", sizes.phase1, sizes.phase2));
-        let quorums = Agreement::new("quorums", sizes.collect::<Vec<_>>().join(", "));
+        let quorums = Agreement::new("quorums", sizes_in_words(&self.quorums));
         let Some(leases) = self.lease_reads else { return vec![quorums, Agreement::new("lease-reads", "false")] };
         vec![
             quorums,
@@ -163,6 +163,15 @@ impl Config {
             Agreement::new("clock-rate-error-ppm", leases.clock_rate_error_ppm.to_string()),
             Agreement::new("election-timeout", format!("{:?}", self.election_timeout)),
         ]
+    }
+}
+
+/// The sizes by number of voters, as the command line takes them: `4=3+2,6=4+3`.
+pub(crate) fn sizes_in_words(quorums: &BTreeMap<usize, QuorumSizes>) -> String {
+    let one = |(voters, sizes): (&usize, &QuorumSizes)| format!("{voters}={}+{}", sizes.phase1, sizes.phase2);
+    match quorums.is_empty() {
+        true => "majorities".to_owned(),
+        false => quorums.iter().map(one).collect::<Vec<_>>().join(","),
     }
 }
 

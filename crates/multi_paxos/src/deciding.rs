@@ -80,13 +80,17 @@ impl Ballots {
     }
 
     pub(crate) fn base_anchor(&self) -> Anchor {
-        Anchor { slot: self.log.trim(), members: self.members.clone() }
+        self.anchor(self.log.trim())
     }
 
     /// What a state with everything up to `through` applied describes.
     pub(crate) fn describe(&self, through: Slot) -> Option<Anchor> {
         let known = self.installing.is_none() && through <= self.decided && through >= self.log.trim();
-        known.then(|| Anchor { slot: through, members: self.members.clone() })
+        known.then(|| self.anchor(through))
+    }
+
+    fn anchor(&self, slot: Slot) -> Anchor {
+        Anchor { slot, members: self.members.clone(), quorums: self.config.quorums.clone() }
     }
 
     /// At a leader: whoever needs what is no longer kept gets a snapshot, if it is heard: few are sent at once, and one to a node that is

@@ -13,8 +13,8 @@ use std::time::Duration;
 impl Heir for Ballots {
     const SUCCESSION: Timer = Timer::Succession;
 
-    fn founding(members: &Membership, behind: Slot) -> Anchor {
-        Anchor { slot: behind, members: members.clone() }
+    fn founding(config: &Config, members: &Membership, behind: Slot) -> Anchor {
+        Anchor { slot: behind, members: members.clone(), quorums: config.quorums.clone() }
     }
 
     fn members(anchor: &Anchor) -> &Membership {

@@ -139,10 +139,15 @@ mod tests {
     use crate::record::{Anchor, Record};
     use quorate_protocol::{Durable, Outbox, Replica, Setup, Start};
     use quorate_types::{ClusterId, DiskId, Incarnation, Membership, Ticket};
+    use std::collections::BTreeMap;
 
     /// A node of three that has slot 1 as accepted in a ballot of this round, if any, and has applied this much of it.
     fn node(id: u64, accepted: Option<(u64, &'static str)>, applied: u64) -> Ballots {
-        let mut records = vec![Record::Anchor(Anchor { slot: Slot::ZERO, members: Membership::of_voters(3) })];
+        let mut records = vec![Record::Anchor(Anchor {
+            slot: Slot::ZERO,
+            members: Membership::of_voters(3),
+            quorums: BTreeMap::new(),
+        })];
         records.extend(accepted.map(|(round, words)| Record::Accepted {
             ballot: Ballot { round, node: NodeId(1) },
             first: Slot(1),

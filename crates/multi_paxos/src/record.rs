@@ -1,9 +1,11 @@
 //! What must survive a crash, and why.
 
 use crate::ballot::{Ballot, Payload};
+use crate::config::QuorumSizes;
 use quorate_protocol::SnapshotId;
 use quorate_types::{Membership, Slot};
 use quorate_wire::{Reader, Wire, WireError};
+use std::collections::BTreeMap;
 
 /// Stands for a decided prefix that is no longer kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +14,9 @@ pub struct Anchor {
     pub slot: Slot,
     /// The members of the configuration.
     pub members: Membership,
+    /// The quorum sizes, by number of voters, that the cluster was founded with ([`crate::Config::quorums`]). What a quorum of one size
+    /// chose, one of another size need not meet: so they are not changed while the cluster lives, and this is how a replica knows.
+    pub quorums: BTreeMap<usize, QuorumSizes>,
 }
 
 /// One durable record. They are replayed in the order written.
@@ -44,9 +49,10 @@ impl Wire for Anchor {
     fn encode(&self, out: &mut Vec<u8>) {
         self.slot.encode(out);
         self.members.encode(out);
+        self.quorums.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Self, WireError> {
-        Ok(Anchor { slot: Slot::decode(input)?, members: Membership::decode(input)? })
+        Ok(Anchor { slot: Slot::decode(input)?, members: Membership::decode(input)?, quorums: Wire::decode(input)? })
     }
 }
 

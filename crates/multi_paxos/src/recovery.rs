@@ -1,7 +1,7 @@
 //! Opening from what is durable: the only way a replica comes to be.
 
 use crate::ballot::{Ballot, Payload};
-use crate::config::Config;
+use crate::config::{Config, sizes_in_words};
 use crate::log::{Entry, Log};
 use crate::record::{Anchor, Record};
 use crate::replica::{Ballots, Position, SetAnew};
@@ -52,6 +52,11 @@ pub(crate) fn open(
     }
     if let Some(stored) = found.anchor.filter(|stored| stored.slot > applied || stored.members != anchor.members) {
         return inconsistent(format!("the store came by a snapshot of slot {} that is not of this log", stored.slot));
+    }
+    if anchor.quorums != config.quorums {
+        let (founded, wanted) = (sizes_in_words(&anchor.quorums), sizes_in_words(&config.quorums));
+        let why = format!("the quorum sizes were fixed at founding as {founded}, and the settings say {wanted}");
+        return Err(OpenError::Settings { why });
     }
     let quorums = config.quorums_of(&anchor.members).map_err(|error| OpenError::Settings { why: error.to_string() })?;
     let chosen = applied.max(log.trim());
@@ -106,7 +111,8 @@ pub(crate) fn stored_log(records: Vec<(Ticket, Record)>) -> Result<StoredLog, Op
     for (ticket, record) in records {
         replay.take(ticket, record)?;
     }
-    let Replay { promised, snapshot, log, .. } = replay;
+    let Replay { promised, snapshot, log, anchor } = replay;
+    let sizes = anchor.map(|anchor| anchor.quorums).unwrap_or_default();
     let promise = if promised == Ballot::default() { "none".to_owned() } else { promised.to_string() };
     let stored = |entry: &Entry| StoredEntry {
         origin: Some(origin(entry.ballot)),
@@ -114,13 +120,14 @@ pub(crate) fn stored_log(records: Vec<(Ticket, Record)>) -> Result<StoredLog, Op
         brings: None,
     };
     Ok(StoredLog {
-        standing: vec![("promised ballot", promise)],
+        standing: vec![("promised ballot", promise), ("quorum sizes", sizes_in_words(&sizes))],
         end: format!("has something up to slot {}", log.last()),
         slots_stand_alone: true,
         base: log.trim(),
         snapshot,
         entries: log.from(Slot::ZERO).map(|(slot, entry)| (slot, stored(entry))).collect(),
         decided: log.trim(),
+        quorum_sizes: sizes.iter().map(|(voters, sizes)| (*voters, sizes.phase1.max(sizes.phase2))).collect(),
         ..StoredLog::default()
     })
 }

@@ -4,6 +4,7 @@ use crate::ballot::Payload;
 use crate::leading::Peer;
 use crate::replica::{Ballots, Position, Serving};
 use quorate_protocol::{PeerStatus, Status};
+use quorate_quorum::Flexible;
 use quorate_types::{Membership, NodeId, Slot};
 
 pub(crate) fn of(ballots: &Ballots) -> Status {
@@ -66,6 +67,12 @@ impl Ballots {
     #[must_use]
     pub fn promised(&self) -> crate::ballot::Ballot {
         self.promised
+    }
+
+    /// How many elect and how many choose, among the voters of this configuration.
+    #[must_use]
+    pub fn quorums(&self) -> Flexible {
+        self.quorums
     }
 
     /// What is accepted here and kept.

@@ -21,7 +21,12 @@ pub trait Inspectable: Replica {
     /// What the journal of a founding member holds before its first start in a cluster that begins with a state it was given:
     /// everything up to and with `slot`, which is not 0, is decided, and the log begins behind it. All members must be given the same
     /// state, slot, members and `generation`, which is not 0 (see [`StoredLog::generation`]).
-    fn founded_behind(members: &Membership, slot: Slot, generation: u64) -> (Vec<Self::Record>, Self::Anchor);
+    fn founded_behind(
+        config: &Self::Config,
+        members: &Membership,
+        slot: Slot,
+        generation: u64,
+    ) -> (Vec<Self::Record>, Self::Anchor);
 
     /// What this record changes in the log, if anything: for whoever follows a running replica's records.
     fn log_change(record: &Self::Record) -> Option<LogChange>;
@@ -69,7 +74,7 @@ pub struct StoredConfiguration {
 }
 
 impl StoredConfiguration {
-    /// Every set of members of which a majority must agree.
+    /// Every set of members of which a quorum must agree.
     pub fn halves(&self) -> impl Iterator<Item = &Membership> {
         self.outgoing.iter().chain([&self.members])
     }
@@ -151,6 +156,8 @@ pub struct StoredLog {
     pub decided: Slot,
     /// The configurations that it names and that are in force or were, the present one last.
     pub configurations: Vec<StoredConfiguration>,
+    /// By number of voters, how many are needed to go on, where that is not a majority.
+    pub quorum_sizes: BTreeMap<usize, usize>,
     /// Nothing can be recovered from it, and why.
     pub stateless: Option<Stateless>,
 }

@@ -1,5 +1,6 @@
 //! A stopped replica's records, as a log to look at; and those of one that begins behind a given state.
 
+use crate::config::Config;
 use crate::entry::{Configuration, Entry, Payload};
 use crate::record::{Anchor, Record};
 use crate::recovery::{Replay, inconsistent};
@@ -45,12 +46,13 @@ impl Inspectable for Raft {
             snapshot: replay.snapshot,
             entries,
             decided: base.slot,
+            quorum_sizes: BTreeMap::new(),
             stateless: is_of_witness(me, &configurations).then_some(Stateless::Witness),
             configurations,
         })
     }
 
-    fn founded_behind(members: &Membership, slot: Slot, generation: u64) -> (Vec<Record>, Anchor) {
+    fn founded_behind(_: &Config, members: &Membership, slot: Slot, generation: u64) -> (Vec<Record>, Anchor) {
         founded_behind(members, slot, generation)
     }
 
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_log_behind_a_given_state_is_read_back() {
-        let (records, _) = Raft::founded_behind(&Membership::of_voters(1), Slot(7), 1_003);
+        let (records, _) = Raft::founded_behind(&Config::default(), &Membership::of_voters(1), Slot(7), 1_003);
         let log = read(1, (1..).map(Ticket).zip(records).collect()).unwrap();
         assert_eq!((log.base, log.last(), log.decided, log.generation), (Slot(7), Slot(7), Slot(7), 1_003));
     }

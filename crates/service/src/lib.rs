@@ -9,6 +9,7 @@
 //! | `plan.rs` | [`Plan`]: everything one member is told |
 //! | `protocol.rs` | [`Protocol`]: chosen by name, once |
 //! | `served.rs` | what a member asks of a protocol beyond the seam, and what each makes of the settings |
+//! | `quorums.rs` | [`QuorumSettings`]: quorums of two sizes, as they are written |
 //! | `identity.rs` | how founders draw the same ids from the same words |
 //! | `member.rs` | [`Member`]: the thread, its start and its end |
 //! | `entry.rs` | who a member is: by its data, as a founder, or as the cluster it joins says |
@@ -28,6 +29,7 @@ mod member;
 mod membership;
 mod plan;
 mod protocol;
+mod quorums;
 mod recover;
 mod restore;
 mod served;
@@ -42,6 +44,7 @@ pub use protocol::{OnProtocol, Protocol, UnknownProtocol};
 pub use quorate_protocol::LeaseReads;
 pub use quorate_runtime::{RecordingPlan, StopCause};
 pub use quorate_server::{ServerConfig, WatchLimits};
+pub use quorums::{InvalidQuorumSettings, QuorumSettings};
 pub use recover::{RecoverError, Recovered, Survivors, Tail};
 pub use restore::{RestoreError, RevisionBump};
 pub use served::{Served, Unsupported};

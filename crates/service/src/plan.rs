@@ -2,6 +2,7 @@
 
 use crate::identity::Founder;
 use crate::protocol::Protocol;
+use crate::quorums::QuorumSettings;
 use crate::served::Unsupported;
 use quorate_machine::MachineConfig;
 use quorate_protocol::LeaseReads;
@@ -54,6 +55,8 @@ pub struct Plan {
     /// Whether a leader may answer reads without asking a majority, and how wrong clocks may run for that. Alike at all members, and
     /// the election timeout with it; changed while all are stopped.
     pub lease_reads: Option<LeaseReads>,
+    /// Multi-Paxos only: quorums of two sizes. Alike at all members, and never changed while the cluster lives.
+    pub quorums: QuorumSettings,
     /// A leader hands over to a member with a strictly higher one that keeps up.
     pub leader_priority: u8,
     /// A leader whose disk finishes nothing for so long hands over; `None` for half of the election timeout. Less than that.
@@ -114,6 +117,7 @@ impl Plan {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1000),
             lease_reads: None,
+            quorums: QuorumSettings::default(),
             leader_priority: 0,
             disk_stall_timeout: None,
             uncommitted_bytes_max: None,

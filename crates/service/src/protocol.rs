@@ -148,7 +148,7 @@ fn restore<R: Served>(
     state: &Staged<Keyspace>,
     generation: u64,
 ) -> Result<(), RestoreError> {
-    let (records, anchor) = R::founded_behind(members, state.applied(), generation);
+    let (records, anchor) = R::founded_behind(&R::settings(plan)?, members, state.applied(), generation);
     write_founder::<R>(plan, &Restoration { boot, state, records: &records, anchor: &anchor })
 }
 

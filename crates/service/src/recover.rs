@@ -13,7 +13,6 @@ use crate::restore::{RestoreError, RevisionBump, boot_of, refuse_used};
 use quorate_keyspace::{Keyspace, LogPlace, Reply, Request};
 use quorate_machine::Staged;
 use quorate_protocol::{Stateless, StoredConfiguration, StoredEntry, StoredLog};
-use quorate_quorum::Quorum;
 use quorate_types::{ClusterId, NodeId, Slot};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -91,10 +90,10 @@ pub enum RecoverError {
     },
     /// Nothing has to be given up.
     #[error(
-        "these survivors are a majority of the voters ({0}): start them with their data as they are, and nothing is lost; unsafe \
+        "these survivors are a quorum of the voters ({0}): start them with their data as they are, and nothing is lost; unsafe \
          recovery is refused"
     )]
-    MajorityIsHere(String),
+    QuorumIsHere(String),
     /// The plan is not that of a lone founder with ids that nobody had.
     #[error("{0}")]
     Identity(String),
@@ -261,12 +260,15 @@ impl Survivors {
             self.members.iter().map(|member| Ok(ids(member)?.1)).collect::<Result<_, RecoverError>>()?;
         // What is brought and not in force yet would be, and its members must be able to go on.
         let known = chosen.log.configuration().into_iter().chain(self.inherited.successor());
-        let halves: Vec<Quorum> = known.flat_map(StoredConfiguration::halves).map(Quorum::of).collect();
-        let is_there = |half: &Quorum| !half.is_empty() && half.is_satisfied(|id| here.contains(&id));
+        let halves: Vec<BTreeSet<NodeId>> =
+            known.flat_map(StoredConfiguration::halves).map(|half| half.voters().collect()).collect();
+        let sizes = &chosen.log.quorum_sizes;
+        let needed = |half: &BTreeSet<NodeId>| sizes.get(&half.len()).copied().unwrap_or(half.len() / 2 + 1);
+        let is_there = |half: &BTreeSet<NodeId>| half.intersection(&here).count() >= needed(half);
         if !halves.is_empty() && halves.iter().all(is_there) {
-            let voters: BTreeSet<NodeId> = halves.iter().flat_map(Quorum::voters).collect();
+            let voters: BTreeSet<NodeId> = halves.into_iter().flatten().collect();
             let found = voters.intersection(&here).count();
-            return Err(RecoverError::MajorityIsHere(format!("{found} of {}", voters.len())));
+            return Err(RecoverError::QuorumIsHere(format!("{found} of {}", voters.len())));
         }
         Ok(())
     }

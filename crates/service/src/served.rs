@@ -31,6 +31,7 @@ pub trait Served:
 
 impl Served for Raft {
     fn settings(plan: &Plan) -> Result<RaftConfig, Unsupported> {
+        refuse_quorums::<Raft>(plan)?;
         let defaults = RaftConfig::default();
         Ok(RaftConfig {
             keep_log_entries: plan.snapshot_catchup_entries,
@@ -53,6 +54,7 @@ impl Served for MultiPaxos {
         let defaults = MultiPaxosConfig::default();
         Ok(MultiPaxosConfig {
             lease_reads: plan.lease_reads,
+            quorums: plan.quorums.by_voters(),
             keep_log_entries: plan.snapshot_catchup_entries,
             compact_after_entries: defaults.compact_after_entries.min(plan.snapshot_catchup_entries),
             election_timeout: plan.election_timeout,
@@ -67,6 +69,7 @@ impl Served for Viewstamped {
     fn settings(plan: &Plan) -> Result<ViewstampedConfig, Unsupported> {
         refuse_what_only_raft_does::<Viewstamped>(plan)?;
         refuse_leases::<Viewstamped>(plan)?;
+        refuse_quorums::<Viewstamped>(plan)?;
         let defaults = ViewstampedConfig::default();
         Ok(ViewstampedConfig {
             keep_log_entries: plan.snapshot_catchup_entries,
@@ -88,6 +91,7 @@ impl Served for Zab {
     fn settings(plan: &Plan) -> Result<ZabConfig, Unsupported> {
         refuse_what_only_raft_does::<Zab>(plan)?;
         refuse_leases::<Zab>(plan)?;
+        refuse_quorums::<Zab>(plan)?;
         let defaults = ZabConfig::default();
         let tick = plan.heartbeat_interval;
         let ticks = plan.election_timeout.as_nanos().div_ceil(tick.as_nanos().max(1));
@@ -120,6 +124,10 @@ fn refuse_what_only_raft_does<R: Replica>(plan: &Plan) -> Result<(), Unsupported
 
 fn refuse_leases<R: Replica>(plan: &Plan) -> Result<(), Unsupported> {
     refuse_first::<R>([(plan.lease_reads.is_some(), "answers no reads by lease: leave --lease-reads out")])
+}
+
+fn refuse_quorums<R: Replica>(plan: &Plan) -> Result<(), Unsupported> {
+    refuse_first::<R>([(!plan.quorums.are_majorities(), "counts majorities only: leave --quorums out")])
 }
 
 fn refuse_first<R: Replica>(wanted: impl IntoIterator<Item = (bool, &'static str)>) -> Result<(), Unsupported> {
@@ -181,6 +189,23 @@ mod tests {
             let stalled = Plan { disk_stall_timeout: Some(Duration::from_millis(9)), ..plan(protocol) };
             assert!(refused(stalled).contains("--disk-stall-timeout"));
             assert_eq!(plan(protocol).check_protocol(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn quorums_of_two_sizes_are_multi_paxos_alone() {
+        for protocol in Protocol::ALL {
+            let unequal = Plan { quorums: "4=3+2".parse().unwrap(), ..plan(protocol) };
+            match protocol {
+                Protocol::MultiPaxos => {
+                    let settings = MultiPaxos::settings(&unequal).unwrap();
+                    assert_eq!((settings.quorums.len(), settings.validate()), (1, Ok(())));
+                }
+                _ => assert_eq!(
+                    unequal.check_protocol().unwrap_err().to_string(),
+                    format!("{protocol} counts majorities only: leave --quorums out")
+                ),
+            }
         }
     }
 

@@ -21,7 +21,7 @@ impl<P: Heir> Succession<P> {
         let led = self.leads();
         let last_word = self.inside.as_ref().and_then(Heir::last_word);
         self.close_inside(out);
-        let anchor = Anchor { configuration: closed + 1, prefix: P::founding(&next, slot) };
+        let anchor = Anchor { configuration: closed + 1, prefix: P::founding(&self.config, &next, slot) };
         self.enter(anchor, Way::Decided, out);
         self.last_word = last_word;
         self.leavers = leavers(&before, &next, self.me());

@@ -24,8 +24,9 @@ pub trait Heir: Replica<Config: Eq + Hash> {
     const SUCCESSION: Self::Timer;
 
     /// Describes the decided prefix that a configuration with these members begins behind: `behind` is the slot of the
-    /// stop-sign, or 0.
-    fn founding(members: &Membership, behind: Slot) -> Self::Anchor;
+    /// stop-sign, or 0. What of
+    /// the settings must never change while a cluster lives becomes part of it.
+    fn founding(config: &Self::Config, members: &Membership, behind: Slot) -> Self::Anchor;
 
     /// The members of the configuration that an anchor belongs to.
     fn members(anchor: &Self::Anchor) -> &Membership;

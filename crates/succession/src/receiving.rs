@@ -108,7 +108,7 @@ impl<P: Heir> Succession<P> {
     /// This node's membership ended at a slot that it has not got to.
     fn leave(&mut self, from: NodeId, theirs: u64, (behind, members): (Slot, Membership), out: &mut Outbox<Self>) {
         self.close_inside(out);
-        let anchor = Anchor { configuration: theirs, prefix: P::founding(&members, behind) };
+        let anchor = Anchor { configuration: theirs, prefix: P::founding(&self.config, &members, behind) };
         self.enter(anchor, Way::Told, out);
         self.tell_members(MembersChange::Installed, out);
         self.say_known(from, out);

@@ -37,7 +37,7 @@ pub(crate) fn open<P: Heir>(
     if let (Start::Found(members), true) = (&setup.start, found.records.is_empty()) {
         judge_members::<P>(config, members)
             .map_err(|why| OpenError::Settings { why: format!("of the founders: {why}") })?;
-        let anchor = Anchor { configuration: 1, prefix: P::founding(members, Slot::ZERO) };
+        let anchor = Anchor { configuration: 1, prefix: P::founding(config, members, Slot::ZERO) };
         node.enter(anchor, Way::Decided, out);
         if let Some(broken) = node.broken {
             return Err(OpenError::Settings { why: broken.detail });

@@ -13,11 +13,12 @@ use quorate_types::{Membership, Slot};
 /// A log that began at slot 1 would be sent to a member that joins later, which does not have the state: so the state stands
 /// behind an anchor like any other, and whoever lacks it gets a snapshot. Neither `slot` nor `configuration` may be 0.
 pub(crate) fn founded_behind<P: Heir>(
+    config: &P::Config,
     members: &Membership,
     slot: Slot,
     configuration: u64,
 ) -> (Vec<Record<P>>, Anchor<P>) {
-    let anchor = Anchor { configuration, prefix: P::founding(members, slot) };
+    let anchor = Anchor { configuration, prefix: P::founding(config, members, slot) };
     let mut records = vec![Record::Configuration { anchor: anchor.clone(), way: Way::Decided }];
     records.extend(within(configuration, P::opening(&anchor.prefix, None)));
     (records, anchor)

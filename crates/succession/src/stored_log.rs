@@ -48,8 +48,13 @@ impl<P: Heir> Inspectable for Succession<P> {
         Ok(log)
     }
 
-    fn founded_behind(members: &Membership, slot: Slot, generation: u64) -> (Vec<Record<P>>, Anchor<P>) {
-        founded_behind(members, slot, generation)
+    fn founded_behind(
+        config: &P::Config,
+        members: &Membership,
+        slot: Slot,
+        generation: u64,
+    ) -> (Vec<Record<P>>, Anchor<P>) {
+        founded_behind(config, members, slot, generation)
     }
 
     fn log_change(record: &Record<P>) -> Option<LogChange> {

@@ -1,5 +1,6 @@
 //! A stopped replica's records, as a log to look at.
 
+use crate::config::Config;
 use crate::entry::Entry;
 use crate::record::{Anchor, Record};
 use crate::recovery::Replay;
@@ -40,11 +41,12 @@ impl Inspectable for Viewstamped {
             // Whoever is in an epoch knew committed what ended the one before.
             decided: log.base().max(log.beginning_of(view.epoch).unwrap_or_default()),
             configurations,
+            quorum_sizes: BTreeMap::new(),
             stateless: None,
         })
     }
 
-    fn founded_behind(members: &Membership, slot: Slot, generation: u64) -> (Vec<Record>, Anchor) {
+    fn founded_behind(_: &Config, members: &Membership, slot: Slot, generation: u64) -> (Vec<Record>, Anchor) {
         founded_behind(members, slot, generation)
     }
 
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_log_behind_a_given_state_is_in_the_epoch_it_was_given() {
-        let (records, _) = Viewstamped::founded_behind(&Membership::of_voters(1), Slot(7), 1_003);
+        let (records, _) = Viewstamped::founded_behind(&Config::default(), &Membership::of_voters(1), Slot(7), 1_003);
         let log = read(records);
         assert_eq!((log.base, log.last(), log.generation, log.rank), (Slot(7), Slot(7), 1_003, vec![1_003, 0, 7]));
         assert_eq!(log.configurations.len(), 1);

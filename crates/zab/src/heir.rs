@@ -14,7 +14,7 @@ use std::time::Duration;
 impl Heir for Broadcast {
     const SUCCESSION: Timer = Timer::Succession;
 
-    fn founding(members: &Membership, behind: Slot) -> Anchor {
+    fn founding(_: &Config, members: &Membership, behind: Slot) -> Anchor {
         Anchor { slot: behind, zxid: Zxid::ZERO, members: members.clone() }
     }
 

@@ -1,7 +1,7 @@
 //! The settings of the consensus itself: times, leases, who should lead, and how much goes at once.
 
 use super::settings::Settings;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use quorate_service::{LeaseReads, Plan};
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ impl Settings {
     pub(super) fn set_consensus(&self, plan: &mut Plan) -> Result<()> {
         (plan.heartbeat_interval, plan.election_timeout) = self.intervals()?;
         plan.lease_reads = self.leases(plan.heartbeat_interval, plan.election_timeout)?;
+        if let Some(sizes) = &self.quorums {
+            plan.quorums = sizes.parse().with_context(|| format!("--quorums {sizes}"))?;
+        }
         plan.leader_priority = self.leader_priority.unwrap_or(0);
         plan.disk_stall_timeout = self.disk_stall(plan.election_timeout)?;
         plan.max_batch_bytes = self.max_batch_bytes.unwrap_or(plan.max_batch_bytes);
@@ -158,6 +161,24 @@ mod tests {
         assert_eq!(refusal(leases), "zab answers no reads by lease: leave --lease-reads out");
         let unknown = Settings { protocol: Some("pbft".to_owned()), ..Settings::default() };
         assert!(refusal(unknown).contains("--protocol pbft: a store can be served over raft, multi-paxos"));
+    }
+
+    #[test]
+    fn quorums_of_two_sizes_must_meet_and_are_for_multi_paxos() {
+        let sized = |sizes: &str, protocol: &str| Settings {
+            quorums: Some(sizes.to_owned()),
+            protocol: Some(protocol.to_owned()),
+            ..Settings::default()
+        };
+        assert!(!planned(sized("5=4+2", "multi-paxos")).unwrap().quorums.are_majorities());
+        assert_eq!(refusal(sized("5=4+2", "raft")), "raft counts majorities only: leave --quorums out");
+        let unsafe_sizes = planned(sized("5=3+2", "multi-paxos")).unwrap_err();
+        assert!(
+            format!("{unsafe_sizes:#}").contains("--quorums 5=3+2: 5=3+2: phase-1 quorums of 3"),
+            "{unsafe_sizes:#}"
+        );
+        let file = Settings::from_yaml("protocol: multi-paxos\nquorums: 4=3+2\n").unwrap();
+        assert!(!planned(file).unwrap().quorums.are_majorities());
     }
 
     #[test]

@@ -79,6 +79,11 @@ pub struct Settings {
     #[arg(long, env = "QUORATE_CLOCK_RATE_ERROR_PPM", value_name = "PPM")]
     pub clock_rate_error_ppm: Option<u32>,
 
+    /// Multi-Paxos only: VOTERS=ELECT+DECIDE,... with so many voters so many promises make a leader and so many acceptances decide, for
+    /// example 5=4+2. Alike at all members and for life [default: majorities]
+    #[arg(long, env = "QUORATE_QUORUMS", value_name = "SIZES")]
+    pub quorums: Option<String>,
+
     /// Who should lead, 0 to 255: a leader hands over to a member with a higher one that keeps up [default: 0]
     #[arg(long, env = "QUORATE_LEADER_PRIORITY", value_name = "PRIORITY")]
     pub leader_priority: Option<u8>,
@@ -188,6 +193,7 @@ const VARIABLES: &[&str] = &[
     "QUORATE_ELECTION_TIMEOUT",
     "QUORATE_LEASE_READS",
     "QUORATE_CLOCK_RATE_ERROR_PPM",
+    "QUORATE_QUORUMS",
     "QUORATE_LEADER_PRIORITY",
     "QUORATE_DISK_STALL_TIMEOUT",
     "QUORATE_UNCOMMITTED_BYTES_MAX",
@@ -265,6 +271,7 @@ impl Settings {
             election_timeout: self.election_timeout.or(weaker.election_timeout),
             lease_reads: self.lease_reads.or(weaker.lease_reads),
             clock_rate_error_ppm: self.clock_rate_error_ppm.or(weaker.clock_rate_error_ppm),
+            quorums: self.quorums.or(weaker.quorums),
             leader_priority: self.leader_priority.or(weaker.leader_priority),
             disk_stall_timeout: self.disk_stall_timeout.or(weaker.disk_stall_timeout),
             uncommitted_bytes_max: self.uncommitted_bytes_max.or(weaker.uncommitted_bytes_max),

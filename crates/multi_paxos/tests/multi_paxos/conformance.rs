@@ -118,7 +118,8 @@ fn a_single_voter_that_is_joined_and_replaced() {
 #[test]
 fn the_anchor_of_a_configuration_ends_with_its_stop_sign() {
     let members = Membership::of_voters(3);
-    let prefix = <quorate_multi_paxos::Ballots as quorate_succession::Heir>::founding(&members, Slot(7));
+    let prefix =
+        <quorate_multi_paxos::Ballots as quorate_succession::Heir>::founding(&Config::default(), &members, Slot(7));
     let anchor = quorate_succession::Anchor { configuration: 2, prefix };
     assert_eq!(MultiPaxos::anchored(&anchor), Slot(7));
 }

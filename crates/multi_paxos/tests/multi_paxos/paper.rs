@@ -1,10 +1,10 @@
 //! The rules of Multi-Paxos, one by one.
 
 use crate::cluster::*;
-use quorate_multi_paxos::{Config, Message, Payload, QuorumSizes, Timer};
+use quorate_multi_paxos::{Config, Message, MultiPaxos, Payload, QuorumSizes, Timer};
 use quorate_protocol::Verdict::{Allowed, Refused, Waiting};
-use quorate_protocol::{Decision, Input, Refusal};
-use quorate_types::{Membership, NodeId, Slot};
+use quorate_protocol::{Decision, Durable, Input, Inspectable, OpenError, Outbox, Refusal, Replica, Setup, Start};
+use quorate_types::{ClusterId, DiskId, Incarnation, Membership, NodeId, Slot, Ticket};
 use std::collections::BTreeMap;
 
 /// A node that was suspended finds the word of its leader and the end of its patience in one batch.
@@ -317,6 +317,34 @@ fn quorums_of_unequal_sizes_count_each_by_its_own() {
     cluster.propose(1, "a");
     cluster.run_among(&[1, 4]);
     assert_eq!(cluster.decided(1), ["a"], "two acceptances are");
+}
+
+/// Two acceptances of four that were enough yesterday need not meet the majority that is asked today.
+#[test]
+fn quorum_sizes_are_those_of_the_founding_for_life() {
+    let sized =
+        |phase1, phase2| Config { quorums: BTreeMap::from([(4, QuorumSizes { phase1, phase2 })]), ..Config::default() };
+    let members = Membership::of_voters(4);
+    let setup = Setup {
+        cluster: ClusterId(9),
+        me: NodeId(1),
+        disk: DiskId(1),
+        incarnation: Incarnation(1),
+        start: Start::Found(members.clone()),
+    };
+    let (records, anchor) = MultiPaxos::founded_behind(&sized(3, 2), &members, Slot(7), 3);
+    let records: Vec<_> = records.into_iter().map(|record| (Ticket(1), record)).collect();
+    let open = |config: &Config| {
+        let found = Durable { records: records.clone(), anchor: Some(anchor.clone()), applied: Slot(7) };
+        MultiPaxos::open(&setup, config, found, &mut Outbox::new(Ticket(1), true)).map(|_| ())
+    };
+    assert_eq!(open(&sized(3, 2)), Ok(()));
+    for other in [sized(2, 3), Config::default()] {
+        let Err(OpenError::Settings { why }) = open(&other) else { panic!("opened with other sizes") };
+        assert!(why.contains("fixed at founding as 4=3+2"), "{why}");
+    }
+    let log = MultiPaxos::stored_log(NodeId(1), records).unwrap();
+    assert_eq!(log.quorum_sizes, BTreeMap::from([(4, 3)]));
 }
 
 #[test]

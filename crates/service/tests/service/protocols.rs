@@ -3,7 +3,7 @@
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_server::proto::etcdserverpb::{PutRequest, StatusRequest};
-use quorate_service::{LocalCluster, Member, MemberError, Plan, Protocol};
+use quorate_service::{LocalCluster, Member, MemberError, Plan, Protocol, RecoverError, Survivors};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
@@ -43,6 +43,55 @@ async fn a_data_directory_is_opened_only_over_the_protocol_that_wrote_it() {
             assert!(words.contains(protocol.name()) && words.contains(other.name()), "{words}");
         }
     }
+}
+
+fn sized(plan: &mut Plan, sizes: &str) {
+    plan.protocol = Protocol::MultiPaxos;
+    plan.quorums = sizes.parse().unwrap();
+}
+
+/// Of four members three elect and two decide: with two gone the leader goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_goes_on_with_the_smaller_kind_of_quorum() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cluster = LocalCluster::start_with(directory.path(), 4, |plan| sized(plan, "4=3+2")).unwrap();
+    put_at_last(channel(&cluster, 0)).await;
+    let status = MaintenanceClient::new(channel(&cluster, 0)).status(StatusRequest {}).await.unwrap().into_inner();
+    let leader = (0..4).find(|index| cluster.member_id(*index) == status.leader).unwrap();
+    let (first, second) = ((leader + 1) % 4, (leader + 2) % 4);
+    cluster.stop(first).await;
+    cluster.stop(second).await;
+    put_at_last(channel(&cluster, leader)).await;
+    let after = MaintenanceClient::new(channel(&cluster, leader)).status(StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((after.leader, after.raft_term), (status.leader, status.raft_term), "nobody had to be elected");
+    cluster.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quorum_sizes_are_for_life_and_tell_whom_recovery_may_leave_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let plans = std::sync::Mutex::new(Vec::<Plan>::new());
+    let cluster = LocalCluster::start_with(directory.path(), 3, |plan| {
+        sized(plan, "3=3+1");
+        plans.lock().unwrap().push(plan.clone());
+    });
+    let cluster = cluster.unwrap();
+    put_at_last(channel(&cluster, 0)).await;
+    let directories: Vec<_> = (0..3).map(|index| cluster.data_directory(index).clone()).collect();
+    cluster.shut_down().await;
+    let mut plan = plans.into_inner().unwrap().remove(0);
+    plan.quorums = "3=2+2".parse().unwrap();
+    let sockets = || vec![TcpListener::bind("127.0.0.1:0").unwrap()];
+    let refused = Member::start(plan, sockets(), sockets()).unwrap_err().to_string();
+    assert!(refused.contains("fixed at founding as 3=3+1"), "{refused}");
+
+    let two = Survivors::gather(&directories[0], &directories[1..2]).unwrap();
+    if let Err(RecoverError::QuorumIsHere(why)) = two.judge() {
+        panic!("two of these three cannot elect anybody: {why}");
+    }
+    drop(two);
+    let all = Survivors::gather(&directories[0], &directories[1..]).unwrap();
+    assert!(!matches!(all.judge(), Ok(())), "with all three nothing is lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

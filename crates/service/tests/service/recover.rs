@@ -146,7 +146,7 @@ async fn what_is_refused(protocol: Protocol) {
     match protocol {
         // Slots stand alone: what the one lacks is taken from the other.
         Protocol::MultiPaxos => {
-            assert!(matches!(refused, RecoverError::MajorityIsHere(_)), "{refused}");
+            assert!(matches!(refused, RecoverError::QuorumIsHere(_)), "{refused}");
             let state = both.chosen().state_by(both.inherited(), both.end()).unwrap().into_state();
             assert_eq!(state.revision(), revision);
         }
@@ -160,7 +160,7 @@ async fn what_is_refused(protocol: Protocol) {
     let refused = Survivors::gather(&lost[1], &[]).unwrap().recover(&other, Tail::Keep, bump).unwrap_err();
     assert!(refused.to_string().contains(&format!("ran {protocol}")), "{refused}");
     let majority = Survivors::gather(&lost[1], &lost[..1]).unwrap().recover(&plan, Tail::Keep, bump).unwrap_err();
-    assert!(matches!(majority, RecoverError::MajorityIsHere(_)), "{majority}");
+    assert!(matches!(majority, RecoverError::QuorumIsHere(_)), "{majority}");
     let twice = Survivors::gather(&lost[1], &lost[1..2]).unwrap_err();
     assert!(matches!(twice, RecoverError::NotOneCluster(_)), "{twice}");
 
@@ -195,7 +195,7 @@ async fn damage_is_shown(protocol: Protocol) {
     assert_eq!(member.certainly_decided(), member.log.last(), "a lone voter decides what it has");
     drop(member);
     let whole = Survivors::gather(&data, &[]).unwrap().judge().unwrap_err();
-    assert!(matches!(whole, RecoverError::MajorityIsHere(_)), "{whole}");
+    assert!(matches!(whole, RecoverError::QuorumIsHere(_)), "{whole}");
 
     let segment = std::fs::read_dir(data.join("journal")).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
     let mut bytes = std::fs::read(&segment).unwrap();

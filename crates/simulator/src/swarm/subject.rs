@@ -6,6 +6,7 @@ use crate::random::Random;
 use bytes::Bytes;
 use quorate_machine::{ClientId, DutyConfig, StateMachine};
 use quorate_protocol::{Decision, Replica, Violation};
+use quorate_quorum::majority;
 use quorate_types::{NodeId, Slot, Time};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -53,6 +54,16 @@ pub trait Subject: Replica {
     fn standing(&self) -> Standing {
         let halves = vec![self.status().membership.voters().collect()];
         Standing { halves, log_end: (0, Slot::ZERO), may_follow: None }
+    }
+
+    /// How many of so many voters are enough to elect.
+    fn enough_to_elect(&self, voters: usize) -> usize {
+        majority(voters)
+    }
+
+    /// How many of so many voters are enough to decide.
+    fn enough_to_decide(&self, voters: usize) -> usize {
+        majority(voters)
     }
 
     /// Whether it may answer reads without asking anybody, at this time on its own clock.
@@ -112,14 +123,14 @@ pub struct Decided {
     pub slot: Slot,
     /// ... where there is this entry, named as in [`Trust`].
     pub entry: u64,
-    /// By one of these, each of which was in force: a majority of each of its halves has it.
+    /// By one of these, each of which was in force: enough of each of its halves have it.
     pub by: Vec<Vec<Vec<NodeId>>>,
 }
 
 /// What decides whether a replica can get anything decided, if some of the others are gone for ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The sets of voters of which each must agree, by majority.
+    /// The sets of voters of which each must agree, by a quorum.
     pub halves: Vec<Vec<NodeId>>,
     /// Nobody agrees to one whose log ends before its own: the era of its last entry, and its slot; or whatever the protocol compares.
     pub log_end: (u64, Slot),

@@ -2,10 +2,10 @@
 //!
 //! `MatchedIsThere`: what a leader takes a peer to have, the peer has. A leader that takes too much to be there decides with fewer
 //! than a quorum; what is decided so is lost only if the right nodes fall in the right order, and nobody need wait for that.
-//! `ElectedByQuorum`: of each half of its voters a majority voted for a new leader; who is down, or in a later era, may have.
+//! `ElectedByQuorum`: of each half of its voters a quorum voted for a new leader; who is down, or in a later era, may have.
 //! `HeardIsThere`: whose answer a leader counts is in its era, or in a later one.
 //! `RetiredWhenKnown`: nobody retires before a majority of those who stay go by members without it; who is down may.
-//! `DecidedByQuorum`: of each half of its voters a majority has what a leader calls decided; who is down may have it.
+//! `DecidedByQuorum`: of each half of its voters a quorum has what a leader calls decided; who is down may have it.
 //! `DecidedIsKept`: nobody without it would be elected by those who run, where only who has everything can be.
 //! What else holds of all who run together, [`Subject::check_together`] says, then and now and then.
 //! `LeaseExclusive`: while a leader may answer reads without asking, nobody takes proposals in a later era.
@@ -47,7 +47,8 @@ pub(super) fn check_elected<R: Subject, S: Judged>(world: &World<R, S>, leader: 
     let era = replica.status().era;
     let may_have =
         |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.may_have_elected(leader, era));
-    match replica.standing().halves.iter().find(|half| half.iter().filter(may_have).count() * 2 <= half.len()) {
+    let is_missing = |half: &&Vec<NodeId>| half.iter().filter(may_have).count() < replica.enough_to_elect(half.len());
+    match replica.standing().halves.iter().find(is_missing) {
         None => Ok(()),
         Some(half) => {
             let voted: Vec<&NodeId> = half.iter().filter(may_have).collect();
@@ -78,10 +79,11 @@ pub(super) fn check_retired<R: Subject, S: Judged>(
 /// Looks at what somebody calls decided, when it has just found it so.
 pub(super) fn check_decided<R: Subject, S: Judged>(world: &World<R, S>, leader: NodeId) -> Result<(), Finding> {
     check_together(world)?;
-    let Some(decided) = world.node(leader).and_then(|node| node.replica().calls_decided()) else { return Ok(()) };
+    let Some(replica) = world.node(leader).map(|node| node.replica()) else { return Ok(()) };
+    let Some(decided) = replica.calls_decided() else { return Ok(()) };
     let (slot, entry) = (decided.slot, decided.entry);
     let may_have = |voter: &&NodeId| sound(world, leader, **voter).is_none_or(|voter| voter.holds(slot, entry));
-    let carried = |half: &Vec<NodeId>| half.iter().filter(may_have).count() * 2 > half.len();
+    let carried = |half: &Vec<NodeId>| half.iter().filter(may_have).count() >= replica.enough_to_decide(half.len());
     if !decided.by.iter().any(|halves| halves.iter().all(carried)) {
         let detail = format!(
             "{leader} calls slot {slot} with entry {entry} decided, and of none of {:?} enough have it",
@@ -124,7 +126,7 @@ fn wins_without<R: Subject, S: Judged>(world: &World<R, S>, node: NodeId, decide
     let own = replica.standing();
     let agrees =
         |voter: &&NodeId| sound_to_all(world, **voter).is_some_and(|voter| voter.standing().log_end <= own.log_end);
-    let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() * 2 > half.len();
+    let carried = |half: &Vec<NodeId>| half.iter().filter(agrees).count() >= replica.enough_to_elect(half.len());
     own.halves.iter().any(|half| half.contains(&node)) && own.halves.iter().all(carried)
 }
 

@@ -114,7 +114,8 @@ fn a_single_voter_that_is_joined_and_replaced() {
 
 #[test]
 fn the_anchor_of_a_configuration_ends_with_its_stop_sign() {
-    let prefix = <Broadcast as quorate_succession::Heir>::founding(&Membership::of_voters(3), Slot(7));
+    let prefix =
+        <Broadcast as quorate_succession::Heir>::founding(&Config::default(), &Membership::of_voters(3), Slot(7));
     let anchor = quorate_succession::Anchor { configuration: 2, prefix };
     assert_eq!(Zab::anchored(&anchor), Slot(7));
 }

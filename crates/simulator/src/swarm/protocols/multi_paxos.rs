@@ -5,10 +5,15 @@ use crate::marks::Mark;
 use crate::random::{Chance, Random, nanos};
 use crate::swarm::steering::Guidance;
 use crate::swarm::subject::{Decided, Pace, Standing, Subject, Trust, fingerprint};
-use quorate_multi_paxos::{Ballots, Config, LeaseReads, MultiPaxos, check_known_is_chosen};
+use quorate_multi_paxos::{Ballots, Config, LeaseReads, MultiPaxos, QuorumSizes, check_known_is_chosen};
 use quorate_protocol::{Replica, Violation};
+use quorate_quorum::{Flexible, majority};
 use quorate_types::{NodeId, Slot, Time};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// As many voters as there are ever.
+const VOTERS_MOST: usize = 12;
 
 impl Subject for MultiPaxos {
     const SLOTS: Option<u64> = None;
@@ -25,7 +30,8 @@ impl Subject for MultiPaxos {
         Mark::JointFinished,
     ];
 
-    /// Quorums are majorities: the faults of a seed spare no more than that.
+    /// Where the voters are even in number, one kind of quorum may do with a half; never is more than a majority needed, for the faults
+    /// of a seed spare no more.
     fn draw_config(random: &mut Random, pace: Pace) -> Config {
         let patience = nanos(pace.patience);
         let size = |random: &mut Random, low, high| usize::try_from(random.log_uniform(low, high)).unwrap_or(1);
@@ -53,8 +59,17 @@ impl Subject for MultiPaxos {
             keep_log_entries: random.log_uniform(1, 1 << 16),
             snapshot_retry_heartbeats: u32::try_from(random.log_uniform(1, 16)).unwrap_or(1),
             in_sync_entries: random.log_uniform(1, 1 << 10),
+            quorums: draw_quorums(&mut random.clone()),
             ..Config::default()
         }
+    }
+
+    fn enough_to_elect(&self, voters: usize) -> usize {
+        quorums_of(self, voters).map_or(majority(voters), Flexible::phase1)
+    }
+
+    fn enough_to_decide(&self, voters: usize) -> usize {
+        quorums_of(self, voters).map_or(majority(voters), Flexible::phase2)
     }
 
     fn guided(config: Config, _: NodeId, guidance: &Guidance) -> Config {
@@ -102,6 +117,25 @@ impl Subject for MultiPaxos {
     fn holds(&self, slot: Slot, entry: u64) -> bool {
         holds_within(self, slot, |inside| slot <= inside.log().trim() || entry_of(inside, slot) == Some(entry))
     }
+}
+
+fn quorums_of(whole: &MultiPaxos, voters: usize) -> Option<Flexible> {
+    whole.inside().map(Ballots::quorums).filter(|quorums| quorums.voters() == voters)
+}
+
+/// Majorities, or sizes of which one is a half of the voters.
+fn draw_quorums(random: &mut Random) -> BTreeMap<usize, QuorumSizes> {
+    let half_elects = match random.between(0, 3) {
+        0 => true,
+        1 => false,
+        _ => return BTreeMap::new(),
+    };
+    let of_voters = |voters: usize| {
+        let (half, more) = (voters / 2, voters / 2 + 1);
+        let (phase1, phase2) = if half_elects { (half, more) } else { (more, half) };
+        (voters, QuorumSizes { phase1, phase2 })
+    };
+    (1..=VOTERS_MOST / 2).map(|pairs| of_voters(pairs * 2)).collect()
 }
 
 impl Scripted for MultiPaxos {

@@ -4,7 +4,7 @@ use crate::cluster::*;
 use quorate_protocol::{Decision, Durable, Inspectable, Outbox, Refusal, Replica, Setup, Start, Stateless, StoredLog};
 use quorate_succession::{Anchor, Heir, Record, Way};
 use quorate_types::{ClusterId, DiskId, Incarnation, Member, MemberRole, Membership, NodeId, Slot, Ticket};
-use quorate_zab::{Broadcast, Payload, Record as Within, Timer, Txn, Zab, Zxid};
+use quorate_zab::{Broadcast, Config, Payload, Record as Within, Timer, Txn, Zab, Zxid};
 
 fn keeping_up() -> Cluster {
     let mut cluster = Cluster::led(3);
@@ -166,7 +166,7 @@ fn a_wish_whose_voters_mostly_lack_the_log_is_refused() {
 #[test]
 fn a_cluster_begins_behind_a_state_it_was_given() {
     let members = Membership::of_voters(1);
-    let (records, anchor) = Zab::founded_behind(&members, Slot(7), 3);
+    let (records, anchor) = Zab::founded_behind(&Config::default(), &members, Slot(7), 3);
     let setup = Setup {
         cluster: ClusterId(9),
         me: NodeId(1),
@@ -177,7 +177,7 @@ fn a_cluster_begins_behind_a_state_it_was_given() {
     let records: Vec<_> = records.into_iter().map(|record| (Ticket(1), record)).collect();
     let open = |applied: u64| {
         let found = Durable { records: records.clone(), anchor: Some(anchor.clone()), applied: Slot(applied) };
-        Zab::open(&setup, &quorate_zab::Config::default(), found, &mut Outbox::new(Ticket(1), true))
+        Zab::open(&setup, &Config::default(), found, &mut Outbox::new(Ticket(1), true))
     };
     let node = open(7).expect("the state is there");
     assert_eq!((node.configuration(), node.status().committed, node.status().era), (3, Slot(7), 3 << 32));
@@ -185,7 +185,7 @@ fn a_cluster_begins_behind_a_state_it_was_given() {
 }
 
 fn begins(configuration: u64, members: &Membership, behind: u64, way: Way) -> Vec<Record<Broadcast>> {
-    let prefix = Broadcast::founding(members, Slot(behind));
+    let prefix = Broadcast::founding(&Config::default(), members, Slot(behind));
     let first = Broadcast::opening(&prefix, None).into_iter().map(|record| Record::Within { configuration, record });
     let anchor = Anchor { configuration, prefix };
     std::iter::once(Record::Configuration { anchor, way }).chain(first).collect()
