@@ -30,6 +30,8 @@ SERVERS_PORT = 15579
 LEASES_PORT = 16579
 PROTOCOLS_PORT = 17579
 ETCD_PORT = 24379
+PROTOCOLS = ("raft", "multi-paxos", "viewstamped", "zab")
+TORTURE_FAULTS = "kill,pause,cut,member"
 
 
 class Cluster:
@@ -488,15 +490,46 @@ def check_another_clusters_directory_is_refused(world):
 
 
 def check_members_come_and_go_while_clients_write(world):
-    servers = membership.Servers(world.program, os.path.join(world.scratch, "members"), SERVERS_PORT)
+    for protocol in PROTOCOLS:
+        directory = os.path.join(world.scratch, f"members-{protocol}")
+        servers = membership.Servers(world.program, directory, SERVERS_PORT, ["--protocol", protocol])
+        try:
+            servers.found(["n1", "n2", "n3"])
+            load = membership.come_and_go(servers, world.etcdctls["3.5"])
+            print(f"    {protocol}: {len(load.written)} writes, {load.retried} of them tried twice")
+            kept = json.loads(servers.quorate("get", "load/", "--prefix", "--keys-only", "--output", "json").stdout)
+            assert {pair["key"] for pair in kept["kvs"]} >= set(load.written), "an acknowledged write is lost"
+            membership.wiped_disks_stay_out(servers)
+            membership.small_pains(servers)
+        finally:
+            servers.stop()
+
+
+def check_the_smaller_kind_of_quorum_goes_on_and_is_for_life(world):
+    directory = os.path.join(world.scratch, "quorums")
+    servers = membership.Servers(
+        world.program, directory, SERVERS_PORT + 200, ["--protocol", "multi-paxos", "--quorums", "4=3+2"])
     try:
-        servers.found(["n1", "n2", "n3"])
-        load = membership.come_and_go(servers, world.etcdctls["3.5"])
-        print(f"    {len(load.written)} writes, {load.retried} of them tried twice")
-        kept = json.loads(servers.quorate("get", "load/", "--prefix", "--keys-only", "--output", "json").stdout)
-        assert {pair["key"] for pair in kept["kvs"]} >= set(load.written), "an acknowledged write is lost"
-        membership.wiped_disks_stay_out(servers)
-        membership.small_pains(servers)
+        servers.found(["n1", "n2", "n3", "n4"])
+        # What members say of themselves changes the members, and a next configuration must elect.
+        wait_for(lambda: all(member["client_urls"] for member in servers.members().values()) and len(servers.members()) == 4,
+                 20, "all are known")
+        servers.quorate("put", "a", "1")
+        leader = servers.leader()
+        for name in [name for name in servers.processes if name != leader][:2]:
+            servers.kill(name)
+        servers.quorate("put", "a", "2")
+        assert servers.leader() == leader
+        servers.kill(leader)
+        servers.start(leader, flags=["--protocol", "multi-paxos"])
+        words = servers.wait_for_the_end(leader)
+        assert "fixed at founding as 4=3+2" in words, words
+        for name in ("n1", "n2", "n3", "n4"):
+            if name not in servers.processes:
+                servers.start(name)
+        wait_for(lambda: servers.leader() is not None, 30, "somebody leads again")
+        kept = json.loads(servers.quorate("get", "a", "--output", "json").stdout)
+        assert [pair["value"] for pair in kept["kvs"]] == ["2"], kept
     finally:
         servers.stop()
 
@@ -516,13 +549,14 @@ def check_no_read_on_a_lease_is_stale_while_leaders_pause_and_die(world):
 
 
 def check_one_seed_is_one_run_in_debug_and_release(world):
-    for seed in (1, 2, 3, 17, 99):
+    seeds = [("raft", seed) for seed in (1, 2, 3, 17, 99)] + [(protocol, seed) for protocol in PROTOCOLS[1:] for seed in (1, 17)]
+    for protocol, seed in seeds:
         hashes = set()
         for program in (world.program, world.program, world.debug):
-            document = json.loads(run(program, "sim", "--seed", str(seed), "--output", "json").stdout)
+            document = json.loads(run(program, "sim", "--protocol", protocol, "--seed", str(seed), "--output", "json").stdout)
             assert document["violation"] is None, document
             hashes.add(document["trace_hash"])
-        assert len(hashes) == 1, f"seed {seed} gives {hashes}"
+        assert len(hashes) == 1, f"seed {seed} of {protocol} gives {hashes}"
 
 
 def check_the_lab_tells_its_stories(world):
@@ -537,24 +571,25 @@ def check_the_lab_tells_its_stories(world):
 
 
 def check_a_campaign_ends_with_honest_counts(world):
-    done = run(world.program, "sim", "--seeds", "1..200", "--output", "json")
-    document = json.loads(done.stdout)
-    print(f"    {document}"[:400])
-    assert document["seeds"] == 200 and document["violations"] == [], document
+    for protocol in PROTOCOLS:
+        done = run(world.program, "sim", "--protocol", protocol, "--seeds", "1..200", "--output", "json")
+        document = json.loads(done.stdout)
+        print(f"    {protocol}: {document}"[:300])
+        assert document["seeds"] == 200 and document["violations"] == [], document
 
 
 def check_a_short_torture_finds_nothing_and_leaves_nothing(world):
-    for protocol, minutes in (("raft", "0.3"), ("multi-paxos", "0.2"), ("viewstamped", "0.2"), ("zab", "0.2")):
+    for protocol, minutes in zip(PROTOCOLS, ("0.3", "0.2", "0.2", "0.2")):
         directory = os.path.join(world.scratch, f"torture-{protocol}")
         done = subprocess.run(
-            [world.program, "torture", "--protocol", protocol, "--minutes", minutes, "--faults", "kill,pause,cut", "--seed", "7",
+            [world.program, "torture", "--protocol", protocol, "--minutes", minutes, "--faults", TORTURE_FAULTS, "--seed", "7",
              "--clients", "8", "--dir", directory, "--output", "json"],
             capture_output=True, text=True, timeout=400,
         )
         assert done.returncode == 0, f"{protocol}: {done.returncode}: {done.stdout}{done.stderr[-2000:]}"
         document = json.loads(done.stdout)
         print(f"    {protocol}: {document['calls']}, longest without a write {document['longest_write_gap_ms']} ms")
-        assert document["verdict"] == "clean" and {fault["fault"] for fault in document["faults"]} == {"kill", "pause", "cut"}, document
+        assert document["verdict"] == "clean" and {fault["fault"] for fault in document["faults"]} == set(TORTURE_FAULTS.split(",")), document
         left = subprocess.run(["pgrep", "-f", directory], capture_output=True, text=True).stdout
         assert not left, f"processes are left: {left}"
         run(world.program, "check", os.path.join(directory, "history.jsonl"), "--timeout", "50")
@@ -579,7 +614,7 @@ class World:
     def other_protocols(self):
         """Clusters of the other protocols, which run until `check_every_other_protocol_...` is through with them."""
         if not self.others:
-            for place, protocol in enumerate(("multi-paxos", "viewstamped", "zab")):
+            for place, protocol in enumerate(PROTOCOLS[1:]):
                 directory = os.path.join(self.scratch, protocol)
                 port = PROTOCOLS_PORT + 100 * place
                 self.others[protocol] = Cluster(self.program, directory, port=port, protocol=protocol).start()

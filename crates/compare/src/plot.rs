@@ -70,11 +70,70 @@ pub fn latency_figure(setting: &Setting, summaries: &[Summary]) -> String {
     canvas.finish()
 }
 
-/// The longest time without a successful write anywhere, by fault and protocol. `summaries` in the order in which faults are to be shown.
+/// One figure of a run, as bars by fault and protocol.
+struct Measure {
+    title: &'static str,
+    note: &'static str,
+    axis: &'static str,
+    unit: &'static str,
+    decimals: usize,
+    value: fn(&Summary) -> f64,
+    /// Another value on the same axis, where there is one: a line across the bar, and what it means.
+    beside: fn(&Summary) -> Option<(f64, &'static str)>,
+}
+
+fn thousandths(count: u64) -> f64 {
+    count as f64 / 1_000.0
+}
+
+/// The longest time without a successful write anywhere, by fault and protocol, and when another site could lead. `summaries` in the order in
+/// which faults are to be shown; so in the other figures by fault.
 #[must_use]
 pub fn gap_figure(setting: &Setting, summaries: &[Summary]) -> String {
-    let mut faults = Vec::new();
-    let mut names: Vec<&str> = Vec::new();
+    let measure = Measure {
+        title: "Longest time without a successful write",
+        note: "from the fault on, over all sites; dashes: when another site could lead",
+        axis: "time without a successful write (ms)",
+        unit: " ms",
+        decimals: 0,
+        value: |summary| millis(summary.gap.length),
+        beside: |summary| Some((millis(summary.new_leader_after?), "until another site could lead")),
+    };
+    by_fault(setting, summaries, &measure)
+}
+
+/// Messages between nodes for each call that succeeded, by fault and protocol.
+#[must_use]
+pub fn messages_figure(setting: &Setting, summaries: &[Summary]) -> String {
+    let measure = Measure {
+        title: "Messages for each call that succeeded",
+        note: "of the whole run, heartbeats and what the fault caused included",
+        axis: "messages per call",
+        unit: " messages",
+        decimals: 1,
+        value: |summary| thousandths(summary.messages_per_thousand),
+        beside: |_| None,
+    };
+    by_fault(setting, summaries, &measure)
+}
+
+/// Flushes of journals for each call that succeeded, by fault and protocol.
+#[must_use]
+pub fn flushes_figure(setting: &Setting, summaries: &[Summary]) -> String {
+    let measure = Measure {
+        title: "Flushes of journals for each call that succeeded",
+        note: "of the whole run, on all nodes",
+        axis: "flushes per call",
+        unit: " flushes",
+        decimals: 1,
+        value: |summary| thousandths(summary.flushes_per_thousand),
+        beside: |_| None,
+    };
+    by_fault(setting, summaries, &measure)
+}
+
+fn by_fault(setting: &Setting, summaries: &[Summary], measure: &Measure) -> String {
+    let (mut faults, mut names) = (Vec::new(), Vec::new());
     for summary in summaries {
         if !faults.contains(&summary.fault) {
             faults.push(summary.fault);
@@ -83,14 +142,15 @@ pub fn gap_figure(setting: &Setting, summaries: &[Summary]) -> String {
             names.push(summary.protocol);
         }
     }
-    let longest = summaries.iter().map(|summary| millis(summary.gap.length)).fold(1e-6, f64::max);
+    let beside = summaries.iter().filter_map(|summary| (measure.beside)(summary)).map(|(value, _)| value);
+    let longest = summaries.iter().map(measure.value).chain(beside).fold(1e-6, f64::max);
     let axis = Axis::up_to(longest, PLOT_WIDTH);
     let left = LEFT + 50.0;
     let row = BAR * names.len() as f64 + ROW_GAP;
     let height = row * faults.len() as f64;
-    let title = format!("Longest time without a successful write, leader at {}", setting.matrix.name(setting.leader));
+    let title = format!("{}, leader at {}", measure.title, setting.matrix.name(setting.leader));
     let mut canvas = Canvas::new(left + PLOT_WIDTH + 90.0, TOP + height + BOTTOM, &title);
-    canvas.legend(&names, "from the fault on, over all sites");
+    canvas.legend(&names, measure.note);
     for tick in axis.ticks() {
         let x = left + axis.place(tick);
         canvas.line("grid", (x, TOP), (x, TOP + height));
@@ -101,20 +161,36 @@ pub fn gap_figure(setting: &Setting, summaries: &[Summary]) -> String {
         canvas.text("word", "end", (left - 10.0, y + (row - ROW_GAP) / 2.0 + 4.0), fault.name());
         for (which, name) in names.iter().enumerate() {
             let found = summaries.iter().find(|summary| summary.fault == *fault && summary.protocol == *name);
-            let Some(gap) = found.map(|summary| millis(summary.gap.length)) else { continue };
-            let words = format!("{name} under {}: {gap:.1} ms", fault.name());
-            canvas.bar(which, (left, y + BAR * which as f64), (axis.place(gap), BAR - 2.0), &words);
-            let corner = (left + axis.place(gap) + 5.0, y + BAR * which as f64 + BAR - 3.0);
-            canvas.text("figure", "start", corner, &format!("{gap:.0}"));
+            let Some(summary) = found else { continue };
+            draw_bar(&mut canvas, (which, measure), (left, y + BAR * which as f64), &axis, summary);
         }
     }
-    canvas.text(
-        "word",
-        "middle",
-        (left + PLOT_WIDTH / 2.0, TOP + height + 42.0),
-        "time without a successful write (ms)",
-    );
+    canvas.text("word", "middle", (left + PLOT_WIDTH / 2.0, TOP + height + 42.0), measure.axis);
     canvas.finish()
+}
+
+fn draw_bar(
+    canvas: &mut Canvas,
+    (which, measure): (usize, &Measure),
+    (left, y): (f64, f64),
+    axis: &Axis,
+    summary: &Summary,
+) {
+    let value = (measure.value)(summary);
+    let (unit, decimals) = (measure.unit, measure.decimals);
+    let mut words = format!("{} under {}: {value:.1}{unit}", summary.protocol, summary.fault.name());
+    let beside = (measure.beside)(summary);
+    if let Some((beside, meaning)) = beside {
+        words += &format!(", {beside:.1}{unit} {meaning}");
+    }
+    canvas.bar(which, (left, y), (axis.place(value), BAR - 2.0), &words);
+    let end = beside.map_or(value, |(beside, _)| beside.max(value));
+    if let Some((beside, _)) = beside {
+        let x = left + axis.place(beside);
+        canvas.line("expected", (x, y - 1.0), (x, y + BAR - 1.0));
+    }
+    let corner = (left + axis.place(end) + 5.0, y + BAR - 3.0);
+    canvas.text("figure", "start", corner, &format!("{value:.decimals$}"));
 }
 
 #[cfg(test)]
@@ -142,11 +218,11 @@ mod tests {
             refused: 0,
             unknown: 0,
             gap: Gap { from: MS, length: MS * 1_234 },
-            new_leader_after: None,
+            new_leader_after: (fault == Fault::LeaderDies).then_some(MS * 900),
             leader_changes: 0,
-            messages_per_thousand: 0,
+            messages_per_thousand: 7_250,
             bytes_per_thousand: 0,
-            flushes_per_thousand: 0,
+            flushes_per_thousand: 3_000,
         }
     }
 
@@ -176,13 +252,27 @@ mod tests {
         let of = |fault| [summary("a", fault, 1), summary("b", fault, 1)];
         let svg = gap_figure(&setting(), &[of(Fault::None), of(Fault::LeaderDies)].concat());
         stands_by_itself(&svg);
-        assert_eq!(svg.matches("under leader-dies: 1234.0 ms").count(), 2);
+        assert_eq!(svg.matches("under leader-dies: 1234.0 ms, 900.0 ms until another site could lead").count(), 2);
+        assert_eq!(svg.matches("class=\"expected\"").count(), 2, "where another one came to lead");
         assert!(svg.contains("time without a successful write (ms)"));
+    }
+
+    #[test]
+    fn what_calls_cost_is_shown_by_fault_and_protocol() {
+        let summaries = [summary("a", Fault::None, 1), summary("b", Fault::None, 1)];
+        let svg = messages_figure(&setting(), &summaries);
+        stands_by_itself(&svg);
+        assert!(svg.contains("a under none: 7.2 messages") && svg.contains("messages per call"), "{svg}");
+        let svg = flushes_figure(&setting(), &summaries);
+        stands_by_itself(&svg);
+        assert!(svg.contains("b under none: 3.0 flushes"), "{svg}");
     }
 
     #[test]
     fn a_figure_of_nothing_is_a_figure() {
         stands_by_itself(&latency_figure(&setting(), &[]));
-        stands_by_itself(&gap_figure(&setting(), &[]));
+        for figure in [gap_figure, messages_figure, flushes_figure] {
+            stands_by_itself(&figure(&setting(), &[]));
+        }
     }
 }

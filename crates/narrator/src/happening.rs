@@ -26,6 +26,8 @@ pub enum Loss {
     Filtered,
     /// The receiver was not running.
     ReceiverDown,
+    /// The receiver was removed, and its sender is not to reach it any more.
+    NotReached,
     /// It arrived damaged, and its checksum said so.
     Damaged,
 }
@@ -39,6 +41,7 @@ impl Loss {
             Loss::Blocked => "the link is cut",
             Loss::Filtered => "the script says so",
             Loss::ReceiverDown => "the receiver is down",
+            Loss::NotReached => "the receiver was removed, and is not to be reached any more",
             Loss::Damaged => "it arrived damaged",
         }
     }

@@ -9,7 +9,7 @@ use crate::rules;
 use quorate_protocol::{Durable, Event, MembersChange, OpenError, Outbox, Pending, Role};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 
-/// Whoever left is told so many times, or until it says that it knows.
+/// Whoever left is told for so many intervals, or until it says that it knows; and it is answered for as long.
 const TELLINGS_MOST: u32 = 10;
 
 impl<P: Heir> Succession<P> {
@@ -140,7 +140,7 @@ impl<P: Heir> Succession<P> {
             peers.extend(members.others(me).filter(|id| !self.known_at.contains(id)));
         }
         if established {
-            peers.extend(self.leavers.keys().copied());
+            peers.extend(self.leavers.iter().filter(|(_, leaver)| !leaver.knows).map(|(id, _)| *id));
         }
         if peers.is_empty() {
             return;
@@ -210,5 +210,6 @@ impl<P: Heir> Succession<P> {
 
 fn leavers(before: &Membership, next: &Membership, me: NodeId) -> std::collections::BTreeMap<NodeId, Leaver> {
     let left = before.members().iter().filter(|member| member.id != me && !next.contains(member.id));
-    left.map(|member| (member.id, Leaver { member: member.clone(), tellings_left: TELLINGS_MOST })).collect()
+    left.map(|member| (member.id, Leaver { member: member.clone(), tellings_left: TELLINGS_MOST, knows: false }))
+        .collect()
 }

@@ -95,9 +95,10 @@ impl Wire for Leaver {
     fn encode(&self, out: &mut Vec<u8>) {
         self.member.encode(out);
         self.tellings_left.encode(out);
+        self.knows.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Leaver, WireError> {
-        Ok(Leaver { member: Wire::decode(input)?, tellings_left: Wire::decode(input)? })
+        Ok(Leaver { member: Wire::decode(input)?, tellings_left: Wire::decode(input)?, knows: Wire::decode(input)? })
     }
 }
 

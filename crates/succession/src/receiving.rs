@@ -38,7 +38,7 @@ impl<P: Heir> Succession<P> {
                 out.send(from, Message { configuration: present, body: Body::Behind });
             }
             body => {
-                self.note_known(from, out);
+                self.note_known(from);
                 match body {
                     Body::Within(inner) => self.hand_in(env, Input::Receive { from, message: inner }, out),
                     Body::Known | Body::Behind | Body::Fetch | Body::Closed { .. } => {}
@@ -48,15 +48,15 @@ impl<P: Heir> Succession<P> {
     }
 
     /// Somebody speaks in the present configuration: it has it durably.
-    fn note_known(&mut self, from: NodeId, out: &mut Outbox<Self>) {
+    fn note_known(&mut self, from: NodeId) {
         if self.present.is_none() {
             return;
         }
         if self.members().contains(from) {
             self.known_at.insert(from);
         }
-        if self.leavers.remove(&from).is_some() {
-            self.tell_members(MembersChange::Reach, out);
+        if let Some(leaver) = self.leavers.get_mut(&from) {
+            leaver.knows = true;
         }
     }
 
@@ -71,7 +71,7 @@ impl<P: Heir> Succession<P> {
     ) {
         if theirs == 0 || theirs == self.configuration() {
             if theirs > 0 {
-                self.note_known(from, out);
+                self.note_known(from);
                 self.say_known(from, out);
             }
             return;

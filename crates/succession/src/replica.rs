@@ -24,12 +24,14 @@ pub(crate) enum Serving {
     Inside(Option<SnapshotId>),
 }
 
-/// A former member that has not said that it knows.
+/// A former member that is told, and that asks who knows before it goes: an answer can only reach whom the driver is still told to reach.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leaver {
     pub(crate) member: Member,
-    /// It is told so many times more.
+    /// It is told, or at least answered, for so many intervals more.
     pub(crate) tellings_left: u32,
+    /// It said that it knows, and is told no more.
+    pub(crate) knows: bool,
 }
 
 /// One node of a cluster whose members change by stop-sign.

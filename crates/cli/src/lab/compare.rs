@@ -64,7 +64,7 @@ pub struct CompareArguments {
     /// Decides everything that is left to chance
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Draw latency.svg and gaps.svg into this directory
+    /// Draw latency.svg, gaps.svg, messages.svg and flushes.svg into this directory
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
     /// How to print the result
@@ -200,13 +200,15 @@ pub fn compare(arguments: CompareArguments) -> Result<ExitCode> {
     Ok(if comparison.is_as_expected() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The latencies of the first fault's calm beginning, and the gaps of all.
+/// The latencies of the first fault's calm beginning; gaps and costs of all.
 fn draw(comparison: &Comparison, directory: &Path, protocols: usize) -> Result<()> {
     std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let first: Vec<Summary> = comparison.summaries.iter().take(protocols).cloned().collect();
     let figures = [
         ("latency.svg", plot::latency_figure(&comparison.setting, &first)),
         ("gaps.svg", plot::gap_figure(&comparison.setting, &comparison.summaries)),
+        ("messages.svg", plot::messages_figure(&comparison.setting, &comparison.summaries)),
+        ("flushes.svg", plot::flushes_figure(&comparison.setting, &comparison.summaries)),
     ];
     for (name, svg) in figures {
         let path = directory.join(name);

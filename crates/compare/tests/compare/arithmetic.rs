@@ -55,6 +55,23 @@ fn the_leader_stands_at_any_site() {
     }
 }
 
+/// Three messages with every other node: what is proposed, that it is there, that it is decided (in Zab always, elsewhere where no next batch
+/// carries the news); one more to the leader from elsewhere. Everybody flushes once.
+#[test]
+fn a_write_costs_three_messages_with_every_other_node_and_a_flush_at_each() {
+    for sites in [&["CA", "VA", "EU"][..], &["CA", "VA", "EU", "OR", "JP"][..]] {
+        let setting = led_from(cloud().only(sites).unwrap(), "CA");
+        let others = sites.len() as u64 - 1;
+        for protocol in ProtocolName::ALL {
+            for write in protocol.alone(&setting).expect("the run ends") {
+                let forwarded = u64::from(write.site != setting.leader);
+                let which = format!("{} at {}", protocol.name(), setting.matrix.name(write.site));
+                assert_eq!((write.messages, write.flushes), (3 * others + forwarded, others + 1), "{which}");
+            }
+        }
+    }
+}
+
 /// Four sites of which the leader's nearest are not the others' nearest, and no site lies between two others.
 #[test]
 fn four_sites_in_another_shape() {

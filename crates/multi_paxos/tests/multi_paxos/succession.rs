@@ -216,9 +216,19 @@ fn who_left_stays_until_a_quorum_of_the_next_configuration_has_it_durably() {
     assert_eq!((cluster.whole(2).configuration(), cluster.whole(3).configuration()), (2, 2));
     cluster.expire(1, Timer::Succession);
     cluster.run();
+    assert!(reaches(&cluster, 2, 1), "it asks who knows, and an answer must be able to reach it");
     cluster.expire(1, Timer::Succession);
     assert!(cluster.bed.node(NodeId(1)).retired().is_some(), "a quorum has it");
+    for _ in 0..10 {
+        cluster.expire(2, Timer::Succession);
+        cluster.run();
+    }
+    assert!(!reaches(&cluster, 2, 1), "not for ever");
     cluster.holds();
+}
+
+fn reaches(cluster: &Cluster, from: u64, to: u64) -> bool {
+    cluster.bed.node(NodeId(from)).reach().contains(NodeId(to))
 }
 
 /// Nodes 1 and 2 are in configuration 2, and node 3 never heard of it, nor of anything before.

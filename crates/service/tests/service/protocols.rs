@@ -1,8 +1,9 @@
 //! A cluster runs one protocol for life: neither a data directory nor a peer of another one is taken.
 
+use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use quorate_server::proto::etcdserverpb::{PutRequest, StatusRequest};
+use quorate_server::proto::etcdserverpb::{MemberListRequest, PutRequest, StatusRequest};
 use quorate_service::{LocalCluster, Member, MemberError, Plan, Protocol, RecoverError, Survivors};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -50,11 +51,26 @@ fn sized(plan: &mut Plan, sizes: &str) {
     plan.quorums = sizes.parse().unwrap();
 }
 
+/// What members say of themselves when they start is a change of the members, and the next configuration needs a leader of its own.
+async fn all_are_known(channel: Channel) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let listed = ClusterClient::new(channel.clone()).member_list(MemberListRequest { linearizable: true }).await;
+        let members = listed.map(|answer| answer.into_inner().members).unwrap_or_default();
+        if !members.is_empty() && members.iter().all(|member| !member.client_ur_ls.is_empty()) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{members:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Of four members three elect and two decide: with two gone the leader goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_goes_on_with_the_smaller_kind_of_quorum() {
     let directory = tempfile::tempdir().unwrap();
     let mut cluster = LocalCluster::start_with(directory.path(), 4, |plan| sized(plan, "4=3+2")).unwrap();
+    all_are_known(channel(&cluster, 0)).await;
     put_at_last(channel(&cluster, 0)).await;
     let status = MaintenanceClient::new(channel(&cluster, 0)).status(StatusRequest {}).await.unwrap().into_inner();
     let leader = (0..4).find(|index| cluster.member_id(*index) == status.leader).unwrap();

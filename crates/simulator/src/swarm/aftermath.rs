@@ -45,8 +45,10 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
             let Some((core, deadline)) = self.await_answers() else { return true };
             // What was asked before may have been carried out since: of the members there are now, too many may stay down for ever.
             if self.has_quorum() {
-                let is_live =
-                    self.check_live(&core, deadline) && self.check_members(&core) && self.check_transfer(&core);
+                let is_live = self.check_live(&core, deadline)
+                    && self.check_members(&core)
+                    && self.check_removed()
+                    && self.check_transfer(&core);
                 let leases_end = is_live && self.check_leases_end(&core) && self.check_leases_end_under_changes(&core);
                 if leases_end && self.world.broken_promise().is_none() {
                     judge::judge(self.world, self.history, &core);
@@ -172,6 +174,25 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         let detail = format!("faults are over and {:?} joins and runs, but has no vote yet", joins(self));
         self.world.report_broken("PromotedInTheEnd", joins(self), detail);
         false
+    }
+
+    /// `RemovedGo`: who was removed and runs hears of it, and ends by itself.
+    fn check_removed(&mut self) -> bool {
+        let lingers =
+            |after: &Self| after.world.removed().find(|node| after.world.is_running(*node) && after.is_reached(*node));
+        let deadline = self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
+        if self.run_while(deadline, |after| lingers(after).is_some()) || self.world.broken_promise().is_some() {
+            return true;
+        }
+        let detail = format!("faults are over and {:?}, which was removed, still runs", lingers(self));
+        self.world.report_broken("RemovedGo", lingers(self), detail);
+        false
+    }
+
+    /// Whether it and some running member reach each other.
+    fn is_reached(&self, node: NodeId) -> bool {
+        let is_open = |peer: &NodeId| !self.world.is_blocked(node, *peer) && !self.world.is_blocked(*peer, node);
+        self.members_running().iter().any(is_open)
     }
 
     /// `TransferInTheEnd`: somebody else who votes and runs comes to lead when asked to.

@@ -39,6 +39,9 @@ impl<R: Replica, S: StateMachine> World<R, S> {
         let bytes = flight.frame.len() as u64;
         self.traffic.note_sent(kind, bytes);
         self.note(Some(from), What::MessageSent { to, kind, flight: flight.number, bytes });
+        if self.has_let_go(from, to) {
+            return self.lose(&flight, Loss::NotReached);
+        }
         match self.filters.fate(from, to, kind) {
             Fate::Deliver => self.dispatch(flight, Duration::ZERO),
             Fate::Delay(extra) => self.dispatch(flight, extra),
@@ -48,6 +51,13 @@ impl<R: Replica, S: StateMachine> World<R, S> {
                 self.held.push(flight);
             }
         }
+    }
+
+    /// Whether the real transport would have closed its connection: `to` was removed, and the replica does not ask to reach it all the same.
+    fn has_let_go(&self, from: NodeId, to: NodeId) -> bool {
+        let Some(host) = self.hosts.get(&from).filter(|_| self.config.members_change) else { return false };
+        let is_removed = host.node.as_ref().is_some_and(|node| node.roster().is_removed(to));
+        is_removed && !host.reach.contains(to)
     }
 
     /// Lets held messages go on their way.
