@@ -570,6 +570,22 @@ def check_the_lab_tells_its_stories(world):
     assert run(world.program, "explain", "--seed", "5").stdout.strip()
 
 
+def check_every_schedule_of_two_proposers_with_a_crash_and_a_repeated_message(world):
+    """The whole of the search of which crates/paxos, whose tests must be quick, has the beginning."""
+    done = subprocess.run(
+        [world.program, "explore", "--protocol", "paxos", "--nodes", "3", "--proposers", "2", "--crashes", "1", "--duplicates", "1",
+         "--output", "json"],
+        capture_output=True, text=True, timeout=600,
+    )
+    assert done.returncode == 0, f"{done.returncode}: {done.stdout}{done.stderr[-2000:]}"
+    document = json.loads(done.stdout)
+    assert document["complete"] and document["violation"] is None, document
+    print(f"    {document['unique_states']:,} states, {document['transitions']:,} actions")
+    # A search that leaves out more, or less, than the page says is another search.
+    with open("docs/exploring.md") as page:
+        assert f"{document['unique_states']:,}, all" in page.read(), document
+
+
 def check_a_campaign_ends_with_honest_counts(world):
     for protocol in PROTOCOLS:
         done = run(world.program, "sim", "--protocol", protocol, "--seeds", "1..200", "--output", "json")

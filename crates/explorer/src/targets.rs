@@ -1,9 +1,11 @@
 //! Protocols of this workspace, ready to be explored: with their properties and the reductions that hold for them.
 
 mod multi_paxos;
+mod viewstamped;
 mod zab;
 
 pub use multi_paxos::{multi_paxos, multi_paxos_from};
+pub use viewstamped::{viewstamped, viewstamped_from};
 pub use zab::{zab, zab_from};
 
 use crate::{Bounds, Explorer};

@@ -3,16 +3,18 @@
 //! Paper tests, golden traces and the explorer use it: replicas, gates, durable records, writes under way, messages in
 //! flight and armed timers, and a method for every single thing that can happen. Nothing happens by itself and no time
 //! passes, but for two: what is decided is applied at once, and, unless told otherwise, a snapshot gets where it is sent at once
-//! and is installed as soon as its record is durable. The simulator, in contrast, runs whole nodes on virtual time.
+//! and is installed as soon as its record is durable. [`Timed`] has bare replicas on virtual time, and the simulator whole nodes.
 
 mod fingerprint;
 mod node;
 mod parts;
 mod snapshots;
+mod timed;
 
 pub use fingerprint::fingerprint;
 pub use node::TestNode;
 pub use snapshots::Transfer;
+pub use timed::Timed;
 
 use crate::{
     Batch, Decision, Durable, Env, Event, Gate, Input, OpenError, Outbox, Output, Replica, RequestId, Start, Violation,

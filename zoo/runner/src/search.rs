@@ -9,6 +9,7 @@ use quorate_paxos::Paxos;
 use quorate_protocol::Replica;
 use quorate_raft::Raft;
 use quorate_types::{Membership, NodeId};
+use quorate_viewstamped::Viewstamped;
 use quorate_zab::Zab;
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +34,10 @@ pub fn run(settings: &mut Settings) -> Result<Value> {
         "multi-paxos" => {
             let bounds = bounds::<MultiPaxos>(settings)?;
             Ok(search(targets::multi_paxos(members, quorate_multi_paxos::Config::default(), &proposals, bounds)))
+        }
+        "viewstamped" => {
+            let bounds = bounds::<Viewstamped>(settings)?;
+            Ok(search(targets::viewstamped(members, quorate_viewstamped::Config::default(), &proposals, bounds)))
         }
         "zab" => {
             let bounds = bounds::<Zab>(settings)?;

@@ -20,6 +20,12 @@ enum Explored {
     Paxos,
     /// Raft
     Raft,
+    /// Multi-Paxos
+    MultiPaxos,
+    /// Viewstamped Replication
+    Viewstamped,
+    /// Zab
+    Zab,
 }
 
 /// Arguments of `quorate explore`.
@@ -40,7 +46,8 @@ pub struct ExploreArguments {
     /// Messages that may arrive twice
     #[arg(long, default_value_t = 0)]
     duplicates: u8,
-    /// How often a timer may fire, as TIMER=N over all nodes; others never fire [default: raft election=2]
+    /// How often a timer may fire, as TIMER=N over all nodes; others never fire [default: raft and multi-paxos election=2, viewstamped
+    /// primary=1, zab finalize=1 and tick=1]
     #[arg(long = "timer", value_name = "TIMER=N")]
     timers: Vec<String>,
     /// Actions in one schedule, at most
@@ -49,10 +56,10 @@ pub struct ExploreArguments {
     /// Stop after so many different states
     #[arg(long, default_value_t = 20_000_000)]
     max_states: usize,
-    /// Raft: node 1 is asked once, at any moment, to hand leadership to node 2
+    /// Node 1 is asked once, at any moment, to hand leadership to node 2 (not for paxos)
     #[arg(long)]
     transfer: bool,
-    /// Raft: node 1 is asked once, at any moment, to let the last node leave
+    /// Node 1 is asked once, at any moment, to let the last node leave (for raft, multi-paxos and viewstamped)
     #[arg(long)]
     leave: bool,
     /// Threads that search [default: as many as there are cores]
@@ -75,20 +82,53 @@ pub fn explore(arguments: ExploreArguments) -> Result<ExitCode> {
     let members = Membership::of_voters(arguments.nodes);
     let proposals: Vec<(NodeId, &'static str)> =
         (1..=arguments.proposers.min(arguments.nodes)).map(NodeId).zip(["a", "b", "c", "d", "e"]).collect();
+    if let Some(why) = does_not_apply(&arguments) {
+        return Err(usage(anyhow::anyhow!(why)));
+    }
     match arguments.protocol {
-        Explored::Paxos if arguments.transfer || arguments.leave => Err(usage(anyhow::anyhow!(
-            "--transfer and --leave are for --protocol raft: Paxos has no leader and no other members"
-        ))),
         Explored::Paxos => {
             let bounds = bounds(&arguments, &[]).map_err(usage)?;
-            let explorer = targets::paxos(members, quorate_paxos::Config::default(), &proposals, bounds);
-            finish(&search(explorer), &arguments)
+            finish(&search(targets::paxos(members, quorate_paxos::Config::default(), &proposals, bounds)), &arguments)
         }
         Explored::Raft => {
             let bounds = bounds(&arguments, &["election=2"]).map_err(usage)?;
             let explorer = targets::raft(members.clone(), quorate_raft::Config::default(), &proposals, bounds);
             finish(&search(wishes(explorer, &arguments, &members)), &arguments)
         }
+        Explored::MultiPaxos => {
+            let bounds = bounds(&arguments, &["election=2"]).map_err(usage)?;
+            let config = quorate_multi_paxos::Config::default();
+            let explorer = targets::multi_paxos(members.clone(), config, &proposals, bounds);
+            finish(&search(wishes(explorer, &arguments, &members)), &arguments)
+        }
+        Explored::Viewstamped => {
+            let bounds = bounds(&arguments, &["primary=1"]).map_err(usage)?;
+            let config = quorate_viewstamped::Config::default();
+            let explorer = targets::viewstamped(members.clone(), config, &proposals, bounds);
+            finish(&search(wishes(explorer, &arguments, &members)), &arguments)
+        }
+        Explored::Zab => {
+            let bounds = bounds(&arguments, &["finalize=1", "tick=1"]).map_err(usage)?;
+            let explorer = targets::zab(members.clone(), quorate_zab::Config::default(), &proposals, bounds);
+            finish(&search(wishes(explorer, &arguments, &members)), &arguments)
+        }
+    }
+}
+
+/// What is asked of a protocol that does not have it, or whose properties are not stated for it.
+fn does_not_apply(arguments: &ExploreArguments) -> Option<&'static str> {
+    match arguments.protocol {
+        Explored::Paxos if arguments.transfer || arguments.leave => {
+            Some("--transfer and --leave are not for --protocol paxos: it has no leader and no other members")
+        }
+        Explored::Zab if arguments.leave => {
+            Some("--leave is not for --protocol zab: what is checked there is stated for members that stay as they are")
+        }
+        _ if arguments.nodes == 1 && arguments.transfer => {
+            Some("--transfer needs a node 2: ask for --nodes 2 at least")
+        }
+        _ if arguments.nodes == 1 && arguments.leave => Some("--leave needs who stays: ask for --nodes 2 at least"),
+        _ => None,
     }
 }
 

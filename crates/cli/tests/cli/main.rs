@@ -2,6 +2,7 @@
 
 mod cluster;
 mod exit_codes;
+mod explore;
 mod maelstrom;
 mod processes;
 mod recording;

@@ -9,8 +9,12 @@ use quorate_types::{Membership, NodeId, Slot};
 /// Multi-Paxos: these members, none of whom leads, and these values proposed at these nodes, each once at any moment. Name the
 /// election timers that may fire in the bounds.
 ///
-/// Checked besides everything the testbed checks: `ChosenByQuorum`, that a majority has what a leader has counted as chosen, and
-/// `KnownIsChosen`, that no candidate would propose otherwise what somebody has handed out.
+/// Checked besides everything the testbed checks: `ChosenByQuorum`, that a phase-2 quorum of the configuration has what a leader has
+/// counted as chosen, and `KnownIsChosen`, that no candidate would propose otherwise what somebody has handed out.
+///
+/// Equal disks are merged: recovery is a fold over the records, of the greatest promise and of each slot's last acceptance. Whoever asks
+/// for [`crate::Disks::StallBeforeCrash`] relies on `Persisted` only counting the node's own promise and its own acceptances, handing
+/// out what is chosen, and releasing answers: what a late completion delays, late messages can delay too.
 #[must_use]
 pub fn multi_paxos(
     members: Membership,
@@ -18,20 +22,22 @@ pub fn multi_paxos(
     proposals: &[(NodeId, &'static str)],
     bounds: Bounds<MultiPaxos>,
 ) -> Explorer<MultiPaxos> {
-    multi_paxos_from(Testbed::with_members(members, config), proposals, bounds)
+    let cluster = Testbed::with_members(members, config.clone()).merging_equal_disks();
+    multi_paxos_from(cluster, config, proposals, bounds)
 }
 
-/// The same from a cluster in the middle of something.
+/// The same from a cluster in the middle of something, whose members have these settings.
 #[must_use]
 pub fn multi_paxos_from(
     cluster: Testbed<MultiPaxos>,
+    config: Config,
     proposals: &[(NodeId, &'static str)],
     bounds: Bounds<MultiPaxos>,
 ) -> Explorer<MultiPaxos> {
     proposals
         .iter()
         .fold(Explorer::new(cluster, bounds).settled(), |explorer, (node, value)| explorer.propose(*node, *value))
-        .always("ChosenByQuorum", chosen_is_at_a_majority)
+        .always("ChosenByQuorum", move |cluster| chosen_is_at_a_quorum(cluster, &config))
         .always("KnownIsChosen", known_is_chosen)
         .sometimes("a leader", |cluster| running(cluster).any(|(_, node)| node.is_leader()))
         .sometimes("a command decided", |cluster| decided(cluster, |what| matches!(what, Decision::Commands(_))))
@@ -57,15 +63,16 @@ fn known_is_chosen(cluster: &Testbed<MultiPaxos>) -> Result<(), String> {
     check_known_is_chosen(&inside).map_err(|violation| violation.detail)
 }
 
-/// In the slot that a leader has counted as chosen there is the same at a majority, or they are down or have gone on behind it.
-fn chosen_is_at_a_majority(cluster: &Testbed<MultiPaxos>) -> Result<(), String> {
+/// In the slot that a leader has counted as chosen there is the same at a phase-2 quorum, or they are down or have gone on behind it.
+fn chosen_is_at_a_quorum(cluster: &Testbed<MultiPaxos>, config: &Config) -> Result<(), String> {
     for (leader, node) in running(cluster) {
         let Some(slot) = node.chosen_by_counting() else { continue };
         let Some(payload) = node.log().get(slot).map(|entry| &entry.payload) else { continue };
         let members = cluster.node(leader).replica().map(MultiPaxos::members).unwrap_or_default();
+        let quorums = config.quorums_of(&members).map_err(|error| error.to_string())?;
         let may_have = |voter: &NodeId| cluster.node(*voter).replica().is_none_or(|whole| has(whole, slot, payload));
         let holders = members.voters().filter(may_have).count();
-        if holders * 2 <= members.voters().count() {
+        if !quorums.is_phase2(holders) {
             return Err(format!("{leader} calls slot {slot} chosen, and only {holders} nodes may have it"));
         }
     }

@@ -9,3 +9,4 @@ mod paper;
 mod picture;
 mod succession;
 mod survivors;
+mod timed;

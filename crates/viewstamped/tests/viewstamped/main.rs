@@ -8,4 +8,5 @@ mod one_is_gone;
 mod paper;
 mod picture;
 mod survivors;
+mod timed;
 mod wire;
