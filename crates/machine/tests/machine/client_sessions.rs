@@ -290,6 +290,26 @@ fn the_order_of_a_session_travels_in_snapshots() {
 }
 
 #[test]
+fn an_image_in_which_orders_are_missing_too_many_or_none_is_refused() {
+    let mut alone = Alone::new();
+    alone.tell(&open_in_order(1)).unwrap();
+    let whole = alone.machine.meta().to_vec();
+    let opened = |meta: &[u8]| {
+        let (meta, head) = (Bytes::copy_from_slice(meta), Bytes::from_static(b"list"));
+        let image = MachineImage { applied: Slot(1), meta, head, items: &mut std::iter::empty() };
+        let machine: Result<ListMachine, _> =
+            Machine::open(NodeId(1), Incarnation(2), MachineConfig::default(), &(), Some(image));
+        machine
+    };
+    assert_eq!(opened(&whole).unwrap().meta(), whole);
+    let (order, rest) = whole.split_last().unwrap();
+    assert_eq!(*order, 1);
+    for damaged in [rest.to_vec(), [rest, &[2]].concat(), [rest, &[1, 0]].concat()] {
+        assert!(opened(&damaged).is_err());
+    }
+}
+
+#[test]
 fn a_write_whose_answer_went_by_in_a_snapshot_is_unknown_and_its_retry_is_not() {
     let mut alone = Alone::new();
     let client = alone.open();
