@@ -24,7 +24,7 @@ const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 
 /// How often a session's request that came before its turn is brought to the log once more before its client is told. Requests that a client
 /// sends together overtake each other on the way through this process, and by then the others are there.
-const MORE_TURNS: usize = 3;
+const MORE_TURNS: usize = 8;
 
 /// What the loop tells the front without being asked. Relaxed throughout: each is read alone.
 #[derive(Debug, Default)]

@@ -256,7 +256,8 @@ async fn pipelines_through_a_leader_that_dies(protocol: Protocol) {
     let calls = (0..PUTS).map(|number| session.put(PutRequest { key: key(number).into(), ..put("") }));
     let calls: Vec<_> = calls.collect();
     let dying = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        cluster.applied_at(asked, "put-020").await;
+        assert_eq!(cluster.pair_at(asked, "put-299").await, None, "{protocol:?}: it dies in the middle");
         cluster.local.stop(leader).await;
     };
     let (mut answers, ()) = tokio::join!(join_all(calls.into_iter().rev()), dying);
