@@ -45,6 +45,9 @@ pub enum CallError {
         /// The server's words.
         message: String,
     },
+    /// The server that opened a session knows no order: it is an older Quorate. Nothing more was asked of it.
+    #[error("the server that was asked has no sessions in order: it is of an older version")]
+    NoOrder,
     /// The server answered something else than it was asked: a defect.
     #[error("the server gave an answer to another question")]
     WrongAnswer,
@@ -65,6 +68,8 @@ pub(crate) enum Failure {
     MayHaveArrived,
     /// Another try may do better. This one changed nothing.
     NotTaken,
+    /// An earlier request of a session in order is to happen first. This try changed nothing.
+    BeforeItsTurn,
     /// This member would never take it: it knows no sessions, or stores no data. Another one may. This try changed nothing.
     Elsewhere,
     /// Every try would end so.
@@ -79,6 +84,7 @@ impl Failure {
         match status.code() {
             Code::Unimplemented => Failure::Elsewhere,
             Code::Unavailable if status.message().contains("this member is a witness") => Failure::Elsewhere,
+            Code::Aborted if status.message().contains("before its turn") => Failure::BeforeItsTurn,
             // Of our own making before the log, or etcd's words for "not now".
             Code::ResourceExhausted if status.message().contains("too many requests") => Failure::NotTaken,
             Code::Unavailable if status.message().ends_with("no leader") => Failure::NotTaken,
@@ -137,6 +143,8 @@ mod tests {
         assert_eq!(status(Code::ResourceExhausted, "mvcc: database space exceeded"), Failure::Final);
         assert_eq!(status(Code::FailedPrecondition, "rpc not supported for learner"), Failure::NotTaken);
         assert_eq!(status(Code::InvalidArgument, "key is not provided"), Failure::Final);
+        let early = "before its turn: an earlier request of this session is not done; repeat it";
+        assert_eq!(status(Code::Aborted, early), Failure::BeforeItsTurn);
         let witness = "this member is a witness: it votes and stores no data; ask another member";
         assert_eq!(status(Code::Unavailable, witness), Failure::Elsewhere);
         assert_eq!(status(Code::Unimplemented, "unknown service"), Failure::Elsewhere);

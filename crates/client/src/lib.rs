@@ -2,7 +2,8 @@
 //!
 //! An etcd client that gets no answer to a put cannot know whether it happened; if it asks again, it may happen twice. A [`Session`]
 //! numbers its requests, and the cluster keeps the answers: so it may ask again, any member, as often as it takes, and is told what
-//! the first copy did, its revision included. What this promises, what it costs and when a session ends: `docs/sessions.md`.
+//! the first copy did, its revision included. Opened in order, a session also applies what is under way together in the order in which it was
+//! asked for. What this promises, what it costs and when a session ends: `docs/sessions.md`.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -43,6 +43,27 @@ impl Sequences {
         }
     }
 
+    /// The next number, at once: of two calls the earlier one has the lower. [`Sequence::reach_window`] is to be waited for.
+    pub(crate) fn claim(&self) -> Sequence<'_> {
+        let mut state = self.state();
+        let number = state.next;
+        state.next += 1;
+        state.outstanding.insert(number);
+        Sequence { sequences: self, number }
+    }
+
+    /// Waits until this holds, which only a return can bring about.
+    async fn until(&self, holds: impl Fn(&State) -> bool + Send) {
+        loop {
+            // As in `take`.
+            let returned = self.returned.notified();
+            if holds(&self.state()) {
+                return;
+            }
+            returned.await;
+        }
+    }
+
     fn try_take(&self) -> Option<u64> {
         let mut state = self.state();
         let number = state.next;
@@ -73,6 +94,20 @@ impl Sequence<'_> {
     pub(crate) fn acked_below(&self) -> u64 {
         self.sequences.state().acked_below()
     }
+
+    /// Waits until the window has room for a number that was claimed.
+    pub(crate) async fn reach_window(&self) {
+        let (number, window) = (self.number, self.sequences.window);
+        self.sequences.until(|state| number - state.acked_below() < window).await;
+    }
+
+    /// Waits, after an attempt that came before its turn, until another one may do better: until the lowest number that is out has
+    /// returned. All who wait go on then, in the order in which they began to: should they come in that order, one round is
+    /// enough for all of them, and in any order for one at least.
+    pub(crate) async fn next_turn(&self) {
+        let (number, lowest) = (self.number, self.acked_below());
+        self.sequences.until(|state| lowest == number || state.acked_below() > lowest).await;
+    }
 }
 
 impl Drop for Sequence<'_> {
@@ -99,6 +134,24 @@ mod tests {
         assert_eq!(second.acked_below(), 2);
         drop(second);
         assert_eq!(sequences.take().await.acked_below(), 3);
+    }
+
+    #[tokio::test]
+    async fn claimed_numbers_are_those_of_the_calls_and_wait_for_the_window_and_for_their_turn() {
+        let sequences = Sequences::new(2);
+        let [first, second, third] = [sequences.claim(), sequences.claim(), sequences.claim()];
+        assert_eq!([first.number, second.number, third.number], [1, 2, 3]);
+        let soon = Duration::from_millis(20);
+        first.next_turn().await;
+        second.reach_window().await;
+        assert!(tokio::time::timeout(soon, third.reach_window()).await.is_err());
+        assert!(tokio::time::timeout(soon, third.next_turn()).await.is_err());
+        let waiting = async { tokio::join!(third.reach_window(), third.next_turn()) };
+        let giving_up = async { drop(first) };
+        tokio::join!(waiting, giving_up);
+        assert_eq!(third.acked_below(), 2);
+        drop(second);
+        third.next_turn().await;
     }
 
     #[tokio::test]

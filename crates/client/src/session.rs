@@ -2,7 +2,7 @@
 
 use crate::endpoints::{Endpoints, Settings};
 use crate::error::{CallError, Failure, refused};
-use crate::sequences::Sequences;
+use crate::sequences::{Sequence, Sequences};
 use quorate_server::proto::etcdserverpb::{
     DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, TxnRequest, TxnResponse,
 };
@@ -11,7 +11,7 @@ use quorate_server::proto::quorate::v1::call_response::Answer;
 use quorate_server::proto::quorate::v1::session_client::SessionClient;
 use quorate_server::proto::quorate::v1::{Bar, CallRequest, CloseRequest, OpenRequest, SessionId};
 use std::collections::BTreeSet;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -21,11 +21,17 @@ use tonic::{Code, Status};
 ///
 /// Dropping a request's future gives it up: it may have been applied, once at most, and after the session's next request it will not
 /// be applied any more.
+///
+/// In a session that was opened [in order](Session::open_in_order) requests are applied in the order of the calls of [`Session::put`] and its
+/// kin, whenever their futures are polled, and as many of them under way together as there may be otherwise. So a future that is kept
+/// and not polled holds up those that were made after it: await them all together, or drop what is not wanted. What is given up
+/// or fails holds up nobody, and does not take along what comes after it.
 #[derive(Debug)]
 pub struct Session {
     endpoints: Endpoints,
     id: SessionId,
     sequences: Sequences,
+    in_order: bool,
     patience: Option<Duration>,
 }
 
@@ -36,10 +42,23 @@ impl Session {
     /// [`CallError::NoSessions`]; [`CallError::Refused`] by witnesses alone; [`CallError::NotTaken`] if nobody answers within the
     /// patience.
     pub async fn open(settings: Settings) -> Result<Session, CallError> {
+        Session::open_as(settings, false).await
+    }
+
+    /// Opens a session whose requests are applied in the order in which they are made, also those that are under way together. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Session::open`]; and [`CallError::NoOrder`].
+    pub async fn open_in_order(settings: Settings) -> Result<Session, CallError> {
+        Session::open_as(settings, true).await
+    }
+
+    async fn open_as(settings: Settings, in_order: bool) -> Result<Session, CallError> {
         let endpoints = Endpoints::new(&settings);
         let patience = settings.patience;
-        let opened = persist(&endpoints, patience, |channel, _| async move {
-            Ok(client_of(channel).open(OpenRequest {}).await?.into_inner())
+        let opened = persist(&endpoints, patience, no_turn, |channel, _| async move {
+            Ok(client_of(channel).open(OpenRequest { in_order }).await?.into_inner())
         });
         let opened = opened.await.map_err(|error| match error {
             // At worst a session was opened that nobody uses: that is no doubt worth telling.
@@ -47,17 +66,23 @@ impl Session {
             other => other,
         })?;
         let id = opened.session.ok_or(CallError::WrongAnswer)?;
-        Ok(Session { endpoints, id, sequences: Sequences::new(opened.window), patience })
+        if in_order && !opened.in_order {
+            return Err(CallError::NoOrder);
+        }
+        Ok(Session { endpoints, id, sequences: Sequences::new(opened.window), in_order, patience })
     }
 
     /// etcd's Put, applied exactly once.
     ///
     /// # Errors
     /// As [`CallError`] says.
-    pub async fn put(&self, request: PutRequest) -> Result<PutResponse, CallError> {
-        match self.call(Request::Put(request)).await? {
-            Answer::Put(answer) => Ok(answer),
-            _ => Err(CallError::WrongAnswer),
+    pub fn put(&self, request: PutRequest) -> impl Future<Output = Result<PutResponse, CallError>> + Send {
+        let call = self.call(Request::Put(request));
+        async move {
+            match call.await? {
+                Answer::Put(answer) => Ok(answer),
+                _ => Err(CallError::WrongAnswer),
+            }
         }
     }
 
@@ -65,10 +90,16 @@ impl Session {
     ///
     /// # Errors
     /// As [`CallError`] says.
-    pub async fn delete_range(&self, request: DeleteRangeRequest) -> Result<DeleteRangeResponse, CallError> {
-        match self.call(Request::DeleteRange(request)).await? {
-            Answer::DeleteRange(answer) => Ok(answer),
-            _ => Err(CallError::WrongAnswer),
+    pub fn delete_range(
+        &self,
+        request: DeleteRangeRequest,
+    ) -> impl Future<Output = Result<DeleteRangeResponse, CallError>> + Send {
+        let call = self.call(Request::DeleteRange(request));
+        async move {
+            match call.await? {
+                Answer::DeleteRange(answer) => Ok(answer),
+                _ => Err(CallError::WrongAnswer),
+            }
         }
     }
 
@@ -76,10 +107,13 @@ impl Session {
     ///
     /// # Errors
     /// As [`CallError`] says.
-    pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, CallError> {
-        match self.call(Request::Txn(request)).await? {
-            Answer::Txn(answer) => Ok(answer),
-            _ => Err(CallError::WrongAnswer),
+    pub fn txn(&self, request: TxnRequest) -> impl Future<Output = Result<TxnResponse, CallError>> + Send {
+        let call = self.call(Request::Txn(request));
+        async move {
+            match call.await? {
+                Answer::Txn(answer) => Ok(answer),
+                _ => Err(CallError::WrongAnswer),
+            }
         }
     }
 
@@ -90,7 +124,7 @@ impl Session {
     /// As [`CallError`] says; nothing is wrong with what was answered before.
     pub async fn close(self) -> Result<(), CallError> {
         let id = self.id;
-        persist(&self.endpoints, self.patience, |channel, _| async move {
+        persist(&self.endpoints, self.patience, no_turn, |channel, _| async move {
             client_of(channel).close(CloseRequest { session: Some(id) }).await.map(|_| ())
         })
         .await
@@ -102,10 +136,24 @@ impl Session {
         self.id
     }
 
-    async fn call(&self, request: Request) -> Result<Answer, CallError> {
-        let sequence = self.sequences.take().await;
-        let (id, sequence, request) = (self.id, &sequence, &request);
-        let (answer, in_doubt) = persist(&self.endpoints, self.patience, |channel, in_doubt| async move {
+    fn call(&self, request: Request) -> impl Future<Output = Result<Answer, CallError>> + Send {
+        // In order the call has its number from here, and not from when somebody polls it.
+        let claimed = self.in_order.then(|| self.sequences.claim());
+        async move {
+            let sequence = match claimed {
+                Some(claimed) => {
+                    claimed.reach_window().await;
+                    claimed
+                }
+                None => self.sequences.take().await,
+            };
+            self.call_as(&sequence, &request).await
+        }
+    }
+
+    async fn call_as(&self, sequence: &Sequence<'_>, request: &Request) -> Result<Answer, CallError> {
+        let (id, turn) = (self.id, || sequence.next_turn());
+        let (answer, in_doubt) = persist(&self.endpoints, self.patience, turn, |channel, in_doubt| async move {
             let call = CallRequest {
                 session: Some(id),
                 sequence: sequence.number,
@@ -131,16 +179,30 @@ impl Session {
     }
 }
 
+/// Where nothing is in order, nothing comes before its turn.
+fn no_turn() -> Ready<()> {
+    ready(())
+}
+
 fn client_of(channel: Channel) -> SessionClient<Channel> {
     // What the server answers is as long as what was asked for.
     SessionClient::new(channel).max_decoding_message_size(usize::MAX)
 }
 
+/// What comes of it, unless it takes longer.
+async fn within<T>(deadline: Option<Instant>, it: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        None => Some(it.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, it).await.ok(),
+    }
+}
+
 /// Tries one member after another until one answers, all have refused for good, or the patience is over. Each try is told whether an
-/// earlier one may have got through.
-async fn persist<T, F: Future<Output = Result<T, Status>>>(
+/// earlier one may have got through. After one that came before its turn, `turn` says when another one is worth it.
+async fn persist<T, F: Future<Output = Result<T, Status>>, G: Future<Output = ()>>(
     endpoints: &Endpoints,
     patience: Option<Duration>,
+    turn: impl Fn() -> G,
     attempt: impl Fn(Channel, bool) -> F,
 ) -> Result<T, CallError> {
     let deadline = patience.map(|patience| Instant::now() + patience);
@@ -148,14 +210,11 @@ async fn persist<T, F: Future<Output = Result<T, Status>>>(
     // Whose last word is a refusal for good.
     let mut refusing = BTreeSet::new();
     let mut last = String::from("there was no time to ask");
-    for tries in 0.. {
+    let mut tries = 0;
+    loop {
         tokio::time::sleep(endpoints.pause_before(tries)).await;
         let (at, channel) = endpoints.favourite();
-        let outcome = match deadline {
-            None => Some(attempt(channel, in_doubt).await),
-            Some(deadline) => tokio::time::timeout_at(deadline, attempt(channel, in_doubt)).await.ok(),
-        };
-        let status = match outcome {
+        let status = match within(deadline, attempt(channel, in_doubt)).await {
             Some(Ok(answer)) => return Ok(answer),
             Some(Err(status)) => status,
             None => {
@@ -164,11 +223,19 @@ async fn persist<T, F: Future<Output = Result<T, Status>>>(
             }
         };
         let failure = Failure::of(&status);
+        if failure == Failure::BeforeItsTurn {
+            refusing.remove(&at);
+            last = status.message().to_owned();
+            match within(deadline, turn()).await {
+                Some(()) => continue,
+                None => break,
+            }
+        }
         match failure {
             // Once a copy may be under way, only the log knows how it ends: a refusal on the way there proves nothing.
             Failure::Final if !in_doubt => return Err(refused(&status)),
             Failure::Final | Failure::Elsewhere => refusing.insert(at),
-            Failure::NotTaken | Failure::MayHaveArrived => refusing.remove(&at),
+            Failure::NotTaken | Failure::MayHaveArrived | Failure::BeforeItsTurn => refusing.remove(&at),
         };
         in_doubt |= failure == Failure::MayHaveArrived;
         last = status.message().to_owned();
@@ -176,6 +243,7 @@ async fn persist<T, F: Future<Output = Result<T, Status>>>(
             return Err(if in_doubt { CallError::InDoubt { last, waiting_may_help: false } } else { refused(&status) });
         }
         endpoints.pass_over(at);
+        tries += 1;
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             break;
         }
@@ -192,7 +260,7 @@ mod tests {
     async fn ending(statuses: &[Status]) -> (usize, CallError) {
         let endpoints = Endpoints::new(&Settings::new(["a:1", "b:1"]).unwrap());
         let tries = Cell::new(0);
-        let ended = persist(&endpoints, None, |_, _| {
+        let ended = persist(&endpoints, None, no_turn, |_, _| {
             let at = tries.replace(tries.get() + 1);
             let status = statuses.get(at).or(statuses.last()).cloned();
             async move { Err::<(), Status>(status.unwrap()) }

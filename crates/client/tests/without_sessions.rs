@@ -37,6 +37,33 @@ async fn server_that_refuses(code: &'static str, words: &'static str) -> SocketA
     address
 }
 
+/// Opens every session that it is asked for, as a member does that knows no order: it passes over the wish, and says nothing of it.
+async fn server_without_order() -> SocketAddr {
+    // Not compressed, 22 bytes: a session of two numbers, and a window of 64.
+    let opened = [&[0, 0, 0, 0, 22, 0x12, 18, 0x09][..], &[1; 8], &[0x11], &[2; 8], &[0x18, 64]].concat();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let head = hyper::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+            let mut body = respond.send_response(head, false).unwrap();
+            body.send_data(opened.clone().into(), false).unwrap();
+            body.send_trailers([("grpc-status".parse().unwrap(), "0".parse().unwrap())].into_iter().collect()).unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_order_is_told_apart_where_order_is_wanted() {
+    let settings = Settings::new([server_without_order().await.to_string()]).unwrap();
+    assert_eq!(Session::open_in_order(settings).await.unwrap_err(), CallError::NoOrder);
+    let settings = Settings::new([server_without_order().await.to_string()]).unwrap();
+    assert_eq!(Session::open(settings).await.unwrap().id().nonce, 0x0202_0202_0202_0202);
+}
+
 #[tokio::test]
 async fn a_server_that_knows_no_sessions_is_told_at_once_and_in_words() {
     let address = server_without_sessions().await;

@@ -11,6 +11,8 @@ const CLIENT_COMMAND: u8 = 0xff;
 const KIND_OPEN: u8 = 1;
 const KIND_CALL: u8 = 2;
 const KIND_CLOSE: u8 = 3;
+/// A kind of its own: what opens a session without order stays, byte for byte, what it was before there was any.
+const KIND_OPEN_IN_ORDER: u8 = 4;
 
 /// A client's session: a number that was drawn for it, and the cluster that opened it. Nothing that a cluster comes to again names
 /// one, such as a place in its log: one that was restored under its old id would take sessions of its former life for new ones.
@@ -53,6 +55,8 @@ pub enum ClientCommand {
         client: ClientId,
         /// What is in force from here on.
         bounds: ClientBounds,
+        /// Whether its calls are applied in the order of their sequences, and none before those below it that are still wanted.
+        in_order: bool,
     },
     /// Apply a command once, however often and through however many nodes this arrives.
     Call {
@@ -126,8 +130,8 @@ impl Wire for ClientCommand {
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(CLIENT_COMMAND);
         match self {
-            ClientCommand::Open { client, bounds } => {
-                out.push(KIND_OPEN);
+            ClientCommand::Open { client, bounds, in_order } => {
+                out.push(if *in_order { KIND_OPEN_IN_ORDER } else { KIND_OPEN });
                 client.encode(out);
                 bounds.encode(out);
             }
@@ -151,9 +155,11 @@ impl Wire for ClientCommand {
             return Err(WireError::UnknownKind { what: "client command", kind: claim });
         }
         match input.byte("client command")? {
-            KIND_OPEN => {
-                Ok(ClientCommand::Open { client: ClientId::decode(input)?, bounds: ClientBounds::decode(input)? })
-            }
+            kind @ (KIND_OPEN | KIND_OPEN_IN_ORDER) => Ok(ClientCommand::Open {
+                client: ClientId::decode(input)?,
+                bounds: ClientBounds::decode(input)?,
+                in_order: kind == KIND_OPEN_IN_ORDER,
+            }),
             KIND_CALL => Ok(ClientCommand::Call {
                 client: ClientId::decode(input)?,
                 sequence: input.u64("a client's sequence")?,
@@ -176,7 +182,8 @@ mod tests {
         let client = ClientId { cluster: ClusterId(u64::MAX), nonce: 7 };
         let payload = Bytes::from_static(b"\xffanything");
         for command in [
-            ClientCommand::Open { client, bounds: ClientBounds::default() },
+            ClientCommand::Open { client, bounds: ClientBounds::default(), in_order: false },
+            ClientCommand::Open { client, bounds: ClientBounds::default(), in_order: true },
             ClientCommand::Call { client, sequence: 9, acked_below: u64::MAX, payload },
             ClientCommand::Close { client },
         ] {

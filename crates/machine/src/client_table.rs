@@ -20,6 +20,8 @@ pub(crate) enum Verdict {
     Acknowledged,
     /// It runs too far ahead of what is acknowledged.
     BeyondWindow,
+    /// Its session is in order, and a lower sequence that is still wanted is not applied yet.
+    BeforeItsTurn,
     /// There is no such session, or not any more: applying it could apply it twice.
     Expired,
 }
@@ -32,9 +34,16 @@ impl Verdict {
             Verdict::Acknowledged => 2,
             Verdict::BeyondWindow => 3,
             Verdict::Expired => 4,
+            Verdict::BeforeItsTurn => 5,
         }
     }
 }
+
+/// What the digest knows these by.
+const OPENED: u64 = 5;
+const CLOSED: u64 = 6;
+const REPLIED: u64 = 7;
+const OPENED_IN_ORDER: u64 = 8;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Client {
@@ -42,6 +51,8 @@ struct Client {
     used: u64,
     /// As it was promised when it was opened.
     window: u64,
+    /// Whether each sequence waits for those below it. As it was promised, too.
+    in_order: bool,
     acked_below: u64,
     /// Replies of applied sequences from `acked_below` on; `None` for one that is not kept.
     replies: BTreeMap<u64, Option<Bytes>>,
@@ -50,6 +61,12 @@ struct Client {
 }
 
 impl Client {
+    /// Of a sequence that is not below the mark.
+    fn is_before_its_turn(&self, sequence: u64) -> bool {
+        // In order, what was applied leaves no gap behind the mark: the next one's turn follows from how many there are.
+        self.in_order && sequence - self.acked_below > self.replies.len() as u64
+    }
+
     /// Drops the oldest reply that is of any length, and says how long it was.
     fn forget_oldest_reply(&mut self) -> Option<u64> {
         let oldest = self.replies.values_mut().find(|reply| length(reply) > 0)?;
@@ -79,28 +96,30 @@ pub(crate) struct ClientTable {
 }
 
 impl ClientTable {
-    /// Opens the session of this name, and makes room for it. One that is open already stays as it is.
-    pub(crate) fn open(&mut self, client: ClientId, bounds: ClientBounds) -> u64 {
+    /// Opens the session of this name, and makes room for it. One that is open already stays as it is, in order or not.
+    pub(crate) fn open(&mut self, client: ClientId, bounds: ClientBounds, in_order: bool) -> u64 {
         self.bounds = bounds;
         let used = self.next_use;
         self.next_use += 1;
-        let fresh = || Client { used, window: bounds.window.max(1), ..Client::default() };
+        // Sequences begin at 1. Where each waits for those below it, nobody must wait for a 0.
+        let acked_below = u64::from(in_order);
+        let fresh = || Client { used, window: bounds.window.max(1), in_order, acked_below, ..Client::default() };
         let opened = self.by_id.entry(client).or_insert_with(fresh);
-        let window = opened.window;
+        let (window, in_order) = (opened.window, opened.in_order);
         self.by_use.remove(&std::mem::replace(&mut opened.used, used));
         self.by_use.insert(used, client);
         while self.by_id.len() as u64 > bounds.sessions_max.max(1) {
             self.expire_idlest();
         }
         self.make_room();
-        self.fold(&[5, client.cluster.0, client.nonce, window]);
+        self.fold(&[if in_order { OPENED_IN_ORDER } else { OPENED }, client.cluster.0, client.nonce, window]);
         window
     }
 
     /// Forgets a session.
     pub(crate) fn close(&mut self, client: ClientId) {
         self.remove(client);
-        self.fold(&[6, client.cluster.0, client.nonce]);
+        self.fold(&[CLOSED, client.cluster.0, client.nonce]);
     }
 
     /// Decides about a call that was decided, and notes what its client has acknowledged.
@@ -129,6 +148,8 @@ impl ClientTable {
             Verdict::Repeated(reply.clone())
         } else if sequence - client.acked_below >= client.window {
             Verdict::BeyondWindow
+        } else if client.is_before_its_turn(sequence) {
+            Verdict::BeforeItsTurn
         } else {
             Verdict::First
         };
@@ -139,7 +160,7 @@ impl ClientTable {
     /// Keeps the reply of a call that was just admitted as the first, as far as there is room.
     pub(crate) fn keep(&mut self, client: ClientId, sequence: u64, reply: &[u8]) {
         let hash = reply.iter().fold(reply.len() as u64, |hash, byte| mix(hash, u64::from(*byte)));
-        self.fold(&[7, hash]);
+        self.fold(&[REPLIED, hash]);
         let length = reply.len() as u64;
         let fits = length <= self.bounds.reply_bytes_max.max(1) && length <= self.bounds.kept_bytes_max.max(1);
         // Copied: a reply may point into memory that is larger than itself.
@@ -196,6 +217,28 @@ impl ClientTable {
         self.digest = numbers.iter().copied().fold(self.digest, mix);
     }
 
+    /// Whether any session is in order.
+    pub(crate) fn has_orders(&self) -> bool {
+        self.by_id.values().any(|client| client.in_order)
+    }
+
+    /// Which sessions are in order: one byte each, in the order of names. Stands behind the table in an image, and only where there is any.
+    pub(crate) fn encode_orders(&self, out: &mut Vec<u8>) {
+        out.extend(self.by_id.values().map(|client| u8::from(client.in_order)));
+    }
+
+    /// Makes of a table without orders the one that these belong to.
+    pub(crate) fn decode_orders(&mut self, input: &mut Reader) -> Result<(), WireError> {
+        for client in self.by_id.values_mut() {
+            client.in_order = match input.byte("order of a client's session")? {
+                0 => false,
+                1 => true,
+                kind => return Err(WireError::UnknownKind { what: "order of a client's session", kind }),
+            };
+        }
+        Ok(())
+    }
+
     /// A rolling hash of everything decided here; 0 as long as nothing was.
     pub(crate) fn digest(&self) -> u64 {
         self.digest
@@ -241,10 +284,11 @@ impl Wire for Client {
             replies.insert(sequence, reply);
         }
         let kept_bytes = replies.values().map(length).sum();
-        Ok(Client { used, window, acked_below, replies, kept_bytes })
+        Ok(Client { used, window, in_order: false, acked_below, replies, kept_bytes })
     }
 }
 
+/// All but which of them are in order: [`ClientTable::encode_orders`].
 impl Wire for ClientTable {
     fn encode(&self, out: &mut Vec<u8>) {
         self.bounds.encode(out);
@@ -283,211 +327,4 @@ impl Wire for ClientTable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use quorate_types::ClusterId;
-    use std::collections::BTreeSet;
-
-    const BOUNDS: ClientBounds = ClientBounds { sessions_max: 3, window: 4, reply_bytes_max: 8, kept_bytes_max: 20 };
-
-    fn id(nonce: u64) -> ClientId {
-        ClientId { cluster: ClusterId(1), nonce }
-    }
-
-    fn table_of(clients: u64, bounds: ClientBounds) -> ClientTable {
-        let mut table = ClientTable::default();
-        (1..=clients).for_each(|nonce| {
-            table.open(id(nonce), bounds);
-        });
-        table
-    }
-
-    /// A call that is applied if it may be.
-    fn call(table: &mut ClientTable, client: u64, sequence: u64, acked_below: u64, reply: &[u8]) -> Verdict {
-        let verdict = table.admit(id(client), sequence, acked_below);
-        if verdict == Verdict::First {
-            table.keep(id(client), sequence, reply);
-        }
-        verdict
-    }
-
-    fn kept(reply: &'static [u8]) -> Verdict {
-        Verdict::Repeated(Some(Bytes::from_static(reply)))
-    }
-
-    #[test]
-    fn a_retry_is_answered_what_the_first_was_answered() {
-        let mut table = table_of(1, BOUNDS);
-        assert_eq!(call(&mut table, 1, 2, 1, b"two"), Verdict::First);
-        assert_eq!(call(&mut table, 1, 1, 1, b"one"), Verdict::First);
-        assert_eq!(call(&mut table, 1, 2, 1, b"other"), kept(b"two"));
-        assert_eq!(call(&mut table, 1, 1, 1, b"other"), kept(b"one"));
-    }
-
-    #[test]
-    fn what_is_acknowledged_is_forgotten_and_never_applied() {
-        let mut table = table_of(1, BOUNDS);
-        call(&mut table, 1, 1, 1, b"one");
-        assert_eq!(table.kept_bytes(), 3);
-        assert_eq!(call(&mut table, 1, 3, 3, b"three"), Verdict::First);
-        assert_eq!(table.kept_bytes(), 5);
-        assert_eq!(call(&mut table, 1, 1, 1, b"one"), Verdict::Acknowledged);
-        assert_eq!(call(&mut table, 1, 2, 1, b"never applied, and given up"), Verdict::Acknowledged);
-        assert_eq!(call(&mut table, 1, 5, 9, b"given up by itself"), Verdict::Acknowledged);
-    }
-
-    #[test]
-    fn a_session_that_is_unknown_or_closed_or_of_another_cluster_applies_nothing() {
-        let mut table = table_of(1, BOUNDS);
-        assert_eq!(table.admit(id(2), 1, 1), Verdict::Expired);
-        let former_life = ClientId { cluster: ClusterId(2), ..id(1) };
-        assert_eq!(table.admit(former_life, 1, 1), Verdict::Expired);
-        table.close(id(1));
-        table.close(id(1));
-        assert_eq!(table.admit(id(1), 1, 1), Verdict::Expired);
-        assert_eq!((table.len(), table.expired()), (0, 0));
-    }
-
-    #[test]
-    fn a_session_that_is_opened_twice_stays_one_and_forgets_nothing() {
-        let mut table = table_of(3, BOUNDS);
-        call(&mut table, 1, 1, 1, b"one");
-        table.open(id(2), BOUNDS);
-        assert_eq!(table.open(id(1), ClientBounds { window: 1, ..BOUNDS }), 4, "what was promised");
-        assert_eq!((table.len(), table.expired()), (3, 0));
-        assert_eq!(call(&mut table, 1, 1, 1, b"again"), kept(b"one"));
-        table.open(id(4), BOUNDS);
-        assert_eq!(table.admit(id(3), 1, 1), Verdict::Expired, "it was idle for longest");
-        assert_eq!(table.admit(id(2), 1, 1), Verdict::First);
-    }
-
-    #[test]
-    fn one_session_too_many_ends_the_one_idle_for_longest() {
-        let mut table = table_of(3, BOUNDS);
-        call(&mut table, 1, 1, 1, b"used");
-        table.open(id(4), BOUNDS);
-        assert_eq!(call(&mut table, 2, 1, 1, b""), Verdict::Expired);
-        assert_eq!(call(&mut table, 1, 1, 1, b""), kept(b"used"));
-        assert_eq!((table.len(), table.expired()), (3, 1));
-    }
-
-    #[test]
-    fn bytes_of_replies_are_bounded() {
-        let mut table = table_of(2, BOUNDS);
-        assert_eq!(call(&mut table, 1, 1, 1, b"far too long"), Verdict::First);
-        assert_eq!(call(&mut table, 1, 1, 1, b""), Verdict::Repeated(None));
-        assert_eq!(table.kept_bytes(), 0);
-        call(&mut table, 1, 2, 1, b"12345678");
-        call(&mut table, 2, 1, 1, b"12345678");
-        call(&mut table, 2, 2, 1, b"12345678");
-        // Session 2 keeps most and loses its oldest reply, but the command is not applied again.
-        assert_eq!((table.len(), table.kept_bytes(), table.expired()), (2, 16, 0));
-        assert_eq!(call(&mut table, 2, 1, 1, b""), Verdict::Repeated(None));
-        assert_eq!(call(&mut table, 2, 2, 1, b""), kept(b"12345678"));
-        assert_eq!(call(&mut table, 1, 2, 1, b""), kept(b"12345678"));
-    }
-
-    #[test]
-    fn two_sessions_that_keep_much_cost_nobody_else_anything() {
-        let bounds = ClientBounds { sessions_max: 100, window: 64, reply_bytes_max: 1_000, kept_bytes_max: 4_000 };
-        let mut table = table_of(100, bounds);
-        let long = [7; 900];
-        for client in 1..=98 {
-            assert_eq!(call(&mut table, client, 1, 1, b"ten bytes."), Verdict::First);
-        }
-        for sequence in 1..=64 {
-            for greedy in [99, 100] {
-                assert_eq!(call(&mut table, greedy, sequence, 1, &long), Verdict::First);
-                assert!(table.kept_bytes() <= 4_000);
-            }
-        }
-        assert_eq!((table.len(), table.expired()), (100, 0));
-        for client in 1..=98 {
-            assert_eq!(call(&mut table, client, 1, 1, b""), kept(b"ten bytes."));
-        }
-        for greedy in [99, 100] {
-            assert_eq!(call(&mut table, greedy, 1, 1, b""), Verdict::Repeated(None));
-            assert_eq!(call(&mut table, greedy, 64, 1, b""), Verdict::Repeated(Some(Bytes::from_static(&[7; 900]))));
-        }
-    }
-
-    #[test]
-    fn a_sequence_beyond_the_window_is_not_applied_until_the_window_has_moved() {
-        let mut table = table_of(1, BOUNDS);
-        assert_eq!(call(&mut table, 1, 5, 1, b""), Verdict::BeyondWindow);
-        assert_eq!(call(&mut table, 1, 4, 1, b""), Verdict::First);
-        assert_eq!(call(&mut table, 1, 5, 2, b""), Verdict::First);
-    }
-
-    #[test]
-    fn the_bounds_are_those_of_the_latest_opening_but_a_window_is_a_promise() {
-        let mut table = table_of(3, BOUNDS);
-        call(&mut table, 1, 1, 1, b"12345678");
-        let window =
-            table.open(id(4), ClientBounds { sessions_max: 0, window: 0, reply_bytes_max: 0, kept_bytes_max: 0 });
-        assert_eq!((window, table.len(), table.expired()), (1, 1, 3));
-        assert_eq!(call(&mut table, 4, 1, 1, b"1"), Verdict::First);
-        assert_eq!(call(&mut table, 4, 1, 1, b""), kept(b"1"));
-        table.open(id(5), BOUNDS);
-        assert_eq!(call(&mut table, 4, 2, 1, b""), Verdict::BeyondWindow);
-    }
-
-    /// The slow twin: a list of sessions in order of use, and of everything that each ever applied.
-    #[derive(Default)]
-    struct Everything(Vec<(ClientId, u64, BTreeSet<u64>)>);
-
-    impl Everything {
-        fn open(&mut self, client: ClientId, sessions_max: usize) {
-            while self.0.len() >= sessions_max {
-                self.0.remove(0);
-            }
-            self.0.push((client, 0, BTreeSet::new()));
-        }
-
-        fn is_first(&mut self, client: ClientId, sequence: u64, acked_below: u64, window: u64) -> bool {
-            let Some(at) = self.0.iter().position(|(id, ..)| *id == client) else { return false };
-            let (id, acked, mut applied) = self.0.remove(at);
-            let acked = acked.max(acked_below);
-            let first = (acked..acked.saturating_add(window)).contains(&sequence) && applied.insert(sequence);
-            self.0.push((id, acked, applied));
-            first
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn replicas_agree_with_each_other_over_snapshots_and_with_a_table_that_never_forgets(
-            kept_bytes_max in prop_oneof![Just(20u64), Just(1 << 20)],
-            steps in proptest::collection::vec((0u64..9, 0u64..8, 0u64..8, any::<bool>()), 0..150),
-        ) {
-            let bounds = ClientBounds { kept_bytes_max, ..BOUNDS };
-            let (mut one, mut other, mut twin) = (ClientTable::default(), ClientTable::default(), Everything::default());
-            let mut slots = 0;
-            for (client, sequence, acked_below, restarts) in steps {
-                if client == 0 {
-                    slots += 1;
-                    twin.open(id(slots), 3);
-                    prop_assert_eq!(one.open(id(slots), bounds), other.open(id(slots), bounds));
-                } else {
-                    let first = twin.is_first(id(client), sequence, acked_below, bounds.window);
-                    let verdict = call(&mut one, client, sequence, acked_below, &sequence.to_be_bytes());
-                    prop_assert_eq!(verdict == Verdict::First, first);
-                    prop_assert_eq!(&verdict, &call(&mut other, client, sequence, acked_below, &sequence.to_be_bytes()));
-                    if let Verdict::Repeated(reply) = verdict {
-                        let first = Bytes::copy_from_slice(&sequence.to_be_bytes());
-                        prop_assert!(reply == Some(first) || (reply.is_none() && kept_bytes_max == 20));
-                    }
-                }
-                if restarts {
-                    other = quorate_wire::decode_exact(quorate_wire::encode_to_bytes(&other)).unwrap();
-                }
-                prop_assert_eq!(&one, &other);
-                prop_assert!(one.len() <= 3);
-                let counted: u64 = one.by_id.values().flat_map(|client| client.replies.values()).map(length).sum();
-                prop_assert_eq!(one.kept_bytes(), counted);
-                prop_assert!(counted <= kept_bytes_max);
-            }
-        }
-    }
-}
+mod tests;

@@ -52,8 +52,8 @@ impl Sessions {
         payload: Bytes,
     ) -> Execution<S::Reply> {
         match decode_exact::<ClientCommand>(payload) {
-            Ok(ClientCommand::Open { client, bounds }) => {
-                let window = self.clients.open(client, bounds);
+            Ok(ClientCommand::Open { client, bounds, in_order }) => {
+                let window = self.clients.open(client, bounds, in_order);
                 Execution::Noted((replies.opened)(client, window))
             }
             Ok(ClientCommand::Close { client }) => {
@@ -73,6 +73,7 @@ impl Sessions {
                     }
                     Verdict::Acknowledged => Execution::Refused(RequestError::Acknowledged),
                     Verdict::BeyondWindow => Execution::Refused(RequestError::TooManyRequests),
+                    Verdict::BeforeItsTurn => Execution::Refused(RequestError::BeforeItsTurn),
                     Verdict::Expired => Execution::Refused(RequestError::SessionExpired),
                 }
             }

@@ -9,8 +9,10 @@ use quorate_types::Slot;
 use quorate_wire::{Reader, Wire, WireError};
 use thiserror::Error;
 
-/// The version of [`MachineImage::meta`] that this build writes.
-const META_VERSION: u64 = 3;
+/// The newest version of [`MachineImage::meta`] that this build writes.
+const META_VERSION: u64 = 4;
+/// Without the order of clients' sessions. Written as long as none has any, so that whoever knows none can read it.
+const META_VERSION_WITHOUT_ORDERS: u64 = 3;
 /// Without sessions of clients, for there were none then.
 const META_VERSION_WITHOUT_CLIENTS: u64 = 2;
 /// The oldest that it reads: without a roster too, for no member had ever changed then.
@@ -58,10 +60,14 @@ pub enum OpenMachineError {
 
 pub(crate) fn encode_meta(sessions: &Sessions, roster: &Roster) -> Bytes {
     let mut out = Vec::new();
-    META_VERSION.encode(&mut out);
+    let has_orders = sessions.clients.has_orders();
+    if has_orders { META_VERSION } else { META_VERSION_WITHOUT_ORDERS }.encode(&mut out);
     sessions.encode(&mut out);
     roster.encode(&mut out);
     sessions.clients.encode(&mut out);
+    if has_orders {
+        sessions.clients.encode_orders(&mut out);
+    }
     Bytes::from(out)
 }
 
@@ -78,6 +84,9 @@ pub(crate) fn decode_meta(meta: Bytes) -> Result<(Sessions, Roster), OpenMachine
     };
     if found > META_VERSION_WITHOUT_CLIENTS {
         sessions.clients = ClientTable::decode(&mut reader).map_err(OpenMachineError::Sessions)?;
+    }
+    if found > META_VERSION_WITHOUT_ORDERS {
+        sessions.clients.decode_orders(&mut reader).map_err(OpenMachineError::Sessions)?;
     }
     match reader.remaining() {
         0 => Ok((sessions, roster)),

@@ -51,6 +51,7 @@
 //! 6. `RemovedForEver`: an id that was removed never becomes a member again.
 //! 7. `ExactlyOnce`: of one client's session no sequence changes the state twice, whichever nodes proposed it; every answer to it
 //!    that is a reply is the same reply.
+//! 8. `FifoPerClient`: of a client's session in order no sequence is applied before a lower one that is above the acknowledged mark.
 //!
 //! # Map
 //! `machine` joins the parts and is the only generic one; `sessions` decides what of a node is applied and

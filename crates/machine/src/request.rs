@@ -52,6 +52,10 @@ pub enum RequestError {
     /// The client has said before that it waits for this sequence no more. Definite for this copy.
     #[error("the session has acknowledged this sequence")]
     Acknowledged,
+    /// The client's session is in order, and a lower sequence that it still wants is not done. Definite for this copy: it had no effect, and
+    /// may be repeated.
+    #[error("before its turn: an earlier request of this session is not done; repeat it")]
+    BeforeItsTurn,
     /// It was applied, once, and will not be again; but its reply was too long to be kept.
     #[error("applied before, and the reply was not kept")]
     ReplyNotKept,

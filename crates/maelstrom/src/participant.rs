@@ -311,9 +311,11 @@ fn id_of(place: usize) -> NodeId {
 fn failure_of(why: &RequestError) -> Failure {
     let code = match why {
         RequestError::Unknown => ErrorCode::Timeout,
-        RequestError::TooManyRequests | RequestError::NoLeader | RequestError::TimedOut | RequestError::Stopped => {
-            ErrorCode::TemporarilyUnavailable
-        }
+        RequestError::TooManyRequests
+        | RequestError::NoLeader
+        | RequestError::TimedOut
+        | RequestError::Stopped
+        | RequestError::BeforeItsTurn => ErrorCode::TemporarilyUnavailable,
         RequestError::TooLarge
         | RequestError::SessionExpired
         | RequestError::Acknowledged

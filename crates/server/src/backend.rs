@@ -38,17 +38,19 @@ pub trait Backend: Send + Sync + 'static {
     /// Any error of reaching the leader. Nothing has happened, or a renewal nobody was told of.
     fn lease(&self, errand: LeaseErrand) -> impl Future<Output = Result<LeaseAnswer, BackendError>> + Send;
 
-    /// Opens a session for a client: its name, and its window.
+    /// Opens a session for a client: its name, and its window. In order: each of its calls happens behind those of lower sequences that are
+    /// still wanted.
     ///
     /// # Errors
     /// Any error of reaching the cluster. It may have been opened all the same, for nobody.
-    fn open_session(&self) -> impl Future<Output = Result<(ClientId, u64), BackendError>> + Send;
+    fn open_session(&self, in_order: bool) -> impl Future<Output = Result<(ClientId, u64), BackendError>> + Send;
 
     /// Has a request applied once for its session and sequence, whatever members it was brought to. An answer is decided with
     /// the log; a [`Reply::Error`] among them.
     ///
     /// # Errors
-    /// Any error of reaching the cluster. It decides nothing: this copy or an earlier one may be applied, but never both.
+    /// Any error of reaching the cluster. It decides nothing: this copy or an earlier one may be applied, but never both. `BeforeItsTurn`
+    /// of a session in order: this copy changes nothing.
     fn call_in_session(&self, call: SessionCall) -> impl Future<Output = Result<SessionAnswer, BackendError>> + Send;
 
     /// Forgets a session.

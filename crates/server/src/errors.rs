@@ -20,6 +20,9 @@ pub enum BackendError {
     /// Overload: nothing was done, try again later.
     #[error("etcdserver: too many requests")]
     TooManyRequests,
+    /// A session's request came to the log before one that is to happen before it. Nothing was done, try again.
+    #[error("etcdserver: before its turn: an earlier request of this session is not done; repeat it")]
+    BeforeItsTurn,
     /// No such member.
     #[error("etcdserver: member not found")]
     MemberNotFound,
@@ -116,6 +119,7 @@ impl BackendError {
             }
             Self::TooManyRequests => Code::ResourceExhausted,
             Self::MemberNotFound => Code::NotFound,
+            Self::BeforeItsTurn => Code::Aborted,
             Self::Canceled => Code::Cancelled,
             Self::MemberExists
             | Self::PeerUrlExists

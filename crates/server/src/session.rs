@@ -50,10 +50,11 @@ fn named(session: Option<SessionId>) -> Result<ClientId, BackendError> {
 
 #[tonic::async_trait]
 impl<B: Backend> Session for SessionService<B> {
-    async fn open(&self, _: Request<OpenRequest>) -> Result<Response<OpenResponse>, Status> {
-        let (client, window) = self.0.in_time(self.0.backend.open_session()).await?;
+    async fn open(&self, request: Request<OpenRequest>) -> Result<Response<OpenResponse>, Status> {
+        let in_order = request.into_inner().in_order;
+        let (client, window) = self.0.in_time(self.0.backend.open_session(in_order)).await?;
         let header = Some(self.0.local_header());
-        Ok(Response::new(OpenResponse { header, session: Some(client.into()), window }))
+        Ok(Response::new(OpenResponse { header, session: Some(client.into()), window, in_order }))
     }
 
     async fn call(&self, request: Request<CallRequest>) -> Result<Response<CallResponse>, Status> {

@@ -22,6 +22,10 @@ use tokio::sync::mpsc;
 /// A piece of a backup, about.
 const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 
+/// How often a session's request that came before its turn is brought to the log once more before its client is told. Requests that a client
+/// sends together overtake each other on the way through this process, and by then the others are there.
+const MORE_TURNS: usize = 8;
+
 /// What the loop tells the front without being asked. Relaxed throughout: each is read alone.
 #[derive(Debug, Default)]
 struct Live {
@@ -103,6 +107,18 @@ impl Unconnected {
 }
 
 impl KeyspaceBackend {
+    /// A session's request. One that came before its turn, as in a session in order, was not applied and is repeated.
+    async fn write_in_turn(&self, command: Bytes) -> Result<Reply, RequestError> {
+        let mut result = self.handle.write(command.clone()).await;
+        for _ in 0..MORE_TURNS {
+            if result.as_ref().err() != Some(&RequestError::BeforeItsTurn) {
+                break;
+            }
+            result = self.handle.write(command.clone()).await;
+        }
+        result
+    }
+
     /// A backend, and the observer by which the node's loop keeps it up to date and serves its watchers.
     pub(crate) fn prepare(plan: &Plan, identity: &Identity) -> (Unconnected, Observer<Keyspace>) {
         let live = Arc::new(Live { is_witness: AtomicBool::new(identity.joins_as_witness), ..Live::default() });
@@ -193,11 +209,11 @@ impl Backend for KeyspaceBackend {
         Ok(decode_exact(answer).unwrap_or(LeaseAnswer::Malformed))
     }
 
-    async fn open_session(&self) -> Result<(ClientId, u64), BackendError> {
+    async fn open_session(&self, in_order: bool) -> Result<(ClientId, u64), BackendError> {
         let nonce = getrandom::u64()
             .map_err(|error| BackendError::Other(format!("no number can be drawn for a session: {error}")))?;
         let client = ClientId { cluster: ClusterId(self.cluster), nonce };
-        let open = ClientCommand::Open { client, bounds: ClientBounds::default() };
+        let open = ClientCommand::Open { client, bounds: ClientBounds::default(), in_order };
         match self.handle.write(encode_to_bytes(&open)).await.map_err(backend_error)? {
             Reply::SessionOpened { client, window } => Ok((client, window)),
             other => Err(BackendError::Other(format!("opening a session was answered with {other:?}"))),
@@ -211,7 +227,7 @@ impl Backend for KeyspaceBackend {
         }
         let payload = encode_to_bytes(&request);
         let command = ClientCommand::Call { client, sequence, acked_below, payload };
-        match self.handle.write(encode_to_bytes(&command)).await {
+        match self.write_in_turn(encode_to_bytes(&command)).await {
             Ok(reply) => Ok(SessionAnswer::Reply(reply)),
             Err(RequestError::SessionExpired) => Ok(SessionAnswer::Expired),
             Err(RequestError::Acknowledged) => Ok(SessionAnswer::Acknowledged),
@@ -365,6 +381,7 @@ fn backend_error(error: RequestError) -> BackendError {
     match error {
         RequestError::TooManyRequests => BackendError::TooManyRequests,
         RequestError::TooLarge => BackendError::RequestTooLarge,
+        RequestError::BeforeItsTurn => BackendError::BeforeItsTurn,
         RequestError::NoLeader => BackendError::NoLeader,
         RequestError::TimedOut | RequestError::Unknown => BackendError::TimedOut,
         RequestError::Stopped => BackendError::ServerStopped,

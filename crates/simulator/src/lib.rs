@@ -35,7 +35,7 @@
 //! `HeardIsThere`, `MatchedIsThere`, `DecidedByQuorum`, `DecidedIsKept`, `NormalLogAgree`, `LeaseExclusive`, and `AnsweredInTime`
 //! (`world/promises.rs`); and once it is quiet checks `LiveAfterHeal`, `Validity`, `AtMostOnce`, `NoLoss`,
 //! `DefiniteMeansNever`, `ReadsSomePast`, `MonotonicReads` and `Linearizable`; of leases `NoEarlyExpiry`,
-//! `NoRenewalAfterTheEnd`, `KeysGoWithTheirLease` and `LeasesEnd`; of watchers `Watch`: every event once, whole and in order.
+//! `NoRenewalAfterTheEnd`, `KeysGoWithTheirLease` and `LeasesEnd`; of clients' sessions `SameReply` and `FifoPerClient`; of watchers `Watch`: every event once, whole and in order.
 //!
 //! # Map
 //! `world.rs` and `world/`: [`World`] (`boot` starts and crashes, `processing` a node at work, `delivery` messages, `disks` writes
@@ -43,7 +43,7 @@
 //! in, `promises` what is checked, `traffic` what it cost). `network.rs`, `latency.rs`, `clock.rs`,
 //! `queue.rs`, `random.rs`: its parts. `act.rs`: faults as data. `transcript.rs`, `marks.rs`: what is known of a run. `swarm/`: random runs (`plan` what a
 //! seed decides, `storm`, `strikes` and `depositions` faults, `steering` and `operator` leaders and members, `callers` clients, `lessees` and
-//! `lease_book` leases, `watchers` watches, `history` what they saw, `trust` what nodes count on of each other, `aftermath` and
+//! `lease_book` leases, `sessioners` and `pipeliners` clients' sessions, `watchers` watches, `history` what they saw, `trust` what nodes count on of each other, `aftermath` and
 //! `last_lease` when the faults are over,
 //! `judge` the verdict, `run` one seed, `campaign` many, `shrink` a failing seed cut down to a script). `scenario/`: scripts.
 //!

@@ -129,11 +129,13 @@ pub enum Mark {
     RetryRecalled,
     /// A client's session had made room for others.
     SessionExpired,
+    /// In a session in order, a request came to the log before one that it was to follow.
+    BeforeItsTurn,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 63] = [
+    pub const ALL: [Mark; 64] = [
         Mark::LeaderChange,
         Mark::LogTruncated,
         Mark::CrashWithUnsynced,
@@ -197,6 +199,7 @@ impl Mark {
         Mark::LeaseExpiredUnderJoiner,
         Mark::RetryRecalled,
         Mark::SessionExpired,
+        Mark::BeforeItsTurn,
     ];
 
     /// A campaign of fewer seeds is not blamed for not having seen it.
@@ -287,6 +290,7 @@ impl Mark {
             Mark::LeaseExpiredUnderJoiner => "lease-expired-under-joiner",
             Mark::RetryRecalled => "retry-recalled",
             Mark::SessionExpired => "session-expired",
+            Mark::BeforeItsTurn => "before-its-turn",
             Mark::WatcherCompacted => "watcher-compacted",
             Mark::WatcherCaughtUp => "watcher-caught-up",
             Mark::LeaseRenewedUnderNext => "lease-renewed-under-next",

@@ -48,7 +48,9 @@ fn command_words(payload: &Bytes) -> String {
         return request(payload);
     }
     match decode_exact(payload.clone()) {
-        Ok(ClientCommand::Open { client, .. }) => format!("open session {:x}", client.nonce),
+        Ok(ClientCommand::Open { client, in_order, .. }) => {
+            format!("open session {:x}{}", client.nonce, if in_order { " in order" } else { "" })
+        }
         Ok(ClientCommand::Call { client, sequence, payload, .. }) => {
             format!("session {:x}, call {sequence}: {}", client.nonce, request(&payload))
         }
@@ -168,11 +170,13 @@ mod tests {
         let put =
             PutRequest { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"v"), ..PutRequest::default() };
         let payload = encode_to_bytes(&Request::Put(put));
-        let open = ClientCommand::Open { client, bounds: ClientBounds::default() };
+        let open = |in_order| ClientCommand::Open { client, bounds: ClientBounds::default(), in_order };
         let call = ClientCommand::Call { client, sequence: 3, acked_below: 1, payload };
-        let commands = [open, call, ClientCommand::Close { client }].map(|command| encode_to_bytes(&command));
+        let commands = [open(false), open(true), call, ClientCommand::Close { client }];
+        let commands = commands.map(|command| encode_to_bytes(&command));
         let words = commands.iter().map(command_words).collect::<Vec<_>>();
-        assert_eq!(words, ["open session ab", "session ab, call 3: put k = v", "close session ab"]);
+        let told = ["open session ab", "open session ab in order", "session ab, call 3: put k = v", "close session ab"];
+        assert_eq!(words, told);
         assert!(command_words(&Bytes::from_static(b"\xff\x63")).contains("2 bytes that are no session's command"));
     }
 

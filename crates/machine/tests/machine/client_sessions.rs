@@ -22,7 +22,11 @@ fn call(client: ClientId, sequence: u64, acked_below: u64, payload: &'static str
 }
 
 fn open(nonce: u64) -> ClientCommand {
-    ClientCommand::Open { client: client(nonce), bounds: BOUNDS }
+    ClientCommand::Open { client: client(nonce), bounds: BOUNDS, in_order: false }
+}
+
+fn open_in_order(nonce: u64) -> ClientCommand {
+    ClientCommand::Open { client: client(nonce), bounds: BOUNDS, in_order: true }
 }
 
 /// A decided batch of one, of the node's next sequence.
@@ -160,6 +164,53 @@ fn a_sequence_beyond_the_window_is_refused_for_now() {
 }
 
 #[test]
+fn in_order_a_call_is_applied_behind_those_before_it_that_are_wanted_and_else_refused_for_now() {
+    let mut alone = Alone::new();
+    alone.tell(&open_in_order(1)).unwrap();
+    let one = client(1);
+    assert_eq!(alone.tell(&call(one, 2, 1, "two")), Err(RequestError::BeforeItsTurn));
+    assert_eq!(alone.tell(&call(one, 1, 1, "one")), Ok(1));
+    assert_eq!(alone.tell(&call(one, 3, 1, "three")), Err(RequestError::BeforeItsTurn));
+    assert_eq!(alone.tell(&call(one, 2, 1, "two")), Ok(2));
+    // What was refused for now was not the answer; and a repetition is told what the first was told.
+    assert_eq!(alone.tell(&call(one, 3, 1, "three")), Ok(3));
+    assert_eq!(alone.tell(&call(one, 2, 1, "two")), Ok(2));
+    assert_eq!(alone.tell(&call(one, 6, 3, "six")), Err(RequestError::BeforeItsTurn));
+    assert_eq!(alone.tell(&call(one, 7, 3, "seven")), Err(RequestError::TooManyRequests));
+    assert_eq!(items(&alone.machine), ["one", "two", "three"]);
+    assert_eq!((alone.machine.status().recalled_replies, alone.machine.status().refused_by_sessions), (1, 4));
+}
+
+#[test]
+fn in_order_what_the_client_gave_up_leaves_no_gap_and_a_late_copy_of_it_does_nothing() {
+    let mut alone = Alone::new();
+    alone.tell(&open_in_order(1)).unwrap();
+    alone.tell(&call(client(1), 1, 1, "one")).unwrap();
+    assert_eq!(alone.tell(&call(client(1), 3, 2, "three")), Err(RequestError::BeforeItsTurn));
+    assert_eq!(alone.tell(&call(client(1), 3, 3, "three")), Ok(2));
+    assert_eq!(alone.tell(&call(client(1), 2, 2, "given up")), Err(RequestError::Acknowledged));
+    assert_eq!(items(&alone.machine), ["one", "three"]);
+}
+
+#[test]
+fn the_order_of_one_session_is_no_matter_of_another() {
+    let mut alone = Alone::new();
+    alone.tell(&open_in_order(1)).unwrap();
+    alone.tell(&open(2)).unwrap();
+    assert_eq!(alone.tell(&call(client(1), 2, 1, "early")), Err(RequestError::BeforeItsTurn));
+    assert_eq!(alone.tell(&call(client(2), 2, 1, "in any order")), Ok(1));
+    assert_eq!(alone.tell(&call(client(2), 1, 1, "as before")), Ok(2));
+    // Opened again it stays what it is.
+    alone.tell(&open(1)).unwrap();
+    alone.tell(&open_in_order(2)).unwrap();
+    assert_eq!(alone.tell(&call(client(1), 2, 1, "early")), Err(RequestError::BeforeItsTurn));
+    assert_eq!(alone.tell(&call(client(2), 4, 2, "in any order")), Ok(3));
+    // It ends as any other does: with room for two, the third ends the one that was idle for longest.
+    alone.tell(&open(3)).unwrap();
+    assert_eq!(alone.tell(&call(client(1), 1, 1, "expired")), Err(RequestError::SessionExpired));
+}
+
+#[test]
 fn what_claims_to_be_a_clients_command_and_is_none_is_refused_before_the_log_and_behind_it() {
     let mut alone = Alone::new();
     let garbage = Bytes::from_static(b"\xff\x63garbage");
@@ -210,6 +261,52 @@ fn sessions_and_replies_travel_in_snapshots_and_expire_alike_behind_them() {
     assert_eq!(items(&laggard), ["one", "two", "three"]);
     assert_eq!((laggard.status().recalled_replies, laggard.status().refused_by_sessions), (1, 2));
     assert_eq!(laggard.meta(), alone.machine.meta());
+}
+
+#[test]
+fn the_order_of_a_session_travels_in_snapshots() {
+    let mut alone = Alone::new();
+    alone.tell(&open(1)).unwrap();
+    assert_eq!(alone.machine.meta()[0], 3, "without orders an image is what it was before there were any");
+    alone.tell(&open_in_order(2)).unwrap();
+    alone.tell(&call(client(2), 1, 1, "one")).unwrap();
+    let mut laggard = fresh(2, MachineConfig::default());
+    laggard.install(image_of(&alone.machine), &mut Out::new());
+    let steps = [
+        call(client(2), 3, 1, "early"),
+        call(client(1), 3, 1, "in any order"),
+        call(client(2), 2, 1, "two"),
+        call(client(2), 3, 1, "three"),
+    ];
+    for (sequence, command) in (1..).zip(steps) {
+        let decided = of_node(3, sequence, &command);
+        decide(&mut alone.machine, decided.clone(), &mut Out::new());
+        decide(&mut laggard, decided, &mut Out::new());
+        assert_eq!(laggard.digest(), alone.machine.digest(), "behind {command:?}");
+    }
+    assert_eq!(items(&laggard), ["one", "in any order", "two", "three"]);
+    assert_eq!(laggard.meta(), alone.machine.meta());
+    assert_eq!(laggard.meta()[0], 4);
+}
+
+#[test]
+fn an_image_in_which_orders_are_missing_too_many_or_none_is_refused() {
+    let mut alone = Alone::new();
+    alone.tell(&open_in_order(1)).unwrap();
+    let whole = alone.machine.meta().to_vec();
+    let opened = |meta: &[u8]| {
+        let (meta, head) = (Bytes::copy_from_slice(meta), Bytes::from_static(b"list"));
+        let image = MachineImage { applied: Slot(1), meta, head, items: &mut std::iter::empty() };
+        let machine: Result<ListMachine, _> =
+            Machine::open(NodeId(1), Incarnation(2), MachineConfig::default(), &(), Some(image));
+        machine
+    };
+    assert_eq!(opened(&whole).unwrap().meta(), whole);
+    let (order, rest) = whole.split_last().unwrap();
+    assert_eq!(*order, 1);
+    for damaged in [rest.to_vec(), [rest, &[2]].concat(), [rest, &[1, 0]].concat()] {
+        assert!(opened(&damaged).is_err());
+    }
 }
 
 #[test]

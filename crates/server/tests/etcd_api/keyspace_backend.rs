@@ -150,7 +150,7 @@ impl Backend for KeyspaceBackend {
     }
 
     /// What keeps replies is the machine around a keyspace, and there is none here.
-    async fn open_session(&self) -> Result<(ClientId, u64), BackendError> {
+    async fn open_session(&self, _: bool) -> Result<(ClientId, u64), BackendError> {
         Err(BackendError::Unsupported("Session.Open without a machine".to_owned()))
     }
 

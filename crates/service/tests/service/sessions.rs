@@ -1,5 +1,6 @@
 //! Exactly once over the loss of a leader: what a client with a session sees, and what one without it sees.
 
+use futures_util::future::join_all;
 use quorate_client::{CallError, Session, Settings};
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -11,7 +12,7 @@ use quorate_server::proto::quorate::v1::call_request::Request;
 use quorate_server::proto::quorate::v1::call_response::Answer;
 use quorate_server::proto::quorate::v1::session_client::SessionClient;
 use quorate_server::proto::quorate::v1::{Bar, CallRequest, OpenRequest, SessionId};
-use quorate_service::LocalCluster;
+use quorate_service::{LocalCluster, Protocol};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +31,12 @@ struct Cluster {
 
 impl Cluster {
     async fn start(members: usize) -> Cluster {
+        Cluster::start_over(Protocol::Raft, members).await
+    }
+
+    async fn start_over(protocol: Protocol, members: usize) -> Cluster {
         let directory = tempfile::tempdir().unwrap();
-        let local = LocalCluster::start(directory.path(), members).unwrap();
+        let local = LocalCluster::start_with(directory.path(), members, |plan| plan.protocol = protocol).unwrap();
         let cluster = Cluster { local, _directory: directory };
         cluster.leader(&[]).await;
         cluster
@@ -237,8 +242,100 @@ async fn increments_of_many_tasks_over_a_leader_that_dies_are_each_counted_once(
     cluster.local.shut_down().await;
 }
 
+/// Through a member that stays, and what is polled last was asked for first: the order is that of the calls alone.
+async fn pipelines_through_a_leader_that_dies(protocol: Protocol) {
+    const PUTS: usize = 300;
+    let key = |number: usize| format!("put-{number:03}");
+    let mut cluster = Cluster::start_over(protocol, 3).await;
+    let leader = cluster.leader(&[]).await;
+    let asked = (leader + 1) % 3;
+    let mut endpoints = cluster.local.endpoints();
+    endpoints.rotate_left(asked);
+    let session = Session::open_in_order(Settings::new(endpoints).unwrap()).await.unwrap();
+    let before = session.put(put("before")).await.unwrap().header.unwrap();
+    let calls = (0..PUTS).map(|number| session.put(PutRequest { key: key(number).into(), ..put("") }));
+    let calls: Vec<_> = calls.collect();
+    let dying = async {
+        cluster.applied_at(asked, "put-020").await;
+        assert_eq!(cluster.pair_at(asked, "put-299").await, None, "{protocol:?}: it dies in the middle");
+        cluster.local.stop(leader).await;
+    };
+    let (mut answers, ()) = tokio::join!(join_all(calls.into_iter().rev()), dying);
+    answers.reverse();
+    let told: Vec<i64> = answers.into_iter().map(|answer| answer.unwrap().header.unwrap().revision).collect();
+    let in_order: Vec<i64> = (before.revision + 1..).take(PUTS).collect();
+    assert_eq!(told, in_order, "{protocol:?}");
+    let everything = RangeRequest { key: key(0).into(), range_end: "put.".into(), ..RangeRequest::default() };
+    let pairs = KvClient::new(cluster.channel(asked)).range(everything).await.unwrap().into_inner().kvs;
+    let found: Vec<_> = pairs.iter().map(|pair| (pair.mod_revision, pair.version)).collect();
+    assert_eq!(found, in_order.into_iter().map(|revision| (revision, 1)).collect::<Vec<_>>(), "{protocol:?}");
+    session.close().await.unwrap();
+    cluster.local.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_order_what_is_under_way_together_happens_in_the_order_of_the_calls_over_a_leader_that_dies() {
+    for protocol in Protocol::ALL {
+        pipelines_through_a_leader_that_dies(protocol).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_order_a_call_before_its_turn_is_no_answer_and_its_repetition_is() {
+    let cluster = Cluster::start(3).await;
+    let mut client = SessionClient::new(cluster.channel(0));
+    let opened = client.open(OpenRequest { in_order: true }).await.unwrap().into_inner();
+    assert!(opened.in_order);
+    let call = |sequence, acked_below, key| CallRequest {
+        session: opened.session,
+        sequence,
+        acked_below,
+        is_retry: false,
+        request: Some(Request::Put(put(key))),
+    };
+    for member in 0..3 {
+        let early = SessionClient::new(cluster.channel(member)).call(call(2, 1, "second")).await.unwrap_err();
+        let words = "etcdserver: before its turn: an earlier request of this session is not done; repeat it";
+        assert_eq!((early.code(), early.message()), (Code::Aborted, words));
+    }
+    client.call(call(1, 1, "first")).await.unwrap();
+    client.call(call(2, 1, "second")).await.unwrap();
+    // The third was given up, and the fourth does not wait for it.
+    client.call(call(4, 4, "fourth")).await.unwrap();
+    let late = client.call(call(3, 1, "third")).await.unwrap().into_inner().answer;
+    assert_eq!(late, Some(Answer::Bar(Bar::Acknowledged.into())));
+    let mut revisions = Vec::new();
+    for key in ["first", "second", "fourth"] {
+        revisions.push(cluster.applied_at(0, key).await.mod_revision);
+    }
+    assert_eq!(revisions, [revisions[0], revisions[0] + 1, revisions[0] + 2]);
+    assert_eq!(cluster.pair_at(0, "third").await, None);
+    cluster.local.shut_down().await;
+}
+
+/// What fails or is dropped holds up nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_order_what_comes_to_nothing_leaves_no_gap() {
+    let cluster = Cluster::start(3).await;
+    let session = Session::open_in_order(Settings::new(cluster.local.endpoints()).unwrap()).await.unwrap();
+    let first = session.put(put("first"));
+    let without_lease = session.put(PutRequest { lease: 77, ..put("never") });
+    let keyless = session.put(put(""));
+    let dropped = session.put(put("dropped"));
+    let last = session.put(put("last"));
+    drop(dropped);
+    let (last, keyless, without_lease, first) = tokio::join!(last, keyless, without_lease, first);
+    assert!(matches!(without_lease.unwrap_err(), CallError::Refused { code: Code::NotFound, .. }));
+    assert!(matches!(keyless.unwrap_err(), CallError::Refused { code: Code::InvalidArgument, .. }));
+    let [first, last] = [first, last].map(|answer| answer.unwrap().header.unwrap().revision);
+    assert_eq!(last, first + 1);
+    cluster.local.shut_down().await;
+}
+
 async fn opened(client: &mut SessionClient<Channel>) -> SessionId {
-    client.open(OpenRequest {}).await.unwrap().into_inner().session.unwrap()
+    let opened = client.open(OpenRequest { in_order: false }).await.unwrap().into_inner();
+    assert!(!opened.in_order);
+    opened.session.unwrap()
 }
 
 async fn call(client: &mut SessionClient<Channel>, session: SessionId, sequence: u64, request: Request) -> Answer {

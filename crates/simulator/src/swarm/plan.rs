@@ -200,6 +200,20 @@ pub struct Sessions {
     /// Whether every copy of a request gets a number of its own, as from a client that has no session and asks again. Never by a
     /// seed of its own accord: it is for showing that the judge sees what comes of it.
     pub renumber_copies: bool,
+    /// More clients, whose sessions are in order, in some of these seeds.
+    pub pipelines: Option<Pipelines>,
+}
+
+/// How clients use sessions in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pipelines {
+    /// How many clients have one at a time.
+    pub clients: u64,
+    /// How many writes each wants at a time.
+    pub depth: u64,
+    /// Whether the sessions are really opened in order. Always, by a seed of its own accord: it is for showing that the judge sees what comes
+    /// of it if not.
+    pub in_order: bool,
 }
 
 /// Everything a seed decides beforehand. What happens when is drawn on the way, from the same seed.
@@ -276,6 +290,7 @@ impl Plan {
         let plan = plan.with_readers(&mut Random::stream(seed, "reader-plan", 0));
         let plan = plan.with_steering(&mut Random::stream(seed, "steering-plan", 0));
         let plan = plan.with_sessions(&mut Random::stream(seed, "session-plan", 0));
+        let plan = plan.with_pipelines(&mut Random::stream(seed, "pipeline-plan", 0));
         let plan = plan.with_depositions(&mut Random::stream(seed, "deposition-plan", 0));
         plan.with_witnesses(&mut Random::stream(seed, "witness-plan", 0))
     }
@@ -427,8 +442,20 @@ impl Plan {
             reply_bytes_max: random.log_uniform(16, 1 << 10),
             kept_bytes_max: random.log_uniform(16, 1 << 10),
         };
-        self.sessions =
-            random.happens(Chance::percent(50)).then_some(Sessions { clients, bounds, renumber_copies: false });
+        self.sessions = random.happens(Chance::percent(50)).then_some(Sessions {
+            clients,
+            bounds,
+            renumber_copies: false,
+            pipelines: None,
+        });
+        self
+    }
+
+    fn with_pipelines(mut self, random: &mut Random) -> Plan {
+        // No deeper than every window.
+        let pipelines = Pipelines { clients: random.between(1, 2), depth: random.between(2, 5), in_order: true };
+        let some = random.happens(Chance::percent(40));
+        self.sessions = self.sessions.map(|sessions| Sessions { pipelines: some.then_some(pipelines), ..sessions });
         self
     }
 

@@ -5,6 +5,7 @@ use super::callers::Callers;
 use super::judge::Finding;
 use super::lessees::Lessees;
 use super::operator::{Errands, OperatorAlarm, Operators};
+use super::pipeliners::Pipeliners;
 use super::plan::{FaultClass, Plan};
 use super::sessioners::Sessioners;
 use super::storm::{Reminders, Storm, StormAlarm};
@@ -154,6 +155,7 @@ enum Alarm {
     Lessee(usize),
     Operator(OperatorAlarm),
     Sessioner(usize),
+    Pipeliner(usize),
 }
 
 struct Run<R: Subject, S: Judged> {
@@ -165,6 +167,7 @@ struct Run<R: Subject, S: Judged> {
     callers: Callers,
     lessees: Lessees,
     sessioners: Sessioners,
+    pipeliners: Pipeliners,
     watchers: Watchers,
     alarms: Vec<Alarm>,
     /// Once the faults are over: who stays broken for ever.
@@ -191,6 +194,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
             seed,
             world,
             sessioners,
+            pipeliners: Pipeliners::new(&plan, Random::stream(seed, "pipeliners", 0)),
             storm: Storm::new(Random::stream(seed, "storm", 0)),
             operators: Operators::new::<R>(&plan, Random::stream(seed, "operators", 0)),
             callers,
@@ -218,6 +222,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.callers.history.mark(&mut marks);
         self.watchers.mark(&mut marks);
         self.sessioners.mark(&mut marks);
+        self.pipeliners.mark(&mut marks);
         Report {
             seed: self.seed,
             protocol: R::PROTOCOL,
@@ -254,6 +259,9 @@ impl<R: Subject, S: Judged> Run<R, S> {
         for sessioner in 0..self.sessioners.count() {
             self.remind(Duration::ZERO, Alarm::Sessioner(sessioner));
         }
+        for pipeliner in 0..self.pipeliners.count() {
+            self.remind(Duration::ZERO, Alarm::Pipeliner(pipeliner));
+        }
         // What is decided once must not be decided before anything goes wrong.
         let calm = if R::SLOTS.is_some() { Duration::ZERO } else { self.plan.calm };
         let calm_ends = Time::ZERO + calm;
@@ -266,6 +274,7 @@ impl<R: Subject, S: Judged> Run<R, S> {
         self.callers.stop();
         self.lessees.stop();
         self.sessioners.stop(&self.world, &mut self.callers.history);
+        self.pipeliners.stop(&self.world, &mut self.callers.history);
         self.storm.end();
         self.operators.end();
         self.live_on_partial_links();
@@ -331,37 +340,53 @@ impl<R: Subject, S: Judged> Run<R, S> {
         }
     }
 
+    fn heed(&mut self, alarm: Alarm) {
+        match alarm {
+            Alarm::Caller(caller) => self.callers.call(caller, &mut self.world),
+            Alarm::Lessee(lessee) => {
+                let history = &mut self.callers.history;
+                if let Some(again) = self.lessees.act(lessee, &mut self.world, history) {
+                    self.remind(again, Alarm::Lessee(lessee));
+                }
+            }
+            Alarm::Sessioner(sessioner) => {
+                let history = &mut self.callers.history;
+                if let Some(again) = self.sessioners.act(sessioner, &mut self.world, history) {
+                    self.remind(again, Alarm::Sessioner(sessioner));
+                }
+            }
+            Alarm::Pipeliner(pipeliner) => {
+                let history = &mut self.callers.history;
+                if let Some(again) = self.pipeliners.act(pipeliner, &mut self.world, history) {
+                    self.remind(again, Alarm::Pipeliner(pipeliner));
+                }
+            }
+            Alarm::Storm(alarm) => {
+                let reminders = self.storm.alarm(&self.plan, &mut self.world, alarm);
+                self.remind_storm(reminders);
+            }
+            Alarm::Operator(alarm) => {
+                let errands = self.operators.alarm(alarm, &self.storm.doomed, &mut self.world);
+                self.remind_operators(errands);
+            }
+        }
+    }
+
     /// Deals with alarms and answers after an event.
     fn look_after(&mut self) {
         for token in self.world.take_alarms() {
-            match usize::try_from(token).ok().and_then(|token| self.alarms.get(token)).copied() {
-                Some(Alarm::Caller(caller)) => self.callers.call(caller, &mut self.world),
-                Some(Alarm::Lessee(lessee)) => {
-                    let history = &mut self.callers.history;
-                    if let Some(again) = self.lessees.act(lessee, &mut self.world, history) {
-                        self.remind(again, Alarm::Lessee(lessee));
-                    }
-                }
-                Some(Alarm::Sessioner(sessioner)) => {
-                    let history = &mut self.callers.history;
-                    if let Some(again) = self.sessioners.act(sessioner, &mut self.world, history) {
-                        self.remind(again, Alarm::Sessioner(sessioner));
-                    }
-                }
-                Some(Alarm::Storm(alarm)) => {
-                    let reminders = self.storm.alarm(&self.plan, &mut self.world, alarm);
-                    self.remind_storm(reminders);
-                }
-                Some(Alarm::Operator(alarm)) => {
-                    let errands = self.operators.alarm(alarm, &self.storm.doomed, &mut self.world);
-                    self.remind_operators(errands);
-                }
-                None => {}
+            if let Some(alarm) = usize::try_from(token).ok().and_then(|token| self.alarms.get(token)).copied() {
+                self.heed(alarm);
             }
         }
         while !self.world.results().is_empty() {
             for result in self.world.take_results() {
-                match self.sessioners.returned::<S>(result, &mut self.callers.history) {
+                let history = &mut self.callers.history;
+                let of_sessions = self
+                    .sessioners
+                    .returned::<S>(result, history)
+                    .or_else(|result| self.pipeliners.returned::<S>(result, history));
+                match of_sessions {
                     Ok(found) => self.report(found),
                     Err(result) => {
                         if let Some((after, caller)) = self.callers.returned::<S>(result) {

@@ -130,7 +130,7 @@ impl Sessioners {
         match self.all.get(at)?.session.as_ref().map(|open| (open.client, open.sequence, open.wanted.is_some())) {
             None => {
                 let client = ClientId { cluster: ClusterId(1), nonce: self.random.bits() };
-                let open = ClientCommand::Open { client, bounds: self.bounds };
+                let open = ClientCommand::Open { client, bounds: self.bounds, in_order: false };
                 self.send(world, at, Copy::Opening, &open, "open a session".to_owned());
             }
             Some((_, _, true)) if chance == 0 => self.give_up(at, world.now(), history),

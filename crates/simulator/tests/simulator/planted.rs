@@ -7,7 +7,7 @@ use quorate_keyspace::Keyspace;
 use quorate_paxos::Paxos;
 use quorate_raft::Raft;
 use quorate_simulator::Chance;
-use quorate_simulator::swarm::{FaultClass, Judged, Options, Plan, Sessions, Subject, run_plan, run_seed};
+use quorate_simulator::swarm::{FaultClass, Judged, Options, Pipelines, Plan, Sessions, Subject, run_plan, run_seed};
 
 /// The property that the first failing seed of a range breaks.
 fn first_found<R: Subject, S: Judged>(seeds: std::ops::Range<u64>) -> Option<String> {
@@ -64,6 +64,18 @@ fn clients_that_number_every_copy_anew_are_found_to_write_twice() {
         run_plan::<Raft, Keyspace>(seed, Plan { sessions: Some(sessions), ..plan }, &Options::default()).violation
     });
     assert_eq!(found.map(|violation| violation.property).as_deref(), Some("AtMostOnce"));
+}
+
+/// Requests of one session that are under way together, if it is not in order: their order is the log's.
+#[test]
+fn clients_whose_sessions_are_not_in_order_are_found_to_overtake_themselves() {
+    let found = (0..60).find_map(|seed| {
+        let plan = Plan::of_seed(seed);
+        let pipelines = Pipelines { in_order: false, ..plan.sessions?.pipelines? };
+        let sessions = Sessions { pipelines: Some(pipelines), ..plan.sessions? };
+        run_plan::<Raft, Keyspace>(seed, Plan { sessions: Some(sessions), ..plan }, &Options::default()).violation
+    });
+    assert_eq!(found.map(|violation| violation.property).as_deref(), Some("FifoPerClient"));
 }
 
 #[test]

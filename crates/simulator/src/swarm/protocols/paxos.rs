@@ -51,6 +51,7 @@ impl Subject for Paxos {
         Mark::LeaseExpiredUnderJoiner,
         Mark::RetryRecalled,
         Mark::SessionExpired,
+        Mark::BeforeItsTurn,
     ];
 
     fn draw_config(random: &mut Random, pace: Pace) -> quorate_paxos::Config {
