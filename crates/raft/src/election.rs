@@ -312,6 +312,7 @@ impl Raft {
             out.cancel_timer(Timer::Disk);
             out.cancel_timer(Timer::Transfer);
             self.set_election_timer(out);
+            self.still_sending.extend(leadership.sending());
             self.fail_reads(leadership.reads, out);
         }
         self.set_leader(None, out);

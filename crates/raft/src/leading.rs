@@ -6,14 +6,14 @@ use crate::entry::{Entries, Entry, Payload};
 use crate::log::Taken;
 use crate::membership::Farewell;
 use crate::message::{Append, AppendOutcome, Message};
-use crate::progress::{Pace, Plan, Progress};
+use crate::progress::{Pace, Plan, Progress, Transfer};
 use crate::promotion::CatchUp;
 use crate::replica::{Raft, Timer};
 use crate::rules;
 use crate::transfer::{self, DiskWatch, Handover, HeartbeatMarks};
 use crate::witness::{Attendance, take_for_witness};
 use bytes::Bytes;
-use quorate_protocol::{Event, Lease, Outbox, ReadQueue, Refusal, Refused, RequestId};
+use quorate_protocol::{Event, Lease, Outbox, ReadQueue, Refusal, Refused, RequestId, SnapshotId};
 use quorate_types::{NodeId, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +57,14 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// The snapshots on their way.
+    pub(crate) fn sending(&self) -> impl Iterator<Item = (NodeId, (SnapshotId, Slot))> + '_ {
+        self.peers.iter().filter_map(|(peer, progress)| match progress.pace {
+            Pace::Snapshot(Transfer::Sending { id, through }) => Some((*peer, (id, through))),
+            Pace::Snapshot(_) | Pace::Probe { .. } | Pace::Replicate(_) => None,
+        })
+    }
+
     /// A new leader of this log, whose no-op is in `first_of_term`.
     #[must_use]
     pub fn new(peers: BTreeSet<NodeId>, first_of_term: Slot, undecided_bytes: u64) -> Leadership {

@@ -93,6 +93,7 @@ impl Wire for Raft {
         self.asked_reads.encode(out);
         self.priorities.encode(out);
         self.told_lead.encode(out);
+        self.still_sending.encode(out);
         self.reaches_further.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Raft, WireError> {
@@ -117,6 +118,7 @@ impl Wire for Raft {
             asked_reads: Wire::decode(input)?,
             priorities: Wire::decode(input)?,
             told_lead: Wire::decode(input)?,
+            still_sending: Wire::decode(input)?,
             reaches_further: Wire::decode(input)?,
             broken: None,
         })

@@ -15,6 +15,7 @@ use crate::record::{Anchor, Record};
 use crate::replica::Raft;
 use quorate_protocol::{AskedReads, Durable, Landmarks, MembersChange, OpenError, Outbox, Setup, SnapshotId, Start};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
+use std::collections::BTreeMap;
 
 /// What the records tell so far.
 #[derive(Default)]
@@ -223,6 +224,7 @@ impl Replay {
             asked_reads: AskedReads::default(),
             priorities: Priorities::default(),
             told_lead: None,
+            still_sending: BTreeMap::new(),
             reaches_further: false,
             broken: None,
         })

@@ -17,6 +17,7 @@ use quorate_protocol::{
 };
 use quorate_types::{NodeId, Slot};
 use quorate_wire::Agreement;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Names of timers.
@@ -91,6 +92,9 @@ pub struct Raft {
     pub(crate) priorities: Priorities,
     /// The last `Lead` told.
     pub(crate) told_lead: Option<ToldLead>,
+    /// What a leadership that is over was sending, and goes on until the driver says that it ended: begun anew at every election it might
+    /// never get there.
+    pub(crate) still_sending: BTreeMap<NodeId, (SnapshotId, Slot)>,
     /// More than the members in force were last said to be reached.
     pub(crate) reaches_further: bool,
     /// A promise seen broken from outside, for the next check to report.

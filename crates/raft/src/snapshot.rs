@@ -23,7 +23,12 @@ impl Raft {
             return;
         }
         for (peer, progress) in &mut leadership.peers {
-            if progress.pace == Pace::Snapshot(Transfer::Wanted) {
+            if progress.pace != Pace::Snapshot(Transfer::Wanted) {
+                continue;
+            }
+            if let Some((id, through)) = self.still_sending.remove(peer) {
+                progress.pace = Pace::Snapshot(Transfer::Sending { id, through });
+            } else {
                 progress.pace = Pace::Snapshot(Transfer::Pinning);
                 out.send_snapshot(*peer, base, !progress.is_witness);
             }
@@ -70,7 +75,7 @@ impl Raft {
         Some(Anchor { slot: through, term, configuration: configuration.clone() })
     }
 
-    /// Sending ended; what the peer has is for the peer to say.
+    /// Sending ended, in this leadership or after it; what the peer has is for the peer to say.
     pub(crate) fn snapshot_sent(
         &mut self,
         id: SnapshotId,
@@ -79,6 +84,7 @@ impl Raft {
         out: &mut Outbox<Raft>,
     ) {
         let retry = self.config.snapshot_retry_heartbeats;
+        self.still_sending.retain(|peer, (sending, _)| *peer != to || *sending != id);
         let progress = match &mut self.position {
             Position::Leader(leadership) => leadership.peers.get_mut(&to),
             _ => None,

@@ -4,7 +4,7 @@ use crate::heir::Heir;
 use crate::inside::within;
 use crate::message::{Body, Message};
 use crate::record::{Anchor, Record, Way};
-use crate::replica::{Leaver, Succession};
+use crate::replica::{Leaver, Serving, Succession};
 use crate::rules;
 use quorate_protocol::{Durable, Event, MembersChange, OpenError, Outbox, Pending, Role};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
@@ -40,7 +40,8 @@ impl<P: Heir> Succession<P> {
             out.cancel_timer(*timer);
         }
         let era = self.era(u64::from(u32::MAX));
-        self.note_lead(None);
+        // Of what it was sending nobody knows any more. What this one sends goes on until the driver says that it ended.
+        self.serving.retain(|_, serving| !matches!(serving, Serving::Inside(_)));
         out.lead(era, None, false, false);
     }
 

@@ -53,10 +53,7 @@ impl<P: Heir> Succession<P> {
                 Output::Decide { slot, decision } => self.relay_decision(slot, decision, out),
                 Output::ReadAt { token, slot } => out.read_at(token, slot),
                 Output::Refuse { refused, why } => out.refuse(refused, why),
-                Output::Lead { era, who, ready, settled } => {
-                    self.note_lead(who);
-                    out.lead(self.era(era), who, ready, settled);
-                }
+                Output::Lead { era, who, ready, settled } => out.lead(self.era(era), who, ready, settled),
                 Output::SendSnapshot { to, at_least, with_data } => {
                     // It takes the place of one that was on its way there, of which the driver says no more.
                     self.serving.insert(to, Serving::Inside(None));
@@ -77,15 +74,6 @@ impl<P: Heir> Succession<P> {
                 Output::Trace(event) => out.trace(|| event),
                 Output::Members { .. } | Output::Retire { .. } => {}
             }
-        }
-    }
-
-    /// Where this node does not lead, the replica inside forgets what it was sending. What this one sends goes on until the driver says
-    /// that it ended: if it were forgotten at every candidacy, whoever asks again would be sent everything anew each time, and never
-    /// get the whole.
-    pub(crate) fn note_lead(&mut self, who: Option<NodeId>) {
-        if who != Some(self.me()) {
-            self.serving.retain(|_, serving| !matches!(serving, Serving::Inside(_)));
         }
     }
 

@@ -332,8 +332,9 @@ impl Broadcast {
         if self.told_lead != Some(told) {
             self.told_lead = Some(told);
             if told.leader != Some(self.me) {
-                // The driver of a node that does not lead lets go of every snapshot when it hears who does. Until then one may go on unknown here.
-                self.serving.clear();
+                // What is on its way goes on until the driver says that it ended, over candidacies too: begun anew at each of them it
+                // might never get there.
+                self.serving.retain(|_, serving| !matches!(serving, Serving::Paused(_)));
             }
             out.lead(told.era, told.leader, ready, settled);
         }
