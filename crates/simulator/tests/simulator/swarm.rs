@@ -2,10 +2,13 @@
 
 use crate::ledger::Ledger;
 use quorate_keyspace::Keyspace;
+use quorate_multi_paxos::MultiPaxos;
 use quorate_paxos::Paxos;
 use quorate_raft::Raft;
 use quorate_simulator::swarm::{Campaign, CampaignReport, Judged, Options, Shard, Subject, run_campaign, run_seed};
 use quorate_simulator::{Keep, Mark};
+use quorate_viewstamped::Viewstamped;
+use quorate_zab::Zab;
 
 fn part(seeds: std::ops::Range<u64>, shard: Shard) -> Campaign {
     Campaign { seeds, shard, limit: None, jobs: 2, stop_at_first: false, impossible_marks: Vec::new() }
@@ -25,10 +28,22 @@ fn campaign<R: Subject, S: Judged>(seeds: std::ops::Range<u64>) -> CampaignRepor
     report
 }
 
+/// Enough of its seeds got much done, and all of this happened in them.
+fn is_not_vacuous(report: &CampaignReport, evidence_min: u64, expected: &[Mark]) {
+    assert!(
+        report.evidence >= evidence_min,
+        "only {} of {} seeds answered enough calls",
+        report.evidence,
+        report.seeds
+    );
+    for mark in expected {
+        assert!(report.marks.count(*mark) > 0, "{} was never seen", mark.name());
+    }
+}
+
 #[test]
 fn raft_with_the_keyspace_is_clean() {
     let report = campaign::<Raft, Keyspace>(0..60);
-    assert!(report.evidence >= 50, "only {} of {} seeds answered enough calls", report.evidence, report.seeds);
     let expected = [
         Mark::LeaderChange,
         Mark::CrashWithUnsynced,
@@ -41,9 +56,29 @@ fn raft_with_the_keyspace_is_clean() {
         Mark::UnknownOutcome,
         Mark::GhostAsked,
     ];
-    for mark in expected {
-        assert!(report.marks.count(mark) > 0, "{} was never seen", mark.name());
-    }
+    is_not_vacuous(&report, 50, &expected);
+}
+
+/// Few seeds: campaigns of thousands are for `quorate sim`.
+fn is_clean_with_the_keyspace<R: Subject>() {
+    let report = campaign::<R, Keyspace>(0..10);
+    let expected = [Mark::LeaderChange, Mark::CrashWithUnsynced, Mark::Compaction, Mark::GhostAsked];
+    is_not_vacuous(&report, 8, &expected);
+}
+
+#[test]
+fn multi_paxos_with_the_keyspace_is_clean() {
+    is_clean_with_the_keyspace::<MultiPaxos>();
+}
+
+#[test]
+fn viewstamped_with_the_keyspace_is_clean() {
+    is_clean_with_the_keyspace::<Viewstamped>();
+}
+
+#[test]
+fn zab_with_the_keyspace_is_clean() {
+    is_clean_with_the_keyspace::<Zab>();
 }
 
 #[test]
