@@ -11,6 +11,7 @@ use crate::replica::{Broadcast, Position};
 use crate::rules;
 use crate::zxid::Payload;
 use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
+use quorate_succession::Heir;
 use quorate_types::{NodeId, Slot};
 
 /// Leadership on its way to somebody.
@@ -40,7 +41,7 @@ impl Broadcast {
 
     fn judge_heir(&self, to: NodeId) -> Result<(), Refusal> {
         let Some(leadership) = self.established() else { return Err(Refusal::NotLeader { hint: self.leader() }) };
-        let peer = leadership.peers.get(&to);
+        let has_everything = leadership.peers.get(&to).is_some_and(|peer| peer.matched >= self.log.last().slot);
         if to == self.me {
             Err(Refusal::Invalid("it leads already"))
         } else if !self.members.is_voter(to) {
@@ -51,8 +52,9 @@ impl Broadcast {
             Err(Refusal::NotReady("the members are being changed"))
         } else if leadership.counter >= self.config.counter_most {
             Err(Refusal::NotReady("this epoch has no zxid left, and a new one is about to begin"))
-        } else if peer.is_none_or(|peer| peer.matched < self.log.last().slot) {
-            Err(Refusal::NotReady("it does not have everything yet"))
+        } else if !has_everything && !self.keeps_up(to) {
+            // What is on its way to one that keeps up gets there. Nobody is to wait for one that is silent or far behind.
+            Err(Refusal::NotReady("it does not keep up"))
         } else {
             Ok(())
         }
