@@ -1,9 +1,10 @@
 //! Handing leadership to somebody named. Phase 0 finds whoever has the best history, so that one is given the best.
 //!
-//! The leader takes no more proposals and appends a transaction that means nothing, which it sends to its heir alone. When the heir
-//! has that durably, no other follower's history is as good; the leader resigns, and votes for the heir instead of for itself. From there
-//! on everything is as in any election: a vote is a hint, phase 1 makes sure, and the transaction is committed with the rest of the
-//! heir's initial history. If the heir fails on the way, whoever looks again next votes for itself.
+//! If that one keeps up, the leader takes no more proposals and appends a transaction that means nothing, which it sends to its heir
+//! alone, behind whatever is under way to it: under steady writes something always is. When the heir has that durably, no other
+//! follower's history is as good; the leader resigns, and votes for the heir instead of for itself. From there on everything is as
+//! in any election: a vote is a hint, phase 1 makes sure, and the transaction is committed with the rest of the heir's initial
+//! history. If the heir fails on the way, whoever looks again next votes for itself.
 
 use crate::broadcast::why;
 use crate::message::Vote;
@@ -53,7 +54,7 @@ impl Broadcast {
         } else if leadership.counter >= self.config.counter_most {
             Err(Refusal::NotReady("this epoch has no zxid left, and a new one is about to begin"))
         } else if !has_everything && !self.keeps_up(to) {
-            // What is on its way to one that keeps up gets there. Nobody is to wait for one that is silent or far behind.
+            // Nobody is to wait for one that is silent or far behind.
             Err(Refusal::NotReady("it does not keep up"))
         } else {
             Ok(())
