@@ -2,6 +2,7 @@
 
 use crate::ballot::Payload;
 use crate::config::Config;
+use crate::handover::UNDER_WAY;
 use crate::message::Message;
 use crate::record::{Anchor, Record};
 use crate::replica::{Ballots, Position, Timer};
@@ -52,7 +53,7 @@ impl Heir for Ballots {
             return Err(Refusal::NotReady("another change of the members is in progress"));
         }
         if leadership.transfer.is_some() {
-            return Err(Refusal::NotReady("leadership is being handed over"));
+            return Err(Refusal::NotReady(UNDER_WAY));
         }
         if !settled {
             return Err(Refusal::NotReady("what earlier leaders left is not chosen yet"));

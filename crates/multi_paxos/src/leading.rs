@@ -1,11 +1,12 @@
 //! Leading: proposals, phase 2, what is chosen.
 
 use crate::ballot::Payload;
+use crate::handover::{Handover, UNDER_WAY};
 use crate::message::{Message, Reach};
 use crate::replica::{Ballots, Position, Serving, Timer};
 use crate::rules;
 use bytes::Bytes;
-use quorate_protocol::{Event, Lease, LedReads, Outbox, ReadQueue, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
+use quorate_protocol::{Event, Lease, LedReads, Outbox, ReadQueue, Refusal, Refused, RequestId};
 use quorate_types::{NodeId, Slot};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -46,8 +47,8 @@ pub(crate) struct Leadership {
     pub(crate) heard: BTreeSet<NodeId>,
     /// Until when nobody else can lead, where leases are on.
     pub(crate) lease: Lease,
-    /// Leadership is being handed over.
-    pub(crate) transfer: Option<(RequestId, NodeId)>,
+    /// Leadership is on its way to somebody, and nothing is proposed.
+    pub(crate) transfer: Option<Handover>,
 }
 
 impl Leadership {
@@ -79,6 +80,7 @@ impl Ballots {
             Position::Leader(leadership) if leadership.stop_at.is_some() => {
                 Some(Refusal::NotReady("the members are being changed"))
             }
+            Position::Leader(leadership) if leadership.transfer.is_some() => Some(Refusal::NotReady(UNDER_WAY)),
             // What is greater than the whole budget still gets its turn: when nothing else is undecided.
             Position::Leader(_) if undecided > 0 && undecided + commands.len() as u64 > self.config.undecided_bytes => {
                 Some(Refusal::Overloaded)
@@ -244,6 +246,9 @@ impl Ballots {
         if leadership.recent_heartbeats.len() > RECENT_HEARTBEATS {
             leadership.recent_heartbeats.pop_front();
         }
+        if let Some(handover) = &mut leadership.transfer {
+            handover.told = false;
+        }
     }
 
     pub(crate) fn begin_round(&mut self, out: &mut Outbox<Ballots>) {
@@ -268,50 +273,6 @@ impl Ballots {
             self.step_down("too few answered for an election timeout", out);
         } else {
             out.set_timer(Timer::CheckQuorum, self.config.election_timeout, self.config.election_timeout);
-        }
-    }
-
-    pub(crate) fn transfer(&mut self, request: RequestId, to: NodeId, out: &mut Outbox<Ballots>) {
-        let (me, ballot, leader) = (self.me, self.promised, self.leader);
-        let is_voter = self.members.is_voter(to);
-        let refusal = match &self.position {
-            Position::Leader(_) if to == me => Some(Refusal::Invalid("it leads already")),
-            Position::Leader(_) if !is_voter => Some(Refusal::Invalid("only a voter can lead")),
-            Position::Leader(leadership) if leadership.transfer.is_some() => {
-                Some(Refusal::NotReady("leadership is being handed over already"))
-            }
-            Position::Leader(leadership) if leadership.stop_at.is_some() => {
-                Some(Refusal::NotReady("the members are being changed"))
-            }
-            Position::Leader(leadership) => {
-                let matched = leadership.peers.get(&to).map_or(Slot::ZERO, |peer| peer.matched);
-                (matched < leadership.last).then_some(Refusal::NotReady("it does not have everything yet"))
-            }
-            _ => Some(Refusal::NotLeader { hint: leader }),
-        };
-        if let Some(refusal) = refusal {
-            out.trace(|| Event::refused(&rules::TRANSFER).with("to", to).with("why", why(&refusal)));
-            return out.refuse(Refused::Request(request), refusal);
-        }
-        if let Position::Leader(leadership) = &mut self.position {
-            leadership.transfer = Some((request, to));
-        }
-        self.give_up_lease(out);
-        out.trace(|| Event::allowed(&rules::TRANSFER).with("to", to));
-        out.set_timer(Timer::Transfer, self.config.election_timeout, self.config.election_timeout);
-        out.send(to, Message::TakeOver { ballot });
-    }
-
-    pub(crate) fn transfer_failed(&mut self, out: &mut Outbox<Ballots>) {
-        let Position::Leader(leadership) = &mut self.position else { return };
-        let Some((request, to)) = leadership.transfer.take() else { return };
-        out.trace(|| Event::refused(&rules::TRANSFER).with("to", to).with("why", TRANSFER_IN_VAIN));
-        out.refuse(Refused::Request(request), Refusal::NotReady(TRANSFER_IN_VAIN));
-    }
-
-    pub(crate) fn take_over(&mut self, from: NodeId, ballot: crate::ballot::Ballot, out: &mut Outbox<Ballots>) {
-        if ballot == self.promised && ballot.node == from {
-            self.campaign_now(Some(ballot), out);
         }
     }
 }

@@ -10,7 +10,7 @@
 //! each set of them is in its phase-1 quorum. So one timer is enough, for whatever was answered last. It is set anew at
 //! every opening behind a promise, since a replica does not know whom it answered before; a refused connection does not shorten it.
 //!
-//! One thing overrides a grant: the wish of the leader that has it. A leader gives its lease up before it asks somebody to take over, and has none
+//! One thing overrides a grant: the wish of the leader that has it. A leader gives its lease up when it is asked to hand over, before it asks its heir to stand, and has none
 //! for the rest of its ballot; the prepare of the one asked names that ballot, and whoever has promised just that one listens. However late it
 //! arrives, it overrides no grant to a later leader.
 //!

@@ -57,6 +57,7 @@
 //! | `leading.rs`, `accepting.rs` | phase 2 at the leader and at the others; what is durable and what a message claims |
 //! | `deciding.rs` | decided, applied, compacted; snapshots |
 //! | `read.rs`, `lease.rs` | linearizable reads, by a round or resting on clocks |
+//! | `handover.rs` | leadership goes to somebody named |
 //! | `heir.rs` | what the succession of configurations needs |
 //! | `recovery.rs` | opening from records |
 //! | `log.rs`, `ballot.rs` | what is accepted |
@@ -71,6 +72,7 @@ mod accepting;
 mod ballot;
 mod config;
 mod deciding;
+mod handover;
 mod heir;
 mod invariants;
 mod leading;

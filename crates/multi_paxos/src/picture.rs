@@ -5,6 +5,7 @@
 
 use crate::ballot::Payload;
 use crate::config::{Config, QuorumSizes};
+use crate::handover::Handover;
 use crate::leading::{Leadership, Peer};
 use crate::log::Log;
 use crate::message::{Message, Reported};
@@ -294,6 +295,17 @@ impl Wire for Leadership {
             lease: Wire::decode(input)?,
             transfer: Wire::decode(input)?,
         })
+    }
+}
+
+impl Wire for Handover {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.request.encode(out);
+        self.to.encode(out);
+        self.told.encode(out);
+    }
+    fn decode(input: &mut Reader) -> Result<Handover, WireError> {
+        Ok(Handover { request: Wire::decode(input)?, to: Wire::decode(input)?, told: Wire::decode(input)? })
     }
 }
 

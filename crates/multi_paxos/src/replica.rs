@@ -28,7 +28,7 @@ pub enum Timer {
     CheckQuorum,
     /// Reads forwarded to the leader are asked again.
     ReadRetry,
-    /// The one that leadership is handed over to did not take over for T.
+    /// The one that leadership is handed over to does not lead T after that began.
     Transfer,
     /// T is over since a leader was answered that may rest a lease on that.
     Grant,
@@ -199,6 +199,7 @@ impl Replica for Ballots {
         self.choose(out);
         self.decide(out);
         self.send_accepts(out);
+        self.continue_transfer(out);
         self.send_news(out);
         self.serve_laggards(out);
         self.settle_reads(env, out);
@@ -321,7 +322,10 @@ impl Ballots {
 
     pub(crate) fn tell_lead(&mut self, out: &mut Outbox<Ballots>) {
         let (ready, settled) = match &self.position {
-            Position::Leader(leadership) => (leadership.stop_at.is_none(), self.decided >= leadership.inherited),
+            Position::Leader(leadership) => {
+                let is_open = leadership.stop_at.is_none() && leadership.transfer.is_none();
+                (is_open, self.decided >= leadership.inherited)
+            }
             _ => (false, false),
         };
         let told = ToldLead { era: self.era(), leader: self.leader, ready, settled };

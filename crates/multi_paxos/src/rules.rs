@@ -166,7 +166,7 @@ pub static TRANSFER: Rule = rule(
     "ours",
     "{me} asks {to} to stand at once",
     "{me} does not hand over to {to}: {why}",
-    "",
+    "{me} takes no more proposals: {to}, who shall lead, is to have everything",
 );
 /// Messages that mean nothing.
 pub static STALE: Rule = rule("multi-paxos.stale", "PMMC 2", "", "{me} drops a {kind} from {from}: {why}", "");

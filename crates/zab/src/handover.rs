@@ -1,9 +1,10 @@
 //! Handing leadership to somebody named. Phase 0 finds whoever has the best history, so that one is given the best.
 //!
-//! The leader takes no more proposals and appends a transaction that means nothing, which it sends to its heir alone. When the heir
-//! has that durably, no other follower's history is as good; the leader resigns, and votes for the heir instead of for itself. From there
-//! on everything is as in any election: a vote is a hint, phase 1 makes sure, and the transaction is committed with the rest of the
-//! heir's initial history. If the heir fails on the way, whoever looks again next votes for itself.
+//! If that one keeps up, the leader takes no more proposals and appends a transaction that means nothing, which it sends to its heir
+//! alone, behind whatever is under way to it: under steady writes something always is. When the heir has that durably, no other
+//! follower's history is as good; the leader resigns, and votes for the heir instead of for itself. From there on everything is as
+//! in any election: a vote is a hint, phase 1 makes sure, and the transaction is committed with the rest of the heir's initial
+//! history. If the heir fails on the way, whoever looks again next votes for itself.
 
 use crate::broadcast::why;
 use crate::message::Vote;
@@ -11,6 +12,7 @@ use crate::replica::{Broadcast, Position};
 use crate::rules;
 use crate::zxid::Payload;
 use quorate_protocol::{Event, Outbox, Refusal, Refused, RequestId, TRANSFER_IN_VAIN};
+use quorate_succession::Heir;
 use quorate_types::{NodeId, Slot};
 
 /// Leadership on its way to somebody.
@@ -40,7 +42,7 @@ impl Broadcast {
 
     fn judge_heir(&self, to: NodeId) -> Result<(), Refusal> {
         let Some(leadership) = self.established() else { return Err(Refusal::NotLeader { hint: self.leader() }) };
-        let peer = leadership.peers.get(&to);
+        let has_everything = leadership.peers.get(&to).is_some_and(|peer| peer.matched >= self.log.last().slot);
         if to == self.me {
             Err(Refusal::Invalid("it leads already"))
         } else if !self.members.is_voter(to) {
@@ -51,8 +53,9 @@ impl Broadcast {
             Err(Refusal::NotReady("the members are being changed"))
         } else if leadership.counter >= self.config.counter_most {
             Err(Refusal::NotReady("this epoch has no zxid left, and a new one is about to begin"))
-        } else if peer.is_none_or(|peer| peer.matched < self.log.last().slot) {
-            Err(Refusal::NotReady("it does not have everything yet"))
+        } else if !has_everything && !self.keeps_up(to) {
+            // Nobody is to wait for one that is silent or far behind.
+            Err(Refusal::NotReady("it does not keep up"))
         } else {
             Ok(())
         }

@@ -137,6 +137,26 @@ fn a_leader_that_is_succeeded_with_a_crash_or_a_message_that_arrives_twice() {
     }
 }
 
+/// Node 1 leads, has a command to decide and is asked to hand over to node 2; it asks that one to stand twice, or gives up, at any moment.
+fn hands_over(bounds: Bounds<MultiPaxos>) -> Report<MultiPaxos> {
+    let mut cluster = led(3, Config::default());
+    cluster.expire(NodeId(1), Timer::Heartbeat);
+    cluster.run(1_000, |_| true);
+    let bounds = bounds.with_timer_at(NodeId(1), Timer::Heartbeat, 1).with_timer_at(NodeId(1), Timer::Transfer, 1);
+    let wish = Input::Transfer { request: RequestId(1_000), to: NodeId(2) };
+    let explorer = targets::multi_paxos_from(cluster, Config::default(), &[(NodeId(1), "x")], bounds);
+    let leads = |cluster: &Testbed<MultiPaxos>| {
+        cluster.node(NodeId(2)).replica().and_then(MultiPaxos::inside).is_some_and(|node| node.is_leader())
+    };
+    explorer.wish(NodeId(1), wish).sometimes("node 2 leads", leads).explore()
+}
+
+#[test]
+fn a_leader_that_hands_over_while_it_proposes() {
+    reaches(&hands_over(stalling(300_000)), &SUCCEEDED);
+    reaches(&hands_over(Bounds { max_crashes: 1, ..stalling(300_000) }), &SUCCEEDED);
+}
+
 /// Of three all elect and one chooses, or one elects and all choose.
 #[test]
 fn unequal_quorums_of_three() {

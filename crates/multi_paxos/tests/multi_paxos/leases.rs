@@ -200,6 +200,17 @@ fn who_is_asked_to_take_over_overrides_the_grants_of_the_ballot_it_was_asked_in(
     cluster.holds();
 }
 
+/// What the heir lacks is on its way, and it is not asked to stand yet.
+#[test]
+fn a_leader_that_waits_for_its_heir_has_no_lease() {
+    let mut cluster = led(3);
+    renew(&mut cluster);
+    cluster.propose(1, "a");
+    cluster.bed.input(NodeId(1), transfer_to(2));
+    assert!(cluster.in_flight("take-over", 1, 2).is_none());
+    assert!(!cluster.node(1).has_lease(ms(1)), "nor any more in this ballot");
+}
+
 /// The word to take over comes late: meanwhile another leader has grants, which must not fall to it.
 #[test]
 fn a_late_word_to_take_over_overrides_no_grant_to_a_later_leader() {

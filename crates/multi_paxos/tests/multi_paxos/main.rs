@@ -4,6 +4,7 @@ mod cluster;
 mod conformance;
 mod explore;
 mod golden;
+mod handover;
 mod leases;
 mod paper;
 mod picture;

@@ -2,6 +2,7 @@
 
 use quorate_explorer::{Bounds, Disks, Explorer, Report, targets};
 use quorate_protocol::testbed::{Flight, Testbed};
+use quorate_protocol::{Input, RequestId};
 use quorate_types::{Membership, NodeId, Slot};
 use quorate_zab::{Config, Timer, Zab};
 
@@ -63,6 +64,30 @@ fn a_leader_of_three_that_is_succeeded_while_it_proposes() {
         .with_timer_at(NodeId(2), Timer::Finalize, 1);
     let explorer = targets::zab_from(led(3), &[(NodeId(3), "x")], bounds);
     covers(&explorer.explore(), &["a second epoch established", "a command decided"]);
+}
+
+/// Three voters, node 3 leads, has a command to decide and is asked to hand over to node 1: the states nearest to the beginning, and those with
+/// a crash of any node.
+#[test]
+fn a_leader_that_hands_over_while_it_proposes() {
+    for max_crashes in [0, 1] {
+        let mut cluster = led(3);
+        cluster.expire(NodeId(3), Timer::Tick);
+        cluster.run(1_000, |_| true);
+        let bounds = Bounds { max_crashes, max_states: 300_000, ..stalling() }
+            .with_timer_at(NodeId(1), Timer::Finalize, 1)
+            .with_timer_at(NodeId(2), Timer::Finalize, 1)
+            .with_timer_at(NodeId(3), Timer::Finalize, 1);
+        let wish = Input::Transfer { request: RequestId(1_000), to: NodeId(1) };
+        let explorer = targets::zab_from(cluster, &[(NodeId(3), "x")], bounds).wish(NodeId(3), wish);
+        let resigned = |cluster: &Testbed<Zab>| {
+            cluster.node(NodeId(3)).replica().and_then(Zab::inside).is_some_and(|node| !node.is_established())
+        };
+        breaks_nothing_at_first(
+            explorer.sometimes("node 3 resigned", resigned),
+            &["node 3 resigned", "a command decided"],
+        );
+    }
 }
 
 /// Node 3 led, and has a transaction that nobody else has; node 2 leads epoch 2, established with node 1.
