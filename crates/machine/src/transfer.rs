@@ -12,16 +12,20 @@
 //!    A receiver that has forgotten the transfer says so, and it starts over.
 //! 3. The last chunk carries the checksum of the whole stream, as each does of everything up to its end. The receiver says
 //!    [`TransferMessage::Ended`] when the image is installed, or is not wanted.
-//! 4. Either side gives up after a while without the other.
+//! 4. Either side gives up after a while without the other; a sender does if it has sent something that long ago.
+//! 5. All transfers of a sender share its rate, chunk by chunk. It has so many places; who finds none waits, and who has waited longest
+//!    gets the next, or that of a receiver which is silent ([`Sender::admit`]).
 //!
 //! An offset belongs to one transfer: another one starts at 0, whatever it carries.
 
 mod message;
+mod places;
 mod receiver;
 mod sender;
 mod stream;
 
 pub use message::{TransferEnd, TransferHeader, TransferMessage};
+pub use places::Admission;
 pub use receiver::{Arrival, Receiver};
 pub use sender::{Sender, SenderState};
 pub use stream::{StreamParts, StreamReader, View, ViewPosition};
@@ -35,7 +39,7 @@ pub struct TransferConfig {
     pub chunk_bytes: usize,
     /// Bytes under way to one receiver.
     pub window_bytes: u64,
-    /// Bytes a second that this node sends, to all receivers together.
+    /// Bytes a second that this node sends, to all receivers together, which share them.
     pub bytes_per_second: u64,
     /// Images that this node sends at the same time; more have to wait.
     pub max_sent_at_once: usize,

@@ -10,7 +10,7 @@ use crate::interface::{NodeMessage, NodeOutput, NodeTimer, StopReason};
 use crate::node::Node;
 use bytes::Bytes;
 use quorate_machine::transfer::{
-    Arrival, Receiver, Sender, SenderState, TransferConfig, TransferEnd, TransferMessage, View,
+    Admission, Arrival, Receiver, Sender, SenderState, TransferConfig, TransferEnd, TransferMessage, View,
 };
 use quorate_machine::{Staged, StateMachine};
 use quorate_protocol::{Env, Input, Replica, SnapshotId, TransferOutcome};
@@ -52,7 +52,6 @@ enum Step {
 pub(crate) struct Snapshots<R: Replica, S: StateMachine> {
     last_name: u64,
     tick: Duration,
-    max_sent_at_once: usize,
     /// Waiting for the replica to say what they describe.
     pinned: BTreeMap<SnapshotId, (NodeId, View)>,
     sender: Sender,
@@ -80,7 +79,6 @@ impl<R: Replica, S: StateMachine> Snapshots<R, S> {
         Snapshots {
             last_name: incarnation.0 << NAMES_PER_INCARNATION_BITS,
             tick: config.tick,
-            max_sent_at_once: config.max_sent_at_once.max(1),
             pinned: BTreeMap::new(),
             sender: Sender::new(config.clone()),
             receiver: Receiver::new(config.clone()),
@@ -133,9 +131,10 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     pub(crate) fn pin_view(&mut self, now: Time, to: NodeId, at_least: Slot, with_data: bool) {
         let id = self.snapshots.next_name();
         // The replica knows best whether an earlier one still serves.
-        self.stop_sending(|_, receiver| receiver == to);
+        let had_place = !self.stop_sending(|_, receiver| receiver == to).is_empty();
         // One without data is a few bytes, and commits may wait for it: it does not queue behind those of gigabytes.
-        if self.machine.applied() < at_least || (with_data && !self.has_place(now)) {
+        let needs_place = with_data && !had_place;
+        if self.machine.applied() < at_least || (needs_place && !self.admit(now, to)) {
             return self.inbox.push(Input::SnapshotSent { to, id, outcome: TransferOutcome::Failed });
         }
         let view = if with_data { self.machine.view() } else { self.machine.view_without_data() };
@@ -144,16 +143,15 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
         self.inbox.push(Input::SnapshotPinned { id, to, through });
     }
 
-    /// Whether another view may be sent beside what is under way, perhaps in the place of one whose receiver is silent: a member that is
-    /// down must not hold up one whose log a quorum needs.
-    fn has_place(&mut self, now: Time) -> bool {
-        let under_way = self.snapshots.pinned.len() + self.snapshots.sender.states().count();
-        if under_way < self.snapshots.max_sent_at_once {
-            return true;
+    /// Whether another view may be sent beside what is under way, perhaps in the place of one whose receiver is silent.
+    fn admit(&mut self, now: Time, to: NodeId) -> bool {
+        let Snapshots { pinned, sender, out, .. } = &mut self.snapshots;
+        let admission = sender.admit(now, to, pinned.len(), out);
+        if let Admission::InPlaceOf(number, silent) = admission {
+            let outcome = TransferOutcome::Failed;
+            self.inbox.push(Input::SnapshotSent { to: silent, id: SnapshotId(number), outcome });
         }
-        let Some(silent) = self.snapshots.sender.most_silent(now) else { return false };
-        self.give_up_sending(|number, _| number == silent);
-        true
+        admission != Admission::Refused
     }
 
     /// The replica says what a view describes.
@@ -213,7 +211,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     pub(crate) fn receive_transfer(&mut self, env: &mut dyn Env, from: NodeId, message: TransferMessage) {
         let now = env.now();
         let snapshots = &mut self.snapshots;
-        if let Some((number, end)) = snapshots.sender.receive(now, from, &message) {
+        if let Some((number, end)) = snapshots.sender.receive(now, from, &message, &mut snapshots.out) {
             let outcome = match end {
                 TransferEnd::Installed => TransferOutcome::Installed,
                 TransferEnd::Refused => TransferOutcome::Failed,

@@ -40,6 +40,8 @@ pub struct Receiver {
     incoming: Option<Incoming>,
     /// So many that had begun to arrive gave way to somebody else's since the last one was whole.
     wasted: u32,
+    /// When one began, or something new of it came.
+    busy_at: Time,
     /// Said again to a sender that did not hear it.
     last_end: Option<(NodeId, u64, TransferEnd)>,
 }
@@ -48,7 +50,7 @@ impl Receiver {
     /// Nothing under way.
     #[must_use]
     pub fn new(config: TransferConfig) -> Receiver {
-        Receiver { config, incoming: None, wasted: 0, last_end: None }
+        Receiver { config, incoming: None, wasted: 0, busy_at: Time::ZERO, last_end: None }
     }
 
     /// The sender and the bytes received of what is under way.
@@ -119,12 +121,17 @@ impl Receiver {
         if header.applied <= applied {
             return TransferMessage::Ended { number, end: TransferEnd::Installed };
         }
-        if !self.gives_way(now, from, &header) {
+        if !self.gives_way(now, from, number) {
             return TransferMessage::Ended { number, end: TransferEnd::Refused };
+        }
+        if self.incoming.is_none() && self.busy_at + self.config.abandon_after * 2 <= now {
+            // Those that put each other off are over: it was given up, and nothing came for as long again.
+            self.wasted = 0;
         }
         if self.incoming.take().is_some_and(|incoming| incoming.from != from && incoming.received > 0) {
             self.wasted = self.wasted.saturating_add(1);
         }
+        self.busy_at = now;
         let reader = StreamReader::default();
         self.incoming =
             Some(Incoming { from, number, header, reader, received: 0, checksum: 0, grew_at: now, is_whole: false });
@@ -134,11 +141,12 @@ impl Receiver {
     /// Whether what is arriving is given up for another image. A later one of somebody else waits its turn: two senders whose states go on
     /// would put each other off for ever, and what has arrived would be thrown away each time. So would two that pause for longer than
     /// they are waited for; hence what was thrown away makes it more patient.
-    fn gives_way(&self, now: Time, from: NodeId, header: &TransferHeader) -> bool {
+    fn gives_way(&self, now: Time, from: NodeId, number: u64) -> bool {
         let patience = self.config.resend_after * 3 * 2u32.saturating_pow(self.wasted.min(16));
         self.incoming.as_ref().is_none_or(|incoming| {
             let is_silent = incoming.grew_at + patience.min(self.config.abandon_after) <= now;
-            let is_replaced = incoming.from == from && incoming.header.applied < header.applied;
+            // Numbers ascend. The slot says nothing: of the same one there may be another image, and a restart may go back behind it.
+            let is_replaced = incoming.from == from && incoming.number < number;
             !incoming.is_whole && (is_silent || is_replaced)
         })
     }
@@ -166,7 +174,7 @@ impl Receiver {
             }
             incoming.checksum = found;
             incoming.received += length;
-            incoming.grew_at = now;
+            (incoming.grew_at, self.busy_at) = (now, now);
             if incoming.reader.push(bytes).is_err() {
                 self.finish(TransferEnd::Refused, out);
                 return None;

@@ -10,5 +10,6 @@ mod reads;
 mod schedules;
 mod seat;
 mod transfer;
+mod transfer_places;
 mod turns;
 mod writes;

@@ -2,7 +2,9 @@
 
 use crate::appending::{self, AppendingList, Out, at, decide, fresh, one, session};
 use bytes::Bytes;
-use quorate_machine::transfer::{Arrival, Receiver, Sender, TransferConfig, TransferEnd, TransferMessage};
+use quorate_machine::transfer::{
+    Admission, Arrival, Receiver, Sender, TransferConfig, TransferEnd, TransferHeader, TransferMessage,
+};
 use quorate_machine::{MachineConfig, Staged, StateMachine};
 use quorate_types::{NodeId, Slot, Time};
 use std::time::Duration;
@@ -67,7 +69,7 @@ fn carry(seed: u64, config: TransferConfig, forgets: bool) -> (Arrival, u64) {
                 _ => network.remove(at_place),
             };
             if !to_receiver {
-                sender.receive(at(millis), TO, &message);
+                sender.receive(at(millis), TO, &message, &mut Vec::new());
                 continue;
             }
             let mut answers = Vec::new();
@@ -77,7 +79,7 @@ fn carry(seed: u64, config: TransferConfig, forgets: bool) -> (Arrival, u64) {
                 let mut last = Vec::new();
                 receiver.finish(TransferEnd::Installed, &mut last);
                 let [(FROM, word)] = &last[..] else { panic!("{last:?}") };
-                assert_eq!(sender.receive(at(millis), TO, word), Some((5, TransferEnd::Installed)));
+                assert_eq!(sender.receive(at(millis), TO, word, &mut Vec::new()), Some((5, TransferEnd::Installed)));
                 assert!(sender.is_idle());
                 return (arrival, millis);
             }
@@ -124,12 +126,12 @@ fn who_began_anew_gets_everything_though_a_late_word_says_that_it_has_more() {
                 if millis == 2 {
                     late.push(answer.clone());
                 }
-                sender.receive(at(millis), TO, &answer);
+                sender.receive(at(millis), TO, &answer, &mut Vec::new());
             }
         }
         if millis == 6 {
             assert!(late.iter().any(|word| matches!(word, TransferMessage::Received { offset, .. } if *offset > 0)));
-            late.drain(..).for_each(|word| assert_eq!(sender.receive(at(6), TO, &word), None));
+            late.drain(..).for_each(|word| assert_eq!(sender.receive(at(6), TO, &word, &mut Vec::new()), None));
             assert!(sender.states().all(|sending| sending.acknowledged_bytes > 0));
             assert_eq!(receiver.state(), Some((FROM, 0)), "it has nothing yet");
         }
@@ -152,17 +154,13 @@ fn a_state_with_another_digest_is_refused() {
     assert!(Staged::<AppendingList>::of_arrival(arrival).is_err());
 }
 
+fn begin(number: u64, applied: u64) -> TransferMessage {
+    let header = TransferHeader { anchor: Bytes::new(), applied: Slot(applied), digest: 0, item_count: 0 };
+    TransferMessage::Begin { number, header }
+}
+
 #[test]
 fn who_needs_nothing_or_is_busy_says_so_and_a_silent_sender_gives_way() {
-    let begin = |number, applied| TransferMessage::Begin {
-        number,
-        header: quorate_machine::transfer::TransferHeader {
-            anchor: Bytes::new(),
-            applied: Slot(applied),
-            digest: 0,
-            item_count: 0,
-        },
-    };
     let mut receiver = Receiver::new(config());
     let mut say = |millis, from, number, applied| {
         let mut out = Vec::new();
@@ -175,7 +173,8 @@ fn who_needs_nothing_or_is_busy_says_so_and_a_silent_sender_gives_way() {
     assert_eq!(say(0, 1, 5, 20), accepted(5));
     assert_eq!(say(1, 3, 6, 20), ended(6, TransferEnd::Refused), "one at a time");
     assert_eq!(say(2, 3, 7, 21), ended(7, TransferEnd::Refused), "a later one of somebody else waits its turn");
-    assert_eq!(say(3, 1, 8, 22), accepted(8), "the sender gave its earlier one up");
+    assert_eq!(say(3, 1, 8, 20), accepted(8), "the sender gave its earlier one up, whatever its slot");
+    assert_eq!(say(4, 1, 5, 22), ended(5, TransferEnd::Refused), "that is the earlier one, come late");
     assert_eq!(say(100, 3, 9, 21), accepted(9), "the other has fallen silent");
 }
 
@@ -201,7 +200,7 @@ fn arrives_of_two(config: &TransferConfig, deaf_from: [u64; 2]) -> u64 {
                     return millis;
                 }
                 for (_, answer) in answers.iter().filter(|_| millis < deaf_from) {
-                    sender.receive(at(millis), TO, answer);
+                    sender.receive(at(millis), TO, answer, &mut Vec::new());
                 }
             }
         }
@@ -219,6 +218,35 @@ fn two_senders_whose_states_go_on_do_not_put_each_other_off() {
 #[test]
 fn two_senders_that_pause_do_not_put_each_other_off() {
     arrives_of_two(&TransferConfig { bytes_per_second: 60, ..config() }, [u64::MAX, u64::MAX]);
+}
+
+/// It is patient with those that put each other off, and with nobody else ever after.
+#[test]
+fn a_receiver_is_as_quick_as_ever_when_those_that_put_each_other_off_are_over() {
+    let mut receiver = Receiver::new(config());
+    let mut last_number = 0;
+    // Who begins, and sends a little if it may.
+    let mut takes = |millis, from: u64| {
+        last_number += 1;
+        let number = last_number;
+        receiver.expire(at(millis));
+        let mut answers = Vec::new();
+        let bytes = Bytes::from_static(b"z");
+        let checksum = crc32c::crc32c(&bytes);
+        let chunk = TransferMessage::Chunk { number, offset: 0, bytes, checksum, is_last: false };
+        receiver.receive(at(millis), NodeId(from), begin(number, 20), Slot(10), &mut answers);
+        receiver.receive(at(millis), NodeId(from), chunk, Slot(10), &mut answers);
+        answers.contains(&(NodeId(from), TransferMessage::Received { number, offset: 1 }))
+    };
+    assert!(takes(0, 1));
+    assert!(!takes(59, 3));
+    assert!(takes(60, 3));
+    assert!(!takes(179, 1));
+    assert!(takes(180, 1), "twice as long");
+    assert!(takes(420, 3), "and twice that");
+    // What the last one sent is given up after 5 s, and for as long again nothing comes.
+    assert!(takes(10_420, 1));
+    assert!(takes(10_480, 3));
 }
 
 /// It says the same again and again: that is no news of its image.
@@ -247,7 +275,7 @@ fn a_receiver_that_is_gone_for_good_is_given_up() {
 fn a_receiver_that_says_nothing_is_known_to_be_silent_and_one_to_which_the_rate_lets_little_through_is_not() {
     let machine = machine();
     let item = &mut |number| machine.state().item(number);
-    let mut sender = Sender::new(TransferConfig { bytes_per_second: 60, ..config() });
+    let mut sender = Sender::new(TransferConfig { bytes_per_second: 60, max_sent_at_once: 1, ..config() });
     sender.start(Time::ZERO, 5, TO, Bytes::new(), machine.view());
     let mut receiver = Receiver::new(config());
     for millis in 0..1_000 {
@@ -256,13 +284,15 @@ fn a_receiver_that_says_nothing_is_known_to_be_silent_and_one_to_which_the_rate_
         for (_, message) in said {
             let mut answers = Vec::new();
             receiver.receive(at(millis), FROM, message, Slot(3), &mut answers);
-            answers.iter().for_each(|(_, answer)| assert_eq!(sender.receive(at(millis), TO, answer), None));
+            for (_, answer) in answers {
+                assert_eq!(sender.receive(at(millis), TO, &answer, &mut Vec::new()), None);
+            }
         }
-        assert_eq!(sender.most_silent(at(millis)), None);
+        assert_eq!(sender.admit(at(millis), NodeId(3), 0, &mut Vec::new()), Admission::Refused);
     }
     let silent_at = (1_000..2_000).find(|millis| {
         sender.work(at(*millis), item, &mut Vec::new());
-        sender.most_silent(at(*millis)) == Some(5)
+        sender.admit(at(*millis), NodeId(3), 0, &mut Vec::new()) == Admission::InPlaceOf(5, TO)
     });
     assert!(silent_at.is_some_and(|millis| millis > 1_060), "{silent_at:?}");
 }
