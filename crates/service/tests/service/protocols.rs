@@ -57,7 +57,7 @@ async fn all_are_known(channel: Channel) {
     loop {
         let listed = ClusterClient::new(channel.clone()).member_list(MemberListRequest { linearizable: true }).await;
         let members = listed.map(|answer| answer.into_inner().members).unwrap_or_default();
-        if !members.is_empty() && members.iter().all(|member| !member.client_ur_ls.is_empty()) {
+        if !members.is_empty() && members.iter().all(|member| !member.client_urls.is_empty()) {
             return;
         }
         assert!(Instant::now() < deadline, "{members:?}");
