@@ -8,6 +8,7 @@ use crate::replica::{Ballots, Position, SetAnew};
 use quorate_protocol::{
     AskedReads, Durable, OpenError, Origin, Outbox, Pending, Setup, SnapshotId, StoredEntry, StoredLog,
 };
+use quorate_quorum::Flexible;
 use quorate_types::{Slot, Ticket};
 use std::collections::BTreeMap;
 
@@ -53,12 +54,7 @@ pub(crate) fn open(
     if let Some(stored) = found.anchor.filter(|stored| stored.slot > applied || stored.members != anchor.members) {
         return inconsistent(format!("the store came by a snapshot of slot {} that is not of this log", stored.slot));
     }
-    if anchor.quorums != config.quorums {
-        let (founded, wanted) = (sizes_in_words(&anchor.quorums), sizes_in_words(&config.quorums));
-        let why = format!("the quorum sizes were fixed at founding as {founded}, and the settings say {wanted}");
-        return Err(OpenError::Settings { why });
-    }
-    let quorums = config.quorums_of(&anchor.members).map_err(|error| OpenError::Settings { why: error.to_string() })?;
+    let quorums = quorums_of(&anchor, config)?;
     let chosen = applied.max(log.trim());
     let mut ballots = Ballots {
         me: setup.me,
@@ -100,6 +96,16 @@ pub(crate) fn open(
         out.install_snapshot(id, ballots.base_anchor(), Ticket::NONE);
     }
     Ok(ballots)
+}
+
+/// Those of the founding, which the settings must name again.
+fn quorums_of(anchor: &Anchor, config: &Config) -> Result<Flexible, OpenError> {
+    if anchor.quorums != config.quorums {
+        let (founded, wanted) = (sizes_in_words(&anchor.quorums), sizes_in_words(&config.quorums));
+        let why = format!("the quorum sizes were fixed at founding as {founded}, and the settings say {wanted}");
+        return Err(OpenError::Settings { why });
+    }
+    config.quorums_of(&anchor.members).map_err(|error| OpenError::Settings { why: error.to_string() })
 }
 
 /// What a log says, slot by slot.

@@ -52,7 +52,7 @@ fn sized(plan: &mut Plan, sizes: &str) {
 }
 
 /// What members say of themselves when they start is a change of the members, and the next configuration needs a leader of its own.
-async fn all_are_known(channel: Channel) {
+pub async fn all_are_known(channel: Channel) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let listed = ClusterClient::new(channel.clone()).member_list(MemberListRequest { linearizable: true }).await;

@@ -1,5 +1,6 @@
 //! A majority is gone for good: what a survivor's disks say, and the new cluster that is made of them.
 
+use crate::protocols::all_are_known;
 use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
 use quorate_server::proto::etcdserverpb::lease_client::LeaseClient;
@@ -68,6 +69,8 @@ fn fingerprint(directory: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
 async fn lost_cluster(directory: &Path, protocol: Protocol) -> (Vec<PathBuf>, i64) {
     let mut cluster = LocalCluster::start_with(directory, 3, |plan| plan.protocol = protocol).unwrap();
     let any = channel(&cluster, 2);
+    // What members say of themselves is a change of the members, and would come at any time on a busy machine.
+    all_are_known(any.clone()).await;
     put(&any, "before", 0).await;
     LeaseClient::new(any.clone()).lease_grant(LeaseGrantRequest { id: 77, ttl: 600 }).await.unwrap();
     put(&any, "leased", 77).await;
