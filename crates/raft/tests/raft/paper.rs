@@ -11,5 +11,6 @@ mod recovery;
 mod replication;
 mod sick_disks;
 mod snapshots;
+mod snapshots_under_way;
 mod transfers;
 mod witnesses;

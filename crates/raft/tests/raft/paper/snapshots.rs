@@ -45,7 +45,7 @@ fn slow_cluster() -> Cluster {
 }
 
 /// The leader hears that node 3 cannot follow, and a snapshot for it is on its way.
-fn snapshot_under_way() -> Cluster {
+pub fn snapshot_under_way() -> Cluster {
     let mut cluster = slow_cluster();
     node_3_left_behind(&mut cluster);
     cluster.expire(1, Timer::Heartbeat);
@@ -54,36 +54,12 @@ fn snapshot_under_way() -> Cluster {
     cluster
 }
 
-fn pace(cluster: &Cluster, leader: u64, peer: u64) -> &'static str {
+pub fn pace(cluster: &Cluster, leader: u64, peer: u64) -> &'static str {
     let status = cluster.node(leader).status();
     status.peers.iter().find(|known| known.id == NodeId(peer)).expect("it is a peer").state
 }
 
-/// Begun anew at each election it might never get there.
-#[test]
-fn a_snapshot_goes_on_when_its_leader_is_elected_again_until_the_driver_says_that_it_ended() {
-    let mut cluster = snapshot_under_way();
-    cluster.expire(1, Timer::CheckQuorum);
-    cluster.run_only(&[1]);
-    cluster.expire(1, Timer::CheckQuorum);
-    cluster.run_only(&[1]);
-    assert_ne!(cluster.node(1).status().role, Role::Leader, "nobody answered");
-    cluster.elect(1, &[2]);
-    cluster.run();
-    cluster.expire(1, Timer::Heartbeat);
-    cluster.run();
-    assert_eq!(pace(&cluster, 1, 3), "snapshot");
-    assert_eq!(cluster.bed.transfers().len(), 1, "it is on its way");
-    cluster.bed.deliver_snapshot(0);
-    cluster.complete(3);
-    assert!(cluster.bed.install(NodeId(3)));
-    cluster.run();
-    cluster.expire(1, Timer::Heartbeat);
-    cluster.run();
-    in_step(&cluster);
-}
-
-fn in_step(cluster: &Cluster) {
+pub fn in_step(cluster: &Cluster) {
     cluster.assert_sound();
     let ends: Vec<_> = (1..=3).map(|id| (cluster.node(id).log().last(), cluster.node(id).commit())).collect();
     assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
