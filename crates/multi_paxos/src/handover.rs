@@ -54,9 +54,20 @@ impl Ballots {
         } else if !has_everything && !self.keeps_up(to) {
             // Nobody is to wait for one that is silent or far behind.
             Err(Refusal::NotReady("it does not keep up"))
+        } else if self.quorums.phase1() > self.quorums.phase2() && self.answering() < self.quorums.phase1() {
+            // This leader can go on with fewer than elect another one.
+            Err(Refusal::NotReady("too few members answer to elect another leader"))
         } else {
             Ok(())
         }
+    }
+
+    /// At a leader: how many voters answered lately, itself among them.
+    fn answering(&self) -> usize {
+        let Position::Leader(leadership) = &self.position else { return 0 };
+        let answers =
+            |id: &NodeId| *id == self.me || leadership.peers.get(id).is_some_and(|peer| leadership.answers(peer));
+        self.members.voters().filter(answers).count()
     }
 
     /// At each settle of a leader: its heir is asked to stand once it has everything.

@@ -76,8 +76,7 @@ impl Heir for Ballots {
     fn keeps_up(&self, member: NodeId) -> bool {
         let Position::Leader(leadership) = &self.position else { return false };
         let Some(peer) = leadership.peers.get(&member) else { return false };
-        let heard = leadership.recent_heartbeats.front().is_some_and(|oldest| peer.answered_round >= *oldest);
-        heard && peer.matched.0.saturating_add(self.config.in_sync_entries) >= leadership.last.0
+        leadership.answers(peer) && peer.matched.0.saturating_add(self.config.in_sync_entries) >= leadership.last.0
     }
 
     fn last_word(&self) -> Option<Message> {

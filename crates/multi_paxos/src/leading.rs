@@ -67,6 +67,11 @@ impl Leadership {
         }
     }
 
+    /// It answered one of the last heartbeats.
+    pub(crate) fn answers(&self, peer: &Peer) -> bool {
+        self.recent_heartbeats.front().is_some_and(|oldest| peer.answered_round >= *oldest)
+    }
+
     pub(crate) fn follow(&mut self, peer: NodeId, next: Slot) {
         let (matched, told_chosen) = (Slot::ZERO, Slot::ZERO);
         self.peers.insert(peer, Peer { matched, next, resent_round: 0, answered_round: 0, told_chosen });

@@ -1,10 +1,11 @@
 //! Leadership handed to somebody named.
 
 use crate::cluster::*;
-use quorate_multi_paxos::Timer;
+use quorate_multi_paxos::{Config, QuorumSizes, Timer};
 use quorate_protocol::Verdict::{Allowed, Waiting};
 use quorate_protocol::{Input, Refusal, Replica, RequestId, TRANSFER_IN_VAIN};
-use quorate_types::{MemberRole, NodeId};
+use quorate_types::{MemberRole, Membership, NodeId};
+use std::collections::BTreeMap;
 
 const UNDER_WAY: Refusal = Refusal::NotReady("leadership is being handed over");
 
@@ -139,5 +140,32 @@ fn whoever_stands_meanwhile_ends_it() {
     assert!(cluster.node(3).is_leader());
     assert!(!cluster.bed.expire(NodeId(1), Timer::Transfer), "nothing is left to give up");
     assert_eq!(refusals(&cluster, 1), []);
+    cluster.holds();
+}
+
+/// Three of four elect, and two decide: a leader that two hear goes on, and would have no successor.
+#[test]
+fn nobody_is_asked_to_stand_while_too_few_answer_to_elect() {
+    let quorums = BTreeMap::from([(4, QuorumSizes { phase1: 3, phase2: 2 })]);
+    let mut cluster = Cluster::with(Membership::of_voters(4), Config { quorums, ..Config::default() });
+    cluster.elect(1, &[2, 3]);
+    for _ in 0..3 {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.run_among(&[1, 2]);
+        cluster.lose_all();
+    }
+    transfer(&mut cluster, 1, 2);
+    assert_eq!(refusals(&cluster, 1), [Refusal::NotReady("too few members answer to elect another leader")]);
+    cluster.propose(1, "a");
+    cluster.run_among(&[1, 2]);
+    assert_eq!(cluster.decided(1), ["a"]);
+    cluster.lose_all();
+    for _ in 0..3 {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.run_among(&[1, 2, 3]);
+    }
+    transfer(&mut cluster, 1, 2);
+    cluster.run_among(&[1, 2, 3]);
+    assert!(cluster.node(2).is_leader());
     cluster.holds();
 }
