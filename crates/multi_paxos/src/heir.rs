@@ -9,6 +9,7 @@ use crate::replica::{Ballots, Position, Timer};
 use quorate_protocol::{LedReads, LogChange, OpenError, Outbox, Refusal, SnapshotId, StoredLog};
 use quorate_succession::Heir;
 use quorate_types::{Membership, NodeId, Slot, Ticket};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Heir for Ballots {
@@ -20,6 +21,10 @@ impl Heir for Ballots {
 
     fn members(anchor: &Anchor) -> &Membership {
         &anchor.members
+    }
+
+    fn quorum_sizes(anchor: &Anchor) -> BTreeMap<usize, usize> {
+        anchor.quorums.iter().map(|(voters, sizes)| (*voters, sizes.phase1.max(sizes.phase2))).collect()
     }
 
     fn opening(anchor: &Anchor, snapshot: Option<SnapshotId>) -> Vec<Record> {

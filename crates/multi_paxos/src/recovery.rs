@@ -133,7 +133,6 @@ pub(crate) fn stored_log(records: Vec<(Ticket, Record)>) -> Result<StoredLog, Op
         snapshot,
         entries: log.from(Slot::ZERO).map(|(slot, entry)| (slot, stored(entry))).collect(),
         decided: log.trim(),
-        quorum_sizes: sizes.iter().map(|(voters, sizes)| (*voters, sizes.phase1.max(sizes.phase2))).collect(),
         ..StoredLog::default()
     })
 }

@@ -2,6 +2,7 @@
 
 use quorate_protocol::{LogChange, OpenError, Outbox, Refusal, Replica, SnapshotId, StoredLog};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -30,6 +31,11 @@ pub trait Heir: Replica<Config: Eq + Hash> {
 
     /// The members of the configuration that an anchor belongs to.
     fn members(anchor: &Self::Anchor) -> &Membership;
+
+    /// By number of voters, how many are needed to go on by this anchor, where that is not a majority.
+    fn quorum_sizes(_anchor: &Self::Anchor) -> BTreeMap<usize, usize> {
+        BTreeMap::new()
+    }
 
     /// The records of a replica that has nothing but the prefix of this anchor: nothing promised, accepted or voted. Where that
     /// prefix comes as a snapshot, the records name it, and opening from them asks for its installation as

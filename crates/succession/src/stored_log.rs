@@ -35,6 +35,8 @@ impl<P: Heir> Inspectable for Succession<P> {
         log.standing.insert(0, ("configuration", number.to_string()));
         log.rank.insert(0, number);
         log.generation = number;
+        // Also of who left, and has no log in it.
+        log.quorum_sizes = P::quorum_sizes(&anchor.prefix);
         log.decided = log.decided.max(begins);
         log.base = log.base.max(begins);
         let mut configurations = Vec::new();

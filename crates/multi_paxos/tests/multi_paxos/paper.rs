@@ -343,6 +343,7 @@ fn quorum_sizes_are_those_of_the_founding_for_life() {
         start: Start::Found(members.clone()),
     };
     let (records, anchor) = MultiPaxos::founded_behind(&sized(3, 2), &members, Slot(7), 3);
+    let beginning = records[0].clone();
     let records: Vec<_> = records.into_iter().map(|record| (Ticket(1), record)).collect();
     let open = |config: &Config| {
         let found = Durable { records: records.clone(), anchor: Some(anchor.clone()), applied: Slot(7) };
@@ -355,6 +356,8 @@ fn quorum_sizes_are_those_of_the_founding_for_life() {
     }
     let log = MultiPaxos::stored_log(NodeId(1), records).unwrap();
     assert_eq!(log.quorum_sizes, BTreeMap::from([(4, 3)]));
+    let left = MultiPaxos::stored_log(NodeId(9), vec![(Ticket(1), beginning)]).unwrap();
+    assert_eq!(left.quorum_sizes, log.quorum_sizes, "who left knows them too");
 }
 
 #[test]
