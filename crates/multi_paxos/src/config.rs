@@ -166,8 +166,9 @@ impl Config {
     }
 }
 
-/// The sizes by number of voters, as the command line takes them: `4=3+2,6=4+3`.
-pub(crate) fn sizes_in_words(quorums: &BTreeMap<usize, QuorumSizes>) -> String {
+/// The sizes by number of voters, as the command line takes them: `4=3+2,6=4+3`; without any, "majorities".
+#[must_use]
+pub fn sizes_in_words(quorums: &BTreeMap<usize, QuorumSizes>) -> String {
     let one = |(voters, sizes): (&usize, &QuorumSizes)| format!("{voters}={}+{}", sizes.phase1, sizes.phase2);
     match quorums.is_empty() {
         true => "majorities".to_owned(),

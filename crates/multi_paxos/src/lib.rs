@@ -89,7 +89,7 @@ pub mod rules;
 mod status;
 
 pub use ballot::{Ballot, Payload};
-pub use config::{Config, QuorumSizes};
+pub use config::{Config, QuorumSizes, sizes_in_words};
 pub use invariants::check_known_is_chosen;
 pub use log::{Entry, Log};
 pub use message::{Message, Reach, Reported};

@@ -180,11 +180,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
     /// Lets go of everything that is being sent, and says so: a replica that took one to be on its way would send its receiver none
     /// ever after.
     pub(crate) fn stop_sending_all(&mut self) {
-        self.give_up_sending(|_, _| true);
-    }
-
-    fn give_up_sending(&mut self, picked: impl Fn(u64, NodeId) -> bool) {
-        for (number, to) in self.stop_sending(picked) {
+        for (number, to) in self.stop_sending(|_, _| true) {
             let outcome = TransferOutcome::Failed;
             self.inbox.push(Input::SnapshotSent { to, id: SnapshotId(number), outcome });
         }

@@ -1,6 +1,6 @@
 //! Quorums of two sizes, as an operator writes them.
 
-use quorate_multi_paxos::QuorumSizes;
+use quorate_multi_paxos::{QuorumSizes, sizes_in_words};
 use quorate_quorum::{Flexible, InvalidQuorum};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,11 +54,7 @@ impl QuorumSettings {
 
 impl fmt::Display for QuorumSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, (voters, sizes)) in self.sizes.iter().enumerate() {
-            let comma = if position == 0 { "" } else { "," };
-            write!(formatter, "{comma}{voters}={}+{}", sizes.phase1, sizes.phase2)?;
-        }
-        Ok(())
+        formatter.write_str(&sizes_in_words(&self.sizes))
     }
 }
 
