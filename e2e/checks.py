@@ -511,9 +511,7 @@ def check_the_smaller_kind_of_quorum_goes_on_and_is_for_life(world):
         world.program, directory, SERVERS_PORT + 200, ["--protocol", "multi-paxos", "--quorums", "4=3+2"])
     try:
         servers.found(["n1", "n2", "n3", "n4"])
-        # What members say of themselves changes the members, and a next configuration must elect.
-        wait_for(lambda: all(member["client_urls"] for member in servers.members().values()) and len(servers.members()) == 4,
-                 20, "all are known")
+        wait_for(servers.all_are_written_down, 20, "all are known")
         servers.quorate("put", "a", "1")
         leader = servers.leader()
         for name in [name for name in servers.processes if name != leader][:2]:

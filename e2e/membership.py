@@ -98,6 +98,13 @@ class Servers:
         members = json.loads(done.stdout)["members"] if done.stdout else []
         return next((member["name"] for member in members if member.get("role") == "leader"), None)
 
+    def all_are_written_down(self):
+        """What members say of themselves when they start is a change of the members, and behind it somebody has to be elected."""
+        done = self.quorate("status", "--output", "json", check=False)
+        members = json.loads(done.stdout)["members"] if done.stdout else []
+        return len(members) == len(self.processes) and not any(
+            name.startswith("client URLs") for member in members for name in member.get("particulars", ["client URLs unknown"]))
+
     def votes(self, name):
         member = self.members().get(name)
         return member is not None and not member["learner"]

@@ -348,7 +348,8 @@ impl KeyspaceBackend {
             active: peer.active,
         });
         let said = status.particulars.iter();
-        let particulars = said.map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let said = said.map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let particulars = said.chain(crate::membership::not_written_down(status));
         NodeDetail {
             name: self.name.clone(),
             protocol: self.protocol.to_owned(),

@@ -36,6 +36,16 @@ pub(crate) fn member_list(status: &RuntimeStatus) -> Vec<Member> {
     members_of(status).members().iter().map(listed).collect()
 }
 
+/// Members that have not said where clients reach them, or of whom it is not decided yet. Writing that down is a change of the members, and
+/// over Multi-Paxos and Zab the configuration behind it needs a leader of its own.
+pub(crate) fn not_written_down(status: &RuntimeStatus) -> Option<(String, String)> {
+    let unknown = members_of(status).members().iter().filter(|member| member.client_urls.is_empty());
+    let who: Vec<String> = unknown
+        .map(|member| if member.name.is_empty() { member.id.to_string() } else { member.name.clone() })
+        .collect();
+    (!who.is_empty()).then(|| ("client URLs not decided yet of".to_owned(), who.join(", ")))
+}
+
 impl MembershipRules {
     /// The change as the node is asked for it, and the id it is about.
     pub(crate) fn command(

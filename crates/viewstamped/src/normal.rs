@@ -60,6 +60,8 @@ pub(crate) struct Backup {
     pub answered_round: u64,
     /// Nothing was heard of the primary of its epoch's first view, which need not know yet that it leads.
     pub awaits_primary: bool,
+    /// What is behind this slot was asked for, and not long ago.
+    pub asked_behind: Option<Slot>,
 }
 
 impl Backup {
@@ -230,8 +232,7 @@ impl Viewstamped {
         if gap {
             let event = || Event::waiting(&rules::PREPARE).with("slot", first).with("last", before);
             out.trace(event);
-            let message = Message::GetState { view: self.view, have: before, joins: false };
-            self.send(from, message, out);
+            self.ask_for_what_is_missing(out);
         } else {
             self.take_new(first, entries);
         }
@@ -249,6 +250,17 @@ impl Viewstamped {
         self.everyone_has = self.everyone_has.max(everyone_has.min(last));
         self.learn_commit(from, commit.min(last), out);
         self.wait_for_primary(out);
+    }
+
+    /// At a backup: asks for everything behind the end of its log, once until the answer is late. Each message that the primary has under way
+    /// shows the same gap, and each answer brings all of it.
+    pub(crate) fn ask_for_what_is_missing(&mut self, out: &mut Outbox<Viewstamped>) {
+        let (primary, view, have) = (self.primary(), self.view, self.log.last());
+        let Stage::Backup(backup) = &mut self.stage else { return };
+        let Some(primary) = primary.filter(|_| backup.asked_behind != Some(have)) else { return };
+        backup.asked_behind = Some(have);
+        self.send(primary, Message::GetState { view, have, joins: false }, out);
+        self.restart_resend(out);
     }
 
     /// In one view a slot has one content: what is here already stays.

@@ -124,6 +124,12 @@ impl Viewstamped {
                 self.offer(out);
             }
             Stage::Leaving(_) => self.tell_epoch_again(out),
+            Stage::Backup(backup) if backup.asked_behind.is_some() => {
+                if backup.asked_behind.take() == Some(self.log.last()) {
+                    self.ask_for_what_is_missing(out);
+                }
+                return;
+            }
             Stage::Primary(_) | Stage::Backup(_) => {
                 return self.drop_timer(Timer::Resend, "nothing waits for an answer", out);
             }

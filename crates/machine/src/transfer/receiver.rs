@@ -5,6 +5,7 @@ use crate::transfer::message::{TransferEnd, TransferHeader, TransferMessage};
 use crate::transfer::stream::{StreamParts, StreamReader};
 use bytes::Bytes;
 use quorate_types::{NodeId, Slot, Time};
+use std::collections::BTreeMap;
 
 /// A whole image that arrived, with every checksum right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +45,16 @@ pub struct Receiver {
     busy_at: Time,
     /// Said again to a sender that did not hear it.
     last_end: Option<(NodeId, u64, TransferEnd)>,
+    /// Of each sender, which transfer it was last told to be over, and when.
+    told_over: BTreeMap<NodeId, (u64, Time)>,
 }
 
 impl Receiver {
     /// Nothing under way.
     #[must_use]
     pub fn new(config: TransferConfig) -> Receiver {
-        Receiver { config, incoming: None, wasted: 0, busy_at: Time::ZERO, last_end: None }
+        let (busy_at, told_over) = (Time::ZERO, BTreeMap::new());
+        Receiver { config, incoming: None, wasted: 0, busy_at, last_end: None, told_over }
     }
 
     /// The sender and the bytes received of what is under way.
@@ -77,7 +81,7 @@ impl Receiver {
             }
             TransferMessage::Chunk { number, offset, bytes, checksum, is_last } => {
                 if !self.is_current(from, number) {
-                    out.push((from, self.end_of(from, number).unwrap_or(TransferMessage::Forgotten { number })));
+                    self.tell_over(now, from, number, out);
                     return None;
                 }
                 self.chunk(now, offset, bytes, checksum, is_last, out)
@@ -103,6 +107,18 @@ impl Receiver {
         Some(TransferMessage::Ended { number, end })
     }
 
+    /// Once for all chunks that were under way: a sender that is slow would otherwise have a whole window of answers between itself and what
+    /// else it is told.
+    fn tell_over(&mut self, now: Time, from: NodeId, number: u64, out: &mut Vec<(NodeId, TransferMessage)>) {
+        // Half: what is sent again after that long may take a little less on the way than what was sent before.
+        let pause = self.config.resend_after / 2;
+        if self.told_over.get(&from).is_some_and(|(which, at)| *which == number && now < *at + pause) {
+            return;
+        }
+        self.told_over.insert(from, (number, now));
+        out.push((from, self.end_of(from, number).unwrap_or(TransferMessage::Forgotten { number })));
+    }
+
     fn begin(
         &mut self,
         now: Time,
@@ -111,6 +127,7 @@ impl Receiver {
         header: TransferHeader,
         applied: Slot,
     ) -> TransferMessage {
+        self.told_over.remove(&from);
         if let Some(end) = self.end_of(from, number) {
             return end;
         }
@@ -169,7 +186,7 @@ impl Receiver {
             if found != checksum {
                 // Nothing tells which of the pieces is wrong.
                 self.incoming = None;
-                out.push((from, TransferMessage::Forgotten { number }));
+                self.tell_over(now, from, number, out);
                 return None;
             }
             incoming.checksum = found;

@@ -398,7 +398,8 @@ impl Outgoing {
         let length = i64::try_from(end.offset - start.offset).unwrap_or(i64::MAX);
         *allowance = allowance.saturating_sub(length);
         self.last_chunk = start;
-        self.unanswered = self.unanswered.saturating_add(u32::from(start == self.acked));
+        // By the offset: before what it lacks there may be nothing but missing items.
+        self.unanswered = self.unanswered.saturating_add(u32::from(start.offset == self.acked.offset));
         self.unheard_since.get_or_insert(now);
         self.marks.push_back(end);
         out.push((self.to, chunk));

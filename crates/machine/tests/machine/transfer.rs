@@ -249,6 +249,35 @@ fn a_receiver_is_as_quick_as_ever_when_those_that_put_each_other_off_are_over() 
     assert!(takes(10_480, 3));
 }
 
+/// Viewstamped, seed 29087: a slow sender had a thousand answers to the chunks of one window between itself and the next view.
+#[test]
+fn all_chunks_of_a_transfer_that_is_over_have_one_answer_until_they_are_sent_again() {
+    let mut receiver = Receiver::new(config());
+    let mut answers = |millis, from: u64, messages: Vec<TransferMessage>| {
+        let mut out = Vec::new();
+        for message in messages {
+            receiver.receive(at(millis), NodeId(from), message, Slot(10), &mut out);
+        }
+        out.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>()
+    };
+    let window = |number: u64| {
+        let piece = |offset| {
+            let bytes = Bytes::from_static(b"z");
+            TransferMessage::Chunk { number, offset, checksum: crc32c::crc32c(&bytes), bytes, is_last: false }
+        };
+        (0..30).map(piece).collect::<Vec<_>>()
+    };
+    let forgotten = |number| vec![TransferMessage::Forgotten { number }];
+    assert_eq!(answers(0, 1, vec![begin(4, 20)]).len(), 1);
+    assert_eq!(answers(1, 3, window(5)), forgotten(5));
+    assert_eq!(answers(2, 3, window(5)), [], "it has been told");
+    assert_eq!(answers(2, 3, window(6)), forgotten(6), "but not of this one");
+    assert_eq!(answers(21, 3, window(6)), forgotten(6), "what it heard may be lost");
+    let refused = TransferMessage::Ended { number: 6, end: TransferEnd::Refused };
+    assert_eq!(answers(22, 3, vec![begin(6, 20)]), [refused]);
+    assert_eq!(answers(23, 3, window(6)), forgotten(6), "chunks of another beginning");
+}
+
 /// It says the same again and again: that is no news of its image.
 #[test]
 fn a_sender_that_hears_nothing_gives_way_long_before_it_gives_up() {

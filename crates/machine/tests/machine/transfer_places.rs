@@ -161,6 +161,36 @@ fn one_that_is_down_behind_another_loses_its_place_as_well() {
     assert_eq!((&site.evicted[..1], site.installed.len()), (&[3][..], 2));
 }
 
+/// What it lacks begins with items that are missing, so that nothing is sent of them.
+#[test]
+fn one_that_is_down_before_missing_items_loses_its_place_as_well() {
+    const FIRST_ITEM: u64 = 50_000;
+    let config = TransferConfig { max_sent_at_once: 1, bytes_per_second: 1_000_000, ..config() };
+    let (mut sender, mut receiver) = (Sender::new(config.clone()), Receiver::new(config));
+    let mut view = machine().view();
+    view.item_count = FIRST_ITEM + 1_000;
+    let mut prelude_bytes = 0;
+    assert_eq!(view.measure(&mut Default::default(), &mut prelude_bytes, &mut |_| None), None, "more is left to count");
+    sender.start(at(0), 1, NodeId(2), Bytes::new(), view);
+    let mut item = |number| (number >= FIRST_ITEM).then(|| Bytes::from_static(b"an item"));
+    for millis in 0..200 {
+        let (mut said, mut answers) = (Vec::new(), Vec::new());
+        assert_eq!(sender.work(at(millis), &mut item, &mut said), []);
+        let is_heard = |message: &TransferMessage| match message {
+            TransferMessage::Chunk { offset, .. } => *offset < prelude_bytes,
+            _ => true,
+        };
+        for (_, message) in said.into_iter().filter(|(_, message)| is_heard(message)) {
+            receiver.receive(at(millis), FROM, message, Slot(3), &mut answers);
+        }
+        for (_, answer) in answers {
+            sender.receive(at(millis), NodeId(2), &answer, &mut Vec::new());
+        }
+    }
+    assert_eq!(sender.states().next().map(|sent| sent.acknowledged_bytes), Some(prelude_bytes));
+    assert_eq!(sender.admit(at(200), NodeId(3), 0, &mut Vec::new()), Admission::InPlaceOf(1, NodeId(2)));
+}
+
 /// Each pauses for longer than a silent one is waited for, and an image takes longer than the time between.
 #[test]
 fn receivers_that_pause_do_not_take_each_others_places_for_ever() {

@@ -1,9 +1,8 @@
 //! A cluster runs one protocol for life: neither a data directory nor a peer of another one is taken.
 
-use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use quorate_server::proto::etcdserverpb::{MemberListRequest, PutRequest, StatusRequest};
+use quorate_server::proto::etcdserverpb::{NodeDetail, PutRequest, StatusRequest};
 use quorate_service::{LocalCluster, Member, MemberError, Plan, Protocol, RecoverError, Survivors};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -55,12 +54,13 @@ fn sized(plan: &mut Plan, sizes: &str) {
 pub async fn all_are_known(channel: Channel) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let listed = ClusterClient::new(channel.clone()).member_list(MemberListRequest { linearizable: true }).await;
-        let members = listed.map(|answer| answer.into_inner().members).unwrap_or_default();
-        if !members.is_empty() && members.iter().all(|member| !member.client_urls.is_empty()) {
+        let status = MaintenanceClient::new(channel.clone()).status(StatusRequest {}).await;
+        let detail = status.ok().and_then(|status| status.into_inner().quorate);
+        let unknown = |detail: &NodeDetail| detail.particulars.iter().any(|said| said.name.starts_with("client URLs"));
+        if detail.as_ref().is_some_and(|detail| !unknown(detail)) {
             return;
         }
-        assert!(Instant::now() < deadline, "{members:?}");
+        assert!(Instant::now() < deadline, "{detail:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

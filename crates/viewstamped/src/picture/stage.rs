@@ -99,6 +99,7 @@ impl Wire for Backup {
         self.round.encode(out);
         self.answered_round.encode(out);
         self.awaits_primary.encode(out);
+        self.asked_behind.encode(out);
     }
     fn decode(input: &mut Reader) -> Result<Backup, WireError> {
         Ok(Backup {
@@ -106,6 +107,7 @@ impl Wire for Backup {
             round: Wire::decode(input)?,
             answered_round: Wire::decode(input)?,
             awaits_primary: Wire::decode(input)?,
+            asked_behind: Wire::decode(input)?,
         })
     }
 }

@@ -65,6 +65,28 @@ fn rule_2_a_backup_answers_in_order_only_and_asks_for_what_is_missing() {
     assert_eq!((cluster.log(3), cluster.decided(3)), ("ab".into(), 2));
 }
 
+/// Each answer brings everything: one for each message under way would be as many copies of it, and each is followed by one more message
+/// that shows the gap.
+#[test]
+fn rule_2_what_is_missing_is_asked_for_once_until_the_answer_is_late() {
+    let mut cluster = Cluster::of(3);
+    cluster.propose(1, "a");
+    cluster.lose_to(3);
+    for value in ["b", "c", "d"] {
+        cluster.propose(1, value);
+        cluster.deliver("prepare", 1, 3);
+    }
+    assert_eq!(cluster.sent(3, 1).iter().filter(|kind| **kind == "get-state").count(), 1);
+    cluster.lose_to(1);
+    cluster.expire(3, Timer::Resend);
+    assert_eq!(cluster.sent(3, 1), ["get-state"], "it was lost, or its answer");
+    cluster.run();
+    assert_eq!((cluster.log(3), cluster.decided(3)), ("abcd".into(), 4));
+    cluster.expire(3, Timer::Resend);
+    assert_eq!(cluster.sent(3, 1), Vec::<&str>::new(), "nothing is missing");
+    cluster.assert_sound();
+}
+
 #[test]
 fn rule_2_a_repeated_prepare_is_answered_again_after_the_same_write() {
     let mut cluster = Cluster::of(3);
