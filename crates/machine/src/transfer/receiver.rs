@@ -45,16 +45,16 @@ pub struct Receiver {
     busy_at: Time,
     /// Said again to a sender that did not hear it.
     last_end: Option<(NodeId, u64, TransferEnd)>,
-    /// Of each sender, which transfer it was last told to be over, and when.
-    told_over: BTreeMap<NodeId, (u64, Time)>,
+    /// Of each sender, the transfer of which it last sent what brought nothing, and when it was told.
+    told: BTreeMap<NodeId, (u64, Time)>,
 }
 
 impl Receiver {
     /// Nothing under way.
     #[must_use]
     pub fn new(config: TransferConfig) -> Receiver {
-        let (busy_at, told_over) = (Time::ZERO, BTreeMap::new());
-        Receiver { config, incoming: None, wasted: 0, busy_at, last_end: None, told_over }
+        let (busy_at, told) = (Time::ZERO, BTreeMap::new());
+        Receiver { config, incoming: None, wasted: 0, busy_at, last_end: None, told }
     }
 
     /// The sender and the bytes received of what is under way.
@@ -107,16 +107,23 @@ impl Receiver {
         Some(TransferMessage::Ended { number, end })
     }
 
-    /// Once for all chunks that were under way: a sender that is slow would otherwise have a whole window of answers between itself and what
-    /// else it is told.
-    fn tell_over(&mut self, now: Time, from: NodeId, number: u64, out: &mut Vec<(NodeId, TransferMessage)>) {
+    /// Whether a chunk that brings nothing is answered: once for all that were under way, until they may have been sent again. A sender that is
+    /// slow would otherwise have ever more answers between itself and what else it is told, those that it waits for among them, and
+    /// send the same again.
+    fn tells_again(&mut self, now: Time, from: NodeId, number: u64) -> bool {
         // Half: what is sent again after that long may take a little less on the way than what was sent before.
         let pause = self.config.resend_after / 2;
-        if self.told_over.get(&from).is_some_and(|(which, at)| *which == number && now < *at + pause) {
-            return;
+        let is_told = self.told.get(&from).is_some_and(|(which, at)| *which == number && now < *at + pause);
+        if !is_told {
+            self.told.insert(from, (number, now));
         }
-        self.told_over.insert(from, (number, now));
-        out.push((from, self.end_of(from, number).unwrap_or(TransferMessage::Forgotten { number })));
+        !is_told
+    }
+
+    fn tell_over(&mut self, now: Time, from: NodeId, number: u64, out: &mut Vec<(NodeId, TransferMessage)>) {
+        if self.tells_again(now, from, number) {
+            out.push((from, self.end_of(from, number).unwrap_or(TransferMessage::Forgotten { number })));
+        }
     }
 
     fn begin(
@@ -127,7 +134,7 @@ impl Receiver {
         header: TransferHeader,
         applied: Slot,
     ) -> TransferMessage {
-        self.told_over.remove(&from);
+        self.told.remove(&from);
         if let Some(end) = self.end_of(from, number) {
             return end;
         }
@@ -180,7 +187,8 @@ impl Receiver {
     ) -> Option<Arrival> {
         let incoming = self.incoming.as_mut()?;
         let (from, number) = (incoming.from, incoming.number);
-        if offset == incoming.received && !incoming.is_whole {
+        let is_new = offset == incoming.received && !incoming.is_whole;
+        if is_new {
             let length = bytes.len() as u64;
             let found = crc32c::crc32c_append(incoming.checksum, &bytes);
             if found != checksum {
@@ -200,8 +208,10 @@ impl Receiver {
                 return self.complete(out);
             }
         }
-        let incoming = self.incoming.as_ref()?;
-        out.push((from, TransferMessage::Received { number, offset: incoming.received }));
+        let offset = self.incoming.as_ref()?.received;
+        if is_new || self.tells_again(now, from, number) {
+            out.push((from, TransferMessage::Received { number, offset }));
+        }
         None
     }
 
