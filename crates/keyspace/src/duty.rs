@@ -85,8 +85,8 @@ impl Duty<Keyspace> for KeyspaceDuty {
         KeyspaceDuty { config: config.clone(), lessor: None, alarm_proposed: None }
     }
 
-    fn begin(&mut self, state: &Keyspace, now: Time) {
-        self.lessor = Some(Lessor::new(&self.config, state, now));
+    fn begin(&mut self, state: &Keyspace, now: Time, late_proposals: bool) {
+        self.lessor = Some(Lessor::new(&self.config, state, now, late_proposals));
         self.alarm_proposed = None;
     }
 

@@ -210,7 +210,9 @@ impl Keyspace {
             Request::Compact { revision } => self.compact(*revision, place),
             Request::LeaseGrant { id, ttl_seconds } => self.grant_lease(*id, *ttl_seconds, place),
             Request::LeaseRevoke { id } => self.revoke_lease(*id, place),
-            Request::LeaseExpire { id, incarnation } => Ok(self.expire_lease(*id, *incarnation, place)),
+            Request::LeaseExpire { id, incarnation, renewal } => {
+                Ok(self.expire_lease(*id, *incarnation, *renewal, place))
+            }
             Request::LeaseCheckpoint(checkpoints) => Ok(self.checkpoint_leases(checkpoints, place)),
             Request::Alarm(alarm) => Ok(self.change_alarm(*alarm, place)),
         }

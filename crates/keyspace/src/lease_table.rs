@@ -90,11 +90,19 @@ impl Keyspace {
         Ok(Reply::LeaseRevoked { revision: self.revision, id })
     }
 
-    pub(crate) fn expire_lease(&mut self, id: i64, incarnation: LogPlace, place: LogPlace) -> Reply {
-        let expired = self.leases.get(id).is_some_and(|lease| lease.incarnation == incarnation);
+    /// Its proposer may not have known of a renewal that is in the log by now: then the lease lives on.
+    pub(crate) fn expire_lease(
+        &mut self,
+        id: i64,
+        incarnation: LogPlace,
+        renewal: Option<LogPlace>,
+        place: LogPlace,
+    ) -> Reply {
+        let is_meant = |lease: &Lease| renewal.is_none_or(|renewal| renewal == lease.renewal);
+        let expired = self.leases.get(id).is_some_and(|lease| lease.incarnation == incarnation && is_meant(lease));
         if expired {
             self.end_lease(id);
-            self.note(&Request::LeaseExpire { id, incarnation }, place);
+            self.note(&Request::LeaseExpire { id, incarnation, renewal }, place);
         }
         Reply::LeaseExpired { revision: self.revision, id, incarnation, expired }
     }

@@ -10,6 +10,9 @@
 //!    proposal is lost. It is not proposed while a renewal is being committed. Only when it applies, the lease is gone.
 //! 5. Whoever was told that a lease is over was told for good: from then on renewals are refused too.
 //! 6. A new leader begins each lease with its logged remaining time, else in full.
+//! 7. Where what a former leader proposed may still be decided, the first renewal of each lease that was there before is logged as well, and
+//!    answered behind that. Ends and checkpoints name the last logged renewal, so those of before do nothing any more. Otherwise the former
+//!    leader's end of a lease could come behind a renewal that its successor has answered.
 //!
 //! A proposal may be lost without the leadership being lost; then it is made again after a while, in the same era. All of
 //! them name the grant they mean, so a second copy does nothing.
@@ -47,6 +50,8 @@ struct Tracked {
     waiting: BTreeSet<ErrandId>,
     /// A checkpoint of remaining time that was proposed and may still apply.
     checkpoint: Option<LeaseCheckpoint>,
+    /// What a former leader proposed for it may still apply.
+    is_old: bool,
     checkpoint_due: Time,
     /// Where it stands in [`Lessor::deadlines`]: its deadline, or an earlier one that it has outlived since.
     queued_deadline: Time,
@@ -95,7 +100,7 @@ pub(crate) struct Lessor {
 }
 
 impl Lessor {
-    pub(crate) fn new(config: &KeyspaceDutyConfig, state: &Keyspace, now: Time) -> Lessor {
+    pub(crate) fn new(config: &KeyspaceDutyConfig, state: &Keyspace, now: Time, late_proposals: bool) -> Lessor {
         let interval = Duration::from_millis(config.checkpoint_interval_ms);
         let mut lessor = Lessor {
             checkpoint_after: if interval.is_zero() { None } else { Some(interval * 3 / 4) },
@@ -111,12 +116,12 @@ impl Lessor {
             answers: Vec::new(),
         };
         for (id, lease) in state.leases() {
-            lessor.track(id, lease, now);
+            lessor.track(id, lease, now, late_proposals);
         }
         lessor
     }
 
-    fn track(&mut self, id: i64, lease: &Lease, now: Time) {
+    fn track(&mut self, id: i64, lease: &Lease, now: Time, is_old: bool) {
         self.forget(id);
         let deadline = now + lease.remaining_ms.map_or(full(lease.ttl_seconds), Duration::from_millis);
         // A lease that is over before it would get a checkpoint needs none.
@@ -130,6 +135,7 @@ impl Lessor {
             is_renewing: false,
             waiting: BTreeSet::new(),
             checkpoint: None,
+            is_old,
             checkpoint_due: checkpoint_due.unwrap_or(deadline),
             queued_deadline: deadline,
             queued_checkpoint: checkpoint_due,
@@ -159,7 +165,7 @@ impl Lessor {
         match reply {
             Reply::LeaseGranted { id, .. } => {
                 if let Some(lease) = state.lease(*id) {
-                    self.track(*id, lease, now);
+                    self.track(*id, lease, now, false);
                 }
             }
             Reply::LeaseRevoked { id, .. } | Reply::LeaseExpired { id, expired: true, .. } => self.forget(*id),
@@ -182,6 +188,7 @@ impl Lessor {
         }
         // Whatever was proposed before names an older renewal: it can no longer take effect.
         tracked.checkpoint = None;
+        tracked.is_old = false;
         tracked.is_renewing = false;
         for errand in std::mem::take(&mut tracked.waiting) {
             let Some(Errand::Renewal { is_confirmed, is_committed, .. }) = self.errands.get_mut(&errand) else {
@@ -230,7 +237,7 @@ impl Lessor {
             tracked.checkpoint_due = now + after;
         }
         let has_checkpoint = tracked.checkpoint.is_some() || lease.remaining_ms.is_some();
-        if has_checkpoint && !tracked.is_renewing {
+        if (has_checkpoint || tracked.is_old) && !tracked.is_renewing {
             tracked.is_renewing = true;
             self.renewals.insert((now, id));
         }
@@ -291,7 +298,7 @@ impl Lessor {
         }
         self.propose_renewals(state, now, out);
         // A corrupt store refuses ends. When that alarm is cleared there is work again.
-        let expiry_at = if state.is_corrupt() { None } else { self.propose_ends(now, out) };
+        let expiry_at = if state.is_corrupt() { None } else { self.propose_ends(state, now, out) };
         let checkpoint_at = self.propose_checkpoints(state, now, out);
         let renewal_at = self.renewals.first().map(|(at, _)| *at);
         [expiry_at, checkpoint_at, renewal_at].into_iter().flatten().min()
@@ -311,7 +318,7 @@ impl Lessor {
         }
     }
 
-    fn propose_ends(&mut self, now: Time, out: &mut Vec<DutyOutput>) -> Option<Time> {
+    fn propose_ends(&mut self, state: &Keyspace, now: Time, out: &mut Vec<DutyOutput>) -> Option<Time> {
         self.expiry_credit = (self.expiry_credit + now.since(self.credited_through)).min(BURST.max(self.expiry_cost));
         self.credited_through = now;
         while let Some((at, id)) = self.deadlines.first().copied() {
@@ -331,7 +338,8 @@ impl Lessor {
                 if !tracked.is_renewing {
                     tracked.is_over = true;
                     self.expiry_credit = credit;
-                    propose(&Request::LeaseExpire { id, incarnation: tracked.incarnation }, out);
+                    let renewal = state.lease(id).map(|lease| lease.renewal);
+                    propose(&Request::LeaseExpire { id, incarnation: tracked.incarnation, renewal }, out);
                 }
             }
             self.deadlines.insert((tracked.queued_deadline, id));

@@ -13,9 +13,11 @@ const KIND_TXN: u8 = 3;
 const KIND_COMPACT: u8 = 4;
 const KIND_LEASE_GRANT: u8 = 5;
 const KIND_LEASE_REVOKE: u8 = 6;
-const KIND_LEASE_EXPIRE: u8 = 7;
+/// Of before ends named a renewal.
+const KIND_LEASE_EXPIRE_WHATEVER: u8 = 7;
 const KIND_LEASE_CHECKPOINT: u8 = 8;
 const KIND_ALARM: u8 = 9;
+const KIND_LEASE_EXPIRE: u8 = 10;
 
 const FLAG_PREV_KV: u8 = 1;
 const FLAG_IGNORE_VALUE: u8 = 2;
@@ -53,6 +55,9 @@ pub enum Request {
         id: i64,
         /// The grant it speaks of: a later one of the same id lives on.
         incarnation: LogPlace,
+        /// The last renewal in the log that its proposer knew: one that was logged behind it is not undone. None in logs of before there was
+        /// this field: whatever was renewed.
+        renewal: Option<LogPlace>,
     },
     /// The leader says how much time leases have left. Answered with [`crate::Reply::LeaseCheckpointed`].
     LeaseCheckpoint(Vec<LeaseCheckpoint>),
@@ -232,10 +237,11 @@ impl Wire for Request {
                 out.push(KIND_LEASE_REVOKE);
                 put_signed(id, out);
             }
-            Request::LeaseExpire { id, incarnation } => {
-                out.push(KIND_LEASE_EXPIRE);
+            Request::LeaseExpire { id, incarnation, renewal } => {
+                out.push(if renewal.is_some() { KIND_LEASE_EXPIRE } else { KIND_LEASE_EXPIRE_WHATEVER });
                 put_signed(id, out);
                 incarnation.encode(out);
+                renewal.iter().for_each(|renewal| renewal.encode(out));
             }
             Request::LeaseCheckpoint(checkpoints) => {
                 out.push(KIND_LEASE_CHECKPOINT);
@@ -260,9 +266,10 @@ impl Wire for Request {
                 ttl_seconds: input.u64("time to live")?.cast_signed(),
             }),
             KIND_LEASE_REVOKE => Ok(Request::LeaseRevoke { id: input.u64("lease id")?.cast_signed() }),
-            KIND_LEASE_EXPIRE => Ok(Request::LeaseExpire {
+            kind @ (KIND_LEASE_EXPIRE | KIND_LEASE_EXPIRE_WHATEVER) => Ok(Request::LeaseExpire {
                 id: input.u64("lease id")?.cast_signed(),
                 incarnation: LogPlace::decode(input)?,
+                renewal: if kind == KIND_LEASE_EXPIRE { Some(LogPlace::decode(input)?) } else { None },
             }),
             KIND_LEASE_CHECKPOINT => {
                 Ok(Request::LeaseCheckpoint(decode_list(input, "checkpoints", LeaseCheckpoint::decode)?))

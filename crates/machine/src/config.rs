@@ -41,6 +41,8 @@ pub struct MachineConfig {
     pub retry_after: Duration,
     /// How often time-outs and retries are looked after while anything waits.
     pub request_tick: Duration,
+    /// What a former leader's duty proposed may be decided in its successor's time: the protocol's word, which the node passes on.
+    pub late_proposals: bool,
 }
 
 impl Default for MachineConfig {
@@ -63,6 +65,7 @@ impl Default for MachineConfig {
             request_timeout: Duration::from_secs(5),
             retry_after: Duration::from_millis(300),
             request_tick: Duration::from_millis(50),
+            late_proposals: false,
         }
     }
 }

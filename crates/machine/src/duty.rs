@@ -25,7 +25,7 @@ pub enum DutyOutput {
 
 /// The leader's memory beside a replicated state: volatile, never part of the state, gone with the leadership.
 ///
-/// It exists from [`Duty::begin`] (this node leads, and an entry of its own era is decided and applied here) to
+/// It exists from [`Duty::begin`] (this node leads, and everything that may have been decided before is applied here) to
 /// [`Duty::end`]. An *errand* is a request that only this memory can answer, such as a lease's renewal: it comes from any
 /// node's client, and is carried to the leader. Its effects begin at arrival, its answer must wait for
 /// [`Duty::confirmed`]: a read round that began after the errand arrived has proved that this node still led. Without
@@ -37,8 +37,9 @@ pub trait Duty<S: StateMachine>: Clone + Debug {
     /// At rest.
     fn new(config: &Self::Config) -> Self;
 
-    /// Leadership of a new era begins, with this state.
-    fn begin(&mut self, state: &S, now: Time);
+    /// Leadership of a new era begins, with this state. With `late_proposals`, what a former leader's duty proposed and is not applied here may
+    /// still be decided, at any time: a promise that it would break needs a command first which makes it void.
+    fn begin(&mut self, state: &S, now: Time, late_proposals: bool);
 
     /// Leadership is over. Every errand not yet answered is given up by the caller.
     fn end(&mut self);
@@ -70,7 +71,7 @@ impl<S: StateMachine> Duty<S> for () {
 
     fn new((): &()) {}
 
-    fn begin(&mut self, _: &S, _: Time) {}
+    fn begin(&mut self, _: &S, _: Time, _: bool) {}
 
     fn end(&mut self) {}
 

@@ -138,7 +138,7 @@ impl<S: StateMachine> Machine<S> {
     pub(crate) fn serve_duty(&mut self, now: Time, out: &mut Out<S>) {
         let begins = self.lead.settled && self.lead.who == Some(self.node()) && !self.tenure.is_begun();
         if begins {
-            for errand in self.tenure.begin(&self.state, now) {
+            for errand in self.tenure.begin(&self.state, now, self.config.late_proposals) {
                 self.reads.confirm(now, errand, &self.config);
             }
         }

@@ -73,9 +73,9 @@ impl<S: StateMachine> Tenure<S> {
     }
 
     /// The duty begins. Answers the errands that arrive with it, each to be confirmed by a read round that begins now.
-    pub(crate) fn begin(&mut self, state: &S, now: Time) -> Vec<ErrandId> {
+    pub(crate) fn begin(&mut self, state: &S, now: Time, late_proposals: bool) -> Vec<ErrandId> {
         self.begun = true;
-        self.duty.begin(state, now);
+        self.duty.begin(state, now, late_proposals);
         let early = std::mem::take(&mut self.early);
         early.into_iter().map(|early| self.hold(state, early, now)).collect()
     }

@@ -155,6 +155,8 @@ impl Replica for Ballots {
 
     const PROTOCOL: &'static str = "multi-paxos";
 
+    const LATE_PROPOSALS: bool = true;
+
     const TIMERS: &'static [(&'static str, Timer)] = &[
         ("election", Timer::Election),
         ("heartbeat", Timer::Heartbeat),

@@ -126,6 +126,10 @@ pub trait Replica: Clone + Debug + Eq + Hash + Sized + 'static {
     /// The protocol's name, as journals and hellos carry it.
     const PROTOCOL: &'static str;
 
+    /// Whether what a former leader proposed may be decided behind what its settled successor decides. So it is where slots are chosen one by
+    /// one: of a slot that the successor's quorum had not accepted and that it does not use, a later leader may find the old proposal.
+    const LATE_PROPOSALS: bool = false;
+
     /// Every timer with its name in scenarios.
     const TIMERS: &'static [(&'static str, Self::Timer)];
 

@@ -9,8 +9,11 @@ use crate::rules;
 use quorate_protocol::{Durable, Event, MembersChange, OpenError, Outbox, Pending, Role};
 use quorate_types::{Membership, NodeId, Slot, Ticket};
 
-/// Whoever left is told for so many intervals, or until it says that it knows; and it is answered for as long.
+/// Whoever left is told for so many intervals, or until it says that it knows; and it is answered for as long, and again whenever it speaks.
 const TELLINGS_MOST: u32 = 10;
+
+/// Former members that are reached no more are remembered up to so many, should one speak again.
+const LET_GO_MOST: usize = 32;
 
 impl<P: Heir> Succession<P> {
     /// The stop-sign is decided here: this configuration is over, and the next begins behind it.
@@ -24,7 +27,7 @@ impl<P: Heir> Succession<P> {
         let anchor = Anchor { configuration: closed + 1, prefix: P::founding(&self.config, &next, slot) };
         self.enter(anchor, Way::Decided, out);
         self.last_word = last_word;
-        self.leavers = leavers(&before, &next, self.me());
+        self.leavers.extend(leavers(&before, &next, self.me()));
         self.tell_members(MembersChange::Appended, out);
         self.begin_telling(out);
         if led && next.is_voter(self.me()) {
@@ -63,7 +66,7 @@ impl<P: Heir> Succession<P> {
         self.present = Some(anchor);
         self.way = way;
         self.known_at.clear();
-        self.leavers.clear();
+        self.forget_leavers(is_member);
         self.last_word = None;
         self.last_word_taken = false;
         self.superseded = false;
@@ -138,10 +141,13 @@ impl<P: Heir> Succession<P> {
             out.trace(|| Event::allowed(&rules::TELL).with("configuration", configuration).votes(votes));
         }
         if !established || self.leads() {
-            peers.extend(members.others(me).filter(|id| !self.known_at.contains(id)));
+            // Who left asks all of them: one that has gone on to a later configuration has answered before, and says so now.
+            let is_asked = |id: &NodeId| self.inside.is_none() || !self.known_at.contains(id);
+            peers.extend(members.others(me).filter(is_asked));
         }
         if established {
-            peers.extend(self.leavers.iter().filter(|(_, leaver)| !leaver.knows).map(|(id, _)| *id));
+            let is_told = |leaver: &Leaver| !leaver.knows && leaver.tellings_left > 0;
+            peers.extend(self.leavers.iter().filter(|(_, leaver)| is_told(leaver)).map(|(id, _)| *id));
         }
         if peers.is_empty() {
             return;
@@ -184,13 +190,33 @@ impl<P: Heir> Succession<P> {
     }
 
     fn count_tellings(&mut self, out: &mut Outbox<Self>) {
-        let before = self.leavers.len();
-        self.leavers.retain(|_, leaver| {
-            leaver.tellings_left = leaver.tellings_left.saturating_sub(1);
-            leaver.tellings_left > 0
-        });
-        if self.leavers.len() < before {
+        let mut is_any_let_go = false;
+        for leaver in self.leavers.values_mut().filter(|leaver| leaver.tellings_left > 0) {
+            leaver.tellings_left -= 1;
+            is_any_let_go |= leaver.tellings_left == 0;
+        }
+        if is_any_let_go {
             self.tell_members(MembersChange::Reach, out);
+        }
+    }
+
+    /// Who was let go speaks again: it could not be reached while it was told, and what it asks can only be answered where it is.
+    pub(crate) fn reach_again(&mut self, former: NodeId, out: &mut Outbox<Self>) {
+        if let Some(leaver) = self.leavers.get_mut(&former).filter(|leaver| leaver.tellings_left == 0) {
+            leaver.tellings_left = TELLINGS_MOST;
+            self.tell_members(MembersChange::Reach, out);
+        }
+    }
+
+    /// At the beginning of a configuration: of those who left before that a member remembers some. Who left itself answers nobody.
+    fn forget_leavers(&mut self, is_member: bool) {
+        if !is_member {
+            return self.leavers.clear();
+        }
+        let let_go = self.leavers.iter().filter(|(_, leaver)| leaver.tellings_left == 0).map(|(id, _)| *id);
+        let let_go: Vec<NodeId> = let_go.collect();
+        for id in let_go.iter().take(let_go.len().saturating_sub(LET_GO_MOST)) {
+            self.leavers.remove(id);
         }
     }
 

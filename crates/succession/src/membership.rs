@@ -81,10 +81,11 @@ impl<P: Heir> Succession<P> {
         }
     }
 
-    /// Says whom this node may have to speak to: the members, and who left and does not know.
+    /// Says whom this node may have to speak to: the members, and who left and is told or answered.
     pub(crate) fn tell_members(&self, change: MembersChange, out: &mut Outbox<Self>) {
         let present = self.members();
-        let left = self.leavers.values().map(|leaver| leaver.member.clone());
+        let reached = self.leavers.values().filter(|leaver| leaver.tellings_left > 0);
+        let left = reached.map(|leaver| leaver.member.clone());
         out.members(Membership::new(present.members().iter().cloned().chain(left)), change);
     }
 }

@@ -12,6 +12,7 @@ impl<P: Heir> Succession<P> {
     pub(crate) fn receive(&mut self, env: &mut dyn Env, from: NodeId, message: Message<P>, out: &mut Outbox<Self>) {
         let Message { configuration: theirs, body } = message;
         let present = self.configuration();
+        self.reach_again(from, out);
         match body {
             _ if from == self.me() => self.drop_stale("message", "it says it comes from itself", out),
             Body::Closed { behind, members, last_word } if theirs >= present => {

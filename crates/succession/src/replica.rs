@@ -28,7 +28,7 @@ pub(crate) enum Serving {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Leaver {
     pub(crate) member: Member,
-    /// It is told, or at least answered, for so many intervals more.
+    /// It is told, or at least answered, for so many intervals more; then it is let go, until it speaks.
     pub(crate) tellings_left: u32,
     /// It said that it knows, and is told no more.
     pub(crate) knows: bool,
@@ -49,7 +49,7 @@ pub struct Succession<P: Heir> {
     pub(crate) opening: Pending<u64>,
     /// Who has the configuration open durably, or a later one.
     pub(crate) known_at: BTreeSet<NodeId>,
-    /// Members of the configuration before, which are none of this one.
+    /// Members of earlier configurations, which are none of this one.
     pub(crate) leavers: BTreeMap<NodeId, Leaver>,
     /// Of the configuration before, if its stop-sign was decided here in this incarnation.
     pub(crate) last_word: Option<P::Message>,
@@ -76,6 +76,8 @@ impl<P: Heir> Replica for Succession<P> {
     type Config = P::Config;
 
     const PROTOCOL: &'static str = P::PROTOCOL;
+
+    const LATE_PROPOSALS: bool = P::LATE_PROPOSALS;
 
     const TIMERS: &'static [(&'static str, P::Timer)] = P::TIMERS;
 

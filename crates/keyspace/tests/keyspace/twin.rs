@@ -107,8 +107,11 @@ impl Twin {
             }
             Request::LeaseRevoke { id } if !self.leases.contains_key(id) => Err(KeyspaceError::LeaseNotFound),
             Request::LeaseRevoke { id } => Ok(Reply::LeaseRevoked { revision: self.end_lease(*id), id: *id }),
-            Request::LeaseExpire { id, incarnation } => {
-                let expired = self.leases.get(id).is_some_and(|(_, granted_at)| granted_at == incarnation);
+            Request::LeaseExpire { id, incarnation, renewal } => {
+                // Nothing is renewed in the log here, so the last renewal is the grant.
+                let is_meant =
+                    |granted_at| granted_at == *incarnation && renewal.is_none_or(|place| place == granted_at);
+                let expired = self.leases.get(id).is_some_and(|(_, granted_at)| is_meant(*granted_at));
                 let revision = if expired { self.end_lease(*id) } else { self.revision() };
                 Ok(Reply::LeaseExpired { revision, id: *id, incarnation: *incarnation, expired })
             }

@@ -34,6 +34,15 @@ struct Incoming {
     is_whole: bool,
 }
 
+/// An answer to a chunk that brought nothing.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    number: u64,
+    at: Time,
+    /// Of the chunk.
+    offset: u64,
+}
+
 /// What comes from other nodes: one image at a time, so that memory holds at most one beside the state.
 #[derive(Clone, Debug)]
 pub struct Receiver {
@@ -45,8 +54,8 @@ pub struct Receiver {
     busy_at: Time,
     /// Said again to a sender that did not hear it.
     last_end: Option<(NodeId, u64, TransferEnd)>,
-    /// Of each sender, the transfer of which it last sent what brought nothing, and when it was told.
-    told: BTreeMap<NodeId, (u64, Time)>,
+    /// Of each sender, what it was last told of a chunk that brought nothing.
+    told: BTreeMap<NodeId, Told>,
 }
 
 impl Receiver {
@@ -109,19 +118,25 @@ impl Receiver {
 
     /// Whether a chunk that brings nothing is answered: once for all that were under way, until they may have been sent again. A sender that is
     /// slow would otherwise have ever more answers between itself and what else it is told, those that it waits for among them, and
-    /// send the same again.
-    fn tells_again(&mut self, now: Time, from: NodeId, number: u64) -> bool {
-        // Half: what is sent again after that long may take a little less on the way than what was sent before.
-        let pause = self.config.resend_after / 2;
-        let is_told = self.told.get(&from).is_some_and(|(which, at)| *which == number && now < *at + pause);
+    /// send the same again. One that starts over walks through what is here already and needs an answer now and then, or each window would
+    /// take it as long as what is lost.
+    fn tells_again(&mut self, now: Time, from: NodeId, (number, offset): (u64, u64)) -> bool {
+        // Half: what is sent again after that long may take a little less on the way than what was sent before. Nodes may differ in it, so
+        // it stays far below the time after which anybody gives up.
+        let pause = (self.config.resend_after / 2).min(self.config.abandon_after / 64);
+        let step = self.config.window_bytes / 2;
+        let is_told = self.told.get(&from).is_some_and(|told| {
+            told.number == number && now < told.at + pause && offset < told.offset.saturating_add(step)
+        });
         if !is_told {
-            self.told.insert(from, (number, now));
+            self.told.insert(from, Told { number, at: now, offset });
         }
         !is_told
     }
 
+    /// Of a transfer that is over, at a chunk of it: one answer stops the whole, wherever the chunk is from.
     fn tell_over(&mut self, now: Time, from: NodeId, number: u64, out: &mut Vec<(NodeId, TransferMessage)>) {
-        if self.tells_again(now, from, number) {
+        if self.tells_again(now, from, (number, 0)) {
             out.push((from, self.end_of(from, number).unwrap_or(TransferMessage::Forgotten { number })));
         }
     }
@@ -194,7 +209,7 @@ impl Receiver {
             if found != checksum {
                 // Nothing tells which of the pieces is wrong.
                 self.incoming = None;
-                self.tell_over(now, from, number, out);
+                out.push((from, TransferMessage::Forgotten { number }));
                 return None;
             }
             incoming.checksum = found;
@@ -208,9 +223,9 @@ impl Receiver {
                 return self.complete(out);
             }
         }
-        let offset = self.incoming.as_ref()?.received;
-        if is_new || self.tells_again(now, from, number) {
-            out.push((from, TransferMessage::Received { number, offset }));
+        let received = self.incoming.as_ref()?.received;
+        if is_new || self.tells_again(now, from, (number, offset)) {
+            out.push((from, TransferMessage::Received { number, offset: received }));
         }
         None
     }

@@ -76,7 +76,7 @@ impl Duty<Presence> for Caller {
     fn new((): &()) -> Caller {
         Caller { deadlines: BTreeMap::new(), asked: BTreeMap::new(), begun: false }
     }
-    fn begin(&mut self, state: &Presence, now: Time) {
+    fn begin(&mut self, state: &Presence, now: Time, _: bool) {
         assert!(!self.begun, "one tenure at a time");
         self.begun = true;
         self.deadlines = state.names.iter().map(|name| (name.clone(), later(now))).collect();

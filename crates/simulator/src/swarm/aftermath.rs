@@ -243,22 +243,32 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
     }
 
     /// Where pieces are small and links slow, an image takes its time: for as long as more of it arrives the deadline moves, for each
-    /// node twice at most, for what came while one travelled may need another.
+    /// node twice at most, for what came while one travelled may need another. So does a log of which one slot travels at a time, to a
+    /// node that no quorum had to wait for: it moves for as long as a tenth of what is lacking arrives.
     fn all_apply(&mut self, core: &[NodeId], deadline: &mut Time) -> bool {
         let lags = |after: &Self| core.iter().any(|node| after.applied(*node) != Some(after.world.highest_applied()));
         let installed_before: BTreeMap<NodeId, u64> =
             core.iter().filter_map(|node| Some((*node, self.world.node(*node)?.snapshots_installed()))).collect();
         let mut arrived: BTreeMap<(NodeId, u64), u64> = BTreeMap::new();
         let mut until = *deadline;
+        let mut lacked = self.lacking(core);
         while !self.run_while(until, lags) {
             let more = core.iter().filter(|node| self.more_arrived(**node, &installed_before, &mut arrived)).count();
-            if more == 0 || self.world.broken_promise().is_some() {
+            let lacking = self.lacking(core);
+            let catches_up = lacking + (lacked / 10).max(1) <= std::mem::replace(&mut lacked, lacking);
+            if (more == 0 && !catches_up) || self.world.broken_promise().is_some() {
                 return false;
             }
             until = until + self.times.patience;
             *deadline = until + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         }
         true
+    }
+
+    /// So many slots are decided and not applied at all of them, added up.
+    fn lacking(&self, core: &[NodeId]) -> u64 {
+        let highest = self.world.highest_applied().0;
+        core.iter().filter_map(|node| self.applied(*node)).map(|applied| highest.saturating_sub(applied.0)).sum()
     }
 
     /// Whether more of an image has arrived at a node than ever of that one. What begins again and again does not count.

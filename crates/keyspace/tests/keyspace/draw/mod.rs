@@ -84,7 +84,10 @@ fn any_alarm() -> impl Strategy<Value = AlarmRequest> {
 }
 
 pub fn any_request() -> impl Strategy<Value = Request> {
-    let expire = (1..4i64, 1..40u64).prop_map(|(id, slot)| Request::LeaseExpire { id, incarnation: place(slot) });
+    let expire = (1..4i64, 1..40u64, 0..4u64).prop_map(|(id, slot, later)| {
+        let renewal = [None, Some(place(slot)), Some(place(slot)), Some(place(slot + 1))][later as usize];
+        Request::LeaseExpire { id, incarnation: place(slot), renewal }
+    });
     prop_oneof![
         12 => any_put().prop_map(Request::Put),
         4 => any_delete().prop_map(Request::DeleteRange),

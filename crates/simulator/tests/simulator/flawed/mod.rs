@@ -98,6 +98,8 @@ impl<R: Replica, F: Flaw> Replica for Flawed<R, F> {
     type Timer = R::Timer;
     type Config = R::Config;
     const PROTOCOL: &'static str = R::PROTOCOL;
+    const LATE_PROPOSALS: bool = R::LATE_PROPOSALS;
+
     const TIMERS: &'static [(&'static str, R::Timer)] = R::TIMERS;
 
     fn open(
