@@ -12,6 +12,8 @@ use std::time::Duration;
 /// Within so many times its patience after the storm, a cluster must serve at every live node. With sensible settings ten are
 /// enough; drawn ones have windows and batches so small that a laggard may take longer to catch up.
 pub(super) const LIVE_AFTER_HEAL_PATIENCES: u32 = 20;
+/// A log that arrives slot by slot after that must be there within so many times its patience more.
+const CATCH_UP_PATIENCES: u64 = 64;
 
 /// A world in which nothing goes wrong any more, and what its clients know.
 pub(crate) struct Aftermath<'a, R: Subject, S: Judged> {
@@ -244,7 +246,8 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
 
     /// Where pieces are small and links slow, an image takes its time: for as long as more of it arrives the deadline moves, for each
     /// node twice at most, for what came while one travelled may need another. So does a log of which one slot travels at a time, to a
-    /// node that no quorum had to wait for: it moves for as long as a tenth of what is lacking arrives.
+    /// node that no quorum had to wait for: it moves for as long as so much of it arrives that it will be there soon enough. And behind an
+    /// image that was still on its way, which may have kept a quorum from a next configuration, there is as much time as after a storm.
     fn all_apply(&mut self, core: &[NodeId], deadline: &mut Time) -> bool {
         let lags = |after: &Self| core.iter().any(|node| after.applied(*node) != Some(after.world.highest_applied()));
         let installed_before: BTreeMap<NodeId, u64> =
@@ -252,17 +255,26 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         let mut arrived: BTreeMap<(NodeId, u64), u64> = BTreeMap::new();
         let mut until = *deadline;
         let mut lacked = self.lacking(core);
+        let arrives_soon_enough = (lacked / CATCH_UP_PATIENCES).max(1);
         while !self.run_while(until, lags) {
             let more = core.iter().filter(|node| self.more_arrived(**node, &installed_before, &mut arrived)).count();
             let lacking = self.lacking(core);
-            let catches_up = lacking + (lacked / 10).max(1) <= std::mem::replace(&mut lacked, lacking);
+            let catches_up = lacking + arrives_soon_enough <= std::mem::replace(&mut lacked, lacking);
             if (more == 0 && !catches_up) || self.world.broken_promise().is_some() {
                 return false;
             }
             until = until + self.times.patience;
             *deadline = until + self.times.patience * LIVE_AFTER_HEAL_PATIENCES;
         }
+        if core.iter().any(|node| self.has_installed(*node, &installed_before)) {
+            *deadline = (*deadline).max(self.world.now() + self.times.patience * LIVE_AFTER_HEAL_PATIENCES);
+        }
         true
+    }
+
+    fn has_installed(&self, node: NodeId, before: &BTreeMap<NodeId, u64>) -> bool {
+        let installed = self.world.node(node).map(|running| running.snapshots_installed());
+        installed.is_some_and(|installed| before.get(&node).is_some_and(|before| *before < installed))
     }
 
     /// So many slots are decided and not applied at all of them, added up.
