@@ -34,6 +34,11 @@ pub struct NodeConfig<R: Replica> {
 }
 
 impl<R: Replica> NodeConfig<R> {
+    /// The machine's settings, with what the protocol says of itself.
+    pub(crate) fn machine(&self) -> MachineConfig {
+        MachineConfig { late_proposals: R::LATE_PROPOSALS, ..self.machine.clone() }
+    }
+
     /// Defaults around these protocol settings.
     #[must_use]
     pub fn new(protocol: R::Config) -> NodeConfig<R> {

@@ -12,7 +12,7 @@ use crate::status::NodeStatus;
 use crate::tidying::TidyPace;
 use quorate_disk::Disk;
 use quorate_journal::Journal;
-use quorate_machine::{Ask, DutyConfig, Lead, Machine, MachineConfig, MachineOutput, Roster, StateMachine};
+use quorate_machine::{Ask, DutyConfig, Lead, Machine, MachineOutput, Roster, StateMachine};
 use quorate_protocol::{
     Durable, Env, Gate, Input, LinkState, Outbox, Output, Picture, Replica, Setup, SnapshotId, Tape, Taped,
 };
@@ -130,8 +130,7 @@ impl<R: Replica, S: StateMachine> Node<R, S> {
             return Node::boot(boot, config, duty, journal_disk, store_disk);
         }
         let is_empty_store = stored.is_empty();
-        let machine_config = MachineConfig { late_proposals: R::LATE_PROPOSALS, ..config.machine };
-        let (mut store, repairs, machine) = stored.open_machine(&setup, machine_config, duty)?;
+        let (mut store, repairs, machine) = stored.open_machine(&setup, config.machine(), duty)?;
         // Only now: a node that refuses to start leaves both disks as it found them, for they are evidence. And the journal
         // first: a store without one refuses every later start.
         journal_disk.perform_all(&found.operations).map_err(journal_failed)?;

@@ -1,5 +1,7 @@
 //! The leader's side of leases, on a clock that the test moves.
 
+mod random;
+
 use crate::client::copy;
 use bytes::Bytes;
 use quorate_keyspace::{
@@ -494,91 +496,6 @@ fn the_quota_raises_its_alarm_once() {
     rig.apply(&Request::Alarm(AlarmRequest { action: AlarmAction::Deactivate, alarm }));
     assert!(matches!(rig.apply(&put), Reply::Put { .. }));
     assert!(rig.proposals.is_empty(), "there is space again");
-}
-
-/// Random runs over leader changes, lost proposals and late commits: no lease ends before its time from the sending of the
-/// last renewal that was answered as granted. In half of them what former leaders proposed may come at any time.
-#[test]
-fn no_early_expiry() {
-    let mut ended = 0;
-    for seed in 1..=300u64 {
-        let mut chance = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut below = |bound: u64| {
-            chance ^= chance << 13;
-            chance ^= chance >> 7;
-            chance ^= chance << 17;
-            (chance >> 20) % bound
-        };
-        let mut rig = Rig::new(&config());
-        let ttl_seconds = 6;
-        rig.grant(1, ttl_seconds);
-        let mut promised_until = rig.now + Duration::from_secs(6);
-        let mut waiting: Vec<(u64, Time)> = Vec::new();
-        let late_proposals = seed % 2 == 1;
-        let mut late: Vec<Request> = Vec::new();
-        for _ in 0..300 {
-            match below(13) {
-                0..4 => rig.pass(below(1_500)),
-                4 | 5 => {
-                    let errand = rig.arrive(LeaseErrand::KeepAlive { id: 1 });
-                    waiting.push((errand, rig.now));
-                }
-                6 | 7 => {
-                    for (errand, _) in &waiting {
-                        rig.confirm(*errand);
-                    }
-                }
-                8 | 9 => {
-                    let proposals: Vec<Request> = rig.proposals.drain(..).collect();
-                    // Some are lost, some come late.
-                    for request in proposals {
-                        match below(4) {
-                            0 => {}
-                            1 => rig.proposals.push_back(request),
-                            _ => drop(rig.apply(&request)),
-                        }
-                    }
-                }
-                10 => {}
-                11 if late.is_empty() => {}
-                11 => {
-                    let request = late.swap_remove(below(late.len() as u64) as usize);
-                    rig.apply(&request);
-                }
-                _ => {
-                    // What was proposed before may still be committed before the new leader begins.
-                    let inherited = below(2) == 0;
-                    rig.duty.end();
-                    let proposals: Vec<Request> = rig.proposals.drain(..).collect();
-                    match inherited {
-                        true => proposals.iter().for_each(|request| drop(rig.apply(request))),
-                        false if late_proposals => late.extend(proposals),
-                        false => {}
-                    }
-                    rig.pass(below(500));
-                    rig.duty.begin(&rig.keyspace, rig.now, late_proposals);
-                    waiting.clear();
-                }
-            }
-            waiting.retain(|(errand, sent_at)| match rig.answers.get(errand) {
-                Some(LeaseAnswer::Renewed { .. }) => {
-                    promised_until = promised_until.max(*sent_at + Duration::from_secs(6));
-                    false
-                }
-                answer => answer.is_none(),
-            });
-            if rig.keyspace.lease(1).is_none() {
-                assert!(
-                    rig.now >= promised_until,
-                    "seed {seed}: ended at {}, promised until {promised_until}",
-                    rig.now
-                );
-                ended += 1;
-                break;
-            }
-        }
-    }
-    assert!(ended > 100, "{ended} of 300 runs saw an end");
 }
 
 #[test]

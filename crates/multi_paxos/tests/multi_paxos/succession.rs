@@ -231,6 +231,88 @@ fn reaches(cluster: &Cluster, from: u64, to: u64) -> bool {
     cluster.bed.node(NodeId(from)).reach().contains(NodeId(to))
 }
 
+/// Who is let go is told no more, and forgotten it would wait for ever for a quorum to say that it knows.
+#[test]
+fn who_left_and_speaks_when_it_is_let_go_is_answered() {
+    let mut cluster = Cluster::led(3);
+    for id in [2, 3] {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.deliver("heartbeat", 1, id);
+        cluster.deliver("alive", id, 1);
+    }
+    cluster.lose_all();
+    cluster.bed.reconfigure(NodeId(1), 2, Membership::new([Member::voter(NodeId(2)), Member::voter(NodeId(3))]));
+    cluster.complete(1);
+    for id in [2, 3] {
+        cluster.deliver("accept", 1, id);
+        cluster.deliver("accepted", id, 1);
+    }
+    cluster.lose_all();
+    cluster.expire(1, Timer::Succession);
+    for id in [2, 3] {
+        cluster.deliver("closed", 1, id);
+    }
+    cluster.run_among(&[2, 3]);
+    for _ in 0..11 {
+        for id in [2, 3] {
+            cluster.expire(id, Timer::Succession);
+            cluster.run_among(&[2, 3]);
+        }
+    }
+    assert!(!reaches(&cluster, 2, 1) && !reaches(&cluster, 3, 1), "it was told often enough, and heard nothing");
+    cluster.expire(1, Timer::Succession);
+    assert_eq!(cluster.bed.node(NodeId(1)).retired(), None);
+    cluster.deliver("closed", 1, 2);
+    assert!(reaches(&cluster, 2, 1), "what it asks can only be answered where it is");
+    cluster.run();
+    cluster.expire(1, Timer::Succession);
+    assert!(cluster.bed.node(NodeId(1)).retired().is_some(), "a quorum has it");
+    cluster.holds();
+}
+
+/// Of the configuration that it left with nobody is there but the one that has answered, and that has gone on.
+#[test]
+fn who_left_two_configurations_ago_hears_of_it_from_who_has_gone_on() {
+    let mut cluster = Cluster::led(4);
+    for id in 2..=4 {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.deliver("heartbeat", 1, id);
+        cluster.deliver("alive", id, 1);
+    }
+    cluster.lose_all();
+    cluster.bed.reconfigure(NodeId(1), 2, Membership::of_voters(3));
+    cluster.complete(1);
+    for id in 2..=4 {
+        cluster.deliver("accept", 1, id);
+    }
+    for id in 2..=3 {
+        cluster.deliver("accepted", id, 1);
+    }
+    cluster.run_among(&[1, 2, 3]);
+    cluster.expire(1, Timer::Succession);
+    cluster.deliver("closed", 1, 4);
+    assert!(cluster.whole(4).inside().is_none(), "it has decided the stop-sign, and left");
+    cluster.expire(4, Timer::Succession);
+    cluster.deliver("closed", 4, 1);
+    cluster.deliver("known", 1, 4);
+    cluster.lose_all();
+    go_on_among(&mut cluster, &[1, 2, 3]);
+    cluster.bed.reconfigure(NodeId(1), 3, Membership::of_voters(1));
+    cluster.run_among(&[1, 2, 3]);
+    assert_eq!(cluster.whole(1).configuration(), 3);
+    for id in [2, 3] {
+        cluster.bed.crash(NodeId(id), 0);
+    }
+    cluster.lose_all();
+    cluster.expire(4, Timer::Succession);
+    assert_eq!(cluster.bed.node(NodeId(4)).retired(), None, "one of three has said that it knows");
+    cluster.deliver("closed", 4, 1);
+    cluster.deliver("closed", 1, 4);
+    cluster.expire(4, Timer::Succession);
+    assert!(cluster.bed.node(NodeId(4)).retired().is_some(), "a later configuration is open");
+    cluster.holds();
+}
+
 /// Nodes 1 and 2 are in configuration 2, and node 3 never heard of it, nor of anything before.
 fn one_missed_it() -> Cluster {
     let config = Config { keep_log_entries: 2, compact_keep_entries: 0, ..Config::default() };
