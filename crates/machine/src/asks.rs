@@ -30,11 +30,13 @@ struct Pending {
 }
 
 impl Pending {
-    /// Whether an earlier sending, carried out and undone by somebody else since, would make the leader refuse this one.
-    fn may_be_done_and_undone(&self, why: &AskError) -> bool {
+    /// Whether an earlier sending may be carried out all the same: it was, and somebody else undid it since, for which the leader refuses
+    /// this one; or it was proposed where that only comes to light later, and what this leader knows of the learner does not tell.
+    fn may_be_done(&self, why: &AskError) -> bool {
         let fits = match &self.ask {
             Ask::Change(MemberChange::Add { .. }) => *why == AskError::IdTaken,
-            Ask::Change(MemberChange::Promote { .. } | MemberChange::Relocate { .. }) => *why == AskError::NotFound,
+            Ask::Change(MemberChange::Promote { .. }) => matches!(why, AskError::NotFound | AskError::NotInSync),
+            Ask::Change(MemberChange::Relocate { .. }) => *why == AskError::NotFound,
             Ask::Change(MemberChange::Remove { .. }) | Ask::MoveLeader(_) => false,
         };
         fits && self.sends > 1
@@ -110,7 +112,7 @@ impl Asks {
     /// carried out.
     pub(crate) fn refused(&mut self, number: u64, why: AskError) -> Option<(ClientTag, AskError)> {
         let pending = self.pending.remove(&number)?;
-        let is_unclear = pending.may_be_done_and_undone(&why);
+        let is_unclear = pending.may_be_done(&why);
         Some((pending.tag, if is_unclear { AskError::Request(RequestError::Unknown) } else { why }))
     }
 

@@ -213,6 +213,8 @@ impl<P: Heir> Succession<P> {
         if !is_member {
             return self.leavers.clear();
         }
+        let members = self.members().clone();
+        self.leavers.retain(|id, _| !members.contains(*id));
         let let_go = self.leavers.iter().filter(|(_, leaver)| leaver.tellings_left == 0).map(|(id, _)| *id);
         let let_go: Vec<NodeId> = let_go.collect();
         for id in let_go.iter().take(let_go.len().saturating_sub(LET_GO_MOST)) {

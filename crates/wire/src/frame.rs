@@ -7,10 +7,11 @@ use bytes::Bytes;
 use quorate_types::{ClusterId, DiskId, Incarnation, NodeId, Slot};
 use thiserror::Error;
 
-/// The version this build writes. 2 brought [`Hello::agreements`], 3 [`Hello::told_starts`] and [`Hello::known_start`].
-pub const WIRE_VERSION: u64 = 3;
+/// The version this build writes. 2 brought [`Hello::agreements`], 3 [`Hello::told_starts`] and [`Hello::known_start`], 4 the logged
+/// renewal that an end of a lease names.
+pub const WIRE_VERSION: u64 = 4;
 /// The oldest version this build talks to. Its hello is read in every version, so that who is too old is told so.
-pub const WIRE_VERSION_OLDEST: u64 = 3;
+pub const WIRE_VERSION_OLDEST: u64 = 4;
 /// The first version whose hello says what must be set alike.
 const AGREEMENTS_SINCE: u64 = 2;
 /// The first version whose hello proves that its sender's data go on from where the receiver knew them.

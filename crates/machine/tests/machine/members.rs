@@ -402,3 +402,29 @@ fn a_refusal_that_an_earlier_try_may_explain_is_no_definite_answer() {
     let unknown = Err(AskError::Request(RequestError::Unknown));
     assert_eq!(asker.answers(), [(5, unknown.clone()), (6, unknown)], "it was done, and undone since");
 }
+
+#[test]
+fn a_promotion_that_was_sent_twice_and_is_refused_as_not_in_sync_may_come_yet() {
+    let mut leader = Seat::leader(1);
+    leader.change(1, add(joining(4)));
+    established(&mut leader);
+    let four = leader.wish().unwrap().members;
+    leader.decide(&four);
+    leader.out.clear();
+    let mut asker = Seat::new(2);
+    asker.decide(&four);
+    asker.follow(1, 1);
+    asker.change(2, MemberChange::Promote { id: NodeId(4), replacing: None });
+    asker.settle(0);
+    // A leader before this one may have proposed it.
+    assert_eq!(asker.sent_to(1).len(), 1);
+    asker.machine.expired(at(400), &mut asker.out);
+    asker.settle(4_000);
+    carry(&mut asker, &mut leader);
+    leader.settle(4_000);
+    let promotion = leader.wish().expect("a joining member becomes a learner, or a voter").request;
+    leader.refuse(promotion, &Refusal::NotReady(LEARNER_NOT_IN_SYNC));
+    leader.settle(4_000);
+    carry(&mut leader, &mut asker);
+    assert_eq!(asker.answers(), [(2, Err(AskError::Request(RequestError::Unknown)))]);
+}

@@ -255,11 +255,12 @@ impl<R: Subject, S: Judged> Aftermath<'_, R, S> {
         let mut arrived: BTreeMap<(NodeId, u64), u64> = BTreeMap::new();
         let mut until = *deadline;
         let mut lacked = self.lacking(core);
-        let arrives_soon_enough = (lacked / CATCH_UP_PATIENCES).max(1);
+        let mut arrives_soon_enough = None;
         while !self.run_while(until, lags) {
             let more = core.iter().filter(|node| self.more_arrived(**node, &installed_before, &mut arrived)).count();
             let lacking = self.lacking(core);
-            let catches_up = lacking + arrives_soon_enough <= std::mem::replace(&mut lacked, lacking);
+            let enough = *arrives_soon_enough.get_or_insert((lacking / CATCH_UP_PATIENCES).max(1));
+            let catches_up = lacking + enough <= std::mem::replace(&mut lacked, lacking);
             if (more == 0 && !catches_up) || self.world.broken_promise().is_some() {
                 return false;
             }
