@@ -16,7 +16,7 @@ impl Settings {
         (plan.heartbeat_interval, plan.election_timeout) = self.intervals()?;
         plan.lease_reads = self.leases(plan.heartbeat_interval, plan.election_timeout)?;
         if let Some(sizes) = &self.quorums {
-            plan.quorums = sizes.parse().with_context(|| format!("--quorums {sizes}"))?;
+            plan.quorums = sizes.parse().context("--quorums")?;
         }
         plan.leader_priority = self.leader_priority.unwrap_or(0);
         plan.disk_stall_timeout = self.disk_stall(plan.election_timeout)?;
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(refusal(sized("5=4+2", "raft")), "raft counts majorities only: leave --quorums out");
         let unsafe_sizes = planned(sized("5=3+2", "multi-paxos")).unwrap_err();
         assert!(
-            format!("{unsafe_sizes:#}").contains("--quorums 5=3+2: 5=3+2: phase-1 quorums of 3"),
+            format!("{unsafe_sizes:#}").contains("--quorums: 5=3+2: phase-1 quorums of 3"),
             "{unsafe_sizes:#}"
         );
         let file = Settings::from_yaml("protocol: multi-paxos\nquorums: 4=3+2\n").unwrap();
