@@ -11,6 +11,7 @@ use crate::shared::Shared;
 use anyhow::Result;
 use rustix::process::Signal;
 use serde_json::json;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -45,13 +46,16 @@ pub struct Nemesis {
     pub cluster: Mutex<Cluster>,
     shared: Arc<Shared>,
     done: std::sync::Mutex<Vec<Done>>,
+    /// Until it has room again, alarms are left alone.
+    disk_is_full: AtomicBool,
 }
 
 impl Nemesis {
     /// Over these members.
     #[must_use]
     pub fn new(cluster: Cluster, shared: Arc<Shared>) -> Nemesis {
-        Nemesis { cluster: Mutex::new(cluster), shared, done: std::sync::Mutex::default() }
+        let (done, disk_is_full) = (std::sync::Mutex::default(), AtomicBool::new(false));
+        Nemesis { cluster: Mutex::new(cluster), shared, done, disk_is_full }
     }
 
     /// What was done so far.

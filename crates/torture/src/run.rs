@@ -50,6 +50,13 @@ pub async fn run(settings: &Settings, progress: &(dyn Fn(&str) + Sync)) -> Resul
         async move { nemesis.look_after().await }
     };
     background.spawn(looking_after);
+    background.spawn({
+        let nemesis = Arc::clone(&nemesis);
+        async move {
+            nemesis.disarm_late_alarms().await;
+            Ok(())
+        }
+    });
     let mut clients = clients(settings, &shared);
     let harm = nemesis.follow(&schedule, Instant::now());
     load(settings, &shared, harm, &mut background, progress).await?;

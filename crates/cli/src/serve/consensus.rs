@@ -173,10 +173,7 @@ mod tests {
         assert!(!planned(sized("5=4+2", "multi-paxos")).unwrap().quorums.are_majorities());
         assert_eq!(refusal(sized("5=4+2", "raft")), "raft counts majorities only: leave --quorums out");
         let unsafe_sizes = planned(sized("5=3+2", "multi-paxos")).unwrap_err();
-        assert!(
-            format!("{unsafe_sizes:#}").contains("--quorums: 5=3+2: phase-1 quorums of 3"),
-            "{unsafe_sizes:#}"
-        );
+        assert!(format!("{unsafe_sizes:#}").contains("--quorums: 5=3+2: phase-1 quorums of 3"), "{unsafe_sizes:#}");
         let file = Settings::from_yaml("protocol: multi-paxos\nquorums: 4=3+2\n").unwrap();
         assert!(!planned(file).unwrap().quorums.are_majorities());
     }

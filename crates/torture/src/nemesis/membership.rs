@@ -71,10 +71,13 @@ impl Nemesis {
             cluster.set_entry(new, entry);
             cluster.start(new).ok()?;
         }
+        let votes = |members: &[Member]| members.iter().any(|member| member.id == new_id && !member.is_learner);
         if learner {
             let replacing = if *change == Change::Replace { old_id } else { 0 };
-            let votes = |members: &[Member]| members.iter().any(|member| member.id == new_id && !member.is_learner);
             self.until(Ask::Promote { id: new_id, replacing }, votes).await?;
+        } else {
+            // It joins with the members it was told of. When one of these is gone before it was heard it never will, as in etcd.
+            self.seen(votes).await?;
         }
         if *change != Change::Replace {
             let gone = |members: &[Member]| !members.iter().any(|member| member.id == old_id);
@@ -85,6 +88,20 @@ impl Nemesis {
         cluster.wait_for_end(old, LEAVE_PATIENCE).await;
         cluster.retire(old).await;
         Some(())
+    }
+
+    /// Waits until the members are as they should be.
+    async fn seen(&self, is_so: impl Fn(&[Member]) -> bool) -> Option<Vec<Member>> {
+        let until = Instant::now() + STEP_PATIENCE;
+        while Instant::now() < until {
+            for (_, address) in self.shared.endpoints.all() {
+                if let Some(members) = serving::members(&address).await.filter(|members| is_so(members)) {
+                    return Some(members);
+                }
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+        None
     }
 
     /// Asks again and again until the members are as they should be.
@@ -140,7 +157,7 @@ async fn send(address: &str, ask: &Ask) -> String {
 }
 
 /// Puts members and processes in order after a change that was given up half way, of which any step may have happened: a member
-/// that none of our processes is, or is one too many, is removed; a process that is no member is stopped for good. Whether that
+/// that none of our processes is, or is one too many, is removed; who is still to vote is waited for; a process that is no member is stopped for good. Whether that
 /// was brought to an end before `until`. Members that a fault has are left alone, but for those in `also`.
 pub async fn reconcile(cluster: &Mutex<Cluster>, also: &[String], until: Instant) -> bool {
     while Instant::now() < until {
@@ -173,12 +190,19 @@ async fn reconcile_once(cluster: &Mutex<Cluster>, also: &[String]) -> Option<boo
     let learner = members.iter().find(|member| member.is_learner);
     let newest = members
         .iter()
-        .filter(|_| members.len() > wanted)
         .max_by_key(|member| is_ours(member).and_then(|name| name.trim_start_matches("node").parse::<usize>().ok()));
-    if let Some(superfluous) = stranger.or(learner).or(newest) {
+    let one_too_many = learner.or(newest).filter(|_| members.len() > wanted);
+    if let Some(superfluous) = stranger.or(one_too_many) {
         let id = superfluous.id;
         drop(guard);
         send(&asked_at, &Ask::Remove { id }).await;
+        return Some(false);
+    }
+    if let Some(learner) = learner {
+        // Whoever was added to vote shows as one until it has caught up. Without it they would be too few from now on.
+        let id = learner.id;
+        drop(guard);
+        send(&asked_at, &Ask::Promote { id, replacing: 0 }).await;
         return Some(false);
     }
     let listed: Vec<String> = members.iter().filter_map(|member| guard.named_by_url(&member.peer_urls)).collect();
