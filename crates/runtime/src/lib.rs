@@ -11,6 +11,7 @@ mod acquaintance;
 mod complaints;
 mod disk_thread;
 mod durable_file;
+mod era;
 mod file_disk;
 mod free_space;
 mod handle;
@@ -29,6 +30,7 @@ mod snapshot_log;
 mod start;
 mod timers;
 
+pub use era::era_for_people;
 pub use file_disk::{DirectoryLock, FileDisk};
 pub use handle::{BackupStream, NodeHandle, RuntimeStatus};
 pub use hello::{Difference, HelloAnswer, HelloRefusal, RefusalEnd};

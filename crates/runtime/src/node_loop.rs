@@ -1,6 +1,7 @@
 //! The loop: gather inputs, step each, settle once, carry out.
 
 use crate::disk_thread::DiskLane;
+use crate::era::era_for_people;
 use crate::handle::{ClientArrival, RuntimeStatus};
 use crate::peers::{PeerContext, PeerSender};
 use crate::recording::Recording;
@@ -14,7 +15,7 @@ use quorate_node::{
     AskError, ClientTag, Lane, MemberFacts, Node, NodeInput, NodeMessage, NodeOutput, NodeTimer, RequestError,
     StopReason,
 };
-use quorate_protocol::{Env, LinkState, Replica, era_words};
+use quorate_protocol::{Env, LinkState, Replica};
 use quorate_types::{Membership, NodeId, Slot, Time};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -350,8 +351,8 @@ impl<R: Replica, S: StateMachine> NodeLoop<R, S> {
                     let leader = who.map_or_else(|| "nobody".to_owned(), |who| who.to_string());
                     // That there is still nobody, in yet another era, is no news.
                     match who.or(before) {
-                        Some(_) => tracing::info!(era = era_words(era), leader, ready, "leadership"),
-                        None => tracing::debug!(era = era_words(era), leader, ready, "leadership"),
+                        Some(_) => tracing::info!(era = era_for_people(era), leader, ready, "leadership"),
+                        None => tracing::debug!(era = era_for_people(era), leader, ready, "leadership"),
                     }
                 }
                 NodeOutput::Members(members) => self.connect(driver, &members),

@@ -42,7 +42,7 @@ pub use member::{Member, MemberError};
 pub use plan::{Entry, Plan};
 pub use protocol::{OnProtocol, Protocol, UnknownProtocol};
 pub use quorate_protocol::LeaseReads;
-pub use quorate_runtime::{RecordingPlan, StopCause};
+pub use quorate_runtime::{RecordingPlan, StopCause, era_for_people};
 pub use quorate_server::{ServerConfig, WatchLimits};
 pub use quorums::{InvalidQuorumSettings, QuorumSettings};
 pub use recover::{RecoverError, Recovered, Survivors, Tail};

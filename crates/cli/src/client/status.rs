@@ -4,10 +4,10 @@ use super::block_on;
 use crate::endpoint::{ClientArguments, OutputFormat};
 use anyhow::Result;
 use clap::Args;
-use quorate_protocol::era_words;
 use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_server::proto::etcdserverpb::{Member, MemberListRequest, NodeDetail, StatusRequest, StatusResponse};
+use quorate_service::era_for_people;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -103,7 +103,7 @@ fn print_text(cluster: u64, lines: &[Line]) {
                 println!(
                     "{name:<10} {endpoint:<24} {:<10} {:>5} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10}",
                     detail.role,
-                    era_words(status.raft_term),
+                    era_for_people(status.raft_term),
                     status.header.as_ref().map_or(0, |header| header.revision),
                     status.raft_index,
                     status.raft_applied_index,
