@@ -68,16 +68,19 @@ pub enum StartError {
     /// What is in it is damaged or somebody else's.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// The journal is gone, and with it everything this node promised.
+    /// The journal is gone, and with it everything this node promised. Most likely it is only not mounted.
     #[error(
-        "{directory} has no journal any more, although this node had one on disk {disk:x}: what it promised is lost, so it must \
-         not go on under its old name; put the journal back, or start a new cluster in another directory"
+        "{directory} has no journal any more: {journal} is empty, although {evidence}. If it is on a disk that is not mounted, or was \
+         moved, mount it or put it back, and start again. Only if it is lost for good, and with it what this node promised, it comes \
+         back as a new member, never under its old name: replace it (`quorate member replace`), with an empty data directory"
     )]
     JournalLost {
         /// The data directory.
         directory: String,
-        /// The disk it had.
-        disk: u64,
+        /// Where the journal was.
+        journal: String,
+        /// What says that there was one.
+        evidence: String,
     },
     /// Another member has proved that the directory was put back from a copy.
     #[error(
@@ -170,12 +173,12 @@ where
     let new_disk = DiskId(draw("cannot draw a disk id")?);
     let (seed, start) = (draw("cannot draw a seed")?, draw("cannot draw a name for this start")?);
     let (addresses, agreements) = (addresses_of(&config.start), R::agreements(&config.node.protocol));
-    let promises_last = R::promises_last(&config.node.protocol);
-    let promises = Promises::load(&config.data_directory.join("promises"), promises_last)
+    let promises = Promises::load(&config.data_directory.join("promises"), R::promises_last(&config.node.protocol))
         .map_err(system("cannot keep the file promises"))?;
     let boot = Boot { cluster: config.cluster, me: config.me, start: config.start, new_disk };
     let opened_at = std::time::Instant::now();
-    let (mut node, outputs) = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk)?;
+    let booted = Node::<R, S>::boot(boot, config.node, &config.duty, &mut journal_disk, &mut store_disk);
+    let (mut node, outputs) = booted.map_err(|why| refusal(&config.data_directory, why))?;
     let status = node.status();
     let this = NodeStart { number: status.incarnation, name: start };
     let own_starts =
@@ -330,11 +333,27 @@ fn refuse_lost_journal<R: Replica, S: StateMachine>(
 ) -> Result<(), StartError> {
     match known.get(config.me) {
         Some(seen) if !Journal::exists(journal)? => {
-            let directory = config.data_directory.display().to_string();
-            Err(StartError::JournalLost { directory, disk: seen.disk.0 })
+            let evidence = format!("by the file known-disks this node had one on disk {:x}", seen.disk.0);
+            Err(journal_lost(&config.data_directory, evidence))
         }
         _ => Ok(()),
     }
+}
+
+/// The node knows its disks and not where they are.
+fn refusal(data_directory: &Path, why: BootError) -> StartError {
+    match why {
+        BootError::JournalLost => {
+            let evidence = "there is a store beside it (if a restore into this directory was interrupted, remove the directory and restore again)";
+            journal_lost(data_directory, evidence.to_owned())
+        }
+        why => StartError::Boot(why),
+    }
+}
+
+fn journal_lost(data_directory: &Path, evidence: String) -> StartError {
+    let directory = data_directory.display().to_string();
+    StartError::JournalLost { directory, journal: data_directory.join("journal").display().to_string(), evidence }
 }
 
 fn addresses_of(start: &Start) -> BTreeMap<NodeId, String> {

@@ -237,6 +237,13 @@ impl DeadMember {
     }
 }
 
+/// The quorum sizes that the data in this directory were founded with, in words; nothing where they say none, or cannot be read.
+pub(crate) fn founded_quorums(directory: &Path) -> Option<String> {
+    let member = DeadMember::read(directory).ok()?;
+    let said = member.log.standing.into_iter().find(|(what, _)| *what == "quorum sizes");
+    said.map(|(_, sizes)| sizes)
+}
+
 fn bytes_in(disk: &FileDisk) -> u64 {
     disk.list().unwrap_or_default().iter().filter_map(|file| disk.length(file).ok()).sum()
 }

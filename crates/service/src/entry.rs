@@ -46,23 +46,38 @@ pub(crate) async fn identify(plan: &Plan) -> Result<Identity, MemberError> {
             plan.data_directory.display()
         ))),
         (Entry::Join { members, patience }, None) => {
-            let deadline = Instant::now() + *patience;
-            loop {
-                match ask_to_join(plan, members).await {
-                    Ok((cluster, member)) => {
-                        let joins_as_witness = !member.stores_data();
-                        return Ok(Identity { cluster, me: member.id, start, joins_as_witness });
-                    }
-                    Err(why) if Instant::now() >= deadline => return Err(MemberError::Join(why)),
-                    Err(why) => tracing::info!(why, "cannot join yet; asking again"),
-                }
-                tokio::time::sleep(ASK_AGAIN_AFTER).await;
-            }
+            let (cluster, member) = ask_until_listed(plan, members, *patience).await?;
+            let joins_as_witness = !member.stores_data();
+            Ok(Identity { cluster, me: member.id, start, joins_as_witness })
         }
     }
 }
 
-async fn ask_to_join(plan: &Plan, members: &[Founder]) -> Result<(ClusterId, Member), String> {
+/// What may change is waited for: that this member is added, that somebody answers.
+async fn ask_until_listed(
+    plan: &Plan,
+    members: &[Founder],
+    patience: Duration,
+) -> Result<(ClusterId, Member), MemberError> {
+    let deadline = Instant::now() + patience;
+    let mut said = None;
+    loop {
+        match ask_to_join(plan, members).await {
+            Ok(listed) => return Ok(listed),
+            Err(MemberError::Join(why)) if Instant::now() < deadline => {
+                // The same is not said again four times a second; at the end it is the error.
+                if said.as_ref() != Some(&why) {
+                    tracing::warn!(why, patience_s = patience.as_secs(), "cannot join yet; asking again");
+                    said = Some(why);
+                }
+            }
+            Err(why) => return Err(why),
+        }
+        tokio::time::sleep(ASK_AGAIN_AFTER).await;
+    }
+}
+
+async fn ask_to_join(plan: &Plan, members: &[Founder]) -> Result<(ClusterId, Member), MemberError> {
     let mut best: Option<Introduction> = None;
     let mut failures = Vec::new();
     let others = members.iter().flat_map(|member| &member.peer_urls).filter(|url| !plan.peer_urls.contains(url));
@@ -75,20 +90,17 @@ async fn ask_to_join(plan: &Plan, members: &[Founder]) -> Result<(ClusterId, Mem
         }
     }
     let Some(told) = best else {
-        return Err(format!("no member of the cluster answers ({})", failures.join("; ")));
+        return Err(MemberError::Join(format!("no member of the cluster answers ({})", failures.join("; "))));
     };
-    find_me(plan, members, &told)
+    if told.protocol != plan.protocol.name() {
+        return Err(MemberError::JoinsAnotherProtocol { found: told.protocol, wanted: plan.protocol });
+    }
+    find_me(plan, members, &told).map_err(MemberError::Join)
 }
 
 /// As etcd: the members named at the start must be exactly those the cluster lists, so that a typing error is found before it
 /// does harm.
 fn find_me(plan: &Plan, members: &[Founder], told: &Introduction) -> Result<(ClusterId, Member), String> {
-    if told.protocol != plan.protocol.name() {
-        return Err(format!(
-            "the cluster runs {}, this member {}: start it with --protocol {0}",
-            told.protocol, plan.protocol
-        ));
-    }
     let named = addresses(members.iter().map(|member| &member.peer_urls));
     let listed = addresses(told.members.members().iter().map(|member| &member.peer_urls));
     if named.len() != listed.len() {
@@ -104,8 +116,8 @@ fn find_me(plan: &Plan, members: &[Founder], told: &Introduction) -> Result<(Clu
     };
     if let Some(disk) = me.disk {
         return Err(format!(
-            "member {:x} has started before, on disk {:x}, and {} has no data: a wiped member must not come back under its old \
-             identity; remove it and add it again",
+            "member {:x} has started before, on disk {:x}, and {} has no data: if they are on a disk that is not mounted, or were \
+             moved, mount it or put them back; a wiped member must not come back under its old identity: remove it and add it again",
             me.id.0,
             disk.0,
             plan.data_directory.display()

@@ -1,11 +1,15 @@
 //! A member's thread: sockets, node and front, their start and their end.
 
 use crate::backend::KeyspaceBackend;
+use crate::dead_member::founded_quorums;
 use crate::entry::{Identity, identify};
 use crate::plan::Plan;
+use crate::protocol::Protocol;
 use crate::served::{Served, Unsupported};
+use quorate_journal::JournalError;
 use quorate_keyspace::{Keyspace, KeyspaceDutyConfig};
-use quorate_node::{NodeConfig, WITNESS_SEGMENT_BYTES};
+use quorate_node::{BootError, NodeConfig, WITNESS_SEGMENT_BYTES};
+use quorate_protocol::OpenError;
 use quorate_runtime::{Observer, Recorder, Running, RuntimeConfig, StartError, StopCause, start};
 use quorate_server::{ConfigError, ServeError};
 use quorate_types::NodeId;
@@ -46,6 +50,46 @@ pub enum MemberError {
         /// Member and cluster by the settings.
         told: (u64, u64),
     },
+    /// The cluster to join runs another protocol, for life.
+    #[error(
+        "cannot join the cluster: it runs {found}, and this member is to run {wanted}: start it with --protocol {found}"
+    )]
+    JoinsAnotherProtocol {
+        /// The cluster's.
+        found: String,
+        /// By the settings.
+        wanted: Protocol,
+    },
+    /// The data are those of a member that runs another protocol.
+    #[error(
+        "{directory} has the data of a member that runs {found}, and this one is to run {wanted}: start it with --protocol {found}, or \
+         with another --data-dir"
+    )]
+    AnotherProtocol {
+        /// The data directory.
+        directory: String,
+        /// By the data.
+        found: String,
+        /// By the settings.
+        wanted: Protocol,
+    },
+    /// The data are those of a member of a cluster with other quorum sizes, which are fixed for life.
+    #[error(
+        "{directory} has the data of a cluster whose quorum sizes were fixed at founding as {founded}, and the settings say {wanted}: \
+         {put_back}; for other sizes restore a snapshot into a new cluster (`quorate restore --quorums ...`)",
+        put_back = match founded.as_str() {
+            "majorities" => "leave --quorums out".to_owned(),
+            founded => format!("start it with --quorums {founded}"),
+        }
+    )]
+    AnotherQuorums {
+        /// The data directory.
+        directory: String,
+        /// By the data.
+        founded: String,
+        /// By the settings.
+        wanted: String,
+    },
     /// A limit of the front makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -66,6 +110,45 @@ pub enum MemberError {
     /// A defect: the member's thread panicked.
     #[error("the member's thread panicked")]
     Panicked,
+}
+
+impl MemberError {
+    /// Whether the settings are at fault, and starting again with the same ones would not help. Nothing was done then.
+    #[must_use]
+    pub fn is_of_settings(&self) -> bool {
+        match self {
+            MemberError::JoinsAnotherProtocol { .. }
+            | MemberError::AnotherIdentity { .. }
+            | MemberError::AnotherProtocol { .. }
+            | MemberError::AnotherQuorums { .. }
+            | MemberError::Config(_)
+            | MemberError::Unsupported(_) => true,
+            MemberError::Start(why) => {
+                matches!(why, StartError::Boot(BootError::Protocol(OpenError::Settings { .. })))
+            }
+            MemberError::Join(_) | MemberError::NoListener | MemberError::System { .. } | MemberError::Panicked => {
+                false
+            }
+        }
+    }
+
+    /// What the node refuses, with where it is and what to do. The protocols themselves know neither.
+    fn refused(why: StartError, plan: &Plan) -> MemberError {
+        let directory = || plan.data_directory.display().to_string();
+        match why {
+            StartError::Boot(BootError::Journal(JournalError::WrongProtocol { found, .. })) => {
+                MemberError::AnotherProtocol { directory: directory(), found, wanted: plan.protocol }
+            }
+            StartError::Boot(BootError::Protocol(OpenError::Settings { .. })) => {
+                let wanted = plan.quorums.to_string();
+                match founded_quorums(&plan.data_directory).filter(|founded| *founded != wanted) {
+                    Some(founded) => MemberError::AnotherQuorums { directory: directory(), founded, wanted },
+                    None => MemberError::Start(why),
+                }
+            }
+            why => MemberError::Start(why),
+        }
+    }
 }
 
 /// One member, running on a thread of its own. Dropping it stops it, without waiting for its end.
@@ -272,5 +355,5 @@ pub(crate) fn open<R: Served>(
         queued_messages_max: QUEUED_MESSAGES_MAX,
         recorder: plan.recording.clone().map(Recorder::new),
     };
-    start::<R, Keyspace>(config, peers, observer).map_err(MemberError::Start)
+    start::<R, Keyspace>(config, peers, observer).map_err(|why| MemberError::refused(why, plan))
 }

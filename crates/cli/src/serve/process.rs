@@ -1,8 +1,9 @@
 //! The process of one node: log, sockets, signals, and how it ends.
 
 use super::plan::ServePlan;
+use crate::exit::usage;
 use anyhow::{Context, Result};
-use quorate_service::{Member, StopCause};
+use quorate_service::{Member, MemberError, StopCause};
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ pub fn serve(plan: ServePlan, stop_with_stdin: bool) -> Result<ExitCode> {
     start_log(&plan);
     let client_listeners = listen(&plan.listen_client, "clients")?;
     let peer_listeners = listen(&plan.listen_peer, "members")?;
-    let member = Member::start(plan.member, client_listeners, peer_listeners)?;
+    let member = Member::start(plan.member, client_listeners, peer_listeners).map_err(refusal)?;
     tracing::info!(clients = %plan.listen_client.join(","), members = %plan.listen_peer.join(","), "listening");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cause = runtime.block_on(until_ended(member, stop_with_stdin));
@@ -32,6 +33,11 @@ pub fn serve(plan: ServePlan, stop_with_stdin: bool) -> Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Settings that do not fit what they are used with make no sense, as those that do not fit each other.
+fn refusal(why: MemberError) -> anyhow::Error {
+    if why.is_of_settings() { usage(why) } else { why.into() }
 }
 
 fn start_log(plan: &ServePlan) {

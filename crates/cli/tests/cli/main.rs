@@ -7,3 +7,4 @@ mod maelstrom;
 mod processes;
 mod recording;
 mod recovery;
+mod refusals;

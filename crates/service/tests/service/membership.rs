@@ -7,7 +7,7 @@ use quorate_server::proto::etcdserverpb::{
     Member, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest, MoveLeaderRequest,
     PutRequest, RangeRequest, StatusRequest,
 };
-use quorate_service::{LocalCluster, MemberError, Reservation};
+use quorate_service::{LocalCluster, MemberError, Protocol, Reservation};
 use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -230,5 +230,17 @@ async fn who_was_not_added_does_not_join() {
     let reservation = cluster.local.reserve().unwrap();
     let error = cluster.local.join(reservation, Duration::ZERO, |_| {}).unwrap_err();
     assert!(matches!(&error, MemberError::Join(why) if why.contains("member count is unequal")), "{error}");
+    cluster.local.shut_down().await;
+}
+
+/// Waiting would not change it: it is said at once, with what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_runs_another_protocol_than_the_cluster_is_told_at_once_how_to_start() {
+    let mut cluster = Cluster::start(1).await;
+    let reservation = cluster.local.reserve().unwrap();
+    let error = cluster.local.join(reservation, PATIENCE, |plan| plan.protocol = Protocol::Zab).unwrap_err();
+    let words = "cannot join the cluster: it runs raft, and this member is to run zab: start it with --protocol raft";
+    assert_eq!(error.to_string(), words);
+    assert!(error.is_of_settings());
     cluster.local.shut_down().await;
 }

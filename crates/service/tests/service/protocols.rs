@@ -3,7 +3,7 @@
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_server::proto::etcdserverpb::{NodeDetail, PutRequest, StatusRequest};
-use quorate_service::{LocalCluster, Member, MemberError, Plan, Protocol, RecoverError, Survivors};
+use quorate_service::{LocalCluster, Member, MemberError, Plan, Protocol, QuorumSettings, RecoverError, Survivors};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
@@ -39,8 +39,12 @@ async fn a_data_directory_is_opened_only_over_the_protocol_that_wrote_it() {
             let sockets = || vec![TcpListener::bind("127.0.0.1:0").unwrap()];
             let refused = Member::start(Plan { protocol: other, ..plan.clone() }, sockets(), sockets()).unwrap_err();
             let words = refused.to_string();
-            assert!(matches!(refused, MemberError::Start(_)), "{words}");
-            assert!(words.contains(protocol.name()) && words.contains(other.name()), "{words}");
+            assert!(matches!(refused, MemberError::AnotherProtocol { .. }) && refused.is_of_settings(), "{words}");
+            let advice = format!(
+                "{} has the data of a member that runs {protocol}, and this one is to run {other}: start it with --protocol {protocol}",
+                plan.data_directory.display()
+            );
+            assert!(words.starts_with(&advice), "{words}");
         }
     }
 }
@@ -96,10 +100,17 @@ async fn quorum_sizes_are_for_life_and_tell_whom_recovery_may_leave_behind() {
     let directories: Vec<_> = (0..3).map(|index| cluster.data_directory(index).clone()).collect();
     cluster.shut_down().await;
     let mut plan = plans.into_inner().unwrap().remove(0);
-    plan.quorums = "3=2+2".parse().unwrap();
     let sockets = || vec![TcpListener::bind("127.0.0.1:0").unwrap()];
-    let refused = Member::start(plan, sockets(), sockets()).unwrap_err().to_string();
-    assert!(refused.contains("fixed at founding as 3=3+1"), "{refused}");
+    for (sizes, said) in [("3=2+2".parse().unwrap(), "3=2+2"), (QuorumSettings::default(), "majorities")] {
+        plan.quorums = sizes;
+        let refused = Member::start(plan.clone(), sockets(), sockets()).unwrap_err();
+        let words = format!(
+            "{} has the data of a cluster whose quorum sizes were fixed at founding as 3=3+1, and the settings say {said}: start it with \
+             --quorums 3=3+1; for other sizes restore a snapshot",
+            plan.data_directory.display()
+        );
+        assert!(refused.to_string().starts_with(&words) && refused.is_of_settings(), "{refused}");
+    }
 
     let two = Survivors::gather(&directories[0], &directories[1..2]).unwrap();
     if let Err(RecoverError::QuorumIsHere(why)) = two.judge() {

@@ -23,7 +23,8 @@ struct Place {
 pub struct Cluster {
     directory: tempfile::TempDir,
     places: Vec<Place>,
-    protocol: &'static str,
+    /// What its nodes are told to run when they are started.
+    pub protocol: &'static str,
     /// Whether every node records its run.
     records: bool,
 }
