@@ -13,7 +13,6 @@ use clap::Args;
 use plan::ServePlan;
 pub use plan::protocol_of;
 pub use recording::PROGRAM;
-use recording::RecordingArguments;
 pub use settings::Settings;
 use settings::refuse_unknown_variables;
 use std::path::PathBuf;
@@ -27,8 +26,6 @@ pub struct ServeArguments {
     config_file: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
-    #[command(flatten)]
-    recording: RecordingArguments,
     /// End when standard input ends; `quorate up` starts its nodes this way
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
@@ -46,7 +43,5 @@ fn plan_of(arguments: ServeArguments) -> Result<ServePlan> {
         Some(path) => Settings::from_file(path)?,
         None => Settings::default(),
     };
-    let mut plan = arguments.settings.or(file).plan()?;
-    plan.member.recording = arguments.recording.plan(&plan.member.name)?;
-    Ok(plan)
+    arguments.settings.or(file).plan()
 }

@@ -28,7 +28,7 @@ impl Settings {
     /// Checks everything and fills in the defaults.
     pub fn plan(self) -> Result<ServePlan> {
         let limits = self.limits()?;
-        let consensus = self.clone();
+        let others = self.clone();
         let name = self.name.unwrap_or_else(|| "default".to_owned());
         ensure!(
             !name.is_empty() && !name.contains(['=', ',']),
@@ -68,7 +68,8 @@ impl Settings {
             tracing: log_level >= tracing::Level::DEBUG,
             ..Plan::new(&name, data_directory, entry)
         };
-        consensus.set_consensus(&mut member)?;
+        others.set_consensus(&mut member)?;
+        member.recording = others.recording(&name)?;
         member.server = limits.server(member.election_timeout);
         Ok(ServePlan {
             member,

@@ -173,6 +173,20 @@ pub struct Settings {
     /// How to log: text or json [default: text]
     #[arg(long, env = "QUORATE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
+
+    /// Write the node's run into this directory, for `quorate replay`: every message, timer and disk completion of the protocol.
+    /// Keys and values are left out
+    #[arg(long, env = "QUORATE_RECORD", value_name = "DIR")]
+    pub record: Option<PathBuf>,
+
+    /// How much of it to keep; the oldest goes first [default: 268435456]
+    #[arg(long, env = "QUORATE_RECORD_BYTES", value_name = "BYTES")]
+    pub record_bytes: Option<u64>,
+
+    /// Record keys and values too, so that `quorate replay --why KEY` can tell which slot a key was written in [default: false]
+    #[arg(long, env = "QUORATE_RECORD_VALUES", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    pub record_values: Option<bool>,
 }
 
 /// The environment variables that mean something.
@@ -298,6 +312,9 @@ impl Settings {
                 .or(weaker.max_watch_stream_pending_bytes),
             log_level: self.log_level.or(weaker.log_level),
             log_format: self.log_format.or(weaker.log_format),
+            record: self.record.or(weaker.record),
+            record_bytes: self.record_bytes.or(weaker.record_bytes),
+            record_values: self.record_values.or(weaker.record_values),
         }
     }
 }
