@@ -2,12 +2,14 @@
 
 mod children;
 mod directory;
+mod last_words;
 mod report;
 
-use crate::exit::usage;
+use crate::exit::{WRONG_USAGE, usage};
 use crate::serve::protocol_of;
 use crate::up::children::{Child, Event, Fleet};
-use crate::up::directory::{ClusterFile, prepare, remember};
+use crate::up::directory::{ClusterFile, Made, prepare, remember};
+use crate::up::report::GaveUp;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::net::TcpListener;
@@ -59,10 +61,39 @@ pub fn run(arguments: UpArguments) -> Result<ExitCode> {
     let cluster = prepare(&arguments.data_dir, &wanted, arguments.fresh, arguments.yes)?;
     let plans = layout(cluster.nodes, cluster.client_port).map_err(usage)?;
     refuse_taken_ports(&plans)?;
-    remember(&arguments.data_dir, &cluster)?;
+    let made = remember(&arguments.data_dir, &cluster)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let settings = [format!("--protocol={}", cluster.protocol)].into_iter().chain(arguments.settings).collect();
-    runtime.block_on(supervise(Fleet::new(arguments.data_dir, plans, settings)))
+    let mut fleet = Fleet::new(arguments.data_dir, plans, settings);
+    match runtime.block_on(supervise(&mut fleet))? {
+        Ended::Asked => Ok(ExitCode::SUCCESS),
+        Ended::NoneLeft => Ok(ExitCode::FAILURE),
+        Ended::Refused => {
+            if made.is_new() {
+                take_back(&fleet, &made);
+            }
+            Ok(ExitCode::from(WRONG_USAGE))
+        }
+    }
+}
+
+/// How the cluster came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// By Ctrl-C.
+    Asked,
+    /// Every node gave up.
+    NoneLeft,
+    /// Every node refused its settings, and none did anything.
+    Refused,
+}
+
+/// A cluster that never began would be what the next `up` finds and goes on with, whatever it is asked for.
+fn take_back(fleet: &Fleet, made: &Made) {
+    match fleet.forget_logs().and_then(|()| made.take_back()) {
+        Ok(()) => eprintln!("nothing was done; what was made for this start is removed again"),
+        Err(why) => eprintln!("what was made for this start is left: {why:#}"),
+    }
 }
 
 /// Ports 2379, 22379, 32379, ... as everybody expects them; for another first port, 10 apart.
@@ -96,36 +127,43 @@ fn refuse_taken_ports(plans: &[NodePlan]) -> Result<()> {
     Ok(())
 }
 
-async fn supervise(mut fleet: Fleet) -> Result<ExitCode> {
+async fn supervise(fleet: &mut Fleet) -> Result<Ended> {
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     fleet.start_all()?;
     let endpoints = fleet.endpoints();
     let announced = tokio::spawn(report::announce(endpoints, fleet.log_hint()));
-    let code = loop {
+    let mut gave_up = GaveUp::default();
+    let ended = loop {
         tokio::select! {
-            _ = interrupt.recv() => break ExitCode::SUCCESS,
-            _ = terminate.recv() => break ExitCode::SUCCESS,
+            _ = interrupt.recv() => break Ended::Asked,
+            _ = terminate.recv() => break Ended::Asked,
             event = fleet.next_event() => match event {
                 Event::Killed { child, how } => {
                     eprintln!("{} was {how}; starting it again", child.name());
+                    gave_up.note_run();
                     tokio::time::sleep(Duration::from_millis(300)).await;
                     fleet.start(&child)?;
                 }
-                Event::GaveUp { child, last_words } => {
-                    eprintln!("{} stopped by itself and stays down: {last_words}", child.name());
+                Event::GaveUp { child, last_words, refused_settings } => {
+                    if !refused_settings {
+                        gave_up.note_run();
+                    }
+                    eprintln!("{}", gave_up.words(child.name(), last_words));
                     if fleet.running() == 0 {
                         eprintln!("no node is left");
-                        break ExitCode::FAILURE;
+                        break if gave_up.somebody_ran() { Ended::NoneLeft } else { Ended::Refused };
                     }
                 }
             },
         }
     };
     announced.abort();
-    println!("stopping {} nodes", fleet.running());
+    if fleet.running() > 0 {
+        println!("stopping {} nodes", fleet.running());
+    }
     fleet.stop_all().await;
-    Ok(code)
+    Ok(ended)
 }
 
 impl Child {

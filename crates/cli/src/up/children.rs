@@ -1,7 +1,9 @@
 //! The nodes' processes.
 
 use super::NodePlan;
-use anyhow::{Context, Result};
+use super::last_words::last_words;
+use crate::exit::WRONG_USAGE;
+use anyhow::{Context, Result, ensure};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -42,6 +44,8 @@ pub enum Event {
         child: Child,
         /// The end of its log.
         last_words: String,
+        /// Whether it ended with the code of wrong usage, having done nothing.
+        refused_settings: bool,
     },
 }
 
@@ -53,6 +57,8 @@ pub struct Fleet {
     children: Vec<Child>,
     /// Process ids of those that run.
     running: Vec<Option<u32>>,
+    /// Where in its log each one's last start begins, in bytes.
+    log_begins: Vec<u64>,
     exits: mpsc::UnboundedReceiver<(usize, std::io::Result<ExitStatus>)>,
     exited: mpsc::UnboundedSender<(usize, std::io::Result<ExitStatus>)>,
 }
@@ -61,9 +67,9 @@ impl Fleet {
     /// Nothing runs yet.
     pub fn new(directory: PathBuf, plans: Vec<NodePlan>, settings: Vec<String>) -> Fleet {
         let (exited, exits) = mpsc::unbounded_channel();
-        let running = vec![None; plans.len()];
+        let (running, log_begins) = (vec![None; plans.len()], vec![0; plans.len()]);
         let children = plans.into_iter().enumerate().map(|(index, plan)| Child { index, plan }).collect();
-        Fleet { directory, settings, children, running, exits, exited }
+        Fleet { directory, settings, children, running, log_begins, exits, exited }
     }
 
     /// Starts every node.
@@ -83,6 +89,7 @@ impl Fleet {
             .append(true)
             .open(&log_path)
             .with_context(|| format!("cannot write {}", log_path.display()))?;
+        self.log_begins[child.index] = log.metadata().map_or(0, |file| file.len());
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let plan = &child.plan;
         let url = |port: u16| format!("http://127.0.0.1:{port}");
@@ -130,17 +137,33 @@ impl Fleet {
             Ok(status) if status.signal().is_some() => {
                 Event::Killed { child, how: format!("killed by signal {}", status.signal().unwrap_or_default()) }
             }
-            Ok(_) => {
-                let last_words = last_line(&log_path(&self.directory, &child));
-                Event::GaveUp { child, last_words }
+            Ok(status) => {
+                let last_words = last_words(&log_path(&self.directory, &child), self.log_begins[index]);
+                Event::GaveUp { child, last_words, refused_settings: status.code() == Some(i32::from(WRONG_USAGE)) }
             }
-            Err(error) => Event::GaveUp { child, last_words: error.to_string() },
+            Err(error) => Event::GaveUp { child, last_words: error.to_string(), refused_settings: false },
         }
     }
 
     /// How many nodes run.
     pub fn running(&self) -> usize {
         self.running.iter().flatten().count()
+    }
+
+    /// Removes the logs of nodes that did nothing. One that made a directory of its own did something: everything stays then.
+    ///
+    /// # Errors
+    /// In words, when something is left.
+    pub fn forget_logs(&self) -> Result<()> {
+        for child in &self.children {
+            let data = self.directory.join(child.plan.name.as_str());
+            ensure!(!data.exists(), "{} is there", data.display());
+        }
+        for child in &self.children {
+            let log = log_path(&self.directory, child);
+            std::fs::remove_file(&log).with_context(|| format!("cannot remove {}", log.display()))?;
+        }
+        Ok(())
     }
 
     /// Client endpoints with the nodes' names.
@@ -184,11 +207,4 @@ impl Fleet {
 
 fn log_path(directory: &Path, child: &Child) -> PathBuf {
     directory.join(format!("{}.log", child.plan.name))
-}
-
-fn last_line(log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    last.map_or_else(|| format!("nothing in {}", log.display()), |line| line.trim().to_owned())
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use quorate_service::Protocol;
 use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const FILE: &str = "cluster.json";
 
@@ -124,9 +124,44 @@ fn is_empty(directory: &Path) -> Result<bool> {
     }
 }
 
+/// What [`remember`] made where nothing was.
+#[derive(Debug)]
+pub struct Made {
+    file: Option<PathBuf>,
+    /// The innermost first.
+    directories: Vec<PathBuf>,
+}
+
+impl Made {
+    /// Whether the cluster is new, so that nothing in its directory was there before.
+    pub fn is_new(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Takes it back, so that the next start does not find a cluster that never was. What was there before stays, and so does a
+    /// directory that is not empty any more.
+    pub fn take_back(&self) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        std::fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
+        for directory in &self.directories {
+            if std::fs::remove_dir(directory).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Makes the directory and writes down what it is for.
-pub fn remember(directory: &Path, cluster: &ClusterFile) -> Result<()> {
-    write(directory, cluster).with_context(|| format!("cannot use {} as data directory", directory.display()))
+pub fn remember(directory: &Path, cluster: &ClusterFile) -> Result<Made> {
+    let file = directory.join(FILE);
+    let named = directory.ancestors().filter(|parent| !parent.as_os_str().is_empty());
+    let made = Made {
+        directories: named.take_while(|parent| !parent.exists()).map(Path::to_owned).collect(),
+        file: (!file.exists()).then_some(file),
+    };
+    write(directory, cluster).with_context(|| format!("cannot use {} as data directory", directory.display()))?;
+    Ok(made)
 }
 
 fn write(directory: &Path, cluster: &ClusterFile) -> Result<()> {
@@ -164,6 +199,26 @@ mod tests {
         let again = prepare(&directory, &ClusterFile::wanted(Some("3"), None, None), true, true).unwrap();
         assert_eq!(again.nodes, 3);
         let _ = std::fs::remove_dir_all(directory);
+    }
+
+    #[test]
+    fn what_was_made_for_a_start_that_came_to_nothing_is_taken_back_and_nothing_else() {
+        let directory = scratch("taken-back");
+        let inner = directory.join("deep").join("cluster");
+        let made = prepare(&inner, &Wanted::default(), false, false).unwrap();
+        let first = remember(&inner, &made).unwrap();
+        assert!(first.is_new() && inner.exists());
+        first.take_back().unwrap();
+        assert!(!directory.exists());
+
+        std::fs::create_dir_all(&inner).unwrap();
+        let second = remember(&inner, &made).unwrap();
+        assert!(!remember(&inner, &made).unwrap().is_new(), "it is the cluster of another start");
+        remember(&inner, &made).unwrap().take_back().unwrap();
+        assert!(inner.join(FILE).exists());
+        second.take_back().unwrap();
+        assert!(inner.exists() && is_empty(&inner).unwrap(), "the directory was there before");
+        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

@@ -9,6 +9,36 @@ use std::time::Duration;
 const ASK_EVERY: Duration = Duration::from_millis(100);
 const PATIENCE_ROUNDS: u32 = 300;
 
+/// The nodes that stopped by themselves.
+#[derive(Debug, Default)]
+pub struct GaveUp {
+    somebody_ran: bool,
+    said: Vec<String>,
+}
+
+impl GaveUp {
+    /// Notes that a node did more than to refuse its settings.
+    pub fn note_run(&mut self) {
+        self.somebody_ran = true;
+    }
+
+    /// Whether one did.
+    pub fn somebody_ran(&self) -> bool {
+        self.somebody_ran
+    }
+
+    /// What to tell of one more. What another said too is told once.
+    pub fn words(&mut self, name: &str, last_words: String) -> String {
+        let stopped = format!("{name} stopped by itself and stays down");
+        if self.said.contains(&last_words) {
+            return format!("{stopped}, for the same reason");
+        }
+        let told = format!("{stopped}: {last_words}");
+        self.said.push(last_words);
+        told
+    }
+}
+
 /// Waits for a leader, then says who it is and what to type.
 pub async fn announce(endpoints: Vec<(String, String)>, logs: String) {
     println!("starting {} node{}", endpoints.len(), if endpoints.len() == 1 { "" } else { "s" });

@@ -1,8 +1,58 @@
 //! What an operator gets wrong, and what he is told: one sentence that says what to do, and the exit code of wrong usage.
 
 use crate::cluster::{Cluster, PATIENCE, free_ports};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+fn quorate(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(arguments).current_dir(directory).stdin(Stdio::null()).output().expect("the program starts")
+}
+
+fn errors_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A first port for three nodes, 10 apart.
+fn first_port() -> String {
+    let room = |port: &u16| *port < 65_000 && free_again(*port + 10) && free_again(*port + 20);
+    let port = (0..100).flat_map(|_| free_ports(1)).find(room);
+    port.expect("there are free ports").to_string()
+}
+
+fn free_again(port: u16) -> bool {
+    [port, port + 1].iter().all(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+}
+
+/// Every node refuses them: their own error is told, once, and no trap is left for the next `up`.
+#[test]
+fn settings_that_no_node_takes_end_up_with_their_error_and_leave_nothing_behind() {
+    let scratch = tempfile::tempdir().expect("a scratch directory can be made");
+    let port = first_port();
+    let up = |settings: &[&str]| {
+        let arguments = ["up", "--data-dir", "deep/cluster", "--client-port", &port, "--"];
+        quorate(scratch.path(), &[&arguments, settings].concat())
+    };
+    for (settings, told) in [
+        (["--data-dir", "foo"].as_slice(), "error: the argument '--data-dir <DIR>' cannot be used multiple times"),
+        (["--max-txn-ops", "0"].as_slice(), "quorate: --max-txn-ops must be at least 1"),
+    ] {
+        let refused = up(settings);
+        let said = errors_of(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert_eq!(said.matches(told).count(), 1, "{said}");
+        assert_eq!(said.matches("stays down").count(), 3, "{said}");
+        assert!(!scratch.path().join("deep").exists(), "{said}");
+    }
+
+    std::fs::create_dir_all(scratch.path().join("deep/cluster")).expect("the scratch directory can be written");
+    let file = scratch.path().join("deep/cluster/cluster.json");
+    let before = format!(r#"{{"nodes":3,"client_port":{port},"protocol":"raft"}}"#);
+    std::fs::write(&file, before).expect("the scratch directory can be written");
+    assert_eq!(up(&["--max-txn-ops", "0"]).status.code(), Some(2));
+    assert!(file.exists(), "what was there before stays");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn data_of_another_protocol_are_refused_with_how_to_start() {
