@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use bytes::Bytes;
 use quorate_keyspace::{AlarmKind, Keyspace, KeyspaceError, LeaseAnswer, LeaseErrand, Query, Reply, Request};
 use quorate_machine::{ClientBounds, ClientCommand, ClientId};
-use quorate_node::{AskError, Consistency, RequestError};
+use quorate_node::{AskError, Consistency, MemberChange, RequestError};
 use quorate_protocol::Role;
 use quorate_runtime::{NodeHandle, Observation, Observer, RuntimeStatus};
 use quorate_server::{
@@ -17,8 +17,11 @@ use quorate_types::{ClusterId, MemberRole, NodeId};
 use quorate_wire::{decode_exact, encode_to_bytes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// A member that keeps up takes over in milliseconds.
+const HEIR_PATIENCE: Duration = Duration::from_millis(500);
 /// A piece of a backup, about.
 const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 
@@ -107,6 +110,17 @@ impl Unconnected {
 }
 
 impl KeyspaceBackend {
+    /// Each heir is tried once, by the member that was asked for the change and not by the leader: leaders that are all to leave would hand the
+    /// lead to each other without end. In vain, the change goes on all the same.
+    async fn move_lead_before(&self, change: &MemberChange, status: &RuntimeStatus) {
+        let leader = NodeId(self.live.leader.load(Ordering::Relaxed));
+        for heir in self.rules.heirs(change, leader, status) {
+            if let Ok(Ok(())) = tokio::time::timeout(HEIR_PATIENCE, self.handle.move_leader(heir)).await {
+                return;
+            }
+        }
+    }
+
     /// A session's request. One that came before its turn, as in a session in order, was not applied and is repeated.
     async fn write_in_turn(&self, command: Bytes) -> Result<Reply, RequestError> {
         let mut result = self.handle.write(command.clone()).await;
@@ -134,7 +148,11 @@ impl KeyspaceBackend {
             name: plan.name.clone(),
             protocol: plan.protocol.name(),
             quota_backend_bytes: plan.quota_backend_bytes,
-            rules: MembershipRules { learners_max: plan.learners_max, strict: plan.strict_reconfiguration },
+            rules: MembershipRules {
+                learners_max: plan.learners_max,
+                strict: plan.strict_reconfiguration,
+                leads_move_first: plan.protocol.leaves_no_heir(),
+            },
             live,
             watches,
         };
@@ -277,6 +295,7 @@ impl Backend for KeyspaceBackend {
         self.handle.read(Query::Revision, Consistency::Linearizable).await.map_err(backend_error)?;
         let status = self.runtime_status().await?;
         let (id, change) = self.rules.command(change, &status)?;
+        self.move_lead_before(&change, &status).await;
         self.handle.change_members(change).await.map_err(ask_error)?;
         let status = self.runtime_status().await?;
         Ok((id, MemberList { header: self.local().header, members: member_list(&status) }))

@@ -11,7 +11,12 @@ use quorate_types::{Member as NodeMember, MemberRole, Membership, NodeId};
 pub(crate) struct MembershipRules {
     pub(crate) learners_max: u64,
     pub(crate) strict: bool,
+    /// The lead is moved before a leader is removed.
+    pub(crate) leads_move_first: bool,
 }
+
+/// So many are asked to take the lead before a leader is removed all the same: one that does not take over costs a wait.
+const HEIRS_MOST: usize = 2;
 
 /// The members as decided; before anything was, those this node was founded with.
 fn members_of(status: &RuntimeStatus) -> &Membership {
@@ -47,6 +52,18 @@ pub(crate) fn not_written_down(status: &RuntimeStatus) -> Option<(String, String
 }
 
 impl MembershipRules {
+    /// Who is to be asked to lead before a change, one after another until one does: where it removes the leader and nobody would stand
+    /// before a timeout, voters that are connected.
+    pub(crate) fn heirs(self, change: &MemberChange, leader: NodeId, status: &RuntimeStatus) -> Vec<NodeId> {
+        match change {
+            MemberChange::Remove { id, .. } if self.leads_move_first && *id == leader => {
+                let others = members_of(status).voters().filter(|voter| *voter != leader && reaches(status, *voter));
+                others.take(HEIRS_MOST).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The change as the node is asked for it, and the id it is about.
     pub(crate) fn command(
         self,

@@ -54,6 +54,11 @@ impl Protocol {
         self.ways().name
     }
 
+    /// Whether a leader that is removed leaves nobody who stands in the next configuration before a timeout.
+    pub(crate) fn leaves_no_heir(self) -> bool {
+        self == Protocol::MultiPaxos
+    }
+
     /// Does something with this protocol's own type.
     pub fn on<D: OnProtocol>(self, doing: D) -> D::Output {
         match self {

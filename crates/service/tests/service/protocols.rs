@@ -1,11 +1,13 @@
 //! A cluster runs one protocol for life: neither a data directory nor a peer of another one is taken.
 
+use quorate_server::proto::etcdserverpb::cluster_client::ClusterClient;
 use quorate_server::proto::etcdserverpb::kv_client::KvClient;
 use quorate_server::proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use quorate_server::proto::etcdserverpb::{NodeDetail, PutRequest, StatusRequest};
+use quorate_server::proto::etcdserverpb::{MemberRemoveRequest, NodeDetail, PutRequest, StatusRequest};
 use quorate_service::{LocalCluster, Member, MemberError, Plan, Protocol, QuorumSettings, RecoverError, Survivors};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::transport::{Channel, Endpoint};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -134,5 +136,35 @@ async fn a_peer_of_another_protocol_is_not_listened_to_and_the_others_serve_with
     assert_eq!((stranger.leader, stranger.raft_index), (0, 0), "nobody told it anything");
     let leader = status(1).status(StatusRequest {}).await.unwrap().into_inner().leader;
     assert!([cluster.member_id(0), cluster.member_id(1)].contains(&leader));
+    cluster.shut_down().await;
+}
+
+async fn leader_changes_seen(endpoint: &str) -> u64 {
+    let address = endpoint.trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let line = answer.lines().find_map(|line| line.strip_prefix("etcd_server_leader_changes_seen_total "));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("no such metric in {answer}"))
+}
+
+/// Nobody would stand in the next configuration before a timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lead_moves_before_a_leader_of_multi_paxos_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = LocalCluster::start_with(directory.path(), 3, |plan| plan.protocol = Protocol::MultiPaxos);
+    let cluster = start.unwrap();
+    all_are_known(channel(&cluster, 0)).await;
+    put_at_last(channel(&cluster, 0)).await;
+    let status = MaintenanceClient::new(channel(&cluster, 0)).status(StatusRequest {}).await.unwrap().into_inner();
+    let id = status.leader;
+    let asked = (0..3).find(|index| cluster.member_id(*index) != id).unwrap();
+    let before = leader_changes_seen(&cluster.endpoints()[asked]).await;
+    ClusterClient::new(channel(&cluster, asked)).member_remove(MemberRemoveRequest { id }).await.unwrap();
+    let after = leader_changes_seen(&cluster.endpoints()[asked]).await;
+    assert!(after > before, "somebody else led when the members were others");
+    put_at_last(channel(&cluster, asked)).await;
     cluster.shut_down().await;
 }
