@@ -91,7 +91,7 @@ enum Ended {
 /// A cluster that never began would be what the next `up` finds and goes on with, whatever it is asked for.
 fn take_back(fleet: &Fleet, made: &Made) {
     match fleet.forget_logs().and_then(|()| made.take_back()) {
-        Ok(()) => eprintln!("nothing was done; what was made for this start is removed again"),
+        Ok(()) => eprintln!("what was made for this start is removed again"),
         Err(why) => eprintln!("what was made for this start is left: {why:#}"),
     }
 }

@@ -7,6 +7,16 @@ use quorate_protocol::{Input, LEARNER_NOT_IN_SYNC, Refusal, Replica};
 use quorate_succession::{Body, Heir, Message as Outer};
 use quorate_types::{Member, MemberRole, Membership, NodeId, Slot};
 
+/// The leader 1 hears these answer its heartbeats, so that it knows that they keep up.
+fn hear(cluster: &mut Cluster, ids: impl IntoIterator<Item = u64>) {
+    for id in ids {
+        cluster.expire(1, Timer::Heartbeat);
+        cluster.deliver("heartbeat", 1, id);
+        cluster.deliver("alive", id, 1);
+    }
+    cluster.lose_all();
+}
+
 /// Heartbeats and promotions until nothing new happens.
 fn go_on(cluster: &mut Cluster, leader: u64) {
     for _ in 0..4 {
@@ -83,12 +93,7 @@ fn nothing_is_proposed_above_a_stop_sign_and_no_read_is_served() {
 fn what_was_chosen_above_a_stop_sign_is_void() {
     let mut cluster = Cluster::led(3);
     let next = Membership::new([Member::voter(NodeId(1)), Member::voter(NodeId(3))]);
-    for id in [2, 3] {
-        cluster.expire(1, Timer::Heartbeat);
-        cluster.deliver("heartbeat", 1, id);
-        cluster.deliver("alive", id, 1);
-        cluster.lose_all();
-    }
+    hear(&mut cluster, [2, 3]);
     cluster.bed.reconfigure(NodeId(1), 2, next.clone());
     cluster.complete(1);
     cluster.lose_all();
@@ -154,12 +159,7 @@ fn a_member_says_nothing_in_a_configuration_before_that_is_durable() {
 #[test]
 fn a_follower_that_lacks_only_the_news_needs_no_snapshot() {
     let mut cluster = Cluster::led(3);
-    for id in [2, 3] {
-        cluster.expire(1, Timer::Heartbeat);
-        cluster.deliver("heartbeat", 1, id);
-        cluster.deliver("alive", id, 1);
-    }
-    cluster.lose_all();
+    hear(&mut cluster, [2, 3]);
     cluster.bed.reconfigure(NodeId(1), 2, three_and(4, MemberRole::Learner));
     cluster.complete(1);
     cluster.deliver("accept", 1, 2);
@@ -197,12 +197,7 @@ fn a_message_of_a_closed_configuration_is_answered_with_the_news_and_nothing_els
 #[test]
 fn who_left_stays_until_a_quorum_of_the_next_configuration_has_it_durably() {
     let mut cluster = Cluster::led(3);
-    for id in [2, 3] {
-        cluster.expire(1, Timer::Heartbeat);
-        cluster.deliver("heartbeat", 1, id);
-        cluster.deliver("alive", id, 1);
-    }
-    cluster.lose_all();
+    hear(&mut cluster, [2, 3]);
     let next = Membership::new([Member::voter(NodeId(2)), Member::voter(NodeId(3))]);
     cluster.bed.reconfigure(NodeId(1), 2, next);
     cluster.complete(1);
@@ -235,12 +230,7 @@ fn reaches(cluster: &Cluster, from: u64, to: u64) -> bool {
 #[test]
 fn who_left_and_speaks_when_it_is_let_go_is_answered() {
     let mut cluster = Cluster::led(3);
-    for id in [2, 3] {
-        cluster.expire(1, Timer::Heartbeat);
-        cluster.deliver("heartbeat", 1, id);
-        cluster.deliver("alive", id, 1);
-    }
-    cluster.lose_all();
+    hear(&mut cluster, [2, 3]);
     cluster.bed.reconfigure(NodeId(1), 2, Membership::new([Member::voter(NodeId(2)), Member::voter(NodeId(3))]));
     cluster.complete(1);
     for id in [2, 3] {
@@ -274,12 +264,7 @@ fn who_left_and_speaks_when_it_is_let_go_is_answered() {
 #[test]
 fn who_left_two_configurations_ago_hears_of_it_from_who_has_gone_on() {
     let mut cluster = Cluster::led(4);
-    for id in 2..=4 {
-        cluster.expire(1, Timer::Heartbeat);
-        cluster.deliver("heartbeat", 1, id);
-        cluster.deliver("alive", id, 1);
-    }
-    cluster.lose_all();
+    hear(&mut cluster, 2..=4);
     cluster.bed.reconfigure(NodeId(1), 2, Membership::of_voters(3));
     cluster.complete(1);
     for id in 2..=4 {
